@@ -1,0 +1,1 @@
+//! Flags and variables as a `Config`: every fault at once.

@@ -1,0 +1,1 @@
+//! The exporters: one worker each, reading the batch log at its own pace.

@@ -1,0 +1,1 @@
+//! Listeners and connections: hyper, gRPC framing, decompression, and the client side of the same.

@@ -1,0 +1,1 @@
+//! The receivers: OTLP over gRPC and over HTTP, each a service that `net` serves.

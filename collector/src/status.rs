@@ -1,0 +1,106 @@
+//! Counters that each stage writes and `/api/v1/status`, the pages and `/metrics` read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde::Serialize;
+
+/// Everything that is counted about the flow; built by `pipeline` before it starts any stage.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// In the order they were bound.
+    pub receivers: Vec<Arc<ReceiverStatus>>,
+    /// In the order they were asked for.
+    pub exporters: Vec<Arc<ExporterStatus>>,
+}
+
+/// What one listener took and refused.
+#[derive(Debug)]
+pub struct ReceiverStatus {
+    /// `otlp-grpc`, `otlp-http`.
+    pub protocol: &'static str,
+    /// The address really bound, as `HOST:PORT`; why it is not listening, when it could not be bound.
+    pub address: Result<String, String>,
+    /// Batches answered with success.
+    pub accepted_batches: AtomicU64,
+    /// Spans in them.
+    pub accepted_spans: AtomicU64,
+    /// Batches refused for now (no room): their sender retries.
+    pub refused_batches: AtomicU64,
+    /// Batches refused for good (malformed, too large).
+    pub rejected_batches: AtomicU64,
+    /// The last refusal or rejection.
+    pub last_error: LastError,
+}
+
+/// What one exporter sent, and what is waiting for it.
+#[derive(Debug, Default)]
+pub struct ExporterStatus {
+    /// Its name: the export URL.
+    pub name: String,
+    /// Spans its peer acknowledged.
+    pub sent_spans: AtomicU64,
+    /// Requests its peer acknowledged.
+    pub sent_requests: AtomicU64,
+    /// Attempts after a first one that failed.
+    pub retries: AtomicU64,
+    /// Spans given up: pushed out of the full log before they could be sent.
+    pub dropped_spans: AtomicU64,
+    /// Spans its peer refused for good.
+    pub set_aside_spans: AtomicU64,
+    /// Bytes of the log it has not sent yet.
+    pub queue_bytes: AtomicU64,
+    /// Arrival of the oldest batch it has not sent yet, Unix nanoseconds; 0 when it has none.
+    pub oldest_unix_nano: AtomicU64,
+    /// The last failure.
+    pub last_error: LastError,
+}
+
+/// The last error of a stage, with when it happened.
+#[derive(Debug, Default)]
+pub struct LastError(Mutex<Option<ErrorAt>>);
+
+/// An error and its time.
+#[derive(Clone, Debug, Serialize)]
+pub struct ErrorAt {
+    /// What happened.
+    pub message: String,
+    /// When, Unix nanoseconds.
+    pub unix_nano: u64,
+}
+
+impl LastError {
+    /// Replaces the last error.
+    pub fn set(&self, message: impl Into<String>) {
+        let error = ErrorAt {
+            message: message.into(),
+            unix_nano: now_unix_nano(),
+        };
+        *self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+    }
+
+    /// The last error, if there was one.
+    pub fn get(&self) -> Option<ErrorAt> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Adds to a counter; counters are independent, so no ordering is needed.
+pub fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+/// The time of arrival that batches, errors and views are placed by: this machine's clock, Unix nanoseconds.
+pub fn now_unix_nano() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        })
+}

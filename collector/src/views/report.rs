@@ -1,0 +1,270 @@
+//! What the views answer: the JSON API's objects, which the pages render too. Durations are seconds.
+
+use serde::Serialize;
+
+/// The window an answer covers, as rounded outward to slots. RFC 3339, UTC.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Window {
+    /// Its start.
+    pub from: String,
+    /// Its end.
+    pub to: String,
+    /// Its length in seconds, the divisor of every rate; not in the JSON.
+    #[serde(skip)]
+    pub seconds: f64,
+}
+
+/// Every list of the API.
+#[derive(Clone, Debug, Serialize)]
+pub struct List<T> {
+    /// What it covers.
+    pub window: Window,
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page starts; always null while lists come whole.
+    pub next: Option<String>,
+}
+
+/// Latency of a set of entry spans; `None` (null) without data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Latency {
+    /// Median.
+    pub p50: Option<f64>,
+    /// 90th percentile.
+    pub p90: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+    /// 99.9th percentile.
+    pub p999: Option<f64>,
+    /// The largest, exact.
+    pub max: Option<f64>,
+}
+
+/// A row of `/api/v1/services`.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServiceReport {
+    /// `service.name`.
+    pub service: String,
+    /// `service.version` of its newest span.
+    pub version: Option<String>,
+    /// Entry spans in the window.
+    pub count: u64,
+    /// Per second.
+    pub rate: f64,
+    /// Failed ÷ all; 0 without data.
+    pub error_ratio: f64,
+    /// Of its entry spans.
+    #[serde(flatten)]
+    pub latency: Latency,
+    /// The course within the window.
+    pub spark: Spark,
+}
+
+/// A small time series, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Spark {
+    /// Seconds between two points.
+    pub step_seconds: f64,
+    /// Entry spans per second.
+    pub rate: Vec<f64>,
+    /// 99th percentile; null without data.
+    pub p99: Vec<Option<f64>>,
+}
+
+/// A row of `/api/v1/services/{name}/operations`.
+#[derive(Clone, Debug, Serialize)]
+pub struct OperationReport {
+    /// Its service.
+    pub service: String,
+    /// Span name.
+    pub operation: String,
+    /// `server`, `client`, `internal`, `producer`, `consumer`.
+    pub kind: &'static str,
+    /// Spans in the window.
+    pub count: u64,
+    /// Per second.
+    pub rate: f64,
+    /// Failed ÷ all.
+    pub error_ratio: f64,
+    /// Of these spans.
+    #[serde(flatten)]
+    pub latency: Latency,
+    /// Share (0–1) of the time of the service's entry spans; 0 for others.
+    pub impact: f64,
+    /// The course within the window.
+    pub spark: Spark,
+}
+
+/// `/api/v1/map`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Map {
+    /// What it covers.
+    pub window: Window,
+    /// Services and what they talk to.
+    pub nodes: Vec<Node>,
+    /// Who calls whom.
+    pub edges: Vec<Edge>,
+}
+
+/// A node of the map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Node {
+    /// Unique: the service's name, or `postgres:orders` and the like.
+    pub id: String,
+    /// `service`, `database`, `queue`, `external`.
+    pub kind: &'static str,
+}
+
+/// An edge of the map. Percentiles are `None` (null) without data.
+#[derive(Clone, Debug, Serialize)]
+pub struct Edge {
+    /// Calling node.
+    pub client: String,
+    /// Called node.
+    pub server: String,
+    /// Calls in the window.
+    pub count: u64,
+    /// Per second.
+    pub rate: f64,
+    /// Failed ÷ all, as the caller saw it.
+    pub error_ratio: f64,
+    /// Client span durations of paired calls.
+    pub client_p50: Option<f64>,
+    /// 90th percentile.
+    pub client_p90: Option<f64>,
+    /// 99th percentile.
+    pub client_p99: Option<f64>,
+    /// Server span durations of paired calls.
+    pub server_p50: Option<f64>,
+    /// 90th percentile.
+    pub server_p90: Option<f64>,
+    /// 99th percentile.
+    pub server_p99: Option<f64>,
+    /// Client − server of the same call.
+    pub gap_p50: Option<f64>,
+    /// 90th percentile.
+    pub gap_p90: Option<f64>,
+    /// 99th percentile.
+    pub gap_p99: Option<f64>,
+    /// Calls whose client and server spans both came.
+    pub paired: u64,
+    /// Client spans whose server span did not come.
+    pub unpaired: u64,
+    /// Paired calls whose server span is the longer one; not in the gap percentiles.
+    pub negative: u64,
+    /// Calls with several server spans under one client span; not in the gap percentiles.
+    pub retried: u64,
+    /// Messages (PRODUCER to CONSUMER); not in the gap percentiles.
+    #[serde(rename = "async")]
+    pub asynchronous: u64,
+}
+
+/// A row of `/api/v1/traces`.
+#[derive(Clone, Debug, Serialize)]
+pub struct TraceSummary {
+    /// 32 hex digits.
+    pub trace_id: String,
+    /// Service of the root (or earliest) span.
+    pub root_service: String,
+    /// Name of the root (or earliest) span.
+    pub root_operation: String,
+    /// Start of the trace, Unix nanoseconds.
+    pub start_unix_nano: String,
+    /// Earliest start to latest end, seconds.
+    pub duration: f64,
+    /// Spans kept.
+    pub spans: usize,
+    /// Distinct services.
+    pub services: usize,
+    /// Any span failed.
+    pub error: bool,
+}
+
+/// `/api/v1/traces/{trace_id}`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Trace {
+    /// 32 hex digits.
+    pub trace_id: String,
+    /// Earliest start to latest end, seconds.
+    pub duration: f64,
+    /// Depth first: a parent, then its children by start.
+    pub spans: Vec<TraceSpan>,
+    /// Segments that sum to the root's duration, in time order.
+    pub critical_path: Vec<Segment>,
+    /// Missing parents, clock skew, spans dropped: one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// A span of a trace.
+#[derive(Clone, Debug, Serialize)]
+pub struct TraceSpan {
+    /// 16 hex digits.
+    pub span_id: String,
+    /// 16 hex digits; null for a root.
+    pub parent_span_id: Option<String>,
+    /// Its service.
+    pub service: String,
+    /// Its name.
+    pub operation: String,
+    /// `server`, `client`, `internal`, `producer`, `consumer`.
+    pub kind: &'static str,
+    /// Unix nanoseconds.
+    pub start_unix_nano: String,
+    /// Unix nanoseconds.
+    pub end_unix_nano: String,
+    /// Seconds.
+    pub duration: f64,
+    /// Seconds not covered by its children.
+    #[serde(rename = "self")]
+    pub self_time: f64,
+    /// `unset`, `ok`, `error`.
+    pub status: &'static str,
+    /// `Status.message`; empty when absent.
+    pub status_message: String,
+    /// As sent.
+    pub attributes: serde_json::Map<String, serde_json::Value>,
+    /// The resource's, as sent.
+    pub resource: serde_json::Map<String, serde_json::Value>,
+    /// In time order.
+    pub events: Vec<TraceEvent>,
+    /// To other traces.
+    pub links: Vec<TraceLink>,
+    /// Part of the critical path.
+    pub critical: bool,
+    /// Levels below the root; not in the JSON.
+    #[serde(skip)]
+    pub depth: usize,
+}
+
+/// An event of a span.
+#[derive(Clone, Debug, Serialize)]
+pub struct TraceEvent {
+    /// Unix nanoseconds.
+    pub time_unix_nano: String,
+    /// Its name.
+    pub name: String,
+    /// As sent.
+    pub attributes: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A link of a span.
+#[derive(Clone, Debug, Serialize)]
+pub struct TraceLink {
+    /// 32 hex digits.
+    pub trace_id: String,
+    /// 16 hex digits.
+    pub span_id: String,
+}
+
+/// A stretch of the critical path, spent in one span.
+#[derive(Clone, Debug, Serialize)]
+pub struct Segment {
+    /// The span that time is spent in.
+    pub span_id: String,
+    /// Unix nanoseconds.
+    pub from_unix_nano: String,
+    /// Unix nanoseconds.
+    pub to_unix_nano: String,
+}

@@ -1,0 +1,74 @@
+//! Trace and span ids (W3C Trace Context §3.2.2.3, §3.2.2.4): random, never all zero, lower-case hex.
+
+/// A 16-byte trace id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TraceId([u8; 16]);
+
+/// An 8-byte span id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SpanId([u8; 8]);
+
+macro_rules! id {
+    ($name:ident, $bytes:literal, $hex:literal) => {
+        impl $name {
+            /// A new random id; the thread's generator is cryptographically seeded, so W3C level 2's
+            /// random flag may be set for it.
+            pub(crate) fn random() -> Self {
+                loop {
+                    let id = Self(rand::random());
+                    if id.0 != [0; $bytes] {
+                        return id;
+                    }
+                }
+            }
+
+            /// `None` for all zeros, which the specification forbids.
+            pub(crate) fn from_bytes(bytes: [u8; $bytes]) -> Option<Self> {
+                (bytes != [0; $bytes]).then_some(Self(bytes))
+            }
+
+            pub(crate) fn to_bytes(self) -> [u8; $bytes] {
+                self.0
+            }
+
+            /// Lower-case hex, without allocating.
+            pub(crate) fn to_hex(self) -> [u8; $hex] {
+                const DIGITS: &[u8; 16] = b"0123456789abcdef";
+                let mut hex = [0; $hex];
+                for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
+                    pair[0] = DIGITS[usize::from(byte >> 4)];
+                    pair[1] = DIGITS[usize::from(byte & 15)];
+                }
+                hex
+            }
+
+            /// From lower-case hex as the specification demands; `None` for anything else.
+            pub(crate) fn from_hex(hex: &[u8]) -> Option<Self> {
+                let hex: &[u8; $hex] = hex.try_into().ok()?;
+                let mut bytes = [0; $bytes];
+                for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+                    *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+                }
+                Self::from_bytes(bytes)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let hex = self.to_hex();
+                f.write_str(std::str::from_utf8(&hex).map_err(|_| std::fmt::Error)?)
+            }
+        }
+    };
+}
+
+id!(TraceId, 16, 32);
+id!(SpanId, 8, 16);
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}

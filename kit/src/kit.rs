@@ -1,0 +1,1 @@
+//! `Kit`: builder, start, and what a service takes from it.

@@ -1,0 +1,1 @@
+//! The server of `Kit::serve` and `run`: accept, signals, drain, flush.
