@@ -1,1 +1,10 @@
-//! ex
+//! The calculator of the examples: an API in front, the four operations behind it, as one process or as
+//! five. `bin/calculator.rs` runs one part; `bin/demo.rs` runs them all beside a collector.
+
+pub mod api;
+pub mod demo;
+pub mod error;
+pub mod expression;
+pub mod operation;
+pub mod operations;
+pub mod service;

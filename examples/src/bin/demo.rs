@@ -1,1 +1,102 @@
-fn main() {}
+//! `cargo demo`: the collector, the calculator as five services, and traffic, on this machine.
+//!
+//! The children are this same program started again, so one build is all it takes.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bellwether_examples::demo::{self, children};
+use bellwether_examples::operation::Slowness;
+use bellwether_examples::service::{self, Part};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "demo", bin_name = "cargo demo", about = "See Bellwether work")]
+struct Arguments {
+    /// Stop after so many seconds, with a summary; exit code 1 if no span came through.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: Option<u64>,
+    /// Requests per second to send.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
+    #[command(subcommand)]
+    child: Option<Child>,
+}
+
+/// What the demo starts this program again as.
+#[derive(Subcommand)]
+enum Child {
+    #[command(hide = true)]
+    Collector {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    #[command(hide = true)]
+    Service {
+        #[arg(long)]
+        port: u16,
+        #[arg(long, default_value_t = 0.0)]
+        slow_share: f64,
+        #[arg(long, default_value_t = 0)]
+        slow_ms: u64,
+        #[command(subcommand)]
+        part: Part,
+    },
+}
+
+fn main() -> ExitCode {
+    let Arguments {
+        seconds,
+        rate,
+        child,
+    } = Arguments::parse();
+    match child {
+        None => run_demo(demo::Options {
+            duration: seconds.map(Duration::from_secs),
+            rate,
+        }),
+        Some(Child::Collector { arguments }) => {
+            children::stop_with_parent();
+            let program = OsString::from("bellwether");
+            bellwether_collector::main_with(std::iter::once(program).chain(arguments))
+        }
+        Some(Child::Service {
+            port,
+            slow_share,
+            slow_ms,
+            part,
+        }) => {
+            children::stop_with_parent();
+            let delay = Duration::from_millis(slow_ms);
+            run_service(
+                part,
+                port,
+                Slowness {
+                    share: slow_share,
+                    delay,
+                },
+            )
+        }
+    }
+}
+
+#[tokio::main]
+async fn run_demo(options: demo::Options) -> ExitCode {
+    report(demo::run(options).await)
+}
+
+#[tokio::main]
+async fn run_service(part: Part, port: u16, slowness: Slowness) -> ExitCode {
+    report(service::run(part, ([127, 0, 0, 1], port).into(), slowness).await)
+}
+
+fn report(result: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("demo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
