@@ -39,6 +39,12 @@ pub enum ApiError {
         /// For the log, not for the caller.
         cause: String,
     },
+    /// This service failed.
+    #[error("internal error")]
+    Internal(
+        /// For the log, not for the caller.
+        String,
+    ),
 }
 
 impl ApiError {
@@ -49,6 +55,7 @@ impl ApiError {
             Self::Operation(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Refused { status, .. } => *status,
             Self::Unavailable { .. } => StatusCode::BAD_GATEWAY,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -60,14 +67,19 @@ impl ApiError {
             Self::Operation(OperationError::Overflow) => "overflow",
             Self::Refused { code, .. } => code,
             Self::Unavailable { .. } => "unavailable",
+            Self::Internal(_) => "internal",
         }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        if let Self::Unavailable { service, cause } = &self {
-            tracing::error!(service, cause, "operation failed");
+        match &self {
+            Self::Unavailable { service, cause } => {
+                tracing::error!(service, cause, "operation failed");
+            }
+            Self::Internal(cause) => tracing::error!(cause, "operation failed"),
+            _ => {}
         }
         let body = json!({ "error": { "code": self.code(), "message": self.to_string() } });
         (self.status(), Json(body)).into_response()

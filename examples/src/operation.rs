@@ -51,13 +51,25 @@ pub struct Answer {
     pub result: f64,
 }
 
-/// A dependency that is slow now and then, for the demo: `share` of the calls wait for `delay`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Slowness {
-    /// 0–1.
-    pub share: f64,
-    /// How long such a call waits.
-    pub delay: Duration,
+/// Faults put in on purpose, for the demo: a dependency that is slow now and then, or fails.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Faults {
+    /// Share of the calls, 0–1, that wait for `slow_ms`.
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub slow_share: f64,
+    /// How long such a call waits, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    pub slow_ms: u64,
+    /// Share of the calls, 0–1, that fail.
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub fail_share: f64,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share is a number from 0 to 1".to_owned()),
+    }
 }
 
 impl Operation {
@@ -93,12 +105,12 @@ impl Operation {
     }
 
     /// The operation as a service of its own.
-    pub fn router(self, slowness: Slowness) -> Router {
+    pub fn router(self, faults: Faults) -> Router {
         Router::new()
             .route(&format!("/{}", self.name()), post(answer))
             .with_state(Service {
                 operation: self,
-                slowness,
+                faults,
             })
     }
 }
@@ -106,7 +118,7 @@ impl Operation {
 #[derive(Clone, Copy)]
 struct Service {
     operation: Operation,
-    slowness: Slowness,
+    faults: Faults,
 }
 
 async fn answer(
@@ -114,8 +126,13 @@ async fn answer(
     operands: Result<Json<Operands>, JsonRejection>,
 ) -> Result<Json<Answer>, ApiError> {
     let Json(Operands { a, b }) = operands?;
-    if rand::random_bool(service.slowness.share) {
-        wait_for_rounding_table(service.slowness.delay).await;
+    if rand::random_bool(service.faults.slow_share) {
+        wait_for_rounding_table(Duration::from_millis(service.faults.slow_ms)).await;
+    }
+    if rand::random_bool(service.faults.fail_share) {
+        return Err(ApiError::Internal(
+            "the rounding table is locked".to_owned(),
+        ));
     }
     let result = service.operation.apply(a, b)?;
     tracing::debug!(a, b, result, "operation done");

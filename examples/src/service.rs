@@ -10,7 +10,7 @@ use http::Uri;
 use tokio::net::TcpListener;
 
 use crate::api;
-use crate::operation::{Operation, Slowness};
+use crate::operation::{Faults, Operation};
 use crate::operations::Operations;
 
 /// Which part to run.
@@ -67,7 +67,7 @@ impl Part {
         }
     }
 
-    fn router(self, kit: &Kit, slowness: Slowness) -> Router {
+    fn router(self, kit: &Kit, faults: Faults) -> Router {
         match self {
             Self::Monolith => api::router(Operations::InProcess),
             Self::Api {
@@ -84,10 +84,10 @@ impl Part {
                 ]);
                 api::router(Operations::remote(kit, services))
             }
-            Self::Add => Operation::Add.router(slowness),
-            Self::Subtract => Operation::Subtract.router(slowness),
-            Self::Multiply => Operation::Multiply.router(slowness),
-            Self::Divide => Operation::Divide.router(slowness),
+            Self::Add => Operation::Add.router(faults),
+            Self::Subtract => Operation::Subtract.router(faults),
+            Self::Multiply => Operation::Multiply.router(faults),
+            Self::Divide => Operation::Divide.router(faults),
         }
     }
 }
@@ -99,10 +99,10 @@ impl Part {
 pub async fn run(
     part: Part,
     address: SocketAddr,
-    slowness: Slowness,
+    faults: Faults,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let kit = Kit::from_env(part.name())?.start()?;
-    let app = kit.wrap(part.router(&kit, slowness));
+    let app = kit.wrap(part.router(&kit, faults));
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 
-use bellwether_examples::operation::Slowness;
+use bellwether_examples::operation::Faults;
 use bellwether_examples::service::{self, Part};
 use clap::Parser;
 
@@ -26,7 +26,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let Arguments { part, host, port } = Arguments::parse();
-    match service::run(part, SocketAddr::new(host, port), Slowness::default()).await {
+    match service::run(part, SocketAddr::new(host, port), Faults::default()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("calculator: {error}");

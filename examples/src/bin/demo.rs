@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bellwether_examples::demo::{self, children};
-use bellwether_examples::operation::Slowness;
+use bellwether_examples::operation::Faults;
 use bellwether_examples::service::{self, Part};
 use clap::{Parser, Subcommand};
 
@@ -36,10 +36,8 @@ enum Child {
     Service {
         #[arg(long)]
         port: u16,
-        #[arg(long, default_value_t = 0.0)]
-        slow_share: f64,
-        #[arg(long, default_value_t = 0)]
-        slow_ms: u64,
+        #[command(flatten)]
+        faults: Faults,
         #[command(subcommand)]
         part: Part,
     },
@@ -61,22 +59,9 @@ fn main() -> ExitCode {
             let program = OsString::from("bellwether");
             bellwether_collector::main_with(std::iter::once(program).chain(arguments))
         }
-        Some(Child::Service {
-            port,
-            slow_share,
-            slow_ms,
-            part,
-        }) => {
+        Some(Child::Service { port, faults, part }) => {
             children::stop_with_parent();
-            let delay = Duration::from_millis(slow_ms);
-            run_service(
-                part,
-                port,
-                Slowness {
-                    share: slow_share,
-                    delay,
-                },
-            )
+            run_service(part, port, faults)
         }
     }
 }
@@ -87,8 +72,8 @@ async fn run_demo(options: demo::Options) -> ExitCode {
 }
 
 #[tokio::main]
-async fn run_service(part: Part, port: u16, slowness: Slowness) -> ExitCode {
-    report(service::run(part, ([127, 0, 0, 1], port).into(), slowness).await)
+async fn run_service(part: Part, port: u16, faults: Faults) -> ExitCode {
+    report(service::run(part, ([127, 0, 0, 1], port).into(), faults).await)
 }
 
 fn report(result: Result<(), Box<dyn std::error::Error>>) -> ExitCode {

@@ -71,8 +71,14 @@ impl Children {
         for operation in Operation::ALL {
             self.start(operation.name(), ports, |command| {
                 command.args(["service", "--port", &ports.of(operation).to_string()]);
-                if operation == Operation::Multiply {
-                    command.args(["--slow-share", "0.02", "--slow-ms", "180"]);
+                match operation {
+                    Operation::Multiply => {
+                        command.args(["--slow-share", "0.02", "--slow-ms", "180"]);
+                    }
+                    Operation::Subtract => {
+                        command.args(["--fail-share", "0.02"]);
+                    }
+                    Operation::Add | Operation::Divide => {}
                 }
                 command.arg(operation.name());
             })?;

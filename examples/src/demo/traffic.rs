@@ -1,6 +1,7 @@
 //! The demo's callers: a steady mix of expressions over HTTP, a few of them wrong, each with a request id
 //! of its own as a client or load balancer would give it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -26,26 +27,19 @@ const MIX: [(&str, u32); 9] = [
     ("A*(B-C)/D", 2),
 ];
 
-static SENT: AtomicU64 = AtomicU64::new(0);
-
-/// Requests answered so far.
-pub(super) fn sent() -> u64 {
-    SENT.load(Ordering::Relaxed)
-}
-
 /// Sends `rate` requests a second until aborted: at fixed times, not after each answer, so that a slow
-/// service sees the load it would see in earnest.
-pub(super) async fn send(port: u16, rate: u32) {
+/// service sees the load it would see in earnest. Counts into `answered`.
+pub(super) async fn send(port: u16, rate: u32, answered: Arc<AtomicU64>) {
     let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
     let mut tick = tokio::time::interval(Duration::from_secs(1) / rate);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tick.tick().await;
-        tokio::spawn(send_one(client.clone(), port));
+        tokio::spawn(send_one(client.clone(), port, answered.clone()));
     }
 }
 
-async fn send_one(client: Client<HttpConnector, Full<Bytes>>, port: u16) {
+async fn send_one(client: Client<HttpConnector, Full<Bytes>>, port: u16, answered: Arc<AtomicU64>) {
     let body = serde_json::json!({ "expression": random_expression() }).to_string();
     let request = Request::post(format!("http://127.0.0.1:{port}/calculate"))
         .header(header::CONTENT_TYPE, "application/json")
@@ -60,7 +54,7 @@ async fn send_one(client: Client<HttpConnector, Full<Bytes>>, port: u16) {
     if let Ok(response) = client.request(request).await
         && response.into_body().collect().await.is_ok()
     {
-        SENT.fetch_add(1, Ordering::Relaxed);
+        answered.fetch_add(1, Ordering::Relaxed);
     }
 }
 
