@@ -1,1 +1,9 @@
-//! t
+//! What the end-to-end tests share: child processes, HTTP, waiting, peers. The tests are in `tests/it`.
+
+pub mod cases;
+pub mod http;
+pub mod peers;
+pub mod process;
+pub mod sink;
+pub mod system;
+pub mod wait;

@@ -1,7 +1,8 @@
 //! The demo: starts the collector and the calculator's services as child processes, sends them traffic,
-//! shows what the collector sees. Called by `bin/demo.rs`.
+//! shows what the collector sees. Called by `bin/demo.rs` through `cli`.
 
 pub mod children;
+pub mod cli;
 mod collector;
 mod link;
 mod ports;

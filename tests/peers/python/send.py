@@ -1,0 +1,77 @@
+"""Sends one trace of two services with the OpenTelemetry SDK and prints what it sent as JSON.
+
+Usage: send.py grpc|http|grpc+gzip|http+gzip ENDPOINT
+"""
+
+import json
+import sys
+
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+import grpc
+
+
+def exporter(protocol, endpoint):
+    gzip = protocol.endswith("+gzip")
+    if protocol.startswith("grpc"):
+        compression = grpc.Compression.Gzip if gzip else None
+        return GrpcExporter(endpoint=endpoint, insecure=True, compression=compression)
+    return HttpExporter(endpoint=endpoint, compression=Compression.Gzip if gzip else None)
+
+
+def provider(service, protocol, endpoint):
+    made = TracerProvider(resource=Resource.create({"service.name": service}))
+    made.add_span_processor(BatchSpanProcessor(exporter(protocol, endpoint)))
+    return made
+
+
+def described(span, service, kind, error=None):
+    parent = span.parent
+    return {
+        "service": service,
+        "span_id": format(span.get_span_context().span_id, "016x"),
+        "parent_span_id": format(parent.span_id, "016x") if parent else None,
+        "kind": kind,
+        "attributes": {k: list(v) if isinstance(v, tuple) else v for k, v in span.attributes.items()},
+        "error": error,
+    }
+
+
+def main(protocol, endpoint):
+    shop, stock = (provider(name, protocol, endpoint) for name in ("py-shop", "py-stock"))
+    tracer, other = shop.get_tracer("shop"), stock.get_tracer("stock")
+
+    root = tracer.start_span("GET /order", kind=SpanKind.SERVER)
+    root.set_attribute("http.request.method", "GET")
+    root.set_attribute("text.with.accents", "Größe ✓ \"quoted\"")
+    client = tracer.start_span("GET", context=set_span_in_context(root), kind=SpanKind.CLIENT)
+    client.set_attribute("server.port", 8080)
+    client.set_attribute("ratio", 0.25)
+    client.set_attribute("retry", False)
+    server = other.start_span("GET /stock", context=set_span_in_context(client), kind=SpanKind.SERVER)
+    server.set_attribute("items", ["a", "b"])
+    server.add_event("cache miss", {"key": "42"})
+    inner = other.start_span("lookup", context=set_span_in_context(server))
+    inner.set_status(Status(StatusCode.ERROR, "shelf is empty"))
+
+    for span in (inner, server, client, root):
+        span.end()
+    sent = [
+        described(root, "py-shop", "SERVER"),
+        described(client, "py-shop", "CLIENT"),
+        described(server, "py-stock", "SERVER"),
+        described(inner, "py-stock", None, "shelf is empty"),
+    ]
+    shop.shutdown()
+    stock.shutdown()
+    trace_id = format(root.get_span_context().trace_id, "032x")
+    print(json.dumps({"trace_id": trace_id, "spans": sent}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,101 @@
+//! The real peers, as `tests/peers/install` leaves them. A test that lacks one says SKIPPED and why; with
+//! `BELLWETHER_REQUIRE_PEERS=1` it fails.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::Process;
+use crate::system::free_port;
+use crate::wait::wait_at_most;
+
+/// Where the peers are cached.
+pub fn cache() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+    std::env::var_os("BELLWETHER_CACHE")
+        .map_or_else(|| home().join(".cache/bellwether"), PathBuf::from)
+}
+
+/// `peer` if it is there; else says SKIPPED.
+///
+/// # Panics
+/// When it is missing although `BELLWETHER_REQUIRE_PEERS=1`.
+pub fn require<T>(test: &str, name: &str, peer: Option<T>) -> Option<T> {
+    if peer.is_none() {
+        let why = format!("{name} is not installed; `tests/peers/install` does it");
+        let required = std::env::var("BELLWETHER_REQUIRE_PEERS").is_ok_and(|value| value == "1");
+        assert!(!required, "{test}: {why}");
+        // Past the test harness, which would hide the output of a test that passes.
+        let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
+    }
+    peer
+}
+
+/// A running Zipkin server.
+#[derive(Debug)]
+pub struct Zipkin {
+    /// Its base URL.
+    pub url: String,
+    _process: Process,
+}
+
+/// Starts a Zipkin server; `None` when its jar or Java is missing.
+pub fn zipkin() -> Option<Zipkin> {
+    let jar = cache().join("zipkin-server-exec.jar");
+    if !jar.exists() || !answers("java", "-version") {
+        return None;
+    }
+    let port = free_port();
+    let process = Process::start(
+        "zipkin",
+        Command::new("java")
+            .args([
+                "-Xmx384m",
+                "-XX:TieredStopAtLevel=1",
+                "-Darmeria.preferredIpFamily=ipv4",
+                "-jar",
+            ])
+            .arg(jar)
+            .env("QUERY_PORT", port.to_string())
+            .env("SERVER_ADDRESS", "127.0.0.1")
+            .env("SELF_TRACING_ENABLED", "false"),
+    );
+    let url = format!("http://127.0.0.1:{port}");
+    wait_at_most(
+        std::time::Duration::from_secs(120),
+        "Zipkin to be healthy",
+        || crate::http::get(&format!("{url}/health")).filter(|answer| answer.status == 200),
+    );
+    Some(Zipkin {
+        url,
+        _process: process,
+    })
+}
+
+/// The interpreter of the virtual environment with the OpenTelemetry SDK.
+pub fn python() -> Option<PathBuf> {
+    Some(cache().join("python/bin/python")).filter(|python| python.exists())
+}
+
+/// The directory of the browser scripts, when Node, their packages and Chromium are there.
+pub fn browser() -> Option<PathBuf> {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
+    let installed = scripts
+        .join("node_modules/playwright-core/package.json")
+        .exists();
+    (installed && answers("node", "--version") && answers("chromium", "--version"))
+        .then_some(scripts)
+}
+
+/// The load generator, by name on the path.
+pub fn hey() -> Option<&'static str> {
+    // `hey` without arguments prints its usage and exits with 1: being started at all is the answer.
+    Command::new("hey").output().is_ok().then_some("hey")
+}
+
+fn answers(program: &str, argument: &str) -> bool {
+    Command::new(program)
+        .arg(argument)
+        .output()
+        .is_ok_and(|output| output.status.success())
+}

@@ -1,0 +1,30 @@
+//! The pages in a real browser: `browser/checks.mjs` against a collector that has seen traffic.
+
+use std::process::Command;
+
+use bellwether_tests::peers;
+use bellwether_tests::system::{Calculator, Collector};
+
+#[test]
+fn the_pages_pass_the_browser_checks() {
+    let test = "the_pages_pass_the_browser_checks";
+    let Some(scripts) = peers::require(test, "Chromium with Node", peers::browser()) else {
+        return;
+    };
+    let collector = Collector::start(&[]);
+    let calculator = Calculator::start(&format!("http://127.0.0.1:{}", collector.otlp_http));
+    let trace_id = "5b8efff798038103d269b633813fc60c";
+    let traceparent = format!("00-{trace_id}-eee19b7ec3c1b174-01");
+    calculator.calculate("(1+2)*3/4", &[("traceparent", &traceparent)]);
+    for expression in ["1+2", "3-1", "2*3", "1/0", "(1+2)*(3+4)", "1+*2"] {
+        calculator.calculate(expression, &[]);
+    }
+    collector.wait_for_trace(trace_id, 7);
+    let output = Command::new("node")
+        .arg(scripts.join("checks.mjs"))
+        .arg(format!("http://127.0.0.1:{}", collector.web))
+        .output()
+        .expect("node");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}

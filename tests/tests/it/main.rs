@@ -1,0 +1,12 @@
+//! The end-to-end tests: one binary, real processes, real peers.
+
+mod adoption;
+mod browser;
+mod calculator;
+mod demo;
+mod drain;
+mod latency;
+mod malformed;
+mod no_collector;
+mod outcomes;
+mod python;
