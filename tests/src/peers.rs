@@ -49,16 +49,11 @@ pub fn zipkin() -> Option<Zipkin> {
     let process = Process::start(
         "zipkin",
         Command::new("java")
-            .args([
-                "-Xmx384m",
-                "-XX:TieredStopAtLevel=1",
-                "-Darmeria.preferredIpFamily=ipv4",
-                "-jar",
-            ])
+            .args(["-Xmx384m", "-XX:TieredStopAtLevel=1", "-jar"])
             .arg(jar)
-            .env("QUERY_PORT", port.to_string())
-            .env("SERVER_ADDRESS", "127.0.0.1")
-            .env("SELF_TRACING_ENABLED", "false"),
+            .arg("--armeria.ports[0].ip=127.0.0.1")
+            .arg(format!("--armeria.ports[0].port={port}"))
+            .arg("--armeria.ports[0].protocols[0]=http"),
     );
     let url = format!("http://127.0.0.1:{port}");
     wait_at_most(
