@@ -1,9 +1,11 @@
 //! Spans: the sampling decision, the compact record the request path queues, and the export of those
 //! records over OTLP on a thread and runtime of their own.
 
+mod config;
 mod record;
 mod sampler;
 
+pub(crate) use config::{Compression, Endpoint, ExportConfig, ExporterKind, Protocol};
 pub(crate) use record::{Attribute, SpanKind, SpanRecord, SpanStatus, Value};
 pub(crate) use sampler::Sampler;
 
