@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ::http::HeaderValue;
 
-pub(crate) use current::{Scoped, current};
+pub(crate) use current::{Scoped, current, with_current};
 pub(crate) use identity::SpanIdentity;
 pub(crate) use ids::{SpanId, TraceId};
 pub(crate) use request_id::RequestId;
