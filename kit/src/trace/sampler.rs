@@ -58,13 +58,7 @@ const RANDOMNESS: u64 = 1 << 56;
 /// Keeps a trace when its randomness is at or above the rejection threshold (OpenTelemetry, "TraceState:
 /// probability sampling"): services at the same or a higher ratio keep it too, so traces stay whole.
 fn below(ratio: f64, trace_id: TraceId) -> bool {
-    #[expect(clippy::cast_precision_loss, reason = "2^56 is exact in an f64")]
     let rejected = (1.0 - ratio) * RANDOMNESS as f64;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a float cast saturates, and a ratio is within 0–1"
-    )]
     let threshold = rejected.round() as u64;
     let [.., a, b, c, d, e, f, g] = trace_id.to_bytes();
     u64::from_be_bytes([0, a, b, c, d, e, f, g]) >= threshold
