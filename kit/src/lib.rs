@@ -11,6 +11,7 @@ mod log;
 mod metrics;
 #[cfg(feature = "axum")]
 mod serve;
+mod shutdown;
 mod trace;
 
 pub use error::Error;
