@@ -49,8 +49,8 @@ struct Key {
     error_type: Option<&'static str>,
 }
 
-impl ClientMetrics {
-    pub(super) fn new() -> Self {
+impl Default for ClientMetrics {
+    fn default() -> Self {
         Self(Arc::new(Inner {
             durations: Table::new("http_client_request_duration_seconds", || {
                 Histogram::new(&DURATION_BUCKETS)
@@ -60,7 +60,9 @@ impl ClientMetrics {
             }),
         }))
     }
+}
 
+impl ClientMetrics {
     /// Records a finished call; `gap` when the server told its own time.
     pub(crate) fn settled(
         &self,
@@ -77,6 +79,15 @@ impl ClientMetrics {
                 .gaps
                 .with(&labels, |series| series.value.observe(gap, exemplar));
         }
+    }
+
+    /// Calls settled and gaps measured, for tests of those who settle them.
+    #[cfg(test)]
+    pub(crate) fn settled_total(&self) -> (u64, u64) {
+        let count = |table: &Table<Key, Histogram>| {
+            table.all().iter().map(|series| series.value.count()).sum()
+        };
+        (count(&self.0.durations), count(&self.0.gaps))
     }
 
     pub(super) fn write(&self, text: &mut Text) {

@@ -97,6 +97,11 @@ impl Histogram {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> u64 {
+        self.buckets().last().map_or(0, |last| last.cumulative)
+    }
+
     fn add(&self, seconds: f64) {
         let mut sum = self.sum.load(Ordering::Relaxed);
         loop {

@@ -59,8 +59,8 @@ impl Metrics {
         logs_dropped: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
-            server: ServerMetrics::new(),
-            client: ClientMetrics::new(),
+            server: ServerMetrics::default(),
+            client: ClientMetrics::default(),
             telemetry: Telemetry::new(traces, logs_dropped),
             target: target_labels(resource),
             registry: Mutex::default(),

@@ -61,8 +61,8 @@ struct ActiveKey {
     scheme: &'static str,
 }
 
-impl ServerMetrics {
-    pub(super) fn new() -> Self {
+impl Default for ServerMetrics {
+    fn default() -> Self {
         Self(Arc::new(Inner {
             durations: Table::new("http_server_request_duration_seconds", || {
                 Histogram::new(&DURATION_BUCKETS)
@@ -71,7 +71,9 @@ impl ServerMetrics {
             in_flight: InFlight::new(),
         }))
     }
+}
 
+impl ServerMetrics {
     /// Counts a request as active until the returned guard is dropped.
     pub(crate) fn started(&self, method: &'static str, scheme: &'static str) -> ActiveRequest {
         let gauge = self
@@ -105,6 +107,17 @@ impl ServerMetrics {
             .all()
             .iter()
             .map(|series| series.value.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Requests settled, for tests of those who settle them.
+    #[cfg(test)]
+    pub(crate) fn settled_total(&self) -> u64 {
+        self.0
+            .durations
+            .all()
+            .iter()
+            .map(|series| series.value.count())
             .sum()
     }
 
