@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::context::Trust;
+use crate::http::Propagation;
 use crate::trace::{ExportConfig, Sampler};
 use reader::{Lookup, Reader};
 use text::show_duration;
@@ -37,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) admin_addr: Option<SocketAddr>,
     /// `None`: pretty on a terminal, JSON elsewhere.
     pub(crate) log_format: Option<LogFormat>,
+    /// False when `NO_COLOR` is set: pretty lines then have no colours.
+    pub(crate) color: bool,
     /// `RUST_LOG`.
     pub(crate) filter: String,
     pub(crate) grace: Duration,
@@ -45,8 +48,7 @@ pub(crate) struct Config {
     pub(crate) concurrency_limit: Option<usize>,
     pub(crate) trust: Trust,
     pub(crate) request_id_header: HeaderName,
-    /// Whether W3C trace context and baggage are read and written.
-    pub(crate) propagate: bool,
+    pub(crate) propagation: Propagation,
     /// False: no spans at all (`OTEL_SDK_DISABLED`, or the builder).
     pub(crate) traces: bool,
     pub(crate) sampler: Sampler,
@@ -94,6 +96,7 @@ impl Config {
             port: env.ours("PORT", port).unwrap_or(DEFAULT_PORT),
             admin_addr: env.ours("BELLWETHER_ADMIN_ADDR", address),
             log_format: env.ours("BELLWETHER_LOG_FORMAT", log_format),
+            color: env.text("NO_COLOR").is_none(),
             filter: filter(&mut env),
             grace,
             drain_delay,
@@ -105,7 +108,7 @@ impl Config {
             request_id_header: env
                 .ours("BELLWETHER_REQUEST_ID_HEADER", header_name)
                 .unwrap_or(DEFAULT_REQUEST_ID_HEADER),
-            propagate: otel::propagate(&mut env),
+            propagation: otel::propagation(&mut env),
             traces: !otel::disabled(&mut env),
             sampler: otel::sampler(&mut env),
             export: otel::export(&mut env),

@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::reader::Reader;
 use super::text::percent_decode;
+use crate::http::Propagation;
 use crate::trace::{Compression, Endpoint, ExportConfig, ExporterKind, Protocol, Sampler};
 
 /// `OTEL_SDK_DISABLED`: only `true` disables; anything else unreadable is warned of and means false.
@@ -28,12 +29,15 @@ pub(super) fn resource_attributes(env: &mut Reader<'_>) -> Vec<(String, String)>
     .unwrap_or_default()
 }
 
-/// Whether W3C trace context and baggage travel. One switch for both: they are always asked for together.
-pub(super) fn propagate(env: &mut Reader<'_>) -> bool {
+/// `OTEL_PROPAGATORS`: those that the kit has; a list of unknown ones alone leaves the default.
+pub(super) fn propagation(env: &mut Reader<'_>) -> Propagation {
     let Some(value) = env.text("OTEL_PROPAGATORS") else {
-        return true;
+        return Propagation::default();
     };
-    let mut known = false;
+    let mut asked = Propagation {
+        trace_context: false,
+        baggage: false,
+    };
     let mut none = false;
     for name in value
         .split(',')
@@ -41,7 +45,8 @@ pub(super) fn propagate(env: &mut Reader<'_>) -> bool {
         .filter(|name| !name.is_empty())
     {
         match name {
-            "tracecontext" | "baggage" => known = true,
+            "tracecontext" => asked.trace_context = true,
+            "baggage" => asked.baggage = true,
             "none" => none = true,
             other => env.warn(
                 "OTEL_PROPAGATORS",
@@ -50,7 +55,11 @@ pub(super) fn propagate(env: &mut Reader<'_>) -> bool {
             ),
         }
     }
-    known || !none
+    if none || asked.trace_context || asked.baggage {
+        asked
+    } else {
+        Propagation::default()
+    }
 }
 
 /// `OTEL_TRACES_SAMPLER` with its argument; unreadable means the default, `parentbased_always_on`.

@@ -26,7 +26,8 @@ fn nothing_set_is_a_whole_configuration() {
     assert_eq!(config.filter, "info");
     assert_eq!(config.sampler, Sampler::ParentBasedAlwaysOn);
     assert_eq!(config.export.url(), "http://localhost:4318/v1/traces");
-    assert!(config.propagate && config.traces);
+    assert_eq!(config.propagation, Propagation::default());
+    assert!(config.traces && config.color);
     assert_eq!(
         (
             config.request_timeout,
@@ -167,7 +168,7 @@ fn theirs_are_read() {
         config.resource,
         resource.map(|(k, v)| (k.to_owned(), v.to_owned()))
     );
-    assert!(!config.propagate);
+    assert!(!config.propagation.trace_context && !config.propagation.baggage);
     assert_eq!(config.sampler, Sampler::Ratio(0.25));
     let export = &config.export;
     assert_eq!(export.exporter, ExporterKind::Console);
@@ -210,7 +211,10 @@ fn unreadable_ones_of_theirs_are_warned_of_and_ignored() {
             .resource
             .is_empty()
     );
-    assert!(check("OTEL_PROPAGATORS", "b3,baggage", "not supported yet").propagate);
+    let known = check("OTEL_PROPAGATORS", "b3,baggage", "not supported yet").propagation;
+    assert!(known.baggage && !known.trace_context);
+    let unknown = check("OTEL_PROPAGATORS", "b3", "not supported yet").propagation;
+    assert_eq!(unknown, Propagation::default());
     check("OTEL_TRACES_SAMPLER", "jaeger_remote", "always_on");
     check("OTEL_TRACES_EXPORTER", "zipkin", "otlp, console or none");
     check("OTEL_EXPORTER_OTLP_PROTOCOL", "http", "http/protobuf");
