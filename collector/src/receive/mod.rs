@@ -35,6 +35,9 @@ impl Receiver {
             Err(refused @ Refused::Malformed(_)) => {
                 Err(RpcStatus::new(Code::InvalidArgument, refused.to_string()))
             }
+            Err(refused @ Refused::TooLarge(_)) => {
+                Err(RpcStatus::new(Code::ResourceExhausted, refused.to_string()))
+            }
             Err(refused @ Refused::Full(_)) => {
                 Err(RpcStatus::unavailable(refused.to_string(), RETRY_AFTER))
             }

@@ -82,7 +82,8 @@ async fn not_grpc<B>(receiver: &Receiver, request: Request<B>) -> Response<Answe
 where
     B: Body<Data = Bytes>,
 {
-    let mut text = "this port takes OTLP over gRPC (HTTP/2, content-type application/grpc)".to_owned();
+    let mut text =
+        "this port takes OTLP over gRPC (HTTP/2, content-type application/grpc)".to_owned();
     if !grpc::is_grpc(request.headers()) {
         text.push_str("; OTLP over HTTP is taken");
         text.push_str(&receiver.where_other());
@@ -95,9 +96,8 @@ where
     discard(pin!(body), MAX_MESSAGE_BYTES).await;
     let mut response =
         otlp_http::failure(&parts.headers, StatusCode::UNSUPPORTED_MEDIA_TYPE, &status);
-    response.headers_mut().insert(
-        header::ACCEPT,
-        HeaderValue::from_static("application/grpc"),
-    );
+    response
+        .headers_mut()
+        .insert(header::ACCEPT, HeaderValue::from_static("application/grpc"));
     response
 }

@@ -104,7 +104,11 @@ fn accept(receiver: &Receiver, request: &http::request::Parts) -> Result<Encodin
             "this port takes OTLP over HTTP; OTLP over gRPC is taken{}",
             receiver.where_other()
         );
-        let failure = Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented, text);
+        let failure = Failure::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Code::Unimplemented,
+            text,
+        );
         receiver.count_refusal(&failure.status);
         return Err(failure);
     }
@@ -113,11 +117,19 @@ fn accept(receiver: &Receiver, request: &http::request::Parts) -> Result<Encodin
         "/v1/logs" | "/v1/metrics" => {
             let signal = path.trim_start_matches("/v1/");
             let text = format!("no exporter of this collector takes {signal}; {TAKES}");
-            return Err(Failure::new(StatusCode::NOT_FOUND, Code::Unimplemented, text));
+            return Err(Failure::new(
+                StatusCode::NOT_FOUND,
+                Code::Unimplemented,
+                text,
+            ));
         }
         _ => {
             let text = format!("nothing is at {path}; {TAKES}");
-            return Err(Failure::new(StatusCode::NOT_FOUND, Code::Unimplemented, text));
+            return Err(Failure::new(
+                StatusCode::NOT_FOUND,
+                Code::Unimplemented,
+                text,
+            ));
         }
     }
     if request.method != Method::POST {
@@ -155,7 +167,8 @@ fn check_batch(headers: &HeaderMap) -> Result<Encoding, Failure> {
     let encoding = headers.get(header::CONTENT_ENCODING);
     Encoding::parse(encoding).ok_or_else(|| {
         let name = encoding.map_or("".into(), |name| String::from_utf8_lossy(name.as_bytes()));
-        let text = format!("content encoding `{name}` is not accepted; send gzip, deflate or identity");
+        let text =
+            format!("content encoding `{name}` is not accepted; send gzip, deflate or identity");
         unsupported(text, header::ACCEPT_ENCODING, "gzip, deflate")
     })
 }
