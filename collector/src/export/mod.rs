@@ -1,5 +1,13 @@
-//! The exporters: one worker each, reading the batch log at its own pace.
+//! The exporters: one worker each, reading the batch log at its own pace. `pipeline` starts and drains them.
 
+mod json;
+mod outcome;
+mod peer;
+mod retry;
+mod split;
 mod target;
+mod worker;
+mod zipkin;
 
 pub use target::{Target, TargetError, TargetKind};
+pub use worker::Worker;
