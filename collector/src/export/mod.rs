@@ -7,6 +7,8 @@ mod retry;
 mod split;
 mod target;
 mod worker;
+#[cfg(test)]
+mod worker_tests;
 mod zipkin;
 
 pub use target::{Target, TargetError, TargetKind};

@@ -282,3 +282,295 @@ fn link_text(link: LinkRef<'_>) -> String {
     let attributes = serde_json::Value::Object(attributes_to_json(link.attributes));
     format!("{ids}||{attributes}|0")
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value as Proto;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
+    use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind as Kind};
+    use opentelemetry_proto::tonic::trace::v1::status::StatusCode as Code;
+    use opentelemetry_proto::tonic::trace::v1::{Span, Status};
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::wire::test_support::{self, attribute, resource_spans};
+
+    fn zipkin(span: Span) -> Json {
+        let request = test_support::encode(vec![resource_spans("shop", vec![span])]);
+        let bytes = encode(&[request.into()]).unwrap();
+        let mut spans: Vec<Json> = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(spans.len(), 1);
+        spans.remove(0)
+    }
+
+    fn typed(key: &str, value: Proto) -> KeyValue {
+        KeyValue {
+            value: Some(AnyValue { value: Some(value) }),
+            ..attribute(key, "")
+        }
+    }
+
+    /// What `change` makes of a span, at JSON pointer `at`; null when absent.
+    fn check(change: impl FnOnce(&mut Span), at: &str, expected: Json) {
+        let mut span = test_support::span(7, 2, 1);
+        change(&mut span);
+        let json = zipkin(span);
+        let got = json.pointer(at).cloned().unwrap_or_default();
+        assert_eq!(got, expected, "{at} of {json}");
+    }
+
+    #[test]
+    fn a_plain_span() {
+        assert_eq!(
+            zipkin(test_support::span(7, 2, 1)),
+            json!({
+                "traceId": "00000000000000000000000000000007",
+                "id": "0000000000000002",
+                "parentId": "0000000000000001",
+                "kind": "SERVER",
+                "name": "GET /",
+                "timestamp": 1_700_000_000_000_000_u64,
+                "duration": 1000,
+                "localEndpoint": {"serviceName": "shop"},
+                "tags": {"otel.scope.name": "tests"},
+            })
+        );
+    }
+
+    #[test]
+    fn kinds_and_times() {
+        let kind = |kind: Kind| move |span: &mut Span| span.kind = kind.into();
+        check(kind(Kind::Unspecified), "/kind", json!(null));
+        check(kind(Kind::Internal), "/kind", json!(null));
+        check(kind(Kind::Client), "/kind", json!("CLIENT"));
+        check(kind(Kind::Producer), "/kind", json!("PRODUCER"));
+        check(kind(Kind::Consumer), "/kind", json!("CONSUMER"));
+        check(|span| span.parent_span_id.clear(), "/parentId", json!(null));
+        let lasting = |nanos| {
+            move |span: &mut Span| span.end_time_unix_nano = span.start_time_unix_nano + nanos
+        };
+        check(lasting(0), "/duration", json!(1));
+        check(lasting(999), "/duration", json!(1));
+        check(lasting(1_999), "/duration", json!(1));
+        check(lasting(2_000), "/duration", json!(2));
+        check(|span| span.end_time_unix_nano = 0, "/duration", json!(null));
+        check(|span| span.end_time_unix_nano = 1, "/duration", json!(null));
+        check(
+            |span| span.start_time_unix_nano = 0,
+            "/timestamp",
+            json!(null),
+        );
+    }
+
+    #[test]
+    fn the_remote_endpoint_is_the_best_name() {
+        let client = |attributes: Vec<KeyValue>| {
+            move |span: &mut Span| {
+                span.kind = Kind::Client.into();
+                span.attributes = attributes;
+            }
+        };
+        let at = "/remoteEndpoint";
+        check(client(vec![attribute("http.route", "/")]), at, json!(null));
+        check(
+            client(vec![
+                attribute("db.name", "orders"),
+                attribute("server.address", "pg"),
+                typed("server.port", Proto::IntValue(5432)),
+            ]),
+            at,
+            json!({"serviceName": "pg", "port": 5432}),
+        );
+        check(
+            client(vec![
+                attribute("server.address", "pg"),
+                attribute("peer.service", "db"),
+            ]),
+            at,
+            json!({"serviceName": "db"}),
+        );
+        check(
+            client(vec![
+                attribute("network.peer.address", "::1"),
+                attribute("network.peer.port", "70000"),
+            ]),
+            at,
+            json!({"serviceName": "::1", "ipv6": "::1"}),
+        );
+        check(
+            client(vec![attribute("db.name", "orders")]),
+            at,
+            json!({"serviceName": "orders"}),
+        );
+        // A server's own address is not somebody else's.
+        check(
+            |span| span.attributes = vec![attribute("server.address", "me")],
+            at,
+            json!(null),
+        );
+    }
+
+    #[test]
+    fn errors_are_spans_with_status_error_only() {
+        let status = |code: Code, message: &str| {
+            let status = Status {
+                code: code.into(),
+                message: message.to_owned(),
+            };
+            move |span: &mut Span| {
+                span.status = Some(status);
+                span.attributes = vec![attribute("error", "false")];
+            }
+        };
+        check(status(Code::Error, "boom"), "/tags/error", json!("boom"));
+        check(status(Code::Error, ""), "/tags/error", json!(""));
+        check(
+            status(Code::Error, ""),
+            "/tags/otel.status_code",
+            json!("ERROR"),
+        );
+        check(status(Code::Ok, ""), "/tags/otel.status_code", json!("OK"));
+        check(status(Code::Ok, ""), "/tags/error", json!(null));
+        check(
+            status(Code::Unset, ""),
+            "/tags/otel.status_code",
+            json!(null),
+        );
+        check(status(Code::Unset, ""), "/tags/error", json!(null));
+    }
+
+    #[test]
+    fn tags_are_texts_and_come_once() {
+        let tagged = |value| move |span: &mut Span| span.attributes = vec![typed("k", value)];
+        check(
+            tagged(Proto::StringValue("v".into())),
+            "/tags/k",
+            json!("v"),
+        );
+        check(tagged(Proto::IntValue(-5)), "/tags/k", json!("-5"));
+        check(tagged(Proto::BoolValue(true)), "/tags/k", json!("true"));
+        check(tagged(Proto::DoubleValue(0.25)), "/tags/k", json!("0.25"));
+        check(
+            tagged(Proto::DoubleValue(f64::NAN)),
+            "/tags/k",
+            json!("NaN"),
+        );
+        check(
+            tagged(Proto::BytesValue(vec![0xff])),
+            "/tags/k",
+            json!("/w=="),
+        );
+        let array = ArrayValue {
+            values: vec![
+                typed("", Proto::StringValue("a\"".into()))
+                    .value
+                    .unwrap_or_default(),
+            ],
+        };
+        check(
+            tagged(Proto::ArrayValue(array)),
+            "/tags/k",
+            json!("[\"a\\\"\"]"),
+        );
+        check(
+            |span| span.attributes = vec![attribute("otel.scope.name", "mine")],
+            "/tags/otel.scope.name",
+            json!("mine"),
+        );
+        check(
+            |span| span.trace_state = "a=b".into(),
+            "/tags/w3c.tracestate",
+            json!("a=b"),
+        );
+        check(
+            |span| span.dropped_events_count = 3,
+            "/tags/otel.dropped_events_count",
+            json!("3"),
+        );
+        check(
+            |span| {
+                span.links = vec![Link {
+                    trace_id: vec![1; 16],
+                    span_id: vec![2; 8],
+                    attributes: vec![attribute("k", "v")],
+                    ..Link::default()
+                }];
+            },
+            "/tags/otlp.link.0",
+            json!("01010101010101010101010101010101|0202020202020202||{\"k\":\"v\"}|0"),
+        );
+    }
+
+    #[test]
+    fn a_resource_attribute_gives_way_to_the_spans_own() {
+        let mut group = resource_spans("shop", vec![test_support::span(1, 1, 0)]);
+        let resource = group.resource.as_mut().unwrap();
+        resource.attributes.push(attribute("region", "eu"));
+        resource.attributes.push(attribute("zone", "b"));
+        group.scope_spans[0].spans[0].attributes = vec![attribute("region", "us")];
+        let bytes = encode(&[test_support::encode(vec![group]).into()]).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text.matches("\"region\"").count(), 1, "{text}");
+        let spans: Json = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            spans[0]["tags"],
+            json!({"region": "us", "zone": "b", "otel.scope.name": "tests"})
+        );
+    }
+
+    #[test]
+    fn events_are_annotations() {
+        let event = |attributes| {
+            move |span: &mut Span| {
+                span.events = vec![Event {
+                    time_unix_nano: 5_999,
+                    name: "retry".into(),
+                    attributes,
+                    ..Event::default()
+                }];
+            }
+        };
+        check(
+            event(Vec::new()),
+            "/annotations",
+            json!([{"timestamp": 5, "value": "retry"}]),
+        );
+        check(
+            event(vec![typed("attempt", Proto::IntValue(2))]),
+            "/annotations/0/value",
+            json!("\"retry\":{\"attempt\":2}"),
+        );
+    }
+
+    #[test]
+    fn no_spans_are_an_empty_array_and_bad_bytes_an_error() {
+        assert_eq!(encode(&[]).unwrap(), b"[]");
+        assert!(encode(&[Bytes::from_static(b"\x0a\x05")]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_texts_stay_inside_their_strings(
+            name in any::<String>(),
+            key in any::<String>(),
+            value in any::<String>(),
+            event in any::<String>(),
+            message in any::<String>(),
+        ) {
+            let mut span = test_support::span(1, 1, 0);
+            span.name = name.clone();
+            span.attributes = vec![attribute(&key, &value)];
+            span.trace_state = value.clone();
+            span.status = Some(Status { code: Code::Error.into(), message: message.clone() });
+            span.events = vec![Event { name: event.clone(), ..Event::default() }];
+            let json = zipkin(span);
+            prop_assert_eq!(&json["name"], &Json::from(name));
+            prop_assert_eq!(&json["tags"]["error"], &Json::from(message));
+            prop_assert_eq!(&json["annotations"][0]["value"], &Json::from(event));
+            if !["error", "otel.status_code", "w3c.tracestate"].contains(&&key[..]) {
+                prop_assert_eq!(&json["tags"][&key], &Json::from(value));
+            }
+        }
+    }
+}
