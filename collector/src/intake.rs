@@ -1,13 +1,28 @@
 //! Admission of one batch: walk, append, count. Called by `receive` for every body, whatever its protocol.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use bytes::Bytes;
 
-use crate::status::ReceiverStatus;
-use crate::wire::WireError;
+use crate::log::{BatchLog, Full, compact};
+use crate::status::{ReceiverStatus, add, now_unix_nano};
+use crate::views::Views;
+use crate::wire::{SpanRef, WireError, walk};
+
+/// Spans given to the views at once. Bounds the memory that a body of many tiny spans can cost: a
+/// [`SpanRef`] is larger than the smallest span.
+const SPANS_AT_ONCE: usize = 4_096;
+
+/// A span's usual least size in bytes, for a first guess at how many there are.
+const SMALL_SPAN_BYTES: usize = 128;
 
 /// Takes batches; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Intake {}
+pub struct Intake {
+    log: BatchLog,
+    views: Arc<Views>,
+}
 
 /// Why a batch was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,17 +30,207 @@ pub enum Refused {
     /// Malformed: never send it again. 400 / `INVALID_ARGUMENT`.
     #[error("malformed ExportTraceServiceRequest: {0}")]
     Malformed(#[from] WireError),
+    /// Larger than the whole log: never send it again like this. 413 / `RESOURCE_EXHAUSTED`.
+    #[error(transparent)]
+    TooLarge(Full),
     /// No room now: send it again later. 503 / `UNAVAILABLE`.
     #[error(transparent)]
-    Full(#[from] crate::log::Full),
+    Full(Full),
 }
 
 impl Intake {
+    /// Takes batches into `log` and `views`.
+    pub fn new(log: BatchLog, views: Arc<Views>) -> Self {
+        Self { log, views }
+    }
+
     /// Takes a batch into log and views; the number of spans in it.
     ///
     /// # Errors
     /// [`Refused`]; nothing was kept or counted then, except in `status`.
-    pub fn admit(&self, _batch: Bytes, _status: &ReceiverStatus) -> Result<u64, Refused> {
-        unimplemented!()
+    pub fn admit(&self, batch: Bytes, status: &ReceiverStatus) -> Result<u64, Refused> {
+        let taken = self.take(&compact(batch));
+        match &taken {
+            Ok(spans) => {
+                add(&status.accepted_batches, 1);
+                add(&status.accepted_spans, *spans);
+            }
+            Err(refused) => {
+                add(refused.counter(status), 1);
+                status.last_error.set(refused.to_string());
+            }
+        }
+        taken
+    }
+
+    fn take(&self, batch: &Bytes) -> Result<u64, Refused> {
+        let guess = batch.len() / SMALL_SPAN_BYTES;
+        let mut spans = Vec::with_capacity(guess.min(SPANS_AT_ONCE));
+        let total = walk(batch, |span| {
+            if spans.len() < SPANS_AT_ONCE {
+                spans.push(span);
+            }
+        })?;
+        if total == 0 {
+            return Ok(0);
+        }
+        self.log.append(batch.clone(), total as u64)?;
+        // Counted only now: a batch that is refused comes again.
+        let arrived = now_unix_nano();
+        self.views.count(&spans, arrived);
+        if total > SPANS_AT_ONCE {
+            self.count_rest(batch, spans, arrived)?;
+        }
+        Ok(total as u64)
+    }
+
+    /// Counts the spans beyond the first [`SPANS_AT_ONCE`], by walking the batch again in such pieces.
+    fn count_rest<'a>(
+        &self,
+        batch: &'a [u8],
+        mut piece: Vec<SpanRef<'a>>,
+        arrived: u64,
+    ) -> Result<(), WireError> {
+        piece.clear();
+        let mut index = 0;
+        walk(batch, |span| {
+            if index >= SPANS_AT_ONCE {
+                piece.push(span);
+            }
+            index += 1;
+            if piece.len() == SPANS_AT_ONCE {
+                self.views.count(&piece, arrived);
+                piece.clear();
+            }
+        })?;
+        if !piece.is_empty() {
+            self.views.count(&piece, arrived);
+        }
+        Ok(())
+    }
+}
+
+impl Refused {
+    fn counter(self, status: &ReceiverStatus) -> &AtomicU64 {
+        match self {
+            Self::Malformed(_) | Self::TooLarge(_) => &status.rejected_batches,
+            Self::Full(_) => &status.refused_batches,
+        }
+    }
+}
+
+impl From<Full> for Refused {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::TooLarge { .. } => Self::TooLarge(full),
+            Full::Closed => Self::Full(full),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::status::ExporterStatus;
+    use crate::views::{Config, Range};
+    use crate::wire::test_support;
+
+    struct Fixture {
+        intake: Intake,
+        log: BatchLog,
+        views: Arc<Views>,
+        receiver: ReceiverStatus,
+    }
+
+    fn fixture(log_bytes: usize) -> Fixture {
+        let log = BatchLog::in_memory(log_bytes);
+        let views = Arc::new(Views::new(Config {
+            retention: Duration::from_secs(3_600),
+            trace_bytes: 1 << 20,
+            view_bytes: 1 << 20,
+        }));
+        Fixture {
+            intake: Intake::new(log.clone(), Arc::clone(&views)),
+            log,
+            views,
+            receiver: ReceiverStatus::listening("otlp-http", "127.0.0.1:4318".to_owned()),
+        }
+    }
+
+    impl Fixture {
+        fn check(&self, batch: Vec<u8>, expected: Result<u64, Refused>, counted: u64) {
+            let answer = self.intake.admit(Bytes::from(batch), &self.receiver);
+            assert_eq!(answer, expected);
+            assert_eq!(self.views.spans_counted(), counted);
+        }
+
+        fn counts(&self) -> [u64; 4] {
+            [
+                &self.receiver.accepted_batches,
+                &self.receiver.accepted_spans,
+                &self.receiver.refused_batches,
+                &self.receiver.rejected_batches,
+            ]
+            .map(|counter| counter.load(Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn a_good_batch_is_kept_and_counted() {
+        let fixture = fixture(1 << 20);
+        let exporter = Arc::new(ExporterStatus::default());
+        let cursor = fixture.log.reader(Arc::clone(&exporter));
+        fixture.check(test_support::request("shop", 3), Ok(3), 3);
+        assert_eq!(cursor.unsent_spans(), 3);
+        assert_eq!(fixture.counts(), [1, 3, 0, 0]);
+        let range = Range::Last(Duration::from_secs(300));
+        let (_, services) = fixture.views.services(range);
+        assert_eq!(services[0].service, "shop");
+    }
+
+    #[test]
+    fn an_empty_batch_is_a_success_that_nobody_waits_for() {
+        let fixture = fixture(1 << 20);
+        let cursor = fixture.log.reader(Arc::default());
+        fixture.check(Vec::new(), Ok(0), 0);
+        assert_eq!(cursor.unsent_spans(), 0);
+        assert_eq!(fixture.counts(), [1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_batch_of_many_spans_is_counted_in_full() {
+        let fixture = fixture(1 << 24);
+        let spans = 2 * SPANS_AT_ONCE as u64 + 17;
+        fixture.check(test_support::request("shop", spans), Ok(spans), spans);
+    }
+
+    #[test]
+    fn a_malformed_batch_counts_nowhere_but_in_the_status() {
+        let fixture = fixture(1 << 20);
+        let cursor = fixture.log.reader(Arc::default());
+        let mut batch = test_support::request("shop", 3);
+        batch.pop();
+        let fault = walk(&batch, |_| ()).unwrap_err();
+        fixture.check(batch, Err(Refused::Malformed(fault)), 0);
+        assert_eq!(cursor.unsent_spans(), 0);
+        assert_eq!(fixture.counts(), [0, 0, 0, 1]);
+        let error = fixture.receiver.last_error.get().unwrap();
+        assert!(error.message.contains("truncated"), "{}", error.message);
+    }
+
+    #[test]
+    fn a_batch_without_room_is_not_counted() {
+        let fixture = fixture(300);
+        let _cursor = fixture.log.reader(Arc::default());
+        let batch = test_support::request("shop", 100);
+        let answer = fixture.intake.admit(Bytes::from(batch), &fixture.receiver);
+        assert!(matches!(answer, Err(Refused::TooLarge(_))));
+        fixture.log.close();
+        let closed = Refused::Full(Full::Closed);
+        fixture.check(test_support::request("shop", 1), Err(closed), 0);
+        assert_eq!(fixture.counts(), [0, 0, 1, 1]);
     }
 }

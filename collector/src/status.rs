@@ -69,6 +69,40 @@ pub struct ErrorAt {
     pub unix_nano: u64,
 }
 
+impl ReceiverStatus {
+    /// Of a receiver that listens on `address`.
+    pub fn listening(protocol: &'static str, address: String) -> Self {
+        Self::new(protocol, Ok(address))
+    }
+
+    /// Of a receiver that could not be bound, and why.
+    pub fn left_out(protocol: &'static str, reason: String) -> Self {
+        Self::new(protocol, Err(reason))
+    }
+
+    fn new(protocol: &'static str, address: Result<String, String>) -> Self {
+        Self {
+            protocol,
+            address,
+            accepted_batches: AtomicU64::new(0),
+            accepted_spans: AtomicU64::new(0),
+            refused_batches: AtomicU64::new(0),
+            rejected_batches: AtomicU64::new(0),
+            last_error: LastError::default(),
+        }
+    }
+}
+
+impl ExporterStatus {
+    /// Of the exporter called `name`.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+}
+
 impl LastError {
     /// Replaces the last error.
     pub fn set(&self, message: impl Into<String>) {

@@ -1,5 +1,8 @@
 //! `KeyValue` and `AnyValue` of opentelemetry/proto/common/v1/common.proto, read in place.
 
+use super::WireError;
+use super::reader::{MAX_DEPTH, Reader, fixed64_tag, len_tag, varint_tag};
+
 /// An attribute.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KeyValueRef<'a> {
@@ -30,18 +33,149 @@ pub enum AnyValueRef<'a> {
     Bytes(&'a [u8]),
 }
 
-/// The attributes of a span, event, link, scope or resource, read as the iterator advances. Bytes that
-/// are not valid protobuf or UTF-8 end the iteration or skip the entry; it never panics.
+/// The attributes of a span, event, link, scope, resource or `KeyValueList`, read as the iterator advances.
+/// An entry that is not a valid `KeyValue` is skipped, bytes that are no protobuf end the iteration; it
+/// never panics.
 #[derive(Clone, Debug)]
-pub struct Attributes<'a> {
-    _message: &'a [u8],
-    _field: u32,
+pub struct Attributes<'a>(Fields<'a>);
+
+/// The members of an `ArrayValue`; faults as in [`Attributes`].
+#[derive(Clone, Debug)]
+pub struct ArrayValues<'a>(Fields<'a>);
+
+/// The occurrences of one length-delimited field of a message; ends at the first fault.
+#[derive(Clone, Debug)]
+pub(super) struct Fields<'a> {
+    message: Reader<'a>,
+    tag: u32,
+}
+
+impl<'a> AnyValueRef<'a> {
+    /// The text of a `string_value`.
+    pub fn as_str(&self) -> Option<&'a str> {
+        match self {
+            Self::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The members of an `array_value`; none for any other value.
+    pub fn array(&self) -> ArrayValues<'a> {
+        match self {
+            Self::Array(message) => ArrayValues(Fields::new(message, 1)),
+            _ => ArrayValues(Fields::new(&[], 1)),
+        }
+    }
+
+    /// The entries of a `kvlist_value`; none for any other value.
+    pub fn kvlist(&self) -> Attributes<'a> {
+        match self {
+            Self::KvList(message) => Attributes::new(message, 1),
+            _ => Attributes::new(&[], 1),
+        }
+    }
+
+    /// The last member of the oneof wins, `before` if there is none.
+    fn read(mut reader: Reader<'a>, before: Self) -> Result<Self, WireError> {
+        const STRING: u32 = len_tag(1);
+        const BOOL: u32 = varint_tag(2);
+        const INT: u32 = varint_tag(3);
+        const DOUBLE: u32 = fixed64_tag(4);
+        const ARRAY: u32 = len_tag(5);
+        const KVLIST: u32 = len_tag(6);
+        const BYTES: u32 = len_tag(7);
+        let mut value = before;
+        while let Some(tag) = reader.tag()? {
+            value = match tag {
+                STRING => Self::Str(reader.text("an attribute value")?),
+                BOOL => Self::Bool(reader.varint()? != 0),
+                INT => Self::Int(reader.varint()?.cast_signed()),
+                DOUBLE => Self::Double(f64::from_bits(reader.fixed64()?)),
+                ARRAY => Self::Array(reader.len_bytes()?),
+                KVLIST => Self::KvList(reader.len_bytes()?),
+                BYTES => Self::Bytes(reader.len_bytes()?),
+                _ => {
+                    reader.skip_unknown(tag, 7)?;
+                    value
+                }
+            };
+        }
+        Ok(value)
+    }
+}
+
+impl<'a> Attributes<'a> {
+    /// The `KeyValue`s in field `field` of `message`.
+    pub(super) fn new(message: &'a [u8], field: u32) -> Self {
+        Self(Fields::new(message, field))
+    }
+
+    /// The value of the first attribute called `key`.
+    pub fn get(&self, key: &str) -> Option<AnyValueRef<'a>> {
+        self.clone()
+            .find(|attribute| attribute.key == key)
+            .map(|attribute| attribute.value)
+    }
 }
 
 impl<'a> Iterator for Attributes<'a> {
     type Item = KeyValueRef<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        unimplemented!()
+        self.0.find_map(|entry| key_value(entry).ok())
     }
+}
+
+impl<'a> Iterator for ArrayValues<'a> {
+    type Item = AnyValueRef<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0
+            .find_map(|value| AnyValueRef::read(value, AnyValueRef::Empty).ok())
+    }
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(message: &'a [u8], field: u32) -> Self {
+        Self::of(Reader::new(message), field)
+    }
+
+    pub(super) fn of(message: Reader<'a>, field: u32) -> Self {
+        let tag = len_tag(field);
+        Self { message, tag }
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Reader<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Ok(Some(tag)) = self.message.tag() {
+            if tag == self.tag {
+                return self.message.message().ok();
+            }
+            if self.message.skip(tag, MAX_DEPTH).is_err() {
+                break;
+            }
+        }
+        self.message = Reader::new(&[]);
+        None
+    }
+}
+
+fn key_value(mut reader: Reader<'_>) -> Result<KeyValueRef<'_>, WireError> {
+    const KEY: u32 = len_tag(1);
+    const VALUE: u32 = len_tag(2);
+    let mut attribute = KeyValueRef {
+        key: "",
+        value: AnyValueRef::Empty,
+    };
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            KEY => attribute.key = reader.text("an attribute key")?,
+            VALUE => attribute.value = AnyValueRef::read(reader.message()?, attribute.value)?,
+            _ => reader.skip_unknown(tag, 2)?,
+        }
+    }
+    Ok(attribute)
 }

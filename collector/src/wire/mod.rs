@@ -2,9 +2,16 @@
 //! `intake` (walk once), `views` (kept traces) and `export` (Zipkin output).
 
 mod attributes;
+mod json;
+mod reader;
 mod span;
+#[cfg(test)]
+pub(crate) mod test_support;
 mod walk;
+#[cfg(test)]
+mod walk_tests;
 
-pub use attributes::{AnyValueRef, Attributes, KeyValueRef};
+pub use attributes::{AnyValueRef, ArrayValues, Attributes, KeyValueRef};
+pub use json::{attributes_to_json, to_json};
 pub use span::{EventRef, LinkRef, ResourceRef, ScopeRef, SpanKind, SpanRef, StatusCode};
 pub use walk::{WireError, walk};

@@ -1,6 +1,8 @@
 //! `SpanRef`: one span of an `ExportTraceServiceRequest`, borrowed (opentelemetry/proto/trace/v1/trace.proto).
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, Fields};
+use super::reader::{MAX_DEPTH, Reader, fixed64_tag, len_tag};
+use super::walk::{UNKNOWN_SERVICE, WireError, span_tag};
 
 /// What side of a call a span is (`Span.SpanKind`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -62,7 +64,7 @@ pub struct SpanRef<'a> {
 }
 
 /// The `Resource` message a span came with.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ResourceRef<'a> {
     /// The `Resource` message's bytes; empty when absent.
     pub raw: &'a [u8],
@@ -107,33 +109,135 @@ impl<'a> SpanRef<'a> {
 
     /// The span's own attributes.
     pub fn attributes(&self) -> Attributes<'a> {
-        unimplemented!()
+        Attributes::new(self.raw, span_tag::ATTRIBUTES >> 3)
     }
 
     /// `Status.message`; empty when absent.
     pub fn status_message(&self) -> &'a str {
-        unimplemented!()
+        Fields::new(self.raw, span_tag::STATUS >> 3)
+            .map(|status| last_text(status, 2))
+            .filter(|message| !message.is_empty())
+            .last()
+            .unwrap_or_default()
     }
 
     /// `trace_state`; empty when absent.
     pub fn trace_state(&self) -> &'a str {
-        unimplemented!()
+        last_text(Reader::new(self.raw), span_tag::TRACE_STATE >> 3)
     }
 
-    /// The span's events.
+    /// The span's events; one that is no valid `Span.Event` is skipped.
     pub fn events(&self) -> impl Iterator<Item = EventRef<'a>> + use<'a> {
-        std::iter::empty()
+        Fields::new(self.raw, span_tag::EVENTS >> 3).filter_map(|event| event_ref(event).ok())
     }
 
-    /// The span's links.
+    /// The span's links; one that is no valid `Span.Link`, or whose ids have the wrong size, is skipped.
     pub fn links(&self) -> impl Iterator<Item = LinkRef<'a>> + use<'a> {
-        std::iter::empty()
+        Fields::new(self.raw, span_tag::LINKS >> 3).filter_map(|link| link_ref(link).ok().flatten())
     }
 }
 
 impl<'a> ResourceRef<'a> {
     /// The resource's attributes.
     pub fn attributes(&self) -> Attributes<'a> {
-        unimplemented!()
+        Attributes::new(self.raw, 1)
     }
+}
+
+impl Default for ResourceRef<'_> {
+    fn default() -> Self {
+        Self {
+            raw: &[],
+            service_name: UNKNOWN_SERVICE,
+        }
+    }
+}
+
+impl<'a> ScopeRef<'a> {
+    /// The scope's name; empty when absent.
+    pub fn name(&self) -> &'a str {
+        last_text(Reader::new(self.raw), 1)
+    }
+
+    /// The scope's version; empty when absent.
+    pub fn version(&self) -> &'a str {
+        last_text(Reader::new(self.raw), 2)
+    }
+
+    /// The scope's attributes.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.raw, 3)
+    }
+}
+
+impl SpanKind {
+    /// A kind this collector does not know is unspecified.
+    pub(super) fn from_wire(value: u64) -> Self {
+        match value {
+            1 => Self::Internal,
+            2 => Self::Server,
+            3 => Self::Client,
+            4 => Self::Producer,
+            5 => Self::Consumer,
+            _ => Self::Unspecified,
+        }
+    }
+}
+
+impl StatusCode {
+    /// A code this collector does not know is unset.
+    pub(super) fn from_wire(value: u64) -> Self {
+        match value {
+            1 => Self::Ok,
+            2 => Self::Error,
+            _ => Self::Unset,
+        }
+    }
+}
+
+/// The last occurrence of a text field; empty when there is none or when it is not UTF-8.
+fn last_text<'a>(message: Reader<'a>, field: u32) -> &'a str {
+    let last = Fields::of(message, field).last();
+    last.and_then(|text| std::str::from_utf8(text.rest()).ok())
+        .unwrap_or_default()
+}
+
+fn event_ref(mut reader: Reader<'_>) -> Result<EventRef<'_>, WireError> {
+    const TIME: u32 = fixed64_tag(1);
+    const NAME: u32 = len_tag(2);
+    let mut event = EventRef {
+        time_unix_nano: 0,
+        name: "",
+        attributes: Attributes::new(reader.rest(), 3),
+    };
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            TIME => event.time_unix_nano = reader.fixed64()?,
+            NAME => event.name = reader.text("an event's name")?,
+            _ => reader.skip(tag, MAX_DEPTH)?,
+        }
+    }
+    Ok(event)
+}
+
+fn link_ref(mut reader: Reader<'_>) -> Result<Option<LinkRef<'_>>, WireError> {
+    const TRACE_ID: u32 = len_tag(1);
+    const SPAN_ID: u32 = len_tag(2);
+    let attributes = Attributes::new(reader.rest(), 4);
+    let (mut trace_id, mut span_id): (&[u8], &[u8]) = (&[], &[]);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            TRACE_ID => trace_id = reader.len_bytes()?,
+            SPAN_ID => span_id = reader.len_bytes()?,
+            _ => reader.skip(tag, MAX_DEPTH)?,
+        }
+    }
+    Ok(match (trace_id.try_into(), span_id.try_into()) {
+        (Ok(trace_id), Ok(span_id)) => Some(LinkRef {
+            trace_id,
+            span_id,
+            attributes,
+        }),
+        _ => None,
+    })
 }

@@ -1,0 +1,67 @@
+//! Requests for the tests of every part of the collector, built and encoded by opentelemetry-proto and prost.
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+
+/// A text attribute.
+pub(crate) fn attribute(key: &str, value: &str) -> KeyValue {
+    KeyValue {
+        key: key.into(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(value.into())),
+        }),
+        ..KeyValue::default()
+    }
+}
+
+/// A SERVER span named `GET /` of 1 ms; `parent` 0 makes it a root. Change what matters to the test.
+pub(crate) fn span(trace_id: u128, span_id: u64, parent: u64) -> Span {
+    Span {
+        trace_id: trace_id.to_be_bytes().to_vec(),
+        span_id: span_id.to_be_bytes().to_vec(),
+        parent_span_id: match parent {
+            0 => Vec::new(),
+            parent => parent.to_be_bytes().to_vec(),
+        },
+        name: "GET /".into(),
+        kind: SpanKind::Server.into(),
+        start_time_unix_nano: 1_700_000_000_000_000_000,
+        end_time_unix_nano: 1_700_000_000_001_000_000,
+        ..Span::default()
+    }
+}
+
+/// The spans of one service, in one scope.
+pub(crate) fn resource_spans(service: &str, spans: Vec<Span>) -> ResourceSpans {
+    ResourceSpans {
+        resource: Some(Resource {
+            attributes: vec![attribute("service.name", service)],
+            ..Resource::default()
+        }),
+        scope_spans: vec![ScopeSpans {
+            scope: Some(InstrumentationScope {
+                name: "tests".into(),
+                ..InstrumentationScope::default()
+            }),
+            spans,
+            ..ScopeSpans::default()
+        }],
+        ..ResourceSpans::default()
+    }
+}
+
+/// A request's bytes.
+pub(crate) fn encode(resource_spans: Vec<ResourceSpans>) -> Vec<u8> {
+    ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+}
+
+/// The bytes of a request with `spans` spans of one service.
+pub(crate) fn request(service: &str, spans: u64) -> Vec<u8> {
+    let spans = (1..=spans).map(|id| span(1, id, 0)).collect();
+    encode(vec![resource_spans(service, spans)])
+}
