@@ -116,6 +116,8 @@ impl Children {
                 format!("http://127.0.0.1:{}", ports.otlp_http),
             )
             .env("OTEL_BSP_SCHEDULE_DELAY", "500")
+            // Ctrl-C is for the demo, which then stops its children in order; a second signal would hurry them.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stderr(log.try_clone()?)
             .stdout(log)
