@@ -99,8 +99,8 @@ impl Collector {
 
     pub(crate) fn batches(&self) -> Vec<usize> {
         self.with(|received| {
-            let count = |batch: &Vec<ResourceSpans>| spans_of(batch).count();
-            received.batches.iter().map(count).collect()
+            let batches = received.batches.iter();
+            batches.map(|batch| spans_of(batch).count()).collect()
         })
     }
 
@@ -202,7 +202,7 @@ fn json_names(body: &[u8]) -> Vec<ResourceSpans> {
     }]
 }
 
-fn spans_of(batch: &Vec<ResourceSpans>) -> impl Iterator<Item = &Span> {
+fn spans_of(batch: &[ResourceSpans]) -> impl Iterator<Item = &Span> {
     batch
         .iter()
         .flat_map(|resource| &resource.scope_spans)
