@@ -57,12 +57,16 @@ impl Keys {
 
     /// False when the line has the name already.
     pub(super) fn insert(&mut self, key: Key) -> bool {
-        if self.bits & key.bit != 0 && self.names.contains(&key.name) {
+        if self.contains(key) {
             return false;
         }
         self.names.push(key.name);
         self.bits |= key.bit;
         true
+    }
+
+    fn contains(&self, key: Key) -> bool {
+        self.bits & key.bit != 0 && self.names.contains(&key.name)
     }
 }
 
@@ -106,9 +110,10 @@ impl SpanFields {
         self.omitted
     }
 
-    /// All fields' bytes, when none of their names may be among `keys`, which then has them too.
+    /// All fields' bytes, when none of their names is among `keys`, which then has them too.
     pub(super) fn all_unless_known(&self, keys: &mut Keys) -> Option<&[u8]> {
-        if keys.bits & self.bits != 0 {
+        let known = |field: &Rendered| keys.contains(field.key);
+        if keys.bits & self.bits != 0 && self.fields.iter().any(known) {
             return None;
         }
         keys.names

@@ -10,6 +10,7 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use super::fields::SpanFields;
 use super::format::{Head, Ids, MESSAGE, Message};
+use super::line::Line;
 use super::value::{EachField, Value};
 use super::{Format, Logger, request_line};
 use crate::context::{self, SpanIdentity};
@@ -50,7 +51,13 @@ where
         if request_line::answer(metadata) {
             return;
         }
-        let identity = identity(event, &context);
+        let mut scope = scope(event, &context);
+        let near: [_; NEAR] = std::array::from_fn(|_| scope.next());
+        let mut spans = near.iter().flatten();
+        let identity = spans
+            .find_map(identity)
+            .or_else(|| scope.find_map(|span| identity(&span)))
+            .or_else(current_request);
         let head = Head {
             at: SystemTime::now(),
             level: *metadata.level(),
@@ -67,12 +74,53 @@ where
                     line.field(name, &value);
                 }
             }));
-            for span in context.event_scope(event).into_iter().flatten() {
-                if let Some(fields) = span.extensions().get::<SpanFields>() {
-                    line.span(fields);
-                }
+            near.iter().flatten().for_each(|span| copy(span, line));
+            if near.last().is_some_and(Option::is_some) {
+                let far = self::scope(event, &context).skip(NEAR);
+                far.for_each(|span| copy(&span, line));
             }
         });
+    }
+}
+
+/// How many spans of an event are looked up once for the ids and the fields together. Few events are
+/// deeper; for those behind, the way is gone twice.
+const NEAR: usize = 4;
+
+/// The spans that an event happened in, nearest first.
+fn scope<'a, S>(
+    event: &Event<'_>,
+    context: &'a Context<'_, S>,
+) -> impl Iterator<Item = SpanRef<'a, S>>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    context.event_scope(event).into_iter().flatten()
+}
+
+/// Whose line it is: the nearest span's that belongs to a request.
+fn identity<S>(span: &SpanRef<'_, S>) -> Option<SpanIdentity>
+where
+    S: for<'span> LookupSpan<'span>,
+{
+    span.extensions().get::<SpanIdentity>().cloned()
+}
+
+/// Without such a span, the request that the thread works for.
+fn current_request() -> Option<SpanIdentity> {
+    let context = context::current()?;
+    Some(SpanIdentity {
+        span_id: context.span_id,
+        context,
+    })
+}
+
+fn copy<S>(span: &SpanRef<'_, S>, line: &mut Line<'_>)
+where
+    S: for<'span> LookupSpan<'span>,
+{
+    if let Some(fields) = span.extensions().get::<SpanFields>() {
+        line.span(fields);
     }
 }
 
@@ -98,20 +146,4 @@ where
         Some(earlier) => earlier.merge(&fields),
         None => extensions.insert(fields),
     }
-}
-
-/// Whose line it is: the nearest span's that belongs to a request, else the request that the thread
-/// works for.
-fn identity<S>(event: &Event<'_>, context: &Context<'_, S>) -> Option<SpanIdentity>
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-{
-    let of_span = |span: SpanRef<'_, S>| span.extensions().get::<SpanIdentity>().cloned();
-    let mut spans = context.event_scope(event).into_iter().flatten();
-    spans.find_map(of_span).or_else(|| {
-        context::current().map(|context| SpanIdentity {
-            span_id: context.span_id,
-            context,
-        })
-    })
 }

@@ -68,10 +68,10 @@ impl RequestLine<'_> {
             let status = Value::U64(status.into());
             line.field("http.response.status_code", &status);
         }
-        let duration = Value::F64(self.duration.as_secs_f64());
+        let duration = Value::Seconds(self.duration);
         line.field("http.server.request.duration", &duration);
         if let Some(time) = self.time_to_first_byte {
-            line.field("time_to_first_byte", &Value::F64(time.as_secs_f64()));
+            line.field("time_to_first_byte", &Value::Seconds(time));
         }
         let size = Value::U64(self.response_body_size);
         line.field("http.response.body.size", &size);
