@@ -5,8 +5,9 @@ use std::fmt;
 use tracing::Level;
 
 use super::clock::Clock;
-use super::fields::{Key, bit};
+
 use super::format::{Head, push_failure, push_within, text_end};
+use super::key::{Key, bit};
 use super::value::Value;
 
 /// The format's own keys, in the order in which a line has them.
@@ -83,16 +84,18 @@ fn level_to_message(level: Level) -> &'static [u8] {
     }
 }
 
-pub(super) fn field(out: &mut Vec<u8>, key: Key, value: &Value<'_>, limit: usize) {
+pub(super) fn key(out: &mut Vec<u8>, key: Key) {
     out.extend_from_slice(if key.renamed { b",\"fields." } else { b",\"" });
     text(out, &Value::Text(key.name), usize::MAX);
     out.extend_from_slice(b"\":");
+}
+
+pub(super) fn value(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
     if value.is_literal() {
-        // Writing to memory does not fail, and no number is longer than the room asked for it.
+        // Writing to memory does not fail, and there is room for any number.
         let _ = value.write(&mut Raw(out));
     } else {
         out.push(b'"');
-        let end = text_end(out, limit);
         text(out, value, end);
         out.push(b'"');
     }

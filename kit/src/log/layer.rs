@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use tracing::field::Visit;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -12,7 +13,7 @@ use super::fields::SpanFields;
 use super::format::{Head, Ids, MESSAGE, Message};
 use super::line::Line;
 use super::value::{EachField, Value};
-use super::{Format, Logger, request_line};
+use super::{Format, Logger, request_line, scratch};
 use crate::context::{self, SpanIdentity};
 
 /// The layer that writes to `logger`. Filtering is the caller's: this layer takes all it is given.
@@ -36,13 +37,17 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut fields = SpanFields::with_capacity(attributes.fields().len());
-        attributes.record(&mut collect(self.logger.format(), &mut fields));
+        render(self.logger.format(), &mut fields, |visit| {
+            attributes.record(visit);
+        });
         store(&context, id, fields);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let mut fields = SpanFields::default();
-        values.record(&mut collect(self.logger.format(), &mut fields));
+        render(self.logger.format(), &mut fields, |visit| {
+            values.record(visit);
+        });
         store(&context, id, fields);
     }
 
@@ -126,11 +131,12 @@ where
 
 /// Renders values before any lock of the span is taken: formatting runs code of the user's, which may
 /// log in its turn.
-fn collect(
-    format: Format,
-    fields: &mut SpanFields,
-) -> EachField<impl FnMut(&'static str, Value<'_>)> {
-    EachField(move |name, value: Value<'_>| fields.add(format, name, &value))
+fn render(format: Format, fields: &mut SpanFields, record: impl FnOnce(&mut dyn Visit)) {
+    scratch::with(|scratch| {
+        record(&mut EachField(|name, value: Value<'_>| {
+            fields.add(format, &mut scratch.cache, name, &value);
+        }));
+    });
 }
 
 fn store<S>(context: &Context<'_, S>, id: &Id, fields: SpanFields)

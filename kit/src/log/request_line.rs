@@ -76,7 +76,7 @@ impl RequestLine<'_> {
         let size = Value::U64(self.response_body_size);
         line.field("http.response.body.size", &size);
         if let Some(address) = self.client_address {
-            line.field("client.address", &Value::Debug(&address));
+            line.field("client.address", &Value::Address(address));
         }
         if let Some(user_agent) = self.user_agent {
             line.field("user_agent.original", &Value::Text(user_agent));

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use tracing::field::{Field, Visit};
@@ -24,6 +25,7 @@ pub(super) enum Value<'a> {
     Bool(bool),
     /// In seconds; exact, unlike a float.
     Seconds(Duration),
+    Address(IpAddr),
 }
 
 impl Value<'_> {
@@ -31,7 +33,7 @@ impl Value<'_> {
     /// 64 bits, and JSON has no NaN and no infinity (RFC 8259 §6).
     pub(super) fn is_literal(&self) -> bool {
         match *self {
-            Self::Text(_) | Self::Debug(_) | Self::Error(_) => false,
+            Self::Text(_) | Self::Debug(_) | Self::Error(_) | Self::Address(_) => false,
             Self::I64(_) | Self::U64(_) | Self::Bool(_) | Self::Seconds(_) => true,
             Self::I128(number) => i64::try_from(number).is_ok() || u64::try_from(number).is_ok(),
             Self::U128(number) => u64::try_from(number).is_ok(),
@@ -52,6 +54,8 @@ impl Value<'_> {
             Self::F64(number) => write_float(out, number),
             Self::Bool(value) => out.write_str(if value { "true" } else { "false" }),
             Self::Seconds(duration) => write_seconds(out, duration),
+            Self::Address(IpAddr::V4(address)) => write_ipv4(out, address),
+            Self::Address(IpAddr::V6(address)) => write!(out, "{address}"),
         }
     }
 }
@@ -89,6 +93,17 @@ fn write_seconds(out: &mut impl fmt::Write, duration: Duration) -> fmt::Result {
     let fraction = digits.get(1..).unwrap_or("0").trim_end_matches('0');
     out.write_str(".")?;
     out.write_str(if fraction.is_empty() { "0" } else { fraction })
+}
+
+/// The standard library pads, which costs ten times as much.
+fn write_ipv4(out: &mut impl fmt::Write, address: Ipv4Addr) -> fmt::Result {
+    let [a, b, c, d] = address.octets();
+    out.write_str(itoa::Buffer::new().format(a))?;
+    for octet in [b, c, d] {
+        out.write_str(".")?;
+        out.write_str(itoa::Buffer::new().format(octet))?;
+    }
+    Ok(())
 }
 
 /// Calls a function with the name and value of each recorded field.
@@ -152,6 +167,13 @@ mod tests {
             Value::Seconds(Duration::MAX),
             "18446744073709551615.999999999",
         );
+    }
+
+    #[test]
+    fn writes_addresses() {
+        for address in ["0.0.0.0", "127.0.0.1", "255.10.100.9", "::1", "2001:db8::a"] {
+            check(Value::Address(address.parse().unwrap()), address);
+        }
     }
 
     #[test]
