@@ -1,12 +1,13 @@
 //! The JSON format: one flat object a line, the format's own keys first. Called through `format`.
 
 use std::fmt;
+use std::ops::Range;
 
 use tracing::Level;
 
 use super::clock::Clock;
 
-use super::format::{Head, push_failure, push_within, text_end};
+use super::format::{Head, Ids, push_failure, push_within, text_end};
 use super::key::{Key, bit};
 use super::value::Value;
 
@@ -58,19 +59,28 @@ pub(super) fn head(out: &mut Vec<u8>, clock: &mut Clock, service: &[u8], head: &
     text(out, &Value::Text(head.target), out.len() + MAX_NAME_BYTES);
     out.extend_from_slice(service);
     if let Some(ids) = head.ids {
-        out.extend_from_slice(b"\",\"trace_id\":\"");
-        out.extend_from_slice(&ids.context.trace_id.to_hex());
-        out.extend_from_slice(b"\",\"span_id\":\"");
-        out.extend_from_slice(&ids.span_id.to_hex());
-        let flags = ids.context.flags;
-        out.extend_from_slice(b"\",\"trace_flags\":\"");
-        out.push(HEX[usize::from(flags >> 4)]);
-        out.push(HEX[usize::from(flags & 15)]);
-        out.extend_from_slice(b"\",\"request_id\":\"");
-        let request_id = Value::Text(ids.context.request_id.as_str());
-        text(out, &request_id, out.len() + MAX_NAME_BYTES);
+        push_ids(out, ids);
     }
     out.push(b'"');
+}
+
+/// One piece, filled in: cheaper than eight.
+fn push_ids(out: &mut Vec<u8>, ids: Ids<'_>) {
+    const TRACE_ID: Range<usize> = 14..46;
+    const SPAN_ID: Range<usize> = 59..75;
+    const TRACE_FLAGS: Range<usize> = 92..94;
+    let mut text = *b"\",\"trace_id\":\"00000000000000000000000000000000\
+        \",\"span_id\":\"0000000000000000\
+        \",\"trace_flags\":\"00\
+        \",\"request_id\":\"";
+    text[TRACE_ID].copy_from_slice(&ids.context.trace_id.to_hex());
+    text[SPAN_ID].copy_from_slice(&ids.span_id.to_hex());
+    let flags = ids.context.flags;
+    text[TRACE_FLAGS]
+        .copy_from_slice(&[HEX[usize::from(flags >> 4)], HEX[usize::from(flags & 15)]]);
+    out.extend_from_slice(&text);
+    let request_id = Value::Text(ids.context.request_id.as_str());
+    self::text(out, &request_id, out.len() + MAX_NAME_BYTES);
 }
 
 /// What stands between the values of `timestamp` and `message`.
@@ -91,12 +101,17 @@ pub(super) fn key(out: &mut Vec<u8>, key: Key) {
 }
 
 pub(super) fn value(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
-    if value.is_literal() {
+    let quoted = !value.is_literal();
+    if quoted {
+        out.push(b'"');
+    }
+    if value.is_free() {
+        text(out, value, end);
+    } else {
         // Writing to memory does not fail, and there is room for any number.
         let _ = value.write(&mut Raw(out));
-    } else {
-        out.push(b'"');
-        text(out, value, end);
+    }
+    if quoted {
         out.push(b'"');
     }
 }

@@ -73,7 +73,7 @@ impl KeyCache {
 }
 
 impl WrittenKey {
-    fn new(format: Format, name: &'static str) -> Self {
+    pub(super) fn new(format: Format, name: &'static str) -> Self {
         let key = Key::new(format, name);
         let mut bytes = Vec::new();
         format.key(&mut bytes, key);

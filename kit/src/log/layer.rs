@@ -90,7 +90,7 @@ where
 
 /// How many spans of an event are looked up once for the ids and the fields together. Few events are
 /// deeper; for those behind, the way is gone twice.
-const NEAR: usize = 4;
+const NEAR: usize = 3;
 
 /// The spans that an event happened in, nearest first.
 fn scope<'a, S>(

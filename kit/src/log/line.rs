@@ -3,7 +3,7 @@
 
 use super::fields::{Keys, SpanFields};
 use super::format::{Format, Head};
-use super::key::KeyCache;
+use super::key::{KeyCache, WrittenKey};
 use super::scratch::Scratch;
 use super::value::Value;
 
@@ -47,6 +47,13 @@ impl<'a> Line<'a> {
     /// Adds a field, unless the line has one of this name: those that take precedence come first.
     pub(super) fn field(&mut self, name: &'static str, value: &Value<'_>) {
         self.field_within(name, value, MAX_FIELD_END);
+    }
+
+    /// Adds a field whose name no other field of the line has.
+    pub(super) fn unique_field(&mut self, key: &WrittenKey, value: &Value<'_>) {
+        if !self.format.field(self.out, key, value, MAX_FIELD_END) {
+            self.omitted = self.omitted.saturating_add(1);
+        }
     }
 
     /// Adds the fields of a span whose names the line has not yet.

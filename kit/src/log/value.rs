@@ -41,6 +41,11 @@ impl Value<'_> {
         }
     }
 
+    /// Whether the value may be any text of any length: it must be escaped and cut.
+    pub(super) fn is_free(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Debug(_) | Self::Error(_))
+    }
+
     /// Writes the value as text, errors with their causes.
     pub(super) fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
         match *self {
