@@ -250,3 +250,203 @@ fn ends_within_line(written: &[u8]) -> bool {
 fn count(lines: &[u8]) -> u64 {
     lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Instant;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    /// A writer that asks the test what to do with each batch.
+    struct Scripted {
+        batches: Sender<Vec<u8>>,
+        answers: Receiver<io::Result<usize>>,
+    }
+
+    impl Write for Scripted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Without a test behind it any more, all goes well.
+            let _ = self.batches.send(bytes.to_vec());
+            let answer = self.answers.recv().unwrap_or(Ok(usize::MAX));
+            answer.map(|written| written.min(bytes.len()))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Script {
+        sink: Sink,
+        batches: Receiver<Vec<u8>>,
+        answers: Sender<io::Result<usize>>,
+    }
+
+    impl Script {
+        fn start() -> Self {
+            let (batches, batch) = channel();
+            let (answer, answers) = channel();
+            let writer = Box::new(Scripted { batches, answers });
+            let note = |gap, batch: &mut Vec<u8>| {
+                batch.extend_from_slice(format!("gap {gap}\n").as_bytes());
+            };
+            Self {
+                sink: Sink::start(writer, note).unwrap(),
+                batches: batch,
+                answers: answer,
+            }
+        }
+
+        /// The next batch handed to the writer, which waits for its answer.
+        fn batch(&self) -> String {
+            String::from_utf8(self.batches.recv_timeout(LONG).unwrap()).unwrap()
+        }
+
+        fn answer(&self, answer: io::Result<usize>) {
+            self.answers.send(answer).unwrap();
+        }
+
+        fn accept(&self) {
+            self.answer(Ok(usize::MAX));
+        }
+    }
+
+    #[test]
+    fn lines_queued_during_a_write_go_out_in_one() {
+        let script = Script::start();
+        script.sink.push(b"1\n");
+        assert_eq!(script.batch(), "1\n");
+        script.sink.push(b"2\n");
+        script.sink.push(b"3\n");
+        script.accept();
+        assert_eq!(script.batch(), "2\n3\n");
+        script.accept();
+        assert!(script.sink.flush(LONG));
+        assert_eq!(script.sink.dropped(), 0);
+    }
+
+    #[test]
+    fn a_full_queue_drops_counts_and_tells() {
+        let script = Script::start();
+        script.sink.push(b"first\n");
+        assert_eq!(script.batch(), "first\n");
+        let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
+        let room = QUEUE_BYTES / line.len();
+        for _ in 0..room + 7 {
+            script.sink.push(&line);
+        }
+        assert_eq!(script.sink.dropped(), 7);
+        script.accept();
+        let batch = script.batch();
+        assert_eq!(batch.len(), room * line.len() + "gap 7\n".len());
+        assert!(batch.ends_with("x\ngap 7\n"));
+        script.accept();
+        script.sink.push(b"again\n");
+        assert_eq!(script.batch(), "again\n");
+        script.accept();
+        assert!(script.sink.flush(LONG));
+        assert_eq!(script.sink.dropped(), 7);
+    }
+
+    #[test]
+    fn a_flush_ends_when_its_time_is_up() {
+        let script = Script::start();
+        assert!(script.sink.flush(Duration::ZERO), "nothing to wait for");
+        script.sink.push(b"1\n");
+        let began = Instant::now();
+        assert!(!script.sink.flush(Duration::from_millis(20)));
+        assert!(began.elapsed() >= Duration::from_millis(20));
+        script.accept();
+        assert!(script.sink.flush(LONG));
+    }
+
+    #[test]
+    fn a_broken_pipe_is_counted_and_does_not_stop_the_thread() {
+        let script = Script::start();
+        script.sink.push(b"1\n2\n");
+        script.batch();
+        script.answer(Err(ErrorKind::BrokenPipe.into()));
+        assert!(script.sink.flush(LONG));
+        assert_eq!(script.sink.dropped(), 2);
+        script.sink.push(b"3\n");
+        assert_eq!(script.batch(), "3\n");
+        script.answer(Ok(0));
+        assert!(script.sink.flush(LONG));
+        assert_eq!(script.sink.dropped(), 3);
+    }
+
+    #[test]
+    fn half_a_line_is_ended_before_the_next() {
+        let script = Script::start();
+        script.sink.push(b"one\ntwo\nthree\n");
+        script.batch();
+        script.answer(Ok(5));
+        assert_eq!(script.batch(), "wo\nthree\n");
+        script.answer(Err(ErrorKind::StorageFull.into()));
+        assert!(script.sink.flush(LONG));
+        assert_eq!(script.sink.dropped(), 2);
+        script.sink.push(b"four\n");
+        assert_eq!(script.batch(), "\n");
+        script.accept();
+        assert_eq!(script.batch(), "four\n");
+        script.accept();
+        assert!(script.sink.flush(LONG));
+        assert_eq!(script.sink.dropped(), 2);
+    }
+
+    #[test]
+    fn a_writer_that_is_busy_or_interrupted_is_asked_again() {
+        let script = Script::start();
+        script.sink.push(b"1\n");
+        for kind in [ErrorKind::WouldBlock, ErrorKind::Interrupted] {
+            assert_eq!(script.batch(), "1\n");
+            script.answer(Err(kind.into()));
+        }
+        assert_eq!(script.batch(), "1\n");
+        script.accept();
+        assert!(script.sink.flush(LONG));
+        assert_eq!(script.sink.dropped(), 0);
+    }
+
+    #[test]
+    fn the_thread_ends_after_the_last_line() {
+        let Script {
+            sink,
+            batches,
+            answers,
+        } = Script::start();
+        sink.push(b"1\n");
+        batches.recv_timeout(LONG).unwrap();
+        sink.push(b"2\n");
+        drop(sink);
+        drop(answers);
+        assert_eq!(batches.recv_timeout(LONG).unwrap(), b"2\n");
+        // The channel closes when the thread drops the writer.
+        assert!(
+            batches
+                .recv_timeout(LONG)
+                .is_err_and(|error| { error == std::sync::mpsc::RecvTimeoutError::Disconnected })
+        );
+    }
+
+    #[test]
+    fn every_line_of_many_threads_is_written_or_counted() {
+        const THREADS: u64 = 4;
+        const LINES: u64 = 20_000;
+        let (batches, written) = channel();
+        let (_, answers) = channel();
+        let writer = Box::new(Scripted { batches, answers });
+        let sink = Sink::start(writer, |_, _| {}).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| (0..LINES).for_each(|_| sink.push(b"a line of a thread\n")));
+            }
+        });
+        assert!(sink.flush(LONG));
+        let out: u64 = written.try_iter().map(|batch| count(&batch)).sum();
+        assert_eq!(out + sink.dropped(), THREADS * LINES);
+    }
+}

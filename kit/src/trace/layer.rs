@@ -211,7 +211,6 @@ impl fmt::Write for Bounded {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
     use std::sync::Arc;
 
     use tracing_subscriber::layer::SubscriberExt as _;
@@ -230,13 +229,7 @@ mod tests {
             let _scope = Scoped::enter(request);
             act();
         });
-        taken(&queue)
-    }
-
-    fn taken(queue: &SpanQueue) -> Vec<SpanRecord> {
-        let mut pending = VecDeque::new();
-        queue.take_into(&mut pending, &mut Vec::new());
-        pending.into()
+        queue.drain()
     }
 
     fn text(record: &SpanRecord) -> Vec<String> {
@@ -357,7 +350,7 @@ mod tests {
             let _handler = tracing::info_span!(parent: None, "handler").entered();
             assert_eq!(SpanIdentity::nearest().unwrap().span_id, request.span_id);
         });
-        assert!(taken(&queue).is_empty());
+        assert!(queue.drain().is_empty());
     }
 
     #[test]

@@ -97,6 +97,12 @@ impl SpanQueue {
         self.0.counters.set_waiting(waiting);
     }
 
+    /// What is queued, for tests of those who push.
+    #[cfg(test)]
+    pub(crate) fn drain(&self) -> Vec<SpanRecord> {
+        std::mem::take(&mut self.lock().spans)
+    }
+
     /// From here on pushed spans are dropped and counted.
     pub(super) fn close(&self) {
         self.lock().closed = true;
@@ -150,6 +156,7 @@ mod tests {
         SpanQueue::with(capacity, batch, true)
     }
 
+    /// As the exporter takes: the spans stay in its hand.
     fn take(queue: &SpanQueue) -> usize {
         let mut pending = VecDeque::new();
         queue.take_into(&mut pending, &mut Vec::new());
