@@ -27,6 +27,7 @@ pub(crate) struct Scoped<'a> {
 
 #[cfg(test)]
 impl Scoped<'static> {
+    /// A context for as long as the scope, for tests.
     pub(crate) fn enter(context: SharedContext) -> Self {
         Self {
             previous: swap(Some(context)),
@@ -36,8 +37,8 @@ impl Scoped<'static> {
 }
 
 impl<'a> Scoped<'a> {
-    /// As [`enter`](Scoped::enter), with a context that moves in and back out: no reference count is
-    /// touched, which matters for something that is polled often.
+    /// The context moves in, and back out when the scope ends: no reference count is touched, which
+    /// matters for something that is polled often.
     pub(crate) fn lend(home: &'a mut Option<SharedContext>) -> Self {
         Self {
             previous: swap(home.take()),
