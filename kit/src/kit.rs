@@ -105,6 +105,12 @@ impl Kit {
         &self.0.config.service
     }
 
+    /// `PORT` (8080), for services that bind by themselves.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.config.port
+    }
+
     /// Begins the shutdown as SIGTERM does: unready at once, then the drain delay. Asking again changes
     /// nothing.
     pub fn shutdown(&self) {
