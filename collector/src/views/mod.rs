@@ -1,13 +1,45 @@
 //! What the collector shows: services, operations, the edges between them with the network gap, and kept
 //! traces. `intake` counts spans in, `web` reads reports out.
+//!
+//! A report copies what it needs under a lock and is worked out outside it, so that reading never holds up counting
+//! for long.
 
 pub mod report;
+pub mod rfc3339;
 
-use std::time::Duration;
+mod critical_path;
+mod edges;
+mod histogram;
+mod kept;
+mod names;
+mod pairing;
+mod peer;
+mod services;
+mod stats;
+mod traces;
+mod tree;
+mod varint;
+mod window;
 
-use report::{Map, OperationReport, ServiceReport, Trace, TraceSummary, Window};
+#[cfg(test)]
+mod tests;
 
-use crate::wire::SpanRef;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use report::{Map, Node, OperationReport, ServiceReport, Trace, TraceSummary, ViewsStatus, Window};
+use services::OperationSnapshot;
+use stats::Stats;
+use tokio::sync::watch;
+use traces::Traces;
+
+use crate::status::now_unix_nano;
+use crate::wire::{AnyValueRef, SpanRef, to_json};
+
+/// The window moves at most so often.
+const MOVE_NANOS: u64 = 1_000_000_000;
 
 /// Bounds of the views.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +54,18 @@ pub struct Config {
 
 /// The views; shared by reference, all methods take `&self`.
 #[derive(Debug)]
-pub struct Views {}
+pub struct Views {
+    retention: Duration,
+    started: Instant,
+    stats: Mutex<Stats>,
+    traces: Mutex<Traces>,
+    spans: AtomicU64,
+    /// Spans came that the subscribers have not been told of.
+    untold: AtomicBool,
+    /// When they were told last, Unix nanoseconds.
+    told: AtomicU64,
+    moved: watch::Sender<u64>,
+}
 
 /// A question's range of time: the last so-and-so long, or fixed ends. Rounded outward to slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +89,8 @@ pub struct TraceQuery {
     pub max: Option<Duration>,
     /// Only failed (true) or only good ones (false).
     pub error: Option<bool>,
+    /// Only those with a span that has this attribute, itself or from its resource; the value as text.
+    pub attribute: Option<(String, String)>,
     /// Which first.
     pub order: Order,
     /// At most so many.
@@ -64,46 +109,217 @@ pub enum Order {
 
 impl Views {
     /// Empty views.
-    pub fn new(_config: Config) -> Self {
-        unimplemented!()
+    pub fn new(config: Config) -> Self {
+        let retention_nanos = u64::try_from(config.retention.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            retention: config.retention,
+            started: Instant::now(),
+            stats: Mutex::new(Stats::new(&config)),
+            traces: Mutex::new(Traces::new(config.trace_bytes, retention_nanos)),
+            spans: AtomicU64::new(0),
+            untold: AtomicBool::new(false),
+            told: AtomicU64::new(0),
+            moved: watch::Sender::new(0),
+        }
     }
 
     /// Counts the spans of one accepted batch, all placed at `arrived_unix_nano`.
-    pub fn count(&self, _spans: &[SpanRef<'_>], _arrived_unix_nano: u64) {
-        unimplemented!()
+    pub fn count(&self, spans: &[SpanRef<'_>], arrived_unix_nano: u64) {
+        lock(&self.stats).count(spans, arrived_unix_nano);
+        lock(&self.traces).keep(spans, arrived_unix_nano);
+        self.spans.fetch_add(spans.len() as u64, Ordering::Relaxed);
+        self.untold.store(true, Ordering::Relaxed);
+        // Either way: a clock set back must not silence the pages.
+        if arrived_unix_nano.abs_diff(self.told.load(Ordering::Relaxed)) >= MOVE_NANOS {
+            self.tell(arrived_unix_nano);
+        }
+    }
+
+    /// Lets time pass: settles the calls whose wait is over and tells subscribers of spans they have not been told of
+    /// yet. To be called about once a second, also while no spans come.
+    pub fn tick(&self, now_unix_nano: u64) {
+        lock(&self.stats).advance(now_unix_nano);
+        if self.untold.load(Ordering::Relaxed) {
+            self.tell(now_unix_nano);
+        }
+    }
+
+    /// A number that grows whenever the window has moved: about once a second while spans arrive.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
+    }
+
+    /// How far back windows reach.
+    pub fn retention(&self) -> Duration {
+        self.retention
+    }
+
+    /// Since the views were made, at the collector's start.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Spans counted since the start: 0 means nothing was ever received.
     pub fn spans_counted(&self) -> u64 {
-        unimplemented!()
+        self.spans.load(Ordering::Relaxed)
     }
 
-    /// Every service seen in the window.
-    pub fn services(&self, _range: Range) -> (Window, Vec<ServiceReport>) {
-        unimplemented!()
+    /// What the views hold, and what they could not.
+    pub fn status(&self) -> ViewsStatus {
+        let traces = lock(&self.traces);
+        let (traces_kept, trace_bytes, untaken) =
+            (traces.len(), traces.bytes(), traces.untaken_spans());
+        drop(traces);
+        let stats = lock(&self.stats);
+        ViewsStatus {
+            spans: self.spans_counted(),
+            bytes: stats.bytes(),
+            spans_in_overflow_operations: stats.services.overflowed(),
+            calls_in_overflow_edges: stats.edges.overflowed(),
+            server_spans_without_client: stats.pairing.server_only(),
+            calls_cut_short: stats.pairing.cut_short(),
+            minutes_forgotten: stats.minutes_forgotten,
+            traces: traces_kept,
+            trace_bytes,
+            spans_of_traces_not_taken: untaken,
+        }
     }
 
-    /// Every operation of a service seen in the window; `None` for a service never seen.
+    /// Every service seen in the window, by name.
+    pub fn services(&self, range: Range) -> (Window, Vec<ServiceReport>) {
+        self.services_at(range, now_unix_nano())
+    }
+
+    /// Every operation of a service seen in the window, those with most of its time first; `None` for a service never
+    /// seen.
     pub fn operations(
         &self,
-        _service: &str,
-        _range: Range,
+        service: &str,
+        range: Range,
     ) -> Option<(Window, Vec<OperationReport>)> {
-        unimplemented!()
+        self.operations_at(service, range, now_unix_nano())
     }
 
     /// Services, what they call, and the edges between.
-    pub fn map(&self, _range: Range) -> Map {
-        unimplemented!()
+    pub fn map(&self, range: Range) -> Map {
+        self.map_at(range, now_unix_nano())
     }
 
-    /// Kept traces.
-    pub fn traces(&self, _query: &TraceQuery, _range: Range) -> (Window, Vec<TraceSummary>) {
-        unimplemented!()
+    /// Kept traces whose newest span came in the window.
+    pub fn traces(&self, query: &TraceQuery, range: Range) -> (Window, Vec<TraceSummary>) {
+        self.traces_at(query, range, now_unix_nano())
     }
 
     /// One kept trace, with its critical path.
-    pub fn trace(&self, _trace_id: [u8; 16]) -> Option<Trace> {
-        unimplemented!()
+    pub fn trace(&self, trace_id: [u8; 16]) -> Option<Trace> {
+        let kept = lock(&self.traces).get(trace_id)?;
+        Some(tree::trace(&kept))
     }
+
+    fn services_at(&self, range: Range, now: u64) -> (Window, Vec<ServiceReport>) {
+        let mut stats = lock(&self.stats);
+        let slots = stats.round(range, now);
+        let snapshots: Vec<_> = stats
+            .services
+            .services(slots)
+            .into_iter()
+            .filter_map(|snapshot| {
+                let name = stats.names.get(snapshot.service)?;
+                Some((name.text.clone(), snapshot))
+            })
+            .collect();
+        drop(stats);
+        let reports = snapshots
+            .iter()
+            .map(|(name, snapshot)| snapshot.report(name, slots, now));
+        let mut reports: Vec<_> = reports.collect();
+        reports.sort_by(|a, b| a.service.cmp(&b.service));
+        (slots.window(), reports)
+    }
+
+    fn operations_at(
+        &self,
+        service: &str,
+        range: Range,
+        now: u64,
+    ) -> Option<(Window, Vec<OperationReport>)> {
+        let mut stats = lock(&self.stats);
+        let slots = stats.round(range, now);
+        let id = stats.names.find(service)?;
+        let snapshots = stats.services.operations(id, slots)?;
+        drop(stats);
+        let reports = OperationSnapshot::reports(&snapshots, service, slots, now);
+        Some((slots.window(), reports))
+    }
+
+    fn map_at(&self, range: Range, now: u64) -> Map {
+        let snapshot = lock(&self.stats).map(range, now);
+        let mut nodes: BTreeMap<&str, &'static str> = BTreeMap::new();
+        let ends = snapshot
+            .edges
+            .iter()
+            .flat_map(|(client, server, _)| [client, server]);
+        for name in snapshot.services.iter().chain(ends) {
+            nodes.insert(&name.text, name.kind.as_str());
+        }
+        let edges = snapshot.edges.iter();
+        let mut edges: Vec<_> = edges
+            .map(|(client, server, edge)| edge.report(&client.text, &server.text, snapshot.slots))
+            .collect();
+        edges.sort_by(|a, b| (&a.client, &a.server).cmp(&(&b.client, &b.server)));
+        let nodes = nodes.into_iter().map(|(id, kind)| Node {
+            id: id.to_owned(),
+            kind,
+        });
+        Map {
+            window: snapshot.slots.window(),
+            nodes: nodes.collect(),
+            edges,
+        }
+    }
+
+    fn traces_at(&self, query: &TraceQuery, range: Range, now: u64) -> (Window, Vec<TraceSummary>) {
+        let slots = lock(&self.stats).round(range, now);
+        let matching = lock(&self.traces).matching(query, slots);
+        let found = matching
+            .into_iter()
+            .filter(|&trace_id| self.has_attribute(trace_id, query));
+        let summaries = found.filter_map(|trace_id| lock(&self.traces).summary(trace_id));
+        (slots.window(), summaries.take(query.limit).collect())
+    }
+
+    /// Decodes a trace for its attributes, outside the lock.
+    fn has_attribute(&self, trace_id: [u8; 16], query: &TraceQuery) -> bool {
+        let Some((key, value)) = &query.attribute else {
+            return true;
+        };
+        let kept = lock(&self.traces).get(trace_id);
+        kept.is_some_and(|trace| {
+            trace.spans().any(|span| {
+                let mut attributes = span.attributes().chain(span.resource.attributes());
+                attributes.any(|attribute| attribute.key == key && is_text(attribute.value, value))
+            })
+        })
+    }
+
+    fn tell(&self, unix_nano: u64) {
+        self.untold.store(false, Ordering::Relaxed);
+        self.told.store(unix_nano, Ordering::Relaxed);
+        self.moved.send_modify(|moves| *moves += 1);
+    }
+}
+
+/// Whether a value reads as `text`: strings without quotes, everything else as JSON writes it.
+fn is_text(value: AnyValueRef<'_>, text: &str) -> bool {
+    match value {
+        AnyValueRef::Str(value) => value == text,
+        other => {
+            let json = to_json(other).to_string();
+            json == text
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

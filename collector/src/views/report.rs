@@ -268,3 +268,28 @@ pub struct Segment {
     /// Unix nanoseconds.
     pub to_unix_nano: String,
 }
+
+/// What the views hold, and what they could not: part of `/api/v1/status`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ViewsStatus {
+    /// Spans counted since the start.
+    pub spans: u64,
+    /// Heap bytes of histograms, edges and waiting calls, about.
+    pub bytes: usize,
+    /// Spans of operations beyond the cap, in rows called `(other operations)`.
+    pub spans_in_overflow_operations: u64,
+    /// Calls of edges beyond the cap, on the edge of `(other edges)`.
+    pub calls_in_overflow_edges: u64,
+    /// Server spans with a parent that is no client span, or whose client span never came.
+    pub server_spans_without_client: u64,
+    /// Calls that could not wait for their other half as long as they should.
+    pub calls_cut_short: u64,
+    /// Minutes given up before the retention's end, to stay within the bytes.
+    pub minutes_forgotten: u64,
+    /// Traces kept.
+    pub traces: usize,
+    /// Heap bytes of them, about.
+    pub trace_bytes: usize,
+    /// Spans of traces that were not taken because too many came; all are counted in the other views.
+    pub spans_of_traces_not_taken: u64,
+}

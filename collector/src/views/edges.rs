@@ -1,0 +1,185 @@
+//! Edges of the map: who calls whom, with the client's, the server's and the gap's latency. Fed by `mod` with the
+//! calls that `pairing` settled.
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::names::{NameId, Names, NodeKind};
+use super::pairing::{Outcome, Settled};
+use super::report::Edge;
+use super::services::ratio;
+use super::window::{Clock, Series, Slot, Slots, Snapshot, seconds};
+
+const MAX_EDGES: usize = 1_000;
+/// Both ends of the edge that takes calls beyond the cap.
+const OTHER_EDGES: &str = "(other edges)";
+
+const FAILED: usize = 0;
+const PAIRED: usize = 1;
+const UNPAIRED: usize = 2;
+const NEGATIVE: usize = 3;
+const RETRIED: usize = 4;
+const ASYNCHRONOUS: usize = 5;
+const COUNTERS: usize = 6;
+
+const CLIENT: usize = 0;
+const SERVER: usize = 1;
+const GAP: usize = 2;
+/// Client spans of unpaired calls.
+const ALONE: usize = 3;
+const HISTOGRAMS: usize = 4;
+
+type EdgeSlot = Slot<COUNTERS, HISTOGRAMS>;
+
+/// Client, server.
+pub(crate) type Ends = (NameId, NameId);
+
+/// Every edge seen within the retention.
+#[derive(Debug, Default)]
+pub(crate) struct Edges {
+    edges: HashMap<Ends, Series<COUNTERS, HISTOGRAMS>, RandomState>,
+    overflowed: u64,
+}
+
+/// What an edge's report is made of.
+#[derive(Debug, Default)]
+pub(crate) struct EdgeSnapshot {
+    kept: Option<Snapshot<COUNTERS, HISTOGRAMS>>,
+    lingering: Option<EdgeSlot>,
+}
+
+impl Edges {
+    /// Counts a settled call in the slot in which its last half came, or in the oldest still open.
+    pub(crate) fn count(&mut self, call: Settled, names: &mut Names, clock: &Clock) {
+        let now = clock.now();
+        let mut ends = (call.client, call.server);
+        if self.edges.len() >= MAX_EDGES && !self.edges.contains_key(&ends) {
+            let other = names.intern(OTHER_EDGES, NodeKind::External, now);
+            ends = (other, other);
+            self.overflowed += 1;
+        }
+        names.touch(ends.0, now);
+        names.touch(ends.1, now);
+        let slot = self
+            .edges
+            .entry(ends)
+            .or_default()
+            .at(call.slot.max(now.saturating_sub(1)));
+        count(slot, call);
+    }
+
+    /// Closes slots and drops edges without any.
+    pub(crate) fn roll(&mut self, clock: &Clock) {
+        self.edges.retain(|_, series| {
+            series.roll(clock);
+            !series.is_empty()
+        });
+    }
+
+    /// Heap bytes held, about.
+    pub(crate) fn bytes(&self) -> usize {
+        const ENTRY: usize = size_of::<(Ends, Series<COUNTERS, HISTOGRAMS>)>();
+        self.edges
+            .values()
+            .map(|series| ENTRY + series.bytes())
+            .sum()
+    }
+
+    /// Calls counted into the overflow edge.
+    pub(crate) fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+
+    /// A snapshot of every edge with calls in the range, complete calls that are not settled yet included.
+    pub(crate) fn snapshot(
+        &self,
+        lingering: impl Iterator<Item = Settled>,
+        slots: Slots,
+    ) -> Vec<(Ends, EdgeSnapshot)> {
+        let mut edges: HashMap<Ends, EdgeSnapshot, RandomState> = HashMap::default();
+        for (ends, series) in &self.edges {
+            let snapshot = series.snapshot(slots);
+            if !snapshot.is_empty() {
+                edges.entry(*ends).or_default().kept = Some(snapshot);
+            }
+        }
+        for call in lingering.filter(|call| slots.contains(call.slot)) {
+            let edge = edges.entry((call.client, call.server)).or_default();
+            count(edge.lingering.get_or_insert_default(), call);
+        }
+        edges.into_iter().collect()
+    }
+}
+
+impl EdgeSnapshot {
+    /// The report of the edge between nodes called `client` and `server`.
+    pub(crate) fn report(&self, client: &str, server: &str, slots: Slots) -> Edge {
+        let mut total = self.kept.as_ref().map(Snapshot::total).unwrap_or_default();
+        if let Some(lingering) = &self.lingering {
+            total.merge(lingering);
+        }
+        let calls = &total.counters;
+        let count = calls[PAIRED]
+            + calls[UNPAIRED]
+            + calls[NEGATIVE]
+            + calls[RETRIED]
+            + calls[ASYNCHRONOUS];
+        // Where no server makes spans, the unpaired calls are all there is to see.
+        let side = if total.histograms[CLIENT].count() == 0 {
+            ALONE
+        } else {
+            CLIENT
+        };
+        let at = |histogram: usize, permille| {
+            total.histograms[histogram]
+                .percentile(permille)
+                .map(seconds)
+        };
+        Edge {
+            client: client.to_owned(),
+            server: server.to_owned(),
+            count,
+            rate: count as f64 / slots.seconds(),
+            error_ratio: ratio(calls[FAILED], count),
+            client_p50: at(side, 500),
+            client_p90: at(side, 900),
+            client_p99: at(side, 990),
+            server_p50: at(SERVER, 500),
+            server_p90: at(SERVER, 900),
+            server_p99: at(SERVER, 990),
+            gap_p50: at(GAP, 500),
+            gap_p90: at(GAP, 900),
+            gap_p99: at(GAP, 990),
+            paired: calls[PAIRED],
+            unpaired: calls[UNPAIRED],
+            negative: calls[NEGATIVE],
+            retried: calls[RETRIED],
+            asynchronous: calls[ASYNCHRONOUS],
+        }
+    }
+}
+
+/// Counts a call; the five outcomes exclude each other and add up to all calls. A call whose server span is the longer
+/// one has its two durations counted but no gap: a negative one is never made zero.
+fn count(slot: &mut EdgeSlot, call: Settled) {
+    slot.counters[FAILED] += u64::from(call.failed);
+    match call.outcome {
+        Outcome::Paired { client, server } => {
+            slot.histograms[CLIENT].record(client);
+            slot.histograms[SERVER].record(server);
+            match client.checked_sub(server) {
+                Some(gap) => {
+                    slot.counters[PAIRED] += 1;
+                    slot.histograms[GAP].record(gap);
+                }
+                None => slot.counters[NEGATIVE] += 1,
+            }
+        }
+        Outcome::Retried => slot.counters[RETRIED] += 1,
+        Outcome::Asynchronous => slot.counters[ASYNCHRONOUS] += 1,
+        Outcome::Unpaired { client } => {
+            slot.counters[UNPAIRED] += 1;
+            slot.histograms[ALONE].record(client);
+        }
+    }
+}

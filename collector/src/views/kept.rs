@@ -1,0 +1,188 @@
+//! One kept trace: copies of its spans' bytes, so that batches are not pinned, and what lists and the keeping policy
+//! need without decoding them. Owned by `traces`, decoded by `tree`.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::wire::{ResourceRef, ScopeRef, SpanKind, SpanRef, StatusCode};
+
+/// More spans of one trace are counted, not kept.
+const MAX_SPANS: usize = 5_000;
+
+/// The resource and scope that spans came with, shared by all of them.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) resource: Box<[u8]>,
+    pub(crate) service: Box<str>,
+    pub(crate) scope: Box<[u8]>,
+}
+
+/// A trace as far as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptTrace {
+    pub(crate) trace_id: [u8; 16],
+    /// Tells it from others that had its place in the store before.
+    pub(crate) serial: u64,
+    /// Arrival of its newest span, Unix nanoseconds.
+    pub(crate) last_arrival: u64,
+    /// Any span failed.
+    pub(crate) failed: bool,
+    /// Spans beyond the cap.
+    pub(crate) dropped: u64,
+    /// The class that protects it, once it is protected.
+    pub(crate) protected_by: Option<u64>,
+    start_unix_nano: u64,
+    end_unix_nano: u64,
+    root: usize,
+    spans: Vec<KeptSpan>,
+    /// Each span's message, then its name.
+    bytes: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+struct KeptSpan {
+    span_id: [u8; 8],
+    parent_span_id: Option<[u8; 8]>,
+    kind: SpanKind,
+    status: StatusCode,
+    start_unix_nano: u64,
+    end_unix_nano: u64,
+    raw: Range<u32>,
+    name: Range<u32>,
+    origin: Arc<Origin>,
+}
+
+impl Origin {
+    pub(crate) fn of(span: &SpanRef<'_>) -> Self {
+        Self {
+            resource: span.resource.raw.into(),
+            service: span.resource.service_name.into(),
+            scope: span.scope.raw.into(),
+        }
+    }
+
+    /// Heap bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.resource.len() + self.service.len() + self.scope.len()
+    }
+}
+
+impl KeptTrace {
+    pub(crate) fn new(trace_id: [u8; 16], serial: u64, arrived_unix_nano: u64) -> Self {
+        Self {
+            trace_id,
+            serial,
+            last_arrival: arrived_unix_nano,
+            failed: false,
+            dropped: 0,
+            protected_by: None,
+            start_unix_nano: u64::MAX,
+            end_unix_nano: 0,
+            root: 0,
+            spans: Vec::new(),
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Keeps a span, unless the trace would get more than 5,000 spans or `max_bytes`: then it is counted as dropped.
+    pub(crate) fn push(
+        &mut self,
+        span: &SpanRef<'_>,
+        origin: &Arc<Origin>,
+        arrived_unix_nano: u64,
+        max_bytes: usize,
+    ) {
+        self.last_arrival = self.last_arrival.max(arrived_unix_nano);
+        self.failed |= span.status == StatusCode::Error;
+        let start = self.bytes.len();
+        let name = start + span.raw.len();
+        let end = name + span.name.len();
+        let (Ok(start), Ok(name), Ok(end), true) = (
+            u32::try_from(start),
+            u32::try_from(name),
+            u32::try_from(end),
+            self.spans.len() < MAX_SPANS && end <= max_bytes,
+        ) else {
+            self.dropped += 1;
+            return;
+        };
+        self.bytes.extend_from_slice(span.raw);
+        self.bytes.extend_from_slice(span.name.as_bytes());
+        let order = |parent: Option<[u8; 8]>, start: u64| (parent.is_some(), start);
+        let nearer = self.spans.get(self.root).is_none_or(|root| {
+            order(span.parent_span_id, span.start_unix_nano)
+                < order(root.parent_span_id, root.start_unix_nano)
+        });
+        if nearer {
+            self.root = self.spans.len();
+        }
+        self.start_unix_nano = self.start_unix_nano.min(span.start_unix_nano);
+        self.end_unix_nano = self.end_unix_nano.max(span.end_unix_nano);
+        self.spans.push(KeptSpan {
+            span_id: span.span_id,
+            parent_span_id: span.parent_span_id,
+            kind: span.kind,
+            status: span.status,
+            start_unix_nano: span.start_unix_nano,
+            end_unix_nano: span.end_unix_nano,
+            raw: start..name,
+            name: name..end,
+            origin: Arc::clone(origin),
+        });
+    }
+
+    /// Heap bytes held, about.
+    pub(crate) fn cost(&self) -> usize {
+        size_of::<Self>() + self.bytes.capacity() + self.spans.capacity() * size_of::<KeptSpan>()
+    }
+
+    /// Spans kept.
+    pub(crate) fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// The earliest start.
+    pub(crate) fn start_unix_nano(&self) -> u64 {
+        self.start_unix_nano.min(self.end_unix_nano)
+    }
+
+    /// Earliest start to latest end, nanoseconds.
+    pub(crate) fn nanos(&self) -> u64 {
+        self.end_unix_nano.saturating_sub(self.start_unix_nano)
+    }
+
+    /// The parentless (or, for want of one, the earliest) span.
+    pub(crate) fn root(&self) -> Option<SpanRef<'_>> {
+        self.spans.get(self.root).map(|span| self.read(span))
+    }
+
+    /// The spans, in order of arrival.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = SpanRef<'_>> {
+        self.spans.iter().map(|span| self.read(span))
+    }
+
+    fn read<'a>(&'a self, span: &'a KeptSpan) -> SpanRef<'a> {
+        let slice = |range: &Range<u32>| {
+            let range = range.start as usize..range.end as usize;
+            self.bytes.get(range).unwrap_or_default()
+        };
+        SpanRef {
+            trace_id: self.trace_id,
+            span_id: span.span_id,
+            parent_span_id: span.parent_span_id,
+            kind: span.kind,
+            start_unix_nano: span.start_unix_nano,
+            end_unix_nano: span.end_unix_nano,
+            status: span.status,
+            name: std::str::from_utf8(slice(&span.name)).unwrap_or_default(),
+            raw: slice(&span.raw),
+            resource: ResourceRef {
+                raw: &span.origin.resource,
+                service_name: &span.origin.service,
+            },
+            scope: ScopeRef {
+                raw: &span.origin.scope,
+            },
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Pairs the client and the server span of one call, whichever comes first, in a bounded table keyed by (trace id,
+//! client span id). `mod` offers every span; what a call turned out to be goes to `edges`.
+//!
+//! A call is settled [`LINGER_SECONDS`] after both its halves came (another server span under the same client span
+//! makes it a retry until then), or [`WAIT_SECONDS`] after its first half came when the other one did not. Database
+//! calls are settled at once: nothing in front of a database makes server spans.
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::names::NameId;
+use crate::wire::{SpanKind, SpanRef, StatusCode};
+
+/// How long a half waits for the other one. Exporters hold spans back for some seconds, and for longer while they
+/// retry.
+const WAIT_SECONDS: u32 = 60;
+/// How long a complete call waits for a second server span: the delay of a default OpenTelemetry batch processor.
+const LINGER_SECONDS: u32 = 5;
+
+/// A queue may hold so many entries for each call of the table: those of settled calls stay until they are due.
+const QUEUE_FACTOR: usize = 4;
+
+/// Bytes of one call in the table, about, with its share of the queues.
+pub(crate) const CALL_BYTES: usize =
+    size_of::<Call>() + 2 * size_of::<u32>() + 2 * QUEUE_FACTOR * size_of::<Due>();
+
+/// What a call turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) client: NameId,
+    pub(crate) server: NameId,
+    /// As the caller saw it.
+    pub(crate) failed: bool,
+    pub(crate) outcome: Outcome,
+    /// The slot in which its last half came.
+    pub(crate) slot: u32,
+}
+
+/// Which kind of call; durations in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// One client and one server span; the server's may be the longer one.
+    Paired { client: u64, server: u64 },
+    /// Several server spans under one client span.
+    Retried,
+    /// A message: PRODUCER or CONSUMER, whose durations have nothing to do with each other.
+    Asynchronous,
+    /// No server span came.
+    Unpaired { client: u64 },
+}
+
+/// The calls that are not settled yet.
+#[derive(Debug)]
+pub(crate) struct Pairing {
+    calls: Vec<Call>,
+    free: Vec<u32>,
+    table: HashTable<u32>,
+    hasher: RandomState,
+    /// By the arrival of their first half.
+    waiting: VecDeque<Due>,
+    /// By the arrival of their second half.
+    complete: VecDeque<Due>,
+    limit: usize,
+    settled: Vec<Settled>,
+    server_only: u64,
+    cut_short: u64,
+}
+
+/// Where and when a span came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) service: NameId,
+    pub(crate) slot: u32,
+    pub(crate) unix_seconds: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Call {
+    trace_id: [u8; 16],
+    /// Of the client span.
+    span_id: [u8; 8],
+    client: Option<Client>,
+    server: Option<Server>,
+    /// More than one server span came.
+    several: bool,
+    /// In which its last half came.
+    slot: u32,
+    /// Grows whenever the entry is freed, so that queues see that theirs is gone.
+    generation: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Client {
+    service: NameId,
+    peer: NameId,
+    nanos: u64,
+    failed: bool,
+    producer: bool,
+}
+
+/// Of several server spans the one that started first, so that their order of arrival does not matter.
+#[derive(Clone, Copy, Debug)]
+struct Server {
+    service: NameId,
+    span_id: [u8; 8],
+    start_unix_nano: u64,
+    nanos: u64,
+    consumer: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    unix_seconds: u32,
+    call: u32,
+    generation: u32,
+}
+
+impl Pairing {
+    /// A table of at most `limit` calls; beyond it the oldest is settled as it is.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            calls: Vec::new(),
+            free: Vec::new(),
+            table: HashTable::new(),
+            hasher: RandomState::default(),
+            waiting: VecDeque::new(),
+            complete: VecDeque::new(),
+            limit: limit.clamp(1, u32::MAX as usize),
+            settled: Vec::new(),
+            server_only: 0,
+            cut_short: 0,
+        }
+    }
+
+    /// Offers a CLIENT or PRODUCER span whose other side, should no span of it come, is `peer`.
+    pub(crate) fn client(&mut self, span: &SpanRef<'_>, peer: NameId, at: Arrival) {
+        let index = self.entry(span.trace_id, span.span_id, at);
+        let Some(call) = self.calls.get_mut(index as usize) else {
+            return;
+        };
+        if call.client.is_none() {
+            call.client = Some(Client {
+                service: at.service,
+                peer,
+                nanos: span.duration_nanos(),
+                failed: span.status == StatusCode::Error,
+                producer: span.kind == SpanKind::Producer,
+            });
+            call.slot = at.slot;
+            let complete = call.server.is_some();
+            self.note_complete(index, complete, at);
+        }
+    }
+
+    /// Settles a call to a database, which makes no spans of its own.
+    pub(crate) fn database(&mut self, span: &SpanRef<'_>, peer: NameId, at: Arrival) {
+        self.settled.push(Settled {
+            client: at.service,
+            server: peer,
+            failed: span.status == StatusCode::Error,
+            outcome: Outcome::Unpaired {
+                client: span.duration_nanos(),
+            },
+            slot: at.slot,
+        });
+    }
+
+    /// Offers a SERVER or CONSUMER span with a parent.
+    pub(crate) fn server(&mut self, span: &SpanRef<'_>, parent: [u8; 8], at: Arrival) {
+        let index = self.entry(span.trace_id, parent, at);
+        let Some(call) = self.calls.get_mut(index as usize) else {
+            return;
+        };
+        let new = Server {
+            service: at.service,
+            span_id: span.span_id,
+            start_unix_nano: span.start_unix_nano,
+            nanos: span.duration_nanos(),
+            consumer: span.kind == SpanKind::Consumer,
+        };
+        match call.server {
+            None => {
+                call.server = Some(new);
+                call.slot = at.slot;
+                let complete = call.client.is_some();
+                self.note_complete(index, complete, at);
+            }
+            // The same span sent again.
+            Some(known) if known.span_id == new.span_id => {}
+            Some(known) => {
+                call.several = true;
+                let order = |server: Server| (server.start_unix_nano, server.span_id);
+                if order(new) < order(known) {
+                    call.server = Some(new);
+                }
+            }
+        }
+    }
+
+    /// Whether a server span already waits for this client span: then nobody needs to ask for its peer.
+    pub(crate) fn has_server(&self, span: &SpanRef<'_>) -> bool {
+        let call = self.find(span.trace_id, span.span_id);
+        call.and_then(|at| self.calls.get(at as usize))
+            .is_some_and(|call| call.server.is_some())
+    }
+
+    /// Settles what is due and hands over everything settled since the last time.
+    pub(crate) fn settle(&mut self, unix_seconds: u32) -> std::vec::Drain<'_, Settled> {
+        while let Some(call) = due(&mut self.complete, unix_seconds) {
+            self.finish(call);
+        }
+        while let Some(call) = due(&mut self.waiting, unix_seconds) {
+            self.finish(call);
+        }
+        self.settled.drain(..)
+    }
+
+    /// The complete calls that still linger, as they stand.
+    pub(crate) fn lingering(&self) -> impl Iterator<Item = Settled> + '_ {
+        self.complete.iter().filter_map(|due| {
+            let call = self.calls.get(due.call as usize)?;
+            (call.generation == due.generation)
+                .then(|| call.settled())
+                .flatten()
+        })
+    }
+
+    /// Server spans whose client span never came.
+    pub(crate) fn server_only(&self) -> u64 {
+        self.server_only
+    }
+
+    /// Calls settled before their time because the table was full.
+    pub(crate) fn cut_short(&self) -> u64 {
+        self.cut_short
+    }
+
+    /// Heap bytes held, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.calls.capacity() * size_of::<Call>()
+            + (self.waiting.capacity() + self.complete.capacity()) * size_of::<Due>()
+            + (self.free.capacity() + self.table.capacity()) * size_of::<u32>()
+    }
+
+    fn find(&self, trace_id: [u8; 16], span_id: [u8; 8]) -> Option<u32> {
+        let same = |&at: &u32| {
+            self.calls
+                .get(at as usize)
+                .is_some_and(|call| call.span_id == span_id && call.trace_id == trace_id)
+        };
+        self.table
+            .find(hash(&self.hasher, trace_id, span_id), same)
+            .copied()
+    }
+
+    /// The call of a client span, made when new.
+    fn entry(&mut self, trace_id: [u8; 16], span_id: [u8; 8], at: Arrival) -> u32 {
+        if let Some(index) = self.find(trace_id, span_id) {
+            return index;
+        }
+        while self.table.len() >= self.limit
+            || self.waiting.len() >= QUEUE_FACTOR * self.limit
+            || self.complete.len() >= QUEUE_FACTOR * self.limit
+        {
+            self.finish_oldest();
+        }
+        let mut call = Call {
+            trace_id,
+            span_id,
+            client: None,
+            server: None,
+            several: false,
+            slot: at.slot,
+            generation: 0,
+        };
+        let index = self.free.pop().unwrap_or(self.calls.len() as u32);
+        match self.calls.get_mut(index as usize) {
+            Some(freed) => {
+                call.generation = freed.generation;
+                *freed = call;
+            }
+            None => self.calls.push(call),
+        }
+        let generation = self.generation(index);
+        let Self {
+            calls,
+            table,
+            hasher,
+            ..
+        } = self;
+        let rehash = |at: &u32| {
+            calls
+                .get(*at as usize)
+                .map_or(0, |call| hash(hasher, call.trace_id, call.span_id))
+        };
+        table.insert_unique(hash(hasher, trace_id, span_id), index, rehash);
+        self.waiting.push_back(Due {
+            unix_seconds: at.unix_seconds.saturating_add(WAIT_SECONDS),
+            call: index,
+            generation,
+        });
+        index
+    }
+
+    fn note_complete(&mut self, call: u32, complete: bool, at: Arrival) {
+        if complete {
+            self.complete.push_back(Due {
+                unix_seconds: at.unix_seconds.saturating_add(LINGER_SECONDS),
+                call,
+                generation: self.generation(call),
+            });
+        }
+    }
+
+    fn generation(&self, call: u32) -> u32 {
+        self.calls
+            .get(call as usize)
+            .map_or(0, |call| call.generation)
+    }
+
+    fn finish_oldest(&mut self) {
+        let oldest = self.waiting.pop_front();
+        let complete = (self.complete.len() >= QUEUE_FACTOR * self.limit)
+            .then(|| self.complete.pop_front())
+            .flatten();
+        for due in [oldest, complete].into_iter().flatten() {
+            self.cut_short += u64::from(self.finish(due));
+        }
+    }
+
+    /// Frees a call; false when that was done before.
+    fn finish(&mut self, due: Due) -> bool {
+        let Some(call) = self.calls.get_mut(due.call as usize) else {
+            return false;
+        };
+        if call.generation != due.generation {
+            return false;
+        }
+        call.generation = call.generation.wrapping_add(1);
+        match call.settled() {
+            Some(settled) => self.settled.push(settled),
+            None => self.server_only += 1,
+        }
+        let hash = hash(&self.hasher, call.trace_id, call.span_id);
+        if let Ok(entry) = self.table.find_entry(hash, |&at| at == due.call) {
+            entry.remove();
+        }
+        self.free.push(due.call);
+        true
+    }
+}
+
+impl Call {
+    /// What it is as it stands; `None` without a client span.
+    fn settled(&self) -> Option<Settled> {
+        let client = self.client?;
+        let outcome = match self.server {
+            None => Outcome::Unpaired {
+                client: client.nanos,
+            },
+            Some(server) if client.producer || server.consumer => Outcome::Asynchronous,
+            Some(_) if self.several => Outcome::Retried,
+            Some(server) => Outcome::Paired {
+                client: client.nanos,
+                server: server.nanos,
+            },
+        };
+        Some(Settled {
+            client: client.service,
+            server: self.server.map_or(client.peer, |server| server.service),
+            failed: client.failed,
+            outcome,
+            slot: self.slot,
+        })
+    }
+}
+
+fn due(queue: &mut VecDeque<Due>, unix_seconds: u32) -> Option<Due> {
+    let front = queue.front()?;
+    (front.unix_seconds <= unix_seconds)
+        .then(|| queue.pop_front())
+        .flatten()
+}
+
+fn hash(hasher: &RandomState, trace_id: [u8; 16], span_id: [u8; 8]) -> u64 {
+    hasher.hash_one((u128::from_ne_bytes(trace_id), u64::from_ne_bytes(span_id)))
+}

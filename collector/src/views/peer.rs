@@ -1,0 +1,110 @@
+//! Whom a client span calls, read from its attributes (OpenTelemetry semantic conventions, the older names too).
+//! Asked by `pairing` for calls whose server span may never come.
+
+use super::names::NodeKind;
+use crate::wire::{AnyValueRef, SpanRef};
+
+/// The peer of a call that says nothing about it.
+const UNKNOWN: &str = "(unknown peer)";
+
+/// What a client span's attributes say about the other side.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Peer<'a> {
+    service: Option<&'a str>,
+    database: Option<&'a str>,
+    namespace: Option<&'a str>,
+    messaging: Option<&'a str>,
+    destination: Option<&'a str>,
+    address: Option<&'a str>,
+    port: Option<Port<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Port<'a> {
+    Number(i64),
+    Text(&'a str),
+}
+
+impl<'a> Peer<'a> {
+    /// Reads the attributes; where an old and a new name are both there, the new one wins.
+    pub(crate) fn of(span: &SpanRef<'a>) -> Self {
+        let mut peer = Self::default();
+        for attribute in span.attributes() {
+            let text = attribute.value.as_str().filter(|text| !text.is_empty());
+            match attribute.key {
+                "peer.service" => peer.service = text,
+                "db.system.name" => peer.database = text.or(peer.database),
+                "db.system" => peer.database = peer.database.or(text),
+                "db.namespace" => peer.namespace = text.or(peer.namespace),
+                "db.name" => peer.namespace = peer.namespace.or(text),
+                "messaging.system" => peer.messaging = text,
+                "messaging.destination.name" => peer.destination = text.or(peer.destination),
+                "messaging.destination" => peer.destination = peer.destination.or(text),
+                "server.address" => peer.address = text.or(peer.address),
+                "net.peer.name" | "network.peer.address" => peer.address = peer.address.or(text),
+                "server.port" => peer.port = port(attribute.value).or(peer.port),
+                "net.peer.port" | "network.peer.port" => {
+                    peer.port = peer.port.or(port(attribute.value));
+                }
+                _ => {}
+            }
+        }
+        peer
+    }
+
+    /// What kind of node it is.
+    pub(crate) fn kind(&self) -> NodeKind {
+        if self.database.is_some() {
+            NodeKind::Database
+        } else if self.messaging.is_some() {
+            NodeKind::Queue
+        } else {
+            NodeKind::External
+        }
+    }
+
+    /// Replaces `name` by the node's name: `peer.service`, `postgresql:orders`, `kafka:payments`, `example.com:443`.
+    pub(crate) fn write_name(&self, name: &mut String) {
+        name.clear();
+        let system = self.database.zip(Some(self.namespace));
+        let system = system.or(self.messaging.zip(Some(self.destination)));
+        match (self.service, system) {
+            (Some(service), _) => name.push_str(service),
+            (None, Some((system, part))) => {
+                name.push_str(system);
+                if let Some(part) = part.or(self.address) {
+                    name.push(':');
+                    name.push_str(part);
+                }
+            }
+            (None, None) => self.write_address(name),
+        }
+    }
+
+    fn write_address(&self, name: &mut String) {
+        let Some(address) = self.address else {
+            name.push_str(UNKNOWN);
+            return;
+        };
+        name.push_str(address);
+        match self.port {
+            Some(Port::Number(port)) => {
+                name.push(':');
+                name.push_str(itoa::Buffer::new().format(port));
+            }
+            Some(Port::Text(port)) => {
+                name.push(':');
+                name.push_str(port);
+            }
+            None => {}
+        }
+    }
+}
+
+fn port(value: AnyValueRef<'_>) -> Option<Port<'_>> {
+    match value {
+        AnyValueRef::Int(port) => Some(Port::Number(port)),
+        AnyValueRef::Str(port) if !port.is_empty() => Some(Port::Text(port)),
+        _ => None,
+    }
+}

@@ -1,0 +1,371 @@
+//! Services and their operations: a row for each (service, span kind, span name), and one of each service's entry
+//! spans. Counted into by `mod`, once a span.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::names::{NameId, cut};
+use super::report::{Latency, OperationReport, ServiceReport};
+use super::window::{Clock, Series, Slots, Snapshot, seconds};
+use crate::wire::{SpanKind, SpanRef, StatusCode};
+
+/// Takes the spans of operations beyond the caps, a row for each kind.
+pub(crate) const OTHER_OPERATIONS: &str = "(other operations)";
+const MAX_OPERATIONS: usize = 1_000;
+const MAX_OPERATIONS_A_SERVICE: usize = 200;
+
+const FAILED: usize = 0;
+/// Nanoseconds of the row's entry spans.
+const ENTRY_NANOS: usize = 1;
+type Row = Series<2, 1>;
+type RowSnapshot = Snapshot<2, 1>;
+
+/// Every service and operation seen within the retention.
+#[derive(Debug, Default)]
+pub(crate) struct Services {
+    services: HashMap<NameId, Service, RandomState>,
+    operations: Vec<Operation>,
+    table: HashTable<u32>,
+    hasher: RandomState,
+    overflowed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Service {
+    version: Option<Arc<str>>,
+    resource_hash: u64,
+    operations: usize,
+    /// Its entry spans.
+    entry: Row,
+}
+
+#[derive(Debug)]
+struct Operation {
+    service: NameId,
+    kind: SpanKind,
+    name: Arc<str>,
+    row: Row,
+}
+
+/// What a service's report is made of.
+#[derive(Debug)]
+pub(crate) struct ServiceSnapshot {
+    pub(crate) service: NameId,
+    version: Option<Arc<str>>,
+    entry: RowSnapshot,
+}
+
+/// What an operation's report is made of.
+#[derive(Debug)]
+pub(crate) struct OperationSnapshot {
+    name: Arc<str>,
+    kind: SpanKind,
+    row: RowSnapshot,
+}
+
+impl Services {
+    /// Notes that spans of `service` with this resource follow, for its version.
+    pub(crate) fn resource(&mut self, service: NameId, span: &SpanRef<'_>) {
+        let hash = self.hasher.hash_one(span.resource.raw);
+        let service = self.services.entry(service).or_default();
+        if service.resource_hash != hash {
+            service.resource_hash = hash;
+            let version = span
+                .resource
+                .attributes()
+                .find(|a| a.key == "service.version");
+            service.version = version
+                .and_then(|a| a.value.as_str())
+                .map(|text| cut(text).into());
+        }
+    }
+
+    /// Counts a span of `service` in `slot`.
+    pub(crate) fn count(&mut self, service: NameId, span: &SpanRef<'_>, slot: u32) {
+        let nanos = span.duration_nanos();
+        let failed = u64::from(span.status == StatusCode::Error);
+        let entry = is_entry(span);
+        let operation = self.operation(service, kind(span), cut(span.name));
+        if let Some(operation) = self.operations.get_mut(operation) {
+            let row = operation.row.at(slot);
+            row.histograms[0].record(nanos);
+            row.counters[FAILED] += failed;
+            let of_entry = if entry { nanos } else { 0 };
+            row.counters[ENTRY_NANOS] = row.counters[ENTRY_NANOS].saturating_add(of_entry);
+        }
+        if entry && let Some(service) = self.services.get_mut(&service) {
+            let row = service.entry.at(slot);
+            row.histograms[0].record(nanos);
+            row.counters[FAILED] += failed;
+            row.counters[ENTRY_NANOS] = row.counters[ENTRY_NANOS].saturating_add(nanos);
+        }
+    }
+
+    /// Closes slots and drops operations and services without any.
+    pub(crate) fn roll(&mut self, clock: &Clock) {
+        let before = self.operations.len();
+        for operation in &mut self.operations {
+            operation.row.roll(clock);
+        }
+        self.operations
+            .retain(|operation| !operation.row.is_empty());
+        if self.operations.len() != before {
+            self.rebuild();
+        }
+        for service in self.services.values_mut() {
+            service.entry.roll(clock);
+        }
+        self.services
+            .retain(|_, service| service.operations > 0 || !service.entry.is_empty());
+    }
+
+    /// Heap bytes held, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let operations = self
+            .operations
+            .iter()
+            .map(|o| size_of::<Operation>() + o.name.len() + o.row.bytes());
+        let services = self
+            .services
+            .values()
+            .map(|s| size_of::<Service>() + s.entry.bytes());
+        operations.chain(services).sum()
+    }
+
+    /// Spans counted into an overflow row.
+    pub(crate) fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+
+    /// Services with any span in the range.
+    pub(crate) fn seen_in(&self, slots: Slots) -> Vec<NameId> {
+        let rows = self
+            .operations
+            .iter()
+            .filter(|operation| operation.row.any_in(slots));
+        let mut seen: Vec<_> = rows.map(|operation| operation.service).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        seen
+    }
+
+    /// A snapshot of every service with any span in the range.
+    pub(crate) fn services(&self, slots: Slots) -> Vec<ServiceSnapshot> {
+        let seen = self.seen_in(slots).into_iter();
+        seen.filter_map(|id| {
+            self.services.get(&id).map(|service| ServiceSnapshot {
+                service: id,
+                version: service.version.clone(),
+                entry: service.entry.snapshot(slots),
+            })
+        })
+        .collect()
+    }
+
+    /// A snapshot of a service's operations in the range; `None` when the service is not known.
+    pub(crate) fn operations(
+        &self,
+        service: NameId,
+        slots: Slots,
+    ) -> Option<Vec<OperationSnapshot>> {
+        self.services.get(&service)?;
+        let own = self
+            .operations
+            .iter()
+            .filter(|operation| operation.service == service);
+        let snapshots = own.map(|operation| OperationSnapshot {
+            name: Arc::clone(&operation.name),
+            kind: operation.kind,
+            row: operation.row.snapshot(slots),
+        });
+        Some(
+            snapshots
+                .filter(|snapshot| !snapshot.row.is_empty())
+                .collect(),
+        )
+    }
+
+    /// The place of a row, made when new, of the overflow row when there are too many.
+    fn operation(&mut self, service: NameId, kind: SpanKind, name: &str) -> usize {
+        if let Some(at) = self.find(service, kind, name) {
+            return at;
+        }
+        let own = self
+            .services
+            .get(&service)
+            .map_or(0, |service| service.operations);
+        if own < MAX_OPERATIONS_A_SERVICE && self.operations.len() < MAX_OPERATIONS {
+            return self.insert(service, kind, name);
+        }
+        self.overflowed += 1;
+        self.find(service, kind, OTHER_OPERATIONS)
+            .unwrap_or_else(|| self.insert(service, kind, OTHER_OPERATIONS))
+    }
+
+    fn find(&self, service: NameId, kind: SpanKind, name: &str) -> Option<usize> {
+        let hash = hash(&self.hasher, service, kind, name);
+        let same = |&at: &u32| {
+            self.operations.get(at as usize).is_some_and(|operation| {
+                operation.service == service && operation.kind == kind && *operation.name == *name
+            })
+        };
+        self.table.find(hash, same).map(|&at| at as usize)
+    }
+
+    fn insert(&mut self, service: NameId, kind: SpanKind, name: &str) -> usize {
+        self.services.entry(service).or_default().operations += 1;
+        let at = self.operations.len();
+        self.operations.push(Operation {
+            service,
+            kind,
+            name: name.into(),
+            row: Row::default(),
+        });
+        self.index(at);
+        at
+    }
+
+    fn index(&mut self, at: usize) {
+        let Self {
+            operations,
+            table,
+            hasher,
+            ..
+        } = self;
+        let hash_at = |at: &u32| {
+            operations
+                .get(*at as usize)
+                .map_or(0, |o| hash(hasher, o.service, o.kind, &o.name))
+        };
+        let at = at as u32;
+        table.insert_unique(hash_at(&at), at, hash_at);
+    }
+
+    fn rebuild(&mut self) {
+        self.table.clear();
+        for service in self.services.values_mut() {
+            service.operations = 0;
+        }
+        for at in 0..self.operations.len() {
+            self.index(at);
+        }
+        for operation in &self.operations {
+            self.services
+                .entry(operation.service)
+                .or_default()
+                .operations += 1;
+        }
+    }
+}
+
+impl ServiceSnapshot {
+    /// The report of a service called `name`.
+    pub(crate) fn report(&self, name: &str, slots: Slots, now_unix_nano: u64) -> ServiceReport {
+        let total = self.entry.total();
+        let count = total.histograms[0].count();
+        ServiceReport {
+            service: name.to_owned(),
+            version: self.version.as_deref().map(str::to_owned),
+            count,
+            rate: count as f64 / slots.seconds(),
+            error_ratio: ratio(total.counters[FAILED], count),
+            latency: Latency::of(&total.histograms[0]),
+            spark: self.entry.spark(slots, now_unix_nano),
+        }
+    }
+}
+
+impl OperationSnapshot {
+    /// The reports of a service's operations, those with most of its time first.
+    pub(crate) fn reports(
+        all: &[Self],
+        service: &str,
+        slots: Slots,
+        now_unix_nano: u64,
+    ) -> Vec<OperationReport> {
+        let totals: Vec<_> = all.iter().map(|snapshot| snapshot.row.total()).collect();
+        let entry_nanos: u64 = totals
+            .iter()
+            .map(|total| total.counters[ENTRY_NANOS])
+            .fold(0, u64::saturating_add);
+        let rows = all.iter().zip(&totals).map(|(snapshot, total)| {
+            let count = total.histograms[0].count();
+            OperationReport {
+                service: service.to_owned(),
+                operation: snapshot.name.to_string(),
+                kind: kind_name(snapshot.kind),
+                count,
+                rate: count as f64 / slots.seconds(),
+                error_ratio: ratio(total.counters[FAILED], count),
+                latency: Latency::of(&total.histograms[0]),
+                impact: ratio(total.counters[ENTRY_NANOS], entry_nanos),
+                spark: snapshot.row.spark(slots, now_unix_nano),
+            }
+        });
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by(|a, b| {
+            let by_impact = b.impact.total_cmp(&a.impact).then(b.count.cmp(&a.count));
+            by_impact.then_with(|| (&a.operation, a.kind).cmp(&(&b.operation, b.kind)))
+        });
+        rows
+    }
+}
+
+impl Latency {
+    fn of(histogram: &super::histogram::Histogram) -> Self {
+        let at = |permille| histogram.percentile(permille).map(seconds);
+        Self {
+            p50: at(500),
+            p90: at(900),
+            p95: at(950),
+            p99: at(990),
+            p999: at(999),
+            max: histogram.max().map(|nanos| seconds(nanos as f64)),
+        }
+    }
+}
+
+/// A share; 0 of nothing.
+pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
+}
+
+/// SERVER, CONSUMER, or parentless: work that came into the service from outside.
+fn is_entry(span: &SpanRef<'_>) -> bool {
+    matches!(span.kind, SpanKind::Server | SpanKind::Consumer) || span.parent_span_id.is_none()
+}
+
+/// A kind that was not said is internal, as the specification has it.
+fn kind(span: &SpanRef<'_>) -> SpanKind {
+    match span.kind {
+        SpanKind::Unspecified => SpanKind::Internal,
+        said => said,
+    }
+}
+
+fn hash(hasher: &RandomState, service: NameId, kind: SpanKind, name: &str) -> u64 {
+    let mut state = hasher.build_hasher();
+    service.hash(&mut state);
+    kind.hash(&mut state);
+    state.write(name.as_bytes());
+    state.finish()
+}
+
+/// As the API says it.
+pub(crate) fn kind_name(kind: SpanKind) -> &'static str {
+    match kind {
+        SpanKind::Unspecified | SpanKind::Internal => "internal",
+        SpanKind::Server => "server",
+        SpanKind::Client => "client",
+        SpanKind::Producer => "producer",
+        SpanKind::Consumer => "consumer",
+    }
+}

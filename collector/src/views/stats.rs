@@ -1,0 +1,169 @@
+//! Everything counted in slots, behind one lock that `mod` takes once a batch: services, operations, edges, and the
+//! calls whose other half has not come yet.
+
+use super::edges::{EdgeSnapshot, Edges, Ends};
+use super::names::{Name, NameId, Names, NodeKind};
+use super::pairing::{Arrival, CALL_BYTES, Pairing};
+use super::peer::Peer;
+use super::services::Services;
+use super::window::{Clock, Slots};
+use super::{Config, Range};
+use crate::wire::{ResourceRef, SpanKind, SpanRef};
+
+const NANOS_A_SECOND: u64 = 1_000_000_000;
+/// Part of the bytes that waiting calls may take; the rest is for slots.
+const PAIRING_SHARE: usize = 4;
+
+#[derive(Debug)]
+pub(crate) struct Stats {
+    pub(crate) clock: Clock,
+    pub(crate) names: Names,
+    pub(crate) services: Services,
+    pub(crate) edges: Edges,
+    pub(crate) pairing: Pairing,
+    /// Minutes given up before the retention's end to stay within the bytes.
+    pub(crate) minutes_forgotten: u64,
+    /// Where a peer's name is put together.
+    peer_name: String,
+    limit: usize,
+}
+
+/// The map as taken under the lock.
+#[derive(Debug)]
+pub(crate) struct MapSnapshot {
+    pub(crate) slots: Slots,
+    pub(crate) services: Vec<Name>,
+    pub(crate) edges: Vec<(Name, Name, EdgeSnapshot)>,
+}
+
+impl Stats {
+    pub(crate) fn new(config: &Config) -> Self {
+        let minutes = config.retention.as_secs().div_ceil(60);
+        Self {
+            clock: Clock::new(u32::try_from(minutes).unwrap_or(u32::MAX)),
+            names: Names::default(),
+            services: Services::default(),
+            edges: Edges::default(),
+            pairing: Pairing::new(config.view_bytes / PAIRING_SHARE / CALL_BYTES),
+            minutes_forgotten: 0,
+            peer_name: String::new(),
+            limit: config.view_bytes,
+        }
+    }
+
+    /// Counts the spans of a batch.
+    pub(crate) fn count(&mut self, spans: &[SpanRef<'_>], arrived_unix_nano: u64) {
+        self.advance(arrived_unix_nano);
+        let slot = self.clock.now();
+        let unix_seconds = unix_seconds(arrived_unix_nano);
+        // Spans of one resource stand together in a batch and borrow it from the same bytes.
+        let mut last: Option<(ResourceRef<'_>, Arrival)> = None;
+        for span in spans {
+            let at = match last {
+                Some((resource, at))
+                    if std::ptr::eq(resource.raw, span.resource.raw)
+                        && std::ptr::eq(resource.service_name, span.resource.service_name) =>
+                {
+                    at
+                }
+                _ => {
+                    let service =
+                        self.names
+                            .intern(span.resource.service_name, NodeKind::Service, slot);
+                    self.services.resource(service, span);
+                    let at = Arrival {
+                        service,
+                        slot,
+                        unix_seconds,
+                    };
+                    last = Some((span.resource, at));
+                    at
+                }
+            };
+            self.services.count(at.service, span, slot);
+            self.pair(span, at);
+        }
+        self.settle(unix_seconds);
+    }
+
+    /// Moves on to a time: settles what is due, closes the slots that are over.
+    pub(crate) fn advance(&mut self, now_unix_nano: u64) {
+        self.settle(unix_seconds(now_unix_nano));
+        if self.clock.advance(now_unix_nano) {
+            self.roll();
+            while self.bytes() > self.limit && self.clock.forget_minute() {
+                self.minutes_forgotten += 1;
+                self.roll();
+            }
+        }
+    }
+
+    /// A range rounded to slots.
+    pub(crate) fn round(&mut self, range: Range, now_unix_nano: u64) -> Slots {
+        self.advance(now_unix_nano);
+        self.clock.round(range, now_unix_nano)
+    }
+
+    pub(crate) fn map(&mut self, range: Range, now_unix_nano: u64) -> MapSnapshot {
+        let slots = self.round(range, now_unix_nano);
+        let name = |id: NameId| self.names.get(id).cloned();
+        let edges = self.edges.snapshot(self.pairing.lingering(), slots);
+        let named = |((client, server), edge): (Ends, EdgeSnapshot)| {
+            Some((name(client)?, name(server)?, edge))
+        };
+        MapSnapshot {
+            slots,
+            services: self
+                .services
+                .seen_in(slots)
+                .into_iter()
+                .filter_map(name)
+                .collect(),
+            edges: edges.into_iter().filter_map(named).collect(),
+        }
+    }
+
+    /// Heap bytes held, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.services.bytes() + self.edges.bytes() + self.pairing.bytes()
+    }
+
+    fn pair(&mut self, span: &SpanRef<'_>, at: Arrival) {
+        match (span.kind, span.parent_span_id) {
+            (SpanKind::Server | SpanKind::Consumer, Some(parent)) => {
+                self.pairing.server(span, parent, at);
+            }
+            (SpanKind::Client | SpanKind::Producer, _) => {
+                if self.pairing.has_server(span) {
+                    self.pairing.client(span, at.service, at);
+                    return;
+                }
+                let peer = Peer::of(span);
+                peer.write_name(&mut self.peer_name);
+                let node = self.names.intern(&self.peer_name, peer.kind(), at.slot);
+                if peer.kind() == NodeKind::Database {
+                    self.pairing.database(span, node, at);
+                } else {
+                    self.pairing.client(span, node, at);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn settle(&mut self, unix_seconds: u32) {
+        for call in self.pairing.settle(unix_seconds) {
+            self.edges.count(call, &mut self.names, &self.clock);
+        }
+    }
+
+    fn roll(&mut self) {
+        self.services.roll(&self.clock);
+        self.edges.roll(&self.clock);
+        self.names.retain(self.clock.oldest());
+    }
+}
+
+fn unix_seconds(unix_nano: u64) -> u32 {
+    u32::try_from(unix_nano / NANOS_A_SECOND).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,496 @@
+//! Requests in, reports out: what the views as a whole promise.
+
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind as Kind;
+use opentelemetry_proto::tonic::trace::v1::{Span, Status};
+
+use super::*;
+use crate::wire::test_support::{attribute, encode, resource_spans, span};
+use crate::wire::walk;
+
+/// A time far from any slot's border: 3 s into a ten-second slot, 13 s into a minute.
+const T0: u64 = 1_800_000_000_000_000_000 + 13 * SECOND;
+const SECOND: u64 = 1_000_000_000;
+const FIVE_MINUTES: Range = Range::Last(Duration::from_secs(300));
+
+fn views() -> Views {
+    Views::new(Config {
+        retention: Duration::from_secs(3600),
+        trace_bytes: 1 << 20,
+        view_bytes: 8 << 20,
+    })
+}
+
+fn count(views: &Views, service: &str, spans: Vec<Span>, at: u64) {
+    let bytes = encode(vec![resource_spans(service, spans)]);
+    let mut refs = Vec::new();
+    walk(&bytes, |span| refs.push(span)).unwrap();
+    views.count(&refs, at);
+}
+
+/// A span that takes `nanos`.
+fn timed(trace: u128, id: u64, parent: u64, kind: Kind, nanos: u64) -> Span {
+    let mut span = span(trace, id, parent);
+    span.kind = kind.into();
+    span.end_time_unix_nano = span.start_time_unix_nano + nanos;
+    span
+}
+
+fn failed(mut span: Span) -> Span {
+    span.status = Some(Status {
+        code: 2,
+        message: "no".into(),
+    });
+    span
+}
+
+fn with(mut span: Span, attributes: &[(&str, &str)]) -> Span {
+    span.attributes = attributes
+        .iter()
+        .map(|(key, value)| attribute(key, value))
+        .collect();
+    span
+}
+
+fn near(got: Option<f64>, nanos: f64) {
+    let got = got.unwrap_or(f64::NAN) * 1e9;
+    assert!(
+        (got - nanos).abs() <= nanos * 0.011,
+        "{got}, exactly {nanos}"
+    );
+}
+
+#[test]
+fn a_service_is_known_by_its_entry_spans() {
+    let views = views();
+    let spans = vec![
+        timed(1, 1, 0, Kind::Server, 10_000_000),
+        failed(timed(1, 2, 99, Kind::Consumer, 30_000_000)),
+        timed(1, 3, 1, Kind::Internal, 5_000_000),
+        timed(2, 4, 0, Kind::Internal, 20_000_000),
+    ];
+    count(&views, "cart", spans, T0);
+    let (window, services) = views.services_at(FIVE_MINUTES, T0);
+    let [cart] = services.as_slice() else {
+        panic!("{services:?}")
+    };
+    assert_eq!((cart.count, cart.error_ratio), (3, 1.0 / 3.0));
+    assert!((cart.rate - 3.0 / window.seconds).abs() < 1e-9);
+    near(cart.latency.p50, 20_000_000.0);
+    assert_eq!(cart.latency.max, Some(0.03));
+    assert_eq!(cart.spark.rate.len(), 31);
+    let (_, operations) = views.operations_at("cart", FIVE_MINUTES, T0).unwrap();
+    let kinds: Vec<_> = operations.iter().map(|o| (o.kind, o.count)).collect();
+    assert_eq!(kinds, [("consumer", 1), ("internal", 2), ("server", 1)]);
+    let impact: f64 = operations.iter().map(|o| o.impact).sum();
+    assert!((impact - 1.0).abs() < 1e-9);
+    assert!(views.operations_at("nobody", FIVE_MINUTES, T0).is_none());
+}
+
+#[test]
+fn windows_tell_to_what_they_were_rounded() {
+    let views = views();
+    count(&views, "cart", vec![span(1, 1, 0)], T0);
+    let between = |from, to| views.services_at(Range::Between(from, to), T0).0;
+    let window = between(T0 - SECOND, T0);
+    assert_eq!(
+        (window.from.as_str(), window.to.as_str()),
+        ("2027-01-15T08:00:10Z", "2027-01-15T08:00:20Z")
+    );
+    let old = between(T0 - 600 * SECOND, T0 - 590 * SECOND);
+    assert_eq!(
+        (old.from.as_str(), old.to.as_str()),
+        ("2027-01-15T07:50:00Z", "2027-01-15T07:51:00Z")
+    );
+    let last = views.services_at(FIVE_MINUTES, T0).0;
+    assert_eq!(
+        (last.from.as_str(), last.seconds),
+        ("2027-01-15T07:55:10Z", 310.0)
+    );
+}
+
+#[test]
+fn spans_leave_the_window_and_then_the_views() {
+    let views = views();
+    count(&views, "cart", vec![span(1, 1, 0)], T0);
+    let counts =
+        |range, at| -> u64 { views.services_at(range, at).1.iter().map(|s| s.count).sum() };
+    let hour = Range::Last(Duration::from_secs(3600));
+    assert_eq!(counts(FIVE_MINUTES, T0 + 299 * SECOND), 1);
+    assert_eq!(counts(FIVE_MINUTES, T0 + 320 * SECOND), 0);
+    assert_eq!(counts(hour, T0 + 3500 * SECOND), 1, "by the minute");
+    assert_eq!(counts(hour, T0 + 3700 * SECOND), 0);
+    assert!(
+        views
+            .operations_at("cart", hour, T0 + 3800 * SECOND)
+            .is_none()
+    );
+}
+
+#[test]
+fn operations_without_bound_end_in_one_row() {
+    let views = views();
+    for id in 1..=1_000 {
+        let mut one = span(1, id, 0);
+        one.name = format!("GET /users/{id}");
+        count(&views, "cart", vec![one], T0);
+    }
+    let (_, operations) = views.operations_at("cart", FIVE_MINUTES, T0).unwrap();
+    assert_eq!(operations.len(), 201);
+    let other = operations
+        .iter()
+        .find(|o| o.operation == "(other operations)")
+        .unwrap();
+    assert_eq!(other.count, 800);
+    assert_eq!(views.status().spans_in_overflow_operations, 800);
+}
+
+fn only_edge(map: &Map) -> &report::Edge {
+    assert_eq!(map.edges.len(), 1, "{:?}", map.edges);
+    &map.edges[0]
+}
+
+#[test]
+fn a_call_is_shown_at_once_and_settled_later() {
+    for client_first in [true, false] {
+        let views = views();
+        let client = (
+            &views,
+            "api",
+            vec![failed(timed(1, 1, 0, Kind::Client, 9_000_000))],
+        );
+        let server = (&views, "add", vec![timed(1, 2, 1, Kind::Server, 4_000_000)]);
+        let (first, second) = if client_first {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        count(first.0, first.1, first.2, T0);
+        count(second.0, second.1, second.2, T0 + SECOND);
+        for later in [1, 30, 70, 200] {
+            let map = views.map_at(FIVE_MINUTES, T0 + later * SECOND);
+            let edge = only_edge(&map);
+            assert_eq!((edge.client.as_str(), edge.server.as_str()), ("api", "add"));
+            assert_eq!((edge.count, edge.paired, edge.error_ratio), (1, 1, 1.0));
+            near(edge.client_p50, 9_000_000.0);
+            near(edge.server_p99, 4_000_000.0);
+            near(edge.gap_p90, 5_000_000.0);
+        }
+    }
+}
+
+#[test]
+fn odd_calls_are_counted_apart() {
+    let check = |spans: Vec<(&str, Span)>, expected: [u64; 5]| {
+        let views = views();
+        for (service, span) in spans {
+            count(&views, service, vec![span], T0);
+        }
+        let map = views.map_at(FIVE_MINUTES, T0 + 61 * SECOND);
+        let edge = only_edge(&map);
+        let got = [
+            edge.paired,
+            edge.unpaired,
+            edge.negative,
+            edge.retried,
+            edge.asynchronous,
+        ];
+        assert_eq!(got, expected);
+        assert_eq!(edge.gap_p50.is_some(), expected[0] > 0);
+        assert_eq!(edge.count, 1);
+    };
+    let client = || ("api", timed(1, 1, 0, Kind::Client, 9_000_000));
+    let server = |id, nanos| ("add", timed(1, id, 1, Kind::Server, nanos));
+    check(vec![client(), server(2, 9_000_000)], [1, 0, 0, 0, 0]);
+    check(vec![client()], [0, 1, 0, 0, 0]);
+    check(vec![client(), server(2, 9_000_001)], [0, 0, 1, 0, 0]);
+    check(vec![server(2, 1), client(), server(3, 2)], [0, 0, 0, 1, 0]);
+    check(
+        vec![server(2, 1), client(), server(2, 1), client()],
+        [1, 0, 0, 0, 0],
+    );
+    let producer = ("api", timed(1, 1, 0, Kind::Producer, 1_000));
+    let consumer = ("add", timed(1, 2, 1, Kind::Consumer, 9_000_000));
+    check(vec![producer, consumer], [0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn an_unpaired_call_names_its_peer() {
+    let check = |attributes: &[(&str, &str)], id: &str, kind: &str, wait: u64| {
+        let views = views();
+        let call = with(timed(1, 1, 0, Kind::Client, 3_000_000), attributes);
+        count(&views, "api", vec![call], T0);
+        let map = views.map_at(FIVE_MINUTES, T0 + wait * SECOND);
+        let edge = only_edge(&map);
+        assert_eq!((edge.server.as_str(), edge.unpaired), (id, 1));
+        near(edge.client_p50, 3_000_000.0);
+        assert_eq!((edge.server_p50, edge.gap_p50), (None, None));
+        let node = map.nodes.iter().find(|node| node.id == id).unwrap();
+        assert_eq!(node.kind, kind);
+    };
+    check(
+        &[("db.system", "postgres"), ("db.name", "orders")],
+        "postgres:orders",
+        "database",
+        0,
+    );
+    check(
+        &[("db.system.name", "redis"), ("server.address", "cache")],
+        "redis:cache",
+        "database",
+        0,
+    );
+    check(
+        &[
+            ("messaging.system", "kafka"),
+            ("messaging.destination.name", "paid"),
+        ],
+        "kafka:paid",
+        "queue",
+        61,
+    );
+    check(
+        &[("server.address", "example.com"), ("server.port", "443")],
+        "example.com:443",
+        "external",
+        61,
+    );
+    check(
+        &[("peer.service", "bank"), ("server.address", "10.0.0.1")],
+        "bank",
+        "external",
+        61,
+    );
+    check(&[], "(unknown peer)", "external", 61);
+}
+
+#[test]
+fn lone_services_and_server_spans_without_client_are_nodes_only() {
+    let views = views();
+    count(&views, "cart", vec![span(1, 2, 1)], T0);
+    let map = views.map_at(FIVE_MINUTES, T0 + 61 * SECOND);
+    assert_eq!((map.nodes.len(), map.edges.len()), (1, 0));
+    assert_eq!(
+        (map.nodes[0].id.as_str(), map.nodes[0].kind),
+        ("cart", "service")
+    );
+    assert_eq!(views.status().server_spans_without_client, 1);
+}
+
+#[test]
+fn subscribers_are_told_of_every_span_in_the_end() {
+    let views = views();
+    let moved = views.subscribe();
+    count(&views, "cart", vec![span(1, 1, 0)], T0);
+    assert_eq!(*moved.borrow(), 1);
+    count(&views, "cart", vec![span(1, 2, 0)], T0 + SECOND / 2);
+    assert_eq!(*moved.borrow(), 1, "not more than once a second");
+    views.tick(T0 + SECOND);
+    views.tick(T0 + 2 * SECOND);
+    assert_eq!(*moved.borrow(), 2);
+}
+
+#[test]
+fn a_trace_is_shown_as_a_tree() {
+    let views = views();
+    let root = timed(7, 1, 0, Kind::Server, 10_000_000);
+    let mut call = with(
+        timed(7, 2, 1, Kind::Client, 6_000_000),
+        &[("peer.service", "add")],
+    );
+    call.start_time_unix_nano += 1_000_000;
+    call.end_time_unix_nano += 1_000_000;
+    let mut answer = failed(timed(7, 3, 2, Kind::Server, 4_000_000));
+    answer.start_time_unix_nano += 2_000_000;
+    answer.end_time_unix_nano += 2_000_000;
+    let orphan = timed(7, 5, 4, Kind::Internal, 1_000_000);
+    count(&views, "add", vec![answer.clone(), orphan], T0);
+    count(&views, "api", vec![call, root], T0 + SECOND);
+    count(&views, "add", vec![answer], T0 + SECOND);
+    let trace = views.trace(7_u128.to_be_bytes()).unwrap();
+    let rows: Vec<_> = trace
+        .spans
+        .iter()
+        .map(|s| (s.span_id.as_str(), s.depth, s.critical))
+        .collect();
+    let id = |n: u64| format!("{n:016x}");
+    assert_eq!(
+        rows,
+        [
+            (&*id(1), 0, true),
+            (&*id(2), 1, true),
+            (&*id(3), 2, true),
+            (&*id(5), 0, false)
+        ]
+    );
+    assert!((trace.spans[0].self_time - 0.004).abs() < 1e-12);
+    assert_eq!(trace.spans[1].attributes["peer.service"], "add");
+    assert_eq!(trace.spans[2].status_message, "no");
+    assert_eq!(trace.critical_path.len(), 5);
+    assert_eq!(trace.warnings.len(), 2, "{:?}", trace.warnings);
+    assert!(trace.warnings[0].contains("more than once"));
+    assert!(trace.warnings[1].contains("missing") && trace.warnings[1].contains(&id(4)));
+    let (_, list) = views.traces_at(
+        &TraceQuery {
+            limit: 10,
+            ..TraceQuery::default()
+        },
+        FIVE_MINUTES,
+        T0,
+    );
+    let [row] = list.as_slice() else {
+        panic!("{list:?}")
+    };
+    assert_eq!(
+        (
+            row.root_service.as_str(),
+            row.spans,
+            row.services,
+            row.error
+        ),
+        ("api", 5, 2, true)
+    );
+    assert!(views.trace([9; 16]).is_none());
+}
+
+#[test]
+fn cycles_and_clock_skew_are_told() {
+    let views = views();
+    let mut late = timed(7, 4, 3, Kind::Internal, 5);
+    late.start_time_unix_nano += 1_000_000_000;
+    late.end_time_unix_nano += 1_000_000_000;
+    let spans = vec![
+        timed(7, 1, 2, Kind::Internal, 10),
+        timed(7, 2, 1, Kind::Internal, 10),
+        timed(7, 3, 0, Kind::Internal, 10),
+        late,
+        timed(7, 6, 6, Kind::Internal, 10),
+    ];
+    count(&views, "cart", spans, T0);
+    let trace = views.trace(7_u128.to_be_bytes()).unwrap();
+    assert_eq!(trace.spans.len(), 5);
+    let warnings = trace.warnings.join("\n");
+    assert!(
+        warnings.contains("2 times spans are their own ancestors"),
+        "{warnings}"
+    );
+    assert!(warnings.contains("ends after its parent"), "{warnings}");
+}
+
+#[test]
+fn lists_of_traces_are_filtered_and_ordered() {
+    let views = views();
+    for (trace, nanos) in [(1, 5_000_000), (2, 50_000_000), (3, 20_000_000)] {
+        let mut root = with(
+            timed(trace, 1, 0, Kind::Server, nanos),
+            &[("user", &format!("u{trace}"))],
+        );
+        if trace == 3 {
+            root = failed(root);
+        }
+        count(&views, "cart", vec![root], T0 + trace as u64);
+    }
+    let check = |query: TraceQuery, expected: &[u128]| {
+        let query = TraceQuery {
+            limit: if query.limit == 0 { 10 } else { query.limit },
+            ..query
+        };
+        let (_, list) = views.traces_at(&query, FIVE_MINUTES, T0);
+        let ids: Vec<_> = list
+            .iter()
+            .map(|t| u128::from_str_radix(&t.trace_id, 16).unwrap())
+            .collect();
+        assert_eq!(ids, expected, "{query:?}");
+    };
+    let none = TraceQuery::default;
+    check(none(), &[3, 2, 1]);
+    check(TraceQuery { limit: 2, ..none() }, &[3, 2]);
+    check(
+        TraceQuery {
+            order: Order::Slowest,
+            ..none()
+        },
+        &[2, 3, 1],
+    );
+    check(
+        TraceQuery {
+            error: Some(true),
+            ..none()
+        },
+        &[3],
+    );
+    check(
+        TraceQuery {
+            error: Some(false),
+            ..none()
+        },
+        &[2, 1],
+    );
+    check(
+        TraceQuery {
+            min: Some(Duration::from_millis(20)),
+            ..none()
+        },
+        &[3, 2],
+    );
+    check(
+        TraceQuery {
+            max: Some(Duration::from_millis(20)),
+            ..none()
+        },
+        &[3, 1],
+    );
+    check(
+        TraceQuery {
+            service: Some("nobody".into()),
+            ..none()
+        },
+        &[],
+    );
+    check(
+        TraceQuery {
+            operation: Some("GET /".into()),
+            ..none()
+        },
+        &[3, 2, 1],
+    );
+    check(
+        TraceQuery {
+            attribute: Some(("user".into(), "u2".into())),
+            ..none()
+        },
+        &[2],
+    );
+}
+
+#[test]
+fn the_slowest_and_the_failed_stay_longest() {
+    let views = views();
+    let flood = |from: u64, to: u64| {
+        for trace in from..to {
+            let padding = "x".repeat(1_000);
+            let root = with(
+                timed(trace.into(), 1, 0, Kind::Server, 1_000_000 + trace),
+                &[("p", &padding)],
+            );
+            count(&views, "cart", vec![root], T0);
+        }
+    };
+    flood(1, 100);
+    count(
+        &views,
+        "cart",
+        vec![timed(900_001, 1, 0, Kind::Server, 900_000_000)],
+        T0,
+    );
+    count(
+        &views,
+        "cart",
+        vec![failed(timed(900_002, 1, 0, Kind::Server, 1))],
+        T0,
+    );
+    flood(100, 5_000);
+    assert!(views.status().trace_bytes <= 1 << 20);
+    let kept = |trace: u128| views.trace(trace.to_be_bytes()).is_some();
+    assert!(kept(900_001) && kept(900_002) && kept(4_999));
+    assert!(!kept(1) && !kept(150));
+}

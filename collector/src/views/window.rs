@@ -1,0 +1,377 @@
+//! Time by arrival: ten-second slots for the last minutes, one-minute slots for the rest of the retention. `services`
+//! and `edges` keep a `Series` for each row; the views' clock says which slot is now and how ranges are rounded.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::histogram::Histogram;
+use super::report::{Spark, Window};
+use super::{Range, rfc3339, varint};
+
+/// Length of the finest slot.
+pub(crate) const SLOT_NANOS: u64 = 10_000_000_000;
+const SLOT_SECONDS: u32 = 10;
+const SLOTS_A_MINUTE: u32 = 6;
+/// Whole minutes, before the one under way, that keep their ten-second slots.
+const FINE_MINUTES: u32 = 6;
+/// The slot under way and the one before it can still be counted into: a call settles seconds after its spans came.
+const OPEN_SLOTS: u32 = 2;
+/// At most so many points to a spark.
+const SPARK_POINTS: u32 = 60;
+
+/// Which slot is now. It never runs backwards: while the machine's clock is set back, spans go to the newest slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    now: u32,
+    oldest: u32,
+    retention_minutes: u32,
+}
+
+/// A range of ten-second slots, `from` included, `to` excluded, rounded to what is kept there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slots {
+    from: u32,
+    to: u32,
+    /// The first that is kept as a ten-second slot.
+    fine: u32,
+}
+
+/// What is counted in one slot: `C` counters and `H` histograms.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot<const C: usize, const H: usize> {
+    /// Counters, by the owner's indexes.
+    pub(crate) counters: [u64; C],
+    /// Histograms, by the owner's indexes.
+    pub(crate) histograms: [Histogram; H],
+}
+
+/// The packed form of a closed slot; a copy is a reference.
+type Packed = Arc<[u8]>;
+
+/// The slots of one row, oldest first; slots without data are not there.
+#[derive(Debug)]
+pub(crate) struct Series<const C: usize, const H: usize> {
+    open: VecDeque<(u32, Slot<C, H>)>,
+    fine: VecDeque<(u32, Packed)>,
+    /// By minute.
+    coarse: VecDeque<(u32, Packed)>,
+}
+
+/// What a row holds in a range, taken under the lock and merged outside it.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot<const C: usize, const H: usize>(Vec<(u32, Packed)>);
+
+impl Clock {
+    pub(crate) fn new(retention_minutes: u32) -> Self {
+        Self {
+            now: 0,
+            oldest: 0,
+            retention_minutes: retention_minutes.max(FINE_MINUTES + 1),
+        }
+    }
+
+    /// Moves on to the slot of `unix_nano`; true when that is a new one and every series must be rolled.
+    pub(crate) fn advance(&mut self, unix_nano: u64) -> bool {
+        let slot = u32::try_from(unix_nano / SLOT_NANOS).unwrap_or(u32::MAX - SLOTS_A_MINUTE);
+        let moved = slot > self.now;
+        if moved {
+            self.now = slot;
+            self.oldest = self.oldest.max(
+                (slot / SLOTS_A_MINUTE).saturating_sub(self.retention_minutes) * SLOTS_A_MINUTE,
+            );
+        }
+        moved
+    }
+
+    /// The slot that is now.
+    pub(crate) fn now(&self) -> u32 {
+        self.now
+    }
+
+    /// The first slot still kept.
+    pub(crate) fn oldest(&self) -> u32 {
+        self.oldest
+    }
+
+    /// Gives up the oldest minute, to free memory; false when only ten-second slots are left.
+    pub(crate) fn forget_minute(&mut self) -> bool {
+        let more = self.oldest + SLOTS_A_MINUTE <= self.fine();
+        if more {
+            self.oldest += SLOTS_A_MINUTE;
+        }
+        more
+    }
+
+    /// Rounds a range outward to slots, within what is kept; always at least one slot.
+    pub(crate) fn round(&self, range: Range, now_unix_nano: u64) -> Slots {
+        let (from, to) = match range {
+            Range::Last(length) => {
+                let length = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+                let now = now_unix_nano.max(u64::from(self.now) * SLOT_NANOS + 1);
+                (now.saturating_sub(length), now)
+            }
+            Range::Between(from, to) => (from, to),
+        };
+        let slot = |nanos: u64| u32::try_from(nanos).unwrap_or(u32::MAX);
+        let fine = self.fine();
+        let outward = |slot: u32, up: u32| {
+            if slot < fine {
+                (slot + up) / SLOTS_A_MINUTE * SLOTS_A_MINUTE
+            } else {
+                slot
+            }
+        };
+        let from = outward(slot(from / SLOT_NANOS), 0).clamp(self.oldest, self.now);
+        let to = outward(slot(to.div_ceil(SLOT_NANOS)), SLOTS_A_MINUTE - 1);
+        Slots {
+            from,
+            to: to.clamp(from + 1, (self.now + 1).max(from + 1)),
+            fine,
+        }
+    }
+
+    fn fine(&self) -> u32 {
+        (self.now / SLOTS_A_MINUTE).saturating_sub(FINE_MINUTES) * SLOTS_A_MINUTE
+    }
+}
+
+impl Slots {
+    /// What the answer tells about its window.
+    pub(crate) fn window(&self) -> Window {
+        Window {
+            from: rfc3339::format(u64::from(self.from) * SLOT_NANOS),
+            to: rfc3339::format(u64::from(self.to) * SLOT_NANOS),
+            seconds: self.seconds(),
+        }
+    }
+
+    /// The divisor of rates: the window's length as told, also when the collector has been up for less.
+    pub(crate) fn seconds(&self) -> f64 {
+        f64::from((self.to - self.from) * SLOT_SECONDS)
+    }
+
+    /// Whether a slot lies in the range.
+    pub(crate) fn contains(&self, slot: u32) -> bool {
+        (self.from..self.to).contains(&slot)
+    }
+
+    /// Whether a time of arrival lies in the range.
+    pub(crate) fn contains_nanos(&self, unix_nano: u64) -> bool {
+        u32::try_from(unix_nano / SLOT_NANOS).is_ok_and(|slot| self.contains(slot))
+    }
+
+    /// Slots to one point of a spark: one where ten-second slots are kept, else whole minutes.
+    fn spark_step(&self) -> u32 {
+        if self.from >= self.fine {
+            1
+        } else {
+            let minutes = (self.to - self.from).div_ceil(SLOTS_A_MINUTE);
+            minutes.div_ceil(SPARK_POINTS) * SLOTS_A_MINUTE
+        }
+    }
+}
+
+impl<const C: usize, const H: usize> Default for Slot<C, H> {
+    fn default() -> Self {
+        Self {
+            counters: [0; C],
+            histograms: std::array::from_fn(|_| Histogram::default()),
+        }
+    }
+}
+
+impl<const C: usize, const H: usize> Slot<C, H> {
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (sum, counter) in self.counters.iter_mut().zip(other.counters) {
+            *sum = sum.saturating_add(counter);
+        }
+        for (sum, histogram) in self.histograms.iter_mut().zip(&other.histograms) {
+            sum.merge(histogram);
+        }
+    }
+
+    fn merge_packed(&mut self, mut packed: &[u8]) {
+        for counter in &mut self.counters {
+            *counter = counter.saturating_add(varint::read(&mut packed));
+        }
+        for histogram in &mut self.histograms {
+            histogram.merge_packed(&mut packed);
+        }
+    }
+
+    fn pack(&self) -> Packed {
+        let mut bytes = Vec::with_capacity(256);
+        for &counter in &self.counters {
+            varint::write(&mut bytes, counter);
+        }
+        for histogram in &self.histograms {
+            histogram.pack(&mut bytes);
+        }
+        bytes.into()
+    }
+}
+
+impl<const C: usize, const H: usize> Default for Series<C, H> {
+    fn default() -> Self {
+        Self {
+            open: VecDeque::new(),
+            fine: VecDeque::new(),
+            coarse: VecDeque::new(),
+        }
+    }
+}
+
+impl<const C: usize, const H: usize> Series<C, H> {
+    /// The slot to count into: the one that is now or the one before it.
+    pub(crate) fn at(&mut self, slot: u32) -> &mut Slot<C, H> {
+        let after = self.open.partition_point(|&(open, _)| open < slot);
+        if self.open.get(after).is_none_or(|&(open, _)| open != slot) {
+            self.open.insert(after, (slot, Slot::default()));
+        }
+        // Just found or inserted.
+        &mut self.open[after].1
+    }
+
+    /// Closes slots that are no longer open, turns ten-second slots into minutes, drops what is too old.
+    pub(crate) fn roll(&mut self, clock: &Clock) {
+        while let Some((slot, data)) = pop_if(&mut self.open, |slot| slot + OPEN_SLOTS <= clock.now)
+        {
+            self.fine.push_back((slot, data.pack()));
+        }
+        self.condense(clock.fine());
+        while pop_if(&mut self.coarse, |minute| {
+            minute * SLOTS_A_MINUTE < clock.oldest
+        })
+        .is_some()
+        {}
+    }
+
+    /// No slot is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.fine.is_empty() && self.coarse.is_empty()
+    }
+
+    /// Heap bytes held, about.
+    pub(crate) fn bytes(&self) -> usize {
+        const ENTRY: usize = size_of::<(u32, Packed)>();
+        /// Reference counts and the allocator's own.
+        const OVERHEAD: usize = 32;
+        let packed = |slots: &VecDeque<(u32, Packed)>| {
+            let data: usize = slots.iter().map(|(_, bytes)| bytes.len() + OVERHEAD).sum();
+            slots.capacity() * ENTRY + data
+        };
+        let histograms = self.open.iter().flat_map(|(_, slot)| &slot.histograms);
+        packed(&self.fine)
+            + packed(&self.coarse)
+            + self.open.capacity() * size_of::<(u32, Slot<C, H>)>()
+            + histograms.map(Histogram::bytes).sum::<usize>()
+    }
+
+    /// Whether anything was counted in the range.
+    pub(crate) fn any_in(&self, slots: Slots) -> bool {
+        let fine = self.fine.iter().map(|&(slot, _)| slot);
+        let coarse = self
+            .coarse
+            .iter()
+            .map(|&(minute, _)| minute * SLOTS_A_MINUTE);
+        self.open
+            .iter()
+            .map(|&(slot, _)| slot)
+            .chain(fine)
+            .chain(coarse)
+            .any(|slot| slots.contains(slot))
+    }
+
+    /// What was counted in the range.
+    pub(crate) fn snapshot(&self, slots: Slots) -> Snapshot<C, H> {
+        let coarse = self
+            .coarse
+            .iter()
+            .map(|(minute, packed)| (minute * SLOTS_A_MINUTE, packed));
+        let fine = self.fine.iter().map(|(slot, packed)| (*slot, packed));
+        let mut taken: Vec<_> = coarse
+            .chain(fine)
+            .filter(|&(slot, _)| slots.contains(slot))
+            .map(|(slot, packed)| (slot, Arc::clone(packed)))
+            .collect();
+        let open = self.open.iter().filter(|(slot, _)| slots.contains(*slot));
+        taken.extend(open.map(|(slot, data)| (*slot, data.pack())));
+        Snapshot(taken)
+    }
+
+    fn condense(&mut self, fine: u32) {
+        while let Some(&(slot, _)) = self.fine.front()
+            && slot < fine
+        {
+            let minute = slot / SLOTS_A_MINUTE;
+            let mut whole = Slot::<C, H>::default();
+            while let Some((_, packed)) =
+                pop_if(&mut self.fine, |slot| slot / SLOTS_A_MINUTE == minute)
+            {
+                whole.merge_packed(&packed);
+            }
+            self.coarse.push_back((minute, whole.pack()));
+        }
+    }
+}
+
+impl<const C: usize, const H: usize> Snapshot<C, H> {
+    /// Nothing was counted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of it together.
+    pub(crate) fn total(&self) -> Slot<C, H> {
+        let mut total = Slot::default();
+        for (_, packed) in &self.0 {
+            total.merge_packed(packed);
+        }
+        total
+    }
+}
+
+impl<const C: usize> Snapshot<C, 1> {
+    /// Its course: rate and 99th percentile. `now_unix_nano` tells how much of the last step has passed, so that the
+    /// newest point is a rate too and not a dip (at least half a slot, or a single batch would look like a flood).
+    pub(crate) fn spark(&self, slots: Slots, now_unix_nano: u64) -> Spark {
+        let step = slots.spark_step();
+        let points = (slots.to - slots.from).div_ceil(step) as usize;
+        let mut merged = vec![Histogram::default(); points];
+        for (slot, packed) in &self.0 {
+            let mut data = Slot::<C, 1>::default();
+            data.merge_packed(packed);
+            let at = ((slot - slots.from) / step) as usize;
+            if let (Some(point), [histogram]) = (merged.get_mut(at), &data.histograms) {
+                point.merge(histogram);
+            }
+        }
+        let step_seconds = f64::from(step * SLOT_SECONDS);
+        let elapsed = |at: usize| {
+            let start = u64::from(slots.from + at as u32 * step) * SLOT_NANOS;
+            let passed = now_unix_nano.saturating_sub(start) as f64 / 1e9;
+            passed.clamp(f64::from(SLOT_SECONDS) / 2.0, step_seconds)
+        };
+        Spark {
+            step_seconds,
+            rate: (0..)
+                .zip(&merged)
+                .map(|(at, h)| h.count() as f64 / elapsed(at))
+                .collect(),
+            p99: merged
+                .iter()
+                .map(|h| h.percentile(990).map(seconds))
+                .collect(),
+        }
+    }
+}
+
+/// Nanoseconds to seconds.
+pub(crate) fn seconds(nanos: f64) -> f64 {
+    nanos / 1e9
+}
+
+fn pop_if<T>(queue: &mut VecDeque<(u32, T)>, condition: impl Fn(u32) -> bool) -> Option<(u32, T)> {
+    let &(slot, _) = queue.front()?;
+    condition(slot).then(|| queue.pop_front()).flatten()
+}
