@@ -1,5 +1,7 @@
 //! The web address: JSON API, pages, live events. Routers that `pipeline` mounts behind the kit.
 
+pub mod api;
+
 use std::sync::Arc;
 
 use crate::status::Status;
