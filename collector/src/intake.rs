@@ -49,7 +49,7 @@ impl Intake {
     /// # Errors
     /// [`Refused`]; nothing was kept or counted then, except in `status`.
     pub fn admit(&self, batch: Bytes, status: &ReceiverStatus) -> Result<u64, Refused> {
-        let taken = self.take(compact(batch));
+        let taken = self.take(&compact(batch));
         match &taken {
             Ok(spans) => {
                 add(&status.accepted_batches, 1);
@@ -63,10 +63,10 @@ impl Intake {
         taken
     }
 
-    fn take(&self, batch: Bytes) -> Result<u64, Refused> {
+    fn take(&self, batch: &Bytes) -> Result<u64, Refused> {
         let guess = batch.len() / SMALL_SPAN_BYTES;
         let mut spans = Vec::with_capacity(guess.min(SPANS_AT_ONCE));
-        let total = walk(&batch, |span| {
+        let total = walk(batch, |span| {
             if spans.len() < SPANS_AT_ONCE {
                 spans.push(span);
             }
@@ -79,7 +79,7 @@ impl Intake {
         let arrived = now_unix_nano();
         self.views.count(&spans, arrived);
         if total > SPANS_AT_ONCE {
-            self.count_rest(&batch, spans, arrived)?;
+            self.count_rest(batch, spans, arrived)?;
         }
         Ok(total as u64)
     }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod export;
 pub mod intake;
 pub mod log;
+pub mod metrics;
 pub mod net;
 pub mod pipeline;
 pub mod receive;

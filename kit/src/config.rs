@@ -1,1 +1,230 @@
-//! The environment as a `Config`: every fault at once for `BELLWETHER_*`, warnings for `OTEL_*`.
+//! The environment as a `Config`: every fault at once for `BELLWETHER_*`, warnings for `OTEL_*`. Read by
+//! `kit` when a builder is made; the builder's setters then override it.
+
+mod otel;
+mod reader;
+mod text;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use crate::context::Trust;
+use crate::http::Propagation;
+use crate::trace::{ExportConfig, Sampler};
+use reader::{Lookup, Reader};
+use text::show_duration;
+
+#[cfg(feature = "axum")]
+pub(crate) use text::percent_decode;
+
+/// Kubernetes kills after 30 s; this leaves room for its own work.
+const DEFAULT_GRACE: Duration = Duration::from_secs(25);
+/// How long endpoint controllers and load balancers take to look away.
+const DEFAULT_DRAIN_DELAY: Duration = Duration::from_secs(5);
+/// Cloud Run kills 10 s after SIGTERM and routes no request once it has sent it.
+const CLOUD_RUN_GRACE: Duration = Duration::from_secs(9);
+const DEFAULT_PORT: u16 = 8080;
+
+/// What is in force; valid unless `faults` says otherwise.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// `service.name`.
+    pub(crate) service: String,
+    /// Every other resource attribute.
+    pub(crate) resource: Vec<(String, String)>,
+    pub(crate) port: u16,
+    pub(crate) admin_addr: Option<SocketAddr>,
+    /// `None`: pretty on a terminal, JSON elsewhere.
+    pub(crate) log_format: Option<LogFormat>,
+    /// False when `NO_COLOR` is set: pretty lines then have no colours.
+    pub(crate) color: bool,
+    /// `RUST_LOG`.
+    pub(crate) filter: String,
+    pub(crate) grace: Duration,
+    pub(crate) drain_delay: Duration,
+    pub(crate) request_timeout: Option<Duration>,
+    pub(crate) concurrency_limit: Option<usize>,
+    pub(crate) trust: Trust,
+    pub(crate) request_id_header: HeaderName,
+    pub(crate) propagation: Propagation,
+    /// False: no spans at all (`OTEL_SDK_DISABLED`, or the builder).
+    pub(crate) traces: bool,
+    pub(crate) sampler: Sampler,
+    pub(crate) export: ExportConfig,
+    /// Unreadable `BELLWETHER_*` values, each with what is allowed.
+    pub(crate) faults: Vec<String>,
+    /// Unreadable `OTEL_*` and `RUST_LOG` values.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// How log lines look (`BELLWETHER_LOG_FORMAT`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people at a terminal.
+    Pretty,
+}
+
+impl Config {
+    /// Reads the process environment; `service` is the name unless the environment gives one.
+    pub(crate) fn from_process_env(service: &str) -> Self {
+        let mut unreadable = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            if let (Some(name), None) = (name.to_str(), value.to_str())
+                && (name.starts_with("BELLWETHER_") || name == "PORT")
+            {
+                unreadable.push(format!("{name} is not valid UTF-8"));
+            }
+        }
+        let mut config = Self::read(service, &|name| std::env::var(name).ok());
+        config.faults.append(&mut unreadable);
+        config
+    }
+
+    /// Reads the environment that `lookup` shows.
+    pub(crate) fn read(service: &str, lookup: Lookup<'_>) -> Self {
+        let mut env = Reader::new(lookup);
+        let (service, resource) = identity(service, &mut env);
+        let (grace, drain_delay) = shutdown_times(&mut env);
+        Self {
+            service,
+            resource,
+            port: env.ours("PORT", port).unwrap_or(DEFAULT_PORT),
+            admin_addr: env.ours("BELLWETHER_ADMIN_ADDR", address),
+            log_format: env.ours("BELLWETHER_LOG_FORMAT", log_format),
+            color: env.text("NO_COLOR").is_none(),
+            filter: filter(&mut env),
+            grace,
+            drain_delay,
+            request_timeout: request_timeout(&mut env),
+            concurrency_limit: env.ours("BELLWETHER_CONCURRENCY_LIMIT", limit).flatten(),
+            trust: env
+                .ours("BELLWETHER_TRUST", Trust::parse)
+                .unwrap_or_default(),
+            request_id_header: env
+                .ours("BELLWETHER_REQUEST_ID_HEADER", header_name)
+                .unwrap_or(DEFAULT_REQUEST_ID_HEADER),
+            propagation: otel::propagation(&mut env),
+            traces: !otel::disabled(&mut env),
+            sampler: otel::sampler(&mut env),
+            export: otel::export(&mut env),
+            faults: env.faults,
+            warnings: env.warnings,
+        }
+    }
+
+    /// What the environment and the builder's setters together get wrong.
+    pub(crate) fn all_faults(&self) -> Vec<String> {
+        let mut faults = self.faults.clone();
+        if self.drain_delay >= self.grace {
+            faults.push(format!(
+                "the drain delay ({}, BELLWETHER_DRAIN_DELAY) must be shorter than the grace ({}, BELLWETHER_GRACE)",
+                show_duration(self.drain_delay),
+                show_duration(self.grace)
+            ));
+        }
+        if self.service.is_empty() {
+            faults.push("the service has no name: give one or set OTEL_SERVICE_NAME".to_owned());
+        }
+        faults
+    }
+}
+
+const DEFAULT_REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// `OTEL_SERVICE_NAME` beats `service.name` among the resource attributes beats the name in the code: whoever
+/// deploys knows best.
+fn identity(service: &str, env: &mut Reader<'_>) -> (String, Vec<(String, String)>) {
+    let (names, resource): (Vec<_>, Vec<_>) = otel::resource_attributes(env)
+        .into_iter()
+        .partition(|(key, _)| key == "service.name");
+    let named = names.into_iter().map(|(_, name)| name).next_back();
+    let service = env
+        .text("OTEL_SERVICE_NAME")
+        .or(named)
+        .unwrap_or_else(|| service.trim().to_owned());
+    (service, resource)
+}
+
+fn shutdown_times(env: &mut Reader<'_>) -> (Duration, Duration) {
+    let (grace, delay) = if env.text("K_SERVICE").is_some() {
+        (CLOUD_RUN_GRACE, Duration::ZERO)
+    } else {
+        (DEFAULT_GRACE, DEFAULT_DRAIN_DELAY)
+    };
+    let asked_grace = env.duration("BELLWETHER_GRACE");
+    let asked_delay = env.duration("BELLWETHER_DRAIN_DELAY");
+    let grace = asked_grace.unwrap_or(grace);
+    // A short grace alone is no fault: the delay nobody asked for gives way.
+    (grace, asked_delay.unwrap_or_else(|| delay.min(grace / 5)))
+}
+
+fn filter(env: &mut Reader<'_>) -> String {
+    let readable = |value: &str| {
+        tracing_subscriber::EnvFilter::builder()
+            .parse(value)
+            .map(|_| value.to_owned())
+            .map_err(|error| format!("{error}; info is in force"))
+    };
+    env.theirs(&["RUST_LOG"], readable)
+        .unwrap_or_else(|| "info".to_owned())
+}
+
+fn request_timeout(env: &mut Reader<'_>) -> Option<Duration> {
+    let allowed = "must be off or a duration such as 500ms, 25s or 2m, longer than 0";
+    env.ours("BELLWETHER_REQUEST_TIMEOUT", |value| {
+        if value == "off" {
+            return Ok(None);
+        }
+        match text::parse_duration(value) {
+            Some(timeout) if !timeout.is_zero() => Ok(Some(timeout)),
+            _ => Err(allowed.to_owned()),
+        }
+    })
+    .flatten()
+}
+
+fn port(value: &str) -> Result<u16, String> {
+    value
+        .parse()
+        .map_err(|_| "must be a port number from 0 to 65535".to_owned())
+}
+
+fn address(value: &str) -> Result<SocketAddr, String> {
+    let on_all = value
+        .strip_prefix(':')
+        .map(|port| format!("0.0.0.0:{port}"));
+    on_all
+        .as_deref()
+        .unwrap_or(value)
+        .parse()
+        .map_err(|_| "must be an address such as 127.0.0.1:9090, [::]:9090 or :9090".to_owned())
+}
+
+fn log_format(value: &str) -> Result<LogFormat, String> {
+    match value {
+        "json" => Ok(LogFormat::Json),
+        "pretty" => Ok(LogFormat::Pretty),
+        _ => Err("must be json or pretty".to_owned()),
+    }
+}
+
+fn limit(value: &str) -> Result<Option<usize>, String> {
+    match value.parse() {
+        _ if value == "off" => Ok(None),
+        Ok(limit) if limit > 0 => Ok(Some(limit)),
+        _ => Err("must be off or a whole number from 1".to_owned()),
+    }
+}
+
+fn header_name(value: &str) -> Result<HeaderName, String> {
+    HeaderName::from_bytes(value.as_bytes())
+        .map_err(|_| "must be a header name such as x-request-id".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,8 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// One or more `BELLWETHER_*` variables (or `PORT`) could not be read. All faults at once.
+    /// One or more `BELLWETHER_*` variables (or `PORT`) could not be read, or what they and the builder
+    /// ask for does not fit together. All faults at once.
     #[error("invalid configuration:\n{}", .0.join("\n"))]
     Config(Vec<String>),
     /// A global `tracing` subscriber is already set.
@@ -16,6 +17,14 @@ pub enum Error {
     /// A health check name was used twice.
     #[error("health check {0:?} is registered twice; give each check its own name")]
     DuplicateCheck(String),
+    /// Health checks or the admin address need a tokio runtime, and `start()` was called outside one.
+    #[error(
+        "{needed_by} need a tokio runtime; call `start()` within one, for instance in `#[tokio::main]`"
+    )]
+    NoRuntime {
+        /// What needs it.
+        needed_by: &'static str,
+    },
     /// An address could not be bound.
     #[error("cannot listen on {address} ({source}); choose another address or stop what uses it")]
     Bind {

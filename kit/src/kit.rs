@@ -1,1 +1,226 @@
-//! `Kit`: builder, start, and what a service takes from it.
+//! `Kit`: what a service holds while it runs, and takes its layers, routes and shutdown from.
+
+#[cfg(feature = "axum")]
+mod admin;
+mod builder;
+#[cfg(feature = "axum")]
+mod mount;
+#[cfg(feature = "axum")]
+mod server;
+
+use std::net::SocketAddr;
+use std::ops::DerefMut;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::HeaderValue;
+use prometheus_client::registry::Registry;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::health::{Health, State};
+use crate::http::{ClientLayer, HttpLayer, Telemetry};
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+use crate::trace::{ExportConfig, Exporter, ExporterKind};
+pub use builder::KitBuilder;
+#[cfg(feature = "axum")]
+pub use server::run;
+
+/// What the lines get of the flush when the spans have used up the rest.
+const LOG_FLUSH: Duration = Duration::from_millis(500);
+
+/// A running kit; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Kit(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    telemetry: Arc<Telemetry>,
+    metrics: Metrics,
+    health: Health,
+    shutdown: Shutdown,
+    exporter: Exporter,
+    #[cfg(feature = "axum")]
+    admin: Option<admin::Admin>,
+}
+
+impl Kit {
+    /// A builder with what the environment says. `service` is the name unless the environment gives one
+    /// (`OTEL_SERVICE_NAME`, or `service.name` in `OTEL_RESOURCE_ATTRIBUTES`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] with every variable that cannot be read, at once.
+    pub fn from_env(service: &str) -> Result<KitBuilder, Error> {
+        Self::builder(service).checked()
+    }
+
+    /// As [`from_env`](Self::from_env); faults surface at [`KitBuilder::start`].
+    pub fn builder(service: &str) -> KitBuilder {
+        KitBuilder::new(Config::from_process_env(service))
+    }
+
+    /// The whole middleware as one `tower` layer, for any service of `http` requests.
+    ///
+    /// In axum use [`wrap`](Self::wrap), or `Router::layer`: only there the matched route is known.
+    #[must_use]
+    pub fn layer(&self) -> HttpLayer {
+        HttpLayer::new(Arc::clone(&self.0.telemetry))
+    }
+
+    /// The outbound twin of [`layer`](Self::layer), for HTTP clients.
+    #[must_use]
+    pub fn client_layer(&self) -> ClientLayer {
+        ClientLayer::new(Arc::clone(&self.0.telemetry))
+    }
+
+    /// Where an application registers its own metrics, beside the kit's. A scrape waits while this is
+    /// held: register, then let go.
+    #[must_use]
+    pub fn registry(&self) -> impl DerefMut<Target = Registry> + '_ {
+        self.0.metrics.registry()
+    }
+
+    /// The metrics as a scraper that sends this `Accept` wants them: content type and text. `/metrics` of
+    /// [`wrap`](Self::wrap) and [`routes`](Self::routes) answers with it.
+    #[must_use]
+    pub fn render_metrics(&self, accept: Option<&HeaderValue>) -> (&'static str, String) {
+        self.0.metrics.render(accept)
+    }
+
+    /// What `/readyz` answers.
+    ///
+    /// # Errors
+    ///
+    /// A short reason: `starting`, `draining`, `check db failing`.
+    pub fn ready(&self) -> Result<(), String> {
+        self.0.health.ready(&[])
+    }
+
+    /// `service.name`, as every line, span and metric has it.
+    #[must_use]
+    pub fn service_name(&self) -> &str {
+        &self.0.config.service
+    }
+
+    /// Begins the shutdown as SIGTERM does: unready at once, then the drain delay. Asking again changes
+    /// nothing.
+    pub fn shutdown(&self) {
+        self.0.shutdown.ask();
+    }
+
+    /// Resolves when a server should stop accepting: SIGTERM, SIGINT or [`shutdown`](Self::shutdown) came,
+    /// and the drain delay, which SIGINT skips, is over. For services that own their server; making it
+    /// says that the service has started.
+    ///
+    /// WebSocket handlers await it too: they are given the rest of the grace and then cut.
+    pub fn shutdown_signal(&self) -> impl Future<Output = ()> + Send + 'static {
+        let shutdown = self.0.shutdown.clone();
+        shutdown.lifecycle().advance(State::Ready);
+        async move {
+            if let Err(error) = shutdown.watch_signals() {
+                tracing::warn!(target: "bellwether::serve", %error, "cannot listen for signals");
+            }
+            shutdown.stop_accepting().await;
+        }
+    }
+
+    /// Where the admin endpoints are, if they are anywhere; the port is the one in fact bound.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        #[cfg(feature = "axum")]
+        return self.0.admin.as_ref().map(admin::Admin::address);
+        #[cfg(not(feature = "axum"))]
+        None
+    }
+
+    /// Sends what spans and lines are left within the rest of the grace. [`serve`](Self::serve) does it
+    /// by itself; a service that owns its server calls it last.
+    pub async fn finish(&self) {
+        let inner = &self.0;
+        inner.shutdown.lifecycle().advance(State::Stopped);
+        let left = if inner.shutdown.is_hurried() {
+            Duration::ZERO
+        } else {
+            inner.shutdown.left()
+        };
+        let for_spans = left.saturating_sub(LOG_FLUSH);
+        if !inner.exporter.shutdown(for_spans).await {
+            tracing::warn!(target: "bellwether::export", "spans are lost: the collector did not take them in time");
+        }
+        tracing::info!(target: "bellwether", "stopped");
+        let logger = inner.telemetry.logger.clone();
+        // The sink waits by blocking; a failed join means that the runtime is going down under us.
+        let flush = move || logger.flush(LOG_FLUSH);
+        let _ = tokio::task::spawn_blocking(flush).await;
+        #[cfg(feature = "axum")]
+        if let Some(admin) = &inner.admin {
+            admin.close();
+        }
+    }
+
+    /// The one line that says what is in force, and the warnings gathered before there was a log.
+    fn announce(&self) {
+        let config = &self.0.config;
+        let export = &config.export;
+        tracing::info!(
+            target: "bellwether",
+            version = env!("CARGO_PKG_VERSION"),
+            exporter = exporter_name(export.exporter),
+            endpoint = shown_endpoint(export),
+            sampler = ?config.sampler,
+            trust = %config.trust,
+            grace_seconds = config.grace.as_secs_f64(),
+            drain_delay_seconds = config.drain_delay.as_secs_f64(),
+            request_timeout_seconds = config.request_timeout.map(|timeout| timeout.as_secs_f64()),
+            concurrency_limit = config.concurrency_limit,
+            admin_addr = self.admin_addr().map(tracing::field::display),
+            "started"
+        );
+        for warning in &config.warnings {
+            tracing::warn!(target: "bellwether", "{warning}");
+        }
+    }
+}
+
+fn exporter_name(exporter: ExporterKind) -> &'static str {
+    match exporter {
+        ExporterKind::Otlp => "otlp",
+        ExporterKind::Console => "console",
+        ExporterKind::None => "none",
+    }
+}
+
+/// Where spans go, unless it is nowhere else.
+fn shown_endpoint(export: &ExportConfig) -> Option<String> {
+    (export.exporter == ExporterKind::Otlp).then(|| without_credentials(&export.url()))
+}
+
+/// A URL as it may be shown.
+fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(authority_end);
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_of_a_url_are_not_shown() {
+        fn check(url: &str, expected: &str) {
+            assert_eq!(without_credentials(url), expected);
+        }
+        check("http://c:4318/v1/traces", "http://c:4318/v1/traces");
+        check("https://user:secret@c/v1/traces", "https://c/v1/traces");
+        check("http://user@c:1", "http://c:1");
+        check("c:4317", "c:4317");
+    }
+}

@@ -1,16 +1,74 @@
 //! Drop-in observability for Rust services: structured logs, request ids, traces, metrics, health
 //! endpoints and graceful drain.
+//!
+//! A new service is one call:
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), bellwether::Error> {
+//! let app = Router::new().route("/hello/{name}", get(|| async { "hello" }));
+//! bellwether::run("checkout", app).await
+//! # }
+//! ```
+//!
+//! An existing one keeps its `main` and gets three lines:
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use bellwether::{Kit, check};
+//!
+//! async fn ping_db() -> Result<(), std::io::Error> {
+//!     Ok(())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let kit = Kit::from_env("checkout")? // logs, traces, metrics and health from here on
+//!     .check("db", check(ping_db).critical().timeout_ms(500))
+//! #   .traces(false).grace(std::time::Duration::from_secs(1)).drain_delay(std::time::Duration::ZERO)
+//!     .start()?;
+//!
+//! let app = Router::new().route("/hello/{name}", get(|| async { "hello" }));
+//! let app = kit.wrap(app); // every request: ids, one log line, one span, metrics; and the probe routes
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # kit.shutdown();
+//! kit.serve(listener, app).await?; // until SIGTERM; then drains and flushes
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything is configured by the environment: the OpenTelemetry variables (`OTEL_SERVICE_NAME`,
+//! `OTEL_EXPORTER_OTLP_ENDPOINT`, …), `PORT`, `RUST_LOG`, and a handful of `BELLWETHER_…`. With none set,
+//! spans go to `http://localhost:4318`, and a service runs on when nobody listens there.
+//!
+//! Services that own their server take [`Kit::layer`], [`Kit::routes`], [`Kit::shutdown_signal`] and
+//! [`Kit::finish`]; those that own their `tracing` subscriber take [`KitBuilder::log_layer`].
 
 mod config;
 mod context;
 mod error;
-pub mod health;
+mod health;
 mod http;
 mod kit;
 mod log;
 mod metrics;
 #[cfg(feature = "axum")]
 mod serve;
+mod shutdown;
 mod trace;
 
+pub use config::LogFormat;
 pub use error::Error;
+pub use health::{Check, check};
+pub use http::{
+    ClientBody, ClientFuture, ClientLayer, ClientService, HttpLayer, HttpService, ResponseBody,
+    ResponseFuture,
+};
+#[cfg(feature = "axum")]
+pub use kit::run;
+pub use kit::{Kit, KitBuilder};
+/// The `prometheus-client` crate that [`Kit::registry`] is of.
+pub use prometheus_client;

@@ -1,1 +1,194 @@
-//! The server of `Kit::serve` and `run`: accept, signals, drain, flush.
+//! The server of `Kit::serve`, `run` and the admin address: accepts, drains, and cuts what outlives its time.
+//!
+//! On a shutdown the order is: unready (`shutdown`), the drain delay, no more accepting, requests in flight
+//! finish, the deadline. Nothing that was accepted is refused.
+
+mod connection;
+mod live;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::health::Lifecycle;
+use crate::shutdown::Shutdown;
+use connection::Phase;
+use live::Count;
+
+/// How long an HTTP/1 connection may stay idle, or send a request head slowly: longer than the idle time of
+/// the usual load balancers (up to 10 minutes), who would otherwise send into a connection being closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(620);
+/// HTTP/2 pings find peers that vanished.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// The pause after an error that a retry will most likely see again, such as no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// The most connections taken from the backlog once accepting ends; the kernel queues no more by default.
+const MAX_BACKLOG: usize = 4_096;
+/// How long connections may take to let go once they are cut.
+const CUT_WAIT: Duration = Duration::from_millis(200);
+
+/// Serves `app` on `listener` until `shutdown` is through; returns the number of connections that were cut.
+pub(crate) async fn run(listener: TcpListener, app: Router, shutdown: &Shutdown) -> usize {
+    let server = Server::new(app, shutdown.lifecycle().clone());
+    server.accept(&listener, shutdown).await;
+    for (stream, peer) in backlog(listener) {
+        server.spawn(stream, peer);
+    }
+    server.finish(shutdown).await
+}
+
+/// Serves `app` on `listener` for as long as the returned future is polled.
+pub(crate) async fn run_admin(listener: TcpListener, app: Router) {
+    // Scrapes go on while the service drains: nobody balances them.
+    let server = Server::new(app, Lifecycle::new());
+    loop {
+        let (stream, peer) = accept(&listener).await;
+        server.spawn(stream, peer);
+    }
+}
+
+/// What every connection needs.
+struct Server {
+    app: Router,
+    builder: Arc<Builder<TokioExecutor>>,
+    lifecycle: Lifecycle,
+    connections: Count,
+    /// Dropped with the server: connections then end, too.
+    phase: watch::Sender<Phase>,
+}
+
+impl Server {
+    fn new(app: Router, lifecycle: Lifecycle) -> Self {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(KEEP_ALIVE);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
+        Self {
+            app,
+            builder: Arc::new(builder),
+            lifecycle,
+            connections: Count::default(),
+            phase: watch::Sender::new(Phase::Serving),
+        }
+    }
+
+    /// Accepts until the shutdown's delay is over.
+    async fn accept(&self, listener: &TcpListener, shutdown: &Shutdown) {
+        let mut asked = std::pin::pin!(shutdown.asked());
+        let mut stop = std::pin::pin!(shutdown.stop_accepting());
+        loop {
+            let draining = *self.phase.borrow() != Phase::Serving;
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                () = &mut asked, if !draining => {
+                    self.phase.send_replace(Phase::Draining);
+                }
+                (stream, peer) = accept(listener) => self.spawn(stream, peer),
+            }
+        }
+    }
+
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr) {
+        // Small responses must not wait for an acknowledgement; a socket that refuses is about to fail.
+        let _ = stream.set_nodelay(true);
+        let builder = Arc::clone(&self.builder);
+        let (app, lifecycle) = (self.app.clone(), self.lifecycle.clone());
+        let (live, phase) = (self.connections.enter(), self.phase.subscribe());
+        tokio::spawn(async move {
+            connection::serve(&builder, stream, peer, app, lifecycle, live, phase).await;
+        });
+    }
+
+    /// Waits until the connections have finished, or their time is up.
+    async fn finish(self, shutdown: &Shutdown) -> usize {
+        self.phase.send_replace(Phase::Stopping);
+        tokio::select! {
+            () = self.connections.none() => return 0,
+            () = tokio::time::sleep_until(shutdown.drain_deadline()) => {}
+            () = shutdown.hurried() => {}
+        }
+        let cut = self.connections.get();
+        self.phase.send_replace(Phase::Cut);
+        // Their requests settle while they are dropped; the flush must not come before that.
+        let _ = tokio::time::timeout(CUT_WAIT, self.connections.none()).await;
+        cut
+    }
+}
+
+/// The next connection. Errors of one connection are skipped; others, such as no file descriptors left,
+/// are told and waited out.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(target: "bellwether::serve", %error, "cannot accept a connection; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Takes what the kernel has accepted on our behalf, then closes the listener: those clients are connected
+/// and would be reset.
+fn backlog(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let mut waiting = Vec::new();
+    // Past tokio, whose readiness may lag behind what the kernel already queued.
+    let listener = match listener.into_std() {
+        Ok(listener) => listener,
+        Err(error) => {
+            untaken(&error);
+            return waiting;
+        }
+    };
+    while waiting.len() < MAX_BACKLOG {
+        match listener.accept() {
+            Ok((stream, peer)) => match into_tokio(stream) {
+                Ok(stream) => waiting.push((stream, peer)),
+                Err(error) => untaken(&error),
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                untaken(&error);
+                break;
+            }
+        }
+    }
+    waiting
+}
+
+fn into_tokio(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+    stream.set_nonblocking(true)?;
+    TcpStream::from_std(stream)
+}
+
+fn untaken(error: &io::Error) {
+    tracing::warn!(target: "bellwether::serve", %error, "cannot take a waiting connection");
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -242,8 +242,11 @@ impl State {
     fn free(&mut self) {
         let needed = self.readers.iter().map(|reader| reader.position).min();
         let needed = needed.unwrap_or(self.next_sequence);
-        while let Some(record) = self.records.pop_front_if(|record| record.sequence < needed) {
+        while let Some(record) = self.records.front()
+            && record.sequence < needed
+        {
             self.used -= cost(&record.bytes);
+            self.records.pop_front();
         }
     }
 

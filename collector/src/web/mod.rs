@@ -22,6 +22,8 @@ mod fixtures;
 #[cfg(test)]
 mod testing;
 
+pub mod api;
+
 use std::sync::Arc;
 
 use axum::Router;

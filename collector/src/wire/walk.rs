@@ -295,10 +295,10 @@ fn span<'a>(
             span_tag::START => start = reader.fixed64()?,
             span_tag::END => end = reader.fixed64()?,
             span_tag::TRACE_STATE | span_tag::ATTRIBUTES | span_tag::EVENTS | span_tag::LINKS => {
-                reader.skip_len()?
+                reader.skip_len()?;
             }
             span_tag::DROPPED_ATTRIBUTES | span_tag::DROPPED_EVENTS | span_tag::DROPPED_LINKS => {
-                reader.skip_varint()?
+                reader.skip_varint()?;
             }
             span_tag::STATUS => status = status_code(reader.message()?, status)?,
             span_tag::FLAGS => reader.skip_fixed32()?,

@@ -271,7 +271,7 @@ fn service_of(resource: Option<&Resource>) -> &str {
                 _ => None,
             },
         )
-        .last()
+        .next_back()
         .unwrap_or("unknown_service")
 }
 

@@ -2,6 +2,7 @@
 //! writes headers), `log` (ids on every line) and `trace` (parents of handler spans).
 
 mod current;
+mod identity;
 mod ids;
 mod request_id;
 mod traceparent;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 
 use ::http::HeaderValue;
 
-pub(crate) use current::{Scoped, current};
+pub(crate) use current::{Scoped, current, with_current};
+pub(crate) use identity::SpanIdentity;
 pub(crate) use ids::{SpanId, TraceId};
 pub(crate) use request_id::RequestId;
 pub(crate) use traceparent::{TraceParent, TraceState};

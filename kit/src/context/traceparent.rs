@@ -1,4 +1,5 @@
-//! W3C `traceparent` and `tracestate`, level 2: parse and write.
+//! W3C `traceparent` and `tracestate`, level 2: parse and write. Parsing a `traceparent` allocates
+//! nothing.
 
 use ::http::HeaderValue;
 
@@ -18,13 +19,40 @@ impl TraceParent {
     /// Flag bit (level 2): the trace id's last 7 bytes are random.
     pub(crate) const RANDOM: u8 = 0b10;
 
-    /// `None` for anything the specification calls invalid (§3.2).
-    pub(crate) fn parse(_value: &[u8]) -> Option<Self> {
-        unimplemented!()
+    /// The length of version 00, which later versions may only extend.
+    const LEN: usize = 55;
+
+    /// `None` for anything the specification calls invalid (§3.2). Flags that level 2 does not define
+    /// are dropped, as it demands of whoever sends the header on.
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
+        let (head, rest) = value.split_at_checked(Self::LEN)?;
+        let mut fields = head.split(|byte| *byte == b'-');
+        let version = hex_byte(fields.next()?)?;
+        let trace_id = TraceId::from_hex(fields.next()?)?;
+        let span_id = SpanId::from_hex(fields.next()?)?;
+        let flags = hex_byte(fields.next()?)?;
+        let well_formed = fields.next().is_none()
+            && match version {
+                0 => rest.is_empty(),
+                0xff => false,
+                _ => matches!(rest.first(), None | Some(b'-')),
+            };
+        well_formed.then_some(Self {
+            trace_id,
+            span_id,
+            flags: flags & (Self::SAMPLED | Self::RANDOM),
+        })
     }
 
+    /// Version 00. One allocation.
     pub(crate) fn to_header(self) -> HeaderValue {
-        unimplemented!()
+        const DIGITS: [u8; 4] = *b"0123";
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        let flags = usize::from(self.flags & (Self::SAMPLED | Self::RANDOM));
+        text[3..35].copy_from_slice(&self.trace_id.to_hex());
+        text[36..52].copy_from_slice(&self.span_id.to_hex());
+        text[54] = DIGITS[flags];
+        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
     }
 }
 
@@ -33,9 +61,37 @@ impl TraceParent {
 pub(crate) struct TraceState(HeaderValue);
 
 impl TraceState {
-    /// `None` when a member is malformed: the whole header is then ignored (§3.3).
-    pub(crate) fn parse<'a>(_values: impl Iterator<Item = &'a HeaderValue>) -> Option<Self> {
-        unimplemented!()
+    /// Vendors should pass on at least this many bytes (§3.3.1.5); longer lists are dropped whole.
+    const MAX_LEN: usize = 512;
+    /// §3.3.1.1.
+    const MAX_MEMBERS: usize = 32;
+
+    /// Several headers are one list (§3.3). `None` when a member is malformed, or the list empty or
+    /// beyond the limits: the whole header is then ignored.
+    pub(crate) fn parse<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> Option<Self> {
+        let mut list = Vec::new();
+        for value in values {
+            if !list.is_empty() {
+                list.push(b',');
+            }
+            list.extend_from_slice(value.as_bytes());
+            if list.len() > Self::MAX_LEN {
+                return None;
+            }
+        }
+        let mut members = 0;
+        for member in list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if !member.is_empty() {
+                members += 1;
+                if members > Self::MAX_MEMBERS || !is_member(member) {
+                    return None;
+                }
+            }
+        }
+        if members == 0 {
+            return None;
+        }
+        HeaderValue::from_bytes(&list).ok().map(Self)
     }
 
     pub(crate) fn header_value(&self) -> HeaderValue {
@@ -43,6 +99,153 @@ impl TraceState {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        unimplemented!()
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+fn hex_byte(digits: &[u8]) -> Option<u8> {
+    match *digits {
+        [high, low] => Some(hex_digit(high)? << 4 | hex_digit(low)?),
+        _ => None,
+    }
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+/// `key=value` by the grammar of §3.3.1.3.
+fn is_member(member: &[u8]) -> bool {
+    let mut halves = member.splitn(2, |byte| *byte == b'=');
+    matches!((halves.next(), halves.next()), (Some(key), Some(value)) if is_key(key) && is_value(value))
+}
+
+fn is_key(key: &[u8]) -> bool {
+    let opens = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    key.len() <= 256
+        && key.first().is_some_and(opens)
+        && key
+            .iter()
+            .all(|byte| opens(byte) || b"_-*/@".contains(byte))
+}
+
+fn is_value(value: &[u8]) -> bool {
+    (1..=256).contains(&value.len())
+        && value
+            .iter()
+            .all(|byte| matches!(byte, 0x20..=0x7e) && !matches!(byte, b',' | b'='))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    const SPAN: &str = "b7ad6b7169203331";
+
+    fn check(value: &str, flags: Option<u8>) {
+        let parsed = TraceParent::parse(value.as_bytes());
+        assert_eq!(parsed.map(|parent| parent.flags), flags, "{value}");
+        if let Some(parent) = parsed {
+            assert_eq!(parent.trace_id.to_string(), TRACE);
+            assert_eq!(parent.span_id.to_string(), SPAN);
+        }
+    }
+
+    #[test]
+    fn traceparent_by_the_specification() {
+        check(&format!("00-{TRACE}-{SPAN}-00"), Some(0));
+        check(&format!("00-{TRACE}-{SPAN}-01"), Some(1));
+        check(&format!("00-{TRACE}-{SPAN}-03"), Some(3));
+        check(&format!("00-{TRACE}-{SPAN}-ff"), Some(3));
+        check(&format!("cc-{TRACE}-{SPAN}-01"), Some(1));
+        check(&format!("cc-{TRACE}-{SPAN}-01-what-comes"), Some(1));
+        check(&format!("cc-{TRACE}-{SPAN}-01what"), None);
+        check(&format!("00-{TRACE}-{SPAN}-01-"), None);
+        check(&format!("00-{TRACE}-{SPAN}-01 "), None);
+        check(&format!("ff-{TRACE}-{SPAN}-01"), None);
+        check(&format!("0-{TRACE}-{SPAN}-001"), None);
+        check(&format!("00-{}-{SPAN}-01", TRACE.to_uppercase()), None);
+        check(&format!("00-{}-{SPAN}-01", "0".repeat(32)), None);
+        check(&format!("00-{TRACE}-{}-01", "0".repeat(16)), None);
+        check(&format!("00_{TRACE}-{SPAN}-01"), None);
+        check(&format!("00-{TRACE}-{SPAN}-0g"), None);
+        check(&format!("00-{TRACE}-{SPAN}-1"), None);
+        check("", None);
+    }
+
+    fn state(values: &[&str]) -> Option<String> {
+        let values: Vec<_> = values
+            .iter()
+            .map(|value| HeaderValue::from_bytes(value.as_bytes()).unwrap())
+            .collect();
+        TraceState::parse(values.iter()).map(|state| state.as_str().to_owned())
+    }
+
+    #[test]
+    fn tracestate_by_the_specification() {
+        let many = |n: usize| (0..n).map(|i| format!("k{i}=v,")).collect::<String>();
+        for (values, expected) in [
+            (&["a=1"][..], Some("a=1")),
+            (&["a=1 , b=2", "c=3"], Some("a=1 , b=2,c=3")),
+            (&["a=1,,b=2,"], Some("a=1,,b=2,")),
+            (&["0tenant@sys=x y"], Some("0tenant@sys=x y")),
+            (&[""], None),
+            (&[","], None),
+            (&["a"], None),
+            (&["a="], None),
+            (&["=1"], None),
+            (&["A=1"], None),
+            (&["a=1=2"], None),
+            (&["a=é"], None),
+            (&["@a=1"], None),
+        ] {
+            assert_eq!(state(values).as_deref(), expected, "{values:?}");
+        }
+        assert!(state(&[&many(32)]).is_some());
+        assert!(state(&[&many(33)]).is_none());
+        let long = format!("a={}", "x".repeat(250));
+        assert!(state(&[&long, &long]).is_some());
+        assert!(state(&[&long, &long, &long]).is_none());
+        assert!(state(&[&format!("a={}", "x".repeat(257))]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(trace: [u8; 16], span: [u8; 8], flags in 0_u8..4) {
+            if let (Some(trace_id), Some(span_id)) = (TraceId::from_bytes(trace), SpanId::from_bytes(span)) {
+                let parent = TraceParent { trace_id, span_id, flags };
+                prop_assert_eq!(TraceParent::parse(parent.to_header().as_bytes()), Some(parent));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_valid(value in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Some(parent) = TraceParent::parse(&value) {
+                prop_assert!(parent.flags <= 3);
+            }
+        }
+
+        #[test]
+        fn any_traceparent_shape(value in "[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?") {
+            let parsed = TraceParent::parse(value.as_bytes());
+            if value.starts_with("00") && value.len() > 55 || value.starts_with("ff") {
+                prop_assert_eq!(parsed, None);
+            }
+        }
+
+        #[test]
+        fn any_tracestate_is_dropped_or_kept_as_it_came(value in "[ -~]{0,600}") {
+            let header = HeaderValue::from_str(&value).unwrap();
+            if let Some(state) = TraceState::parse([&header].into_iter()) {
+                prop_assert_eq!(state.as_str(), value);
+            }
+        }
     }
 }

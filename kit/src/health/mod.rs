@@ -1,7 +1,15 @@
 //! Health: the lifecycle of a service, background dependency checks, and the endpoints probes read.
 
 mod check;
+#[cfg(feature = "axum")]
+mod endpoints;
 mod lifecycle;
+mod report;
+mod runner;
 
 pub use check::{Check, check};
+#[cfg(feature = "axum")]
+pub(crate) use endpoints::{Audience, Probe, routes};
 pub(crate) use lifecycle::{Lifecycle, State};
+pub(crate) use report::Health;
+pub(crate) use runner::Checks;

@@ -1,5 +1,9 @@
 //! How a request ended: the one word that its log line, span and metrics agree on.
 
+use ::http::StatusCode;
+
+use super::status::status_text;
+
 /// The outcome of a settled request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
@@ -33,5 +37,39 @@ impl Outcome {
             Self::Upgraded => "upgraded",
             Self::Rejected => "rejected",
         }
+    }
+
+    /// `error.type` of a failed request: the status where that is what failed, else the outcome. A caller
+    /// that hangs up is no failure of this side.
+    pub(crate) fn error_type(self, status: Option<StatusCode>) -> Option<&'static str> {
+        match self {
+            Self::Ok | Self::ClientGone | Self::Upgraded => None,
+            // No status: the inner service returned an error in place of a response.
+            Self::Error => Some(status.map_or(self.as_str(), status_text)),
+            Self::Timeout | Self::Panic | Self::BodyError | Self::Rejected => Some(self.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_have_a_type_and_nothing_else_has() {
+        let status = Some(StatusCode::BAD_GATEWAY);
+        for (outcome, expected) in [
+            (Outcome::Ok, None),
+            (Outcome::Error, Some("502")),
+            (Outcome::ClientGone, None),
+            (Outcome::Timeout, Some("timeout")),
+            (Outcome::Panic, Some("panic")),
+            (Outcome::BodyError, Some("body_error")),
+            (Outcome::Upgraded, None),
+            (Outcome::Rejected, Some("rejected")),
+        ] {
+            assert_eq!(outcome.error_type(status), expected, "{outcome:?}");
+        }
+        assert_eq!(Outcome::Error.error_type(None), Some("error"));
     }
 }

@@ -1,35 +1,28 @@
 //! Structured logs: one line an event on stdout, written by copying bytes that were escaped once.
-//! `kit` starts it and installs its layer; `http` writes the line that closes a request.
+//! `kit` starts the logger and installs its layer; `http` writes the line that closes a request.
+//!
+//! An event or a settled request becomes a [`line`], in the [`format`] asked for, in a buffer of the
+//! thread's own ([`scratch`]); the finished line goes to the [`sink`], whose thread writes it out.
 
+mod clock;
+mod fields;
+mod format;
+mod json;
+mod layer;
+mod line;
+mod logger;
+mod pretty;
 mod request_line;
+mod scratch;
+mod sink;
+mod value;
 
+#[cfg(test)]
+mod tests;
+
+pub(crate) use format::Format;
+pub(crate) use layer::{LogLayer, layer};
+#[cfg(test)]
+pub(crate) use logger::Captured;
+pub(crate) use logger::Logger;
 pub(crate) use request_line::RequestLine;
-
-/// How lines look (`BELLWETHER_LOG_FORMAT`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    Json,
-    Pretty,
-}
-
-/// Where lines go and how they look; cheap to clone, shared by the tracing layer and `http`.
-#[derive(Clone, Debug)]
-pub(crate) struct Logger {}
-
-impl Logger {
-    /// Writes the line that closes a request, unless the filter in force hides it
-    /// (target `bellwether::request`).
-    pub(crate) fn request(&self, _line: &RequestLine<'_>) {
-        unimplemented!()
-    }
-
-    /// Waits until every line written so far is out, at most `timeout`. False when time ran out.
-    pub(crate) fn flush(&self, _timeout: std::time::Duration) -> bool {
-        unimplemented!()
-    }
-
-    /// Lines dropped because the queue was full.
-    pub(crate) fn dropped(&self) -> u64 {
-        unimplemented!()
-    }
-}

@@ -1,8 +1,14 @@
 //! The line that closes a request: what `http` knows when it settles one.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use tracing::{Level, Metadata};
+
+use super::format::{Head, Ids, Message};
+use super::line::Line;
+use super::value::Value;
 use crate::context::RequestContext;
 use crate::http::Outcome;
 
@@ -33,4 +39,111 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) user_agent: Option<&'a str>,
     /// The panic's or body error's text.
     pub(crate) error: Option<&'a str>,
+}
+
+/// The target of closing lines, for filters.
+const TARGET: &str = "bellwether::request";
+
+impl RequestLine<'_> {
+    pub(super) fn head(&self) -> Head<'_> {
+        Head {
+            at: self.at,
+            level: level(self.outcome),
+            target: TARGET,
+            message: Message::Text(message(self.outcome)),
+            ids: Some(Ids {
+                context: self.context,
+                span_id: self.context.span_id,
+            }),
+        }
+    }
+
+    pub(super) fn fields(&self, line: &mut Line<'_>) {
+        line.field("http.request.method", &Value::Text(self.method));
+        if let Some(route) = self.route {
+            line.field("http.route", &Value::Text(route));
+        }
+        line.field("url.path", &Value::Text(self.path));
+        if let Some(status) = self.status {
+            let status = Value::U64(status.into());
+            line.field("http.response.status_code", &status);
+        }
+        let duration = Value::F64(self.duration.as_secs_f64());
+        line.field("http.server.request.duration", &duration);
+        if let Some(time) = self.time_to_first_byte {
+            line.field("time_to_first_byte", &Value::F64(time.as_secs_f64()));
+        }
+        let size = Value::U64(self.response_body_size);
+        line.field("http.response.body.size", &size);
+        if let Some(address) = self.client_address {
+            line.field("client.address", &Value::Debug(&address));
+        }
+        if let Some(user_agent) = self.user_agent {
+            line.field("user_agent.original", &Value::Text(user_agent));
+        }
+        line.field("outcome", &Value::Text(self.outcome.as_str()));
+        if let Some(error) = self.error {
+            line.field("exception.message", &Value::Text(error));
+        }
+    }
+}
+
+fn level(outcome: Outcome) -> Level {
+    match outcome {
+        Outcome::Ok | Outcome::ClientGone | Outcome::Upgraded => Level::INFO,
+        Outcome::Rejected => Level::WARN,
+        Outcome::Error | Outcome::Timeout | Outcome::Panic | Outcome::BodyError => Level::ERROR,
+    }
+}
+
+fn message(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ok => "request",
+        Outcome::Error => "request failed",
+        Outcome::ClientGone => "client hung up",
+        Outcome::Timeout => "request timed out",
+        Outcome::Panic => "handler panicked",
+        Outcome::BodyError => "response body failed",
+        Outcome::Upgraded => "connection upgraded",
+        Outcome::Rejected => "request rejected",
+    }
+}
+
+/// A question on its way through the subscriber: may this closing line be shown?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Question {
+    #[default]
+    None,
+    Asked,
+    Shown,
+}
+
+thread_local! {
+    static QUESTION: Cell<Question> = const { Cell::new(Question::None) };
+}
+
+/// Whether the filter in force shows the line.
+///
+/// Asks by an event that the layer answers instead of logging it. `tracing::enabled!` would not do:
+/// with more than one filtered layer it says yes when any of them does, and leaves the answers behind,
+/// so that the next span or event is hidden from a layer that should see it.
+pub(super) fn is_shown(line: &RequestLine<'_>) -> bool {
+    let outcome = line.outcome.as_str();
+    let text = message(line.outcome);
+    QUESTION.set(Question::Asked);
+    match level(line.outcome) {
+        Level::ERROR => tracing::event!(target: TARGET, Level::ERROR, outcome, "{text}"),
+        Level::WARN => tracing::event!(target: TARGET, Level::WARN, outcome, "{text}"),
+        _ => tracing::event!(target: TARGET, Level::INFO, outcome, "{text}"),
+    }
+    QUESTION.take() == Question::Shown
+}
+
+/// Called by the layer for each event let through: true when it was only a question, now answered.
+pub(super) fn answer(event: &Metadata<'_>) -> bool {
+    if event.target() != TARGET || QUESTION.get() == Question::None {
+        return false;
+    }
+    QUESTION.set(Question::Shown);
+    true
 }

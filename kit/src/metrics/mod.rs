@@ -2,12 +2,41 @@
 //! contended lock and, once a label set is known, allocate nothing.
 
 mod client;
+mod exposition;
+mod histogram;
+mod in_flight;
+mod labels;
 mod server;
+mod table;
+mod telemetry;
+mod text;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ::http::HeaderValue;
+use prometheus_client::registry::Registry;
 
 pub(crate) use client::{ClientLabels, ClientMetrics};
 pub(crate) use server::{ActiveRequest, ServerLabels, ServerMetrics};
 
+use self::telemetry::Telemetry;
+use self::text::{Format, Kind, Text};
 use crate::context::{SpanId, TraceId};
+use crate::trace::TelemetryCounters;
+
+/// All metrics of a service; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    server: ServerMetrics,
+    client: ClientMetrics,
+    telemetry: Telemetry,
+    target: labels::LabelText,
+    /// The application's own metrics.
+    registry: Mutex<Registry>,
+}
 
 /// The trace a measurement belongs to, shown beside its histogram bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,3 +49,106 @@ pub(crate) struct Exemplar {
 pub(crate) const DURATION_BUCKETS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
+
+impl Metrics {
+    /// `resource` describes the service (`service.name`, …) and becomes `target_info`; `traces` and
+    /// `logs_dropped` are asked at every scrape.
+    pub(crate) fn new(
+        resource: &[(String, String)],
+        traces: TelemetryCounters,
+        logs_dropped: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            server: ServerMetrics::default(),
+            client: ClientMetrics::default(),
+            telemetry: Telemetry::new(traces, logs_dropped),
+            target: target_labels(resource),
+            registry: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn server(&self) -> &ServerMetrics {
+        &self.0.server
+    }
+
+    pub(crate) fn client(&self) -> &ClientMetrics {
+        &self.0.client
+    }
+
+    /// Where an application registers its own metrics. A scrape waits while this is held.
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.0
+            .registry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything, as a scraper that sends this `Accept` wants it: content type and text.
+    pub(crate) fn render(&self, accept: Option<&HeaderValue>) -> (&'static str, String) {
+        let format = exposition::negotiate(accept);
+        let mut text = Text::new(format);
+        self.write_own(&mut text);
+        self.write_registered(format, text.out());
+        (exposition::content_type(format), text.finish())
+    }
+
+    fn write_own(&self, text: &mut Text) {
+        let inner = &*self.0;
+        text.family(
+            "target",
+            Kind::Info,
+            None,
+            "The resource these metrics are of",
+        );
+        text.sample(&inner.target, 1_u64);
+        inner.server.write(text);
+        inner.client.write(text);
+        inner.telemetry.write(text);
+        text.family(
+            "bellwether_series_dropped",
+            Kind::Counter,
+            None,
+            "Measurements that went to a metric's overflow series, since it has as many series as it may",
+        );
+        let overflowed = inner
+            .server
+            .overflowed()
+            .into_iter()
+            .chain(inner.client.overflowed());
+        for (metric, count) in overflowed {
+            text.sample(&labels::LabelText::default().with("metric", metric), count);
+        }
+    }
+
+    fn write_registered(&self, format: Format, out: &mut String) {
+        let mut registered = String::new();
+        let written =
+            prometheus_client::encoding::text::encode_registry(&mut registered, &self.registry());
+        if let Err(error) = written {
+            // Only a metric's own encoder can fail; half a family would spoil the whole exposition.
+            tracing::warn!(target: "bellwether::metrics", %error, "a registered metric cannot be encoded; none of the registry's are shown");
+            return;
+        }
+        match format {
+            Format::OpenMetrics => out.push_str(&registered),
+            Format::Prometheus => exposition::downgrade(&registered, out),
+        }
+    }
+}
+
+/// Label names must be unique; of two attributes that become the same name the first is shown.
+fn target_labels(resource: &[(String, String)]) -> labels::LabelText {
+    let mut seen = Vec::with_capacity(resource.len());
+    let mut text = labels::LabelText::default();
+    for (attribute, value) in resource {
+        let name = labels::label_name(attribute);
+        if !seen.contains(&name) {
+            text = text.with(&name, value);
+            seen.push(name);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,37 @@
 //! `http_server_*`: recorded by `http` for each request.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use super::Exemplar;
+use hashbrown::Equivalent;
+
+use super::histogram::Histogram;
+use super::in_flight::{InFlight, StripeIndex};
+use super::labels::LabelText;
+use super::table::{Labels, Series, Table};
+use super::text::{Kind, Text};
+use super::{DURATION_BUCKETS, Exemplar};
 
 /// The metrics of the server side; cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct ServerMetrics {}
+pub(crate) struct ServerMetrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    durations: Table<Key, Histogram>,
+    active: Table<ActiveKey, AtomicI64>,
+    in_flight: InFlight,
+}
 
 /// A request in flight: counted from `started` until dropped.
 #[derive(Debug)]
-pub(crate) struct ActiveRequest {}
+pub(crate) struct ActiveRequest {
+    metrics: Arc<Inner>,
+    gauge: Arc<Series<AtomicI64>>,
+    stripe: StripeIndex,
+}
 
 /// What identifies a duration series.
 #[derive(Clone, Copy, Debug)]
@@ -26,19 +46,203 @@ pub(crate) struct ServerLabels<'a> {
     pub(crate) error_type: Option<&'static str>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    method: &'static str,
+    scheme: &'static str,
+    route: Option<Arc<str>>,
+    status: Option<u16>,
+    error_type: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct ActiveKey {
+    method: &'static str,
+    scheme: &'static str,
+}
+
+impl Default for ServerMetrics {
+    fn default() -> Self {
+        Self(Arc::new(Inner {
+            durations: Table::new("http_server_request_duration_seconds", || {
+                Histogram::new(&DURATION_BUCKETS)
+            }),
+            active: Table::new("http_server_active_requests", AtomicI64::default),
+            in_flight: InFlight::new(),
+        }))
+    }
+}
+
 impl ServerMetrics {
     /// Counts a request as active until the returned guard is dropped.
-    pub(crate) fn started(&self, _method: &'static str, _scheme: &'static str) -> ActiveRequest {
-        unimplemented!()
+    pub(crate) fn started(&self, method: &'static str, scheme: &'static str) -> ActiveRequest {
+        let gauge = self
+            .0
+            .active
+            .with(&ActiveKey { method, scheme }, Arc::clone);
+        gauge.value.fetch_add(1, Ordering::Relaxed);
+        ActiveRequest {
+            metrics: Arc::clone(&self.0),
+            gauge,
+            stripe: self.0.in_flight.started(),
+        }
     }
 
     /// Records a settled request.
     pub(crate) fn settled(
         &self,
-        _labels: ServerLabels<'_>,
-        _duration: Duration,
-        _exemplar: Option<Exemplar>,
+        labels: ServerLabels<'_>,
+        duration: Duration,
+        exemplar: Option<Exemplar>,
     ) {
-        unimplemented!()
+        self.0
+            .durations
+            .with(&labels, |series| series.value.observe(duration, exemplar));
+    }
+
+    /// Requests in flight, of all methods and schemes.
+    pub(crate) fn active_total(&self) -> i64 {
+        self.0
+            .active
+            .all()
+            .iter()
+            .map(|series| series.value.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Requests settled, for tests of those who settle them.
+    #[cfg(test)]
+    pub(crate) fn settled_total(&self) -> u64 {
+        self.0
+            .durations
+            .all()
+            .iter()
+            .map(|series| series.value.count())
+            .sum()
+    }
+
+    pub(super) fn write(&self, text: &mut Text) {
+        text.histograms(
+            &self.0.durations,
+            "Duration of HTTP server requests, to the end of the response body",
+        );
+        text.family(
+            self.0.active.metric(),
+            Kind::Gauge,
+            None,
+            "Number of HTTP server requests in flight",
+        );
+        for series in self.0.active.all() {
+            text.sample(&series.labels, series.value.load(Ordering::Relaxed));
+        }
+        text.family(
+            "http_server_active_request_seconds",
+            Kind::Counter,
+            Some("seconds"),
+            "Time integral of HTTP server requests in flight; its rate is the mean concurrency",
+        );
+        text.sample(&LabelText::default(), self.0.in_flight.seconds());
+    }
+
+    /// Measurements beyond the series limit, per metric.
+    pub(super) fn overflowed(&self) -> [(&'static str, u64); 2] {
+        let Inner {
+            durations, active, ..
+        } = &*self.0;
+        [
+            (durations.metric(), durations.overflowed()),
+            (active.metric(), active.overflowed()),
+        ]
+    }
+}
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.metrics.in_flight.ended(self.stripe);
+        self.gauge.value.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl ServerLabels<'_> {
+    /// What a borrowed and an owned key have in common, for hash and equality.
+    fn parts(&self) -> Parts<'_> {
+        (
+            self.method,
+            self.scheme,
+            self.route.map(|route| &**route),
+            self.status,
+            self.error_type,
+        )
+    }
+}
+
+impl Key {
+    fn parts(&self) -> Parts<'_> {
+        (
+            self.method,
+            self.scheme,
+            self.route.as_deref(),
+            self.status,
+            self.error_type,
+        )
+    }
+}
+
+type Parts<'a> = (
+    &'static str,
+    &'static str,
+    Option<&'a str>,
+    Option<u16>,
+    Option<&'static str>,
+);
+
+impl Hash for ServerLabels<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl Equivalent<Key> for ServerLabels<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.parts() == key.parts()
+    }
+}
+
+impl Labels<Key> for ServerLabels<'_> {
+    fn to_key(&self) -> Key {
+        Key {
+            method: self.method,
+            scheme: self.scheme,
+            route: self.route.cloned(),
+            status: self.status,
+            error_type: self.error_type,
+        }
+    }
+
+    fn to_text(&self) -> LabelText {
+        LabelText::default()
+            .with("http_request_method", self.method)
+            .with("url_scheme", self.scheme)
+            .with_some("http_route", self.route.map(|route| &**route))
+            .with_number("http_response_status_code", self.status)
+            .with_some("error_type", self.error_type)
+    }
+}
+
+impl Labels<Self> for ActiveKey {
+    fn to_key(&self) -> Self {
+        *self
+    }
+
+    fn to_text(&self) -> LabelText {
+        LabelText::default()
+            .with("http_request_method", self.method)
+            .with("url_scheme", self.scheme)
     }
 }

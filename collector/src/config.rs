@@ -1,1 +1,0 @@
-//! Flags and variables as a `Config`: every fault at once.

@@ -1,0 +1,68 @@
+//! How long to wait before the next attempt: exponential back-off with jitter, or what the peer asked for.
+//! Called by the worker.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// What a peer may ask for at most: a mistaken year must not silence an exporter for good.
+const LONGEST_TOLD: Duration = Duration::from_secs(300);
+
+/// The state of one run of failures.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    next: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: FIRST }
+    }
+}
+
+impl Backoff {
+    /// The time to wait now. A peer that told a time gets at least that.
+    pub(super) fn delay(&mut self, told: Option<Duration>) -> Duration {
+        // Half of it is certain and half is chance, so that senders that failed together come back apart.
+        let jittered = self.next.mul_f64(rand::random_range(0.5..=1.0));
+        self.next = self.next.saturating_mul(2).min(LONGEST);
+        jittered.max(told.unwrap_or_default().min(LONGEST_TOLD))
+    }
+
+    /// Starts over, after a success.
+    pub(super) fn reset(&mut self) {
+        self.next = FIRST;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_a_bound_and_start_over() {
+        let mut backoff = Backoff::default();
+        for exponent in 0..12 {
+            let whole = FIRST.saturating_mul(1 << exponent).min(LONGEST);
+            let delay = backoff.delay(None);
+            assert!(
+                (whole / 2..=whole).contains(&delay),
+                "{exponent}: {delay:?}"
+            );
+        }
+        backoff.reset();
+        assert!(backoff.delay(None) <= FIRST);
+    }
+
+    #[test]
+    fn a_told_time_is_kept_within_reason() {
+        let mut backoff = Backoff::default();
+        assert_eq!(
+            backoff.delay(Some(Duration::from_secs(7))),
+            Duration::from_secs(7)
+        );
+        assert_eq!(backoff.delay(Some(Duration::MAX)), LONGEST_TOLD);
+        assert!(backoff.delay(Some(Duration::ZERO)) > Duration::ZERO);
+    }
+}

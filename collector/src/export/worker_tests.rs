@@ -1,0 +1,465 @@
+//! Workers against real peers on loopback sockets: a tonic server for gRPC, scripted ones for HTTP.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use prost::Message;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
+use tokio_stream::wrappers::TcpListenerStream;
+
+use super::{Target, Worker};
+use crate::log::BatchLog;
+use crate::net::body::Answer;
+use crate::net::server;
+use crate::status::ExporterStatus;
+use crate::wire::test_support::{self, encode, resource_spans, span};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A worker with its log, and the names of the services whose spans came, with how many.
+struct Fixture {
+    log: BatchLog,
+    status: Arc<ExporterStatus>,
+    drain: watch::Sender<Option<Instant>>,
+    worker: JoinHandle<()>,
+}
+
+impl Fixture {
+    /// A worker for `url` that finds `batches` waiting.
+    fn start(url: &str, batches: &[Vec<u8>]) -> Self {
+        let log = BatchLog::in_memory(64 << 20);
+        let status = Arc::new(ExporterStatus::named(url));
+        let cursor = log.reader(Arc::clone(&status));
+        for batch in batches {
+            let spans = ExportTraceServiceRequest::decode(&batch[..]).map_or(1, |r| count(&r));
+            log.append(Bytes::from(batch.clone()), spans).unwrap();
+        }
+        let (drain, drained) = watch::channel(None);
+        let worker = Worker::new(Target::parse(url).unwrap(), Arc::clone(&status), drained);
+        Self {
+            worker: tokio::spawn(worker.run(cursor)),
+            log,
+            status,
+            drain,
+        }
+    }
+
+    /// Closes the log and waits for the worker to have sent everything.
+    async fn finish(&mut self) {
+        self.log.close();
+        let worker = tokio::time::timeout(PATIENCE, &mut self.worker);
+        worker.await.expect("the worker ends in time").unwrap();
+    }
+
+    fn check(&self, sent: u64, set_aside: u64, dropped: u64) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counted = [
+            read(&self.status.sent_spans),
+            read(&self.status.set_aside_spans),
+            read(&self.status.dropped_spans),
+        ];
+        let error = self.status.last_error.get();
+        assert_eq!(counted, [sent, set_aside, dropped], "{error:?}");
+    }
+
+    fn last_error(&self) -> String {
+        self.status
+            .last_error
+            .get()
+            .map_or(String::new(), |error| error.message)
+    }
+}
+
+/// What a peer took: service names and how many of their spans.
+type Taken = Arc<Mutex<BTreeMap<String, u64>>>;
+
+fn take(taken: &Taken, request: &ExportTraceServiceRequest) {
+    for resource_spans in &request.resource_spans {
+        let attributes = &resource_spans.resource.as_ref().unwrap().attributes;
+        let name = format!("{:?}", attributes[0].value);
+        let spans = resource_spans
+            .scope_spans
+            .iter()
+            .map(|s| s.spans.len() as u64);
+        *taken.lock().unwrap().entry(name).or_default() += spans.sum::<u64>();
+    }
+}
+
+fn count(request: &ExportTraceServiceRequest) -> u64 {
+    let scopes = request.resource_spans.iter().flat_map(|r| &r.scope_spans);
+    scopes.map(|scope| scope.spans.len() as u64).sum()
+}
+
+fn counts(taken: &Taken) -> Vec<u64> {
+    taken.lock().unwrap().values().copied().collect()
+}
+
+async fn until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(
+            Instant::now() < deadline,
+            "the condition did not come true in time"
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn bind() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// An HTTP peer that answers the `n`-th request (from 0) and its body by `script`.
+struct HttpPeer {
+    address: SocketAddr,
+    requests: Arc<AtomicU64>,
+    server: AbortHandle,
+}
+
+impl HttpPeer {
+    async fn start(
+        script: impl Fn(u64, Bytes) -> Response<Answer> + Send + Sync + 'static,
+    ) -> Self {
+        let (listener, _) = bind().await;
+        Self::serve(listener, script)
+    }
+
+    fn serve(
+        listener: TcpListener,
+        script: impl Fn(u64, Bytes) -> Response<Answer> + Send + Sync + 'static,
+    ) -> Self {
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&requests);
+        let script = Arc::new(script);
+        let handler = move |request: Request<Incoming>| {
+            let (counter, script) = (Arc::clone(&counter), Arc::clone(&script));
+            async move {
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                script(counter.fetch_add(1, Ordering::Relaxed), body)
+            }
+        };
+        let serving = server::serve(
+            listener,
+            handler,
+            server::Config::default(),
+            std::future::pending(),
+        );
+        Self {
+            address,
+            requests,
+            server: tokio::spawn(serving).abort_handle(),
+        }
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for HttpPeer {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn answer(status: u16, headers: &[(&'static str, &'static str)]) -> Response<Answer> {
+    let mut response = Response::new(Answer::data("the peer's own words"));
+    *response.status_mut() = status.try_into().unwrap();
+    for (name, value) in headers {
+        response.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    response
+}
+
+fn collect(taken: &Taken, body: &Bytes) -> Response<Answer> {
+    take(
+        taken,
+        &ExportTraceServiceRequest::decode(&body[..]).unwrap(),
+    );
+    Response::new(Answer::default())
+}
+
+/// A gRPC peer by tonic: refuses requests with a span of a service that is named here.
+#[derive(Clone, Default)]
+struct GrpcPeer {
+    taken: Taken,
+    requests: Arc<AtomicU64>,
+    refuse: Option<&'static str>,
+    reject_spans: i64,
+    busy_at_first: bool,
+}
+
+#[tonic::async_trait]
+impl TraceService for GrpcPeer {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportTraceServiceRequest>,
+    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        if self.busy_at_first && number == 0 {
+            return Err(tonic::Status::unavailable("busy"));
+        }
+        let request = request.into_inner();
+        if let Some(name) = self.refuse
+            && format!("{request:?}").contains(name)
+        {
+            return Err(tonic::Status::invalid_argument("do not like it"));
+        }
+        take(&self.taken, &request);
+        Ok(tonic::Response::new(ExportTraceServiceResponse {
+            partial_success: (self.reject_spans > 0).then(|| ExportTracePartialSuccess {
+                rejected_spans: self.reject_spans,
+                error_message: "some were too old".to_owned(),
+            }),
+        }))
+    }
+}
+
+async fn grpc_peer(peer: &GrpcPeer) -> String {
+    let (listener, address) = bind().await;
+    let serving = tonic::transport::Server::builder()
+        .add_service(TraceServiceServer::new(peer.clone()))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(serving);
+    format!("otlp+grpc://{address}")
+}
+
+fn batches(services: &[&str]) -> Vec<Vec<u8>> {
+    services
+        .iter()
+        .map(|name| test_support::request(name, 3))
+        .collect()
+}
+
+#[tokio::test]
+async fn waiting_batches_go_out_as_one_grpc_request() {
+    let peer = GrpcPeer::default();
+    let url = grpc_peer(&peer).await;
+    let mut fixture = Fixture::start(&url, &batches(&["a", "b", "c"]));
+    fixture.finish().await;
+    fixture.check(9, 0, 0);
+    assert_eq!(counts(&peer.taken), [3, 3, 3]);
+    assert_eq!(peer.requests.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_busy_grpc_peer_is_tried_again() {
+    let peer = GrpcPeer {
+        busy_at_first: true,
+        ..GrpcPeer::default()
+    };
+    let url = grpc_peer(&peer).await;
+    let mut fixture = Fixture::start(&url, &batches(&["a"]));
+    fixture.finish().await;
+    fixture.check(3, 0, 0);
+    assert_eq!(fixture.status.retries.load(Ordering::Relaxed), 1);
+    assert!(fixture.last_error().contains("UNAVAILABLE: busy"));
+}
+
+#[tokio::test]
+async fn the_one_record_that_is_refused_is_found_and_set_aside() {
+    let peer = GrpcPeer {
+        refuse: Some("poison"),
+        ..GrpcPeer::default()
+    };
+    let url = grpc_peer(&peer).await;
+    let mut fixture = Fixture::start(&url, &batches(&["a", "b", "c", "d", "poison", "f", "g"]));
+    fixture.finish().await;
+    fixture.check(18, 3, 0);
+    assert_eq!(counts(&peer.taken), [3; 6]);
+    assert!(
+        fixture
+            .last_error()
+            .contains("INVALID_ARGUMENT: do not like it")
+    );
+}
+
+#[tokio::test]
+async fn spans_refused_in_part_are_set_aside() {
+    let peer = GrpcPeer {
+        reject_spans: 2,
+        ..GrpcPeer::default()
+    };
+    let url = grpc_peer(&peer).await;
+    let mut fixture = Fixture::start(&url, &batches(&["a"]));
+    fixture.finish().await;
+    fixture.check(1, 2, 0);
+    assert!(fixture.last_error().contains("some were too old"));
+}
+
+#[tokio::test]
+async fn a_batch_beyond_the_peers_limit_goes_out_in_parts() {
+    let peer = GrpcPeer::default();
+    let url = grpc_peer(&peer).await;
+    let spans = (1..=900).map(|id| {
+        let mut span = span(1, id, 0);
+        span.attributes = vec![test_support::attribute("long", &"x".repeat(10_000))];
+        span
+    });
+    let large = encode(vec![resource_spans("large", spans.collect())]);
+    assert!(large.len() > 8 << 20);
+    let mut fixture = Fixture::start(&url, &[large, test_support::request("small", 3)]);
+    fixture.finish().await;
+    fixture.check(903, 0, 0);
+    assert_eq!(counts(&peer.taken), [900, 3]);
+}
+
+#[tokio::test]
+async fn retry_after_is_waited_for() {
+    let taken = Taken::default();
+    let taking = Arc::clone(&taken);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let times = Arc::clone(&asked);
+    let peer = HttpPeer::start(move |number, body| {
+        times.lock().unwrap().push(Instant::now());
+        match number {
+            0 => answer(503, &[("retry-after", "1")]),
+            _ => collect(&taking, &body),
+        }
+    })
+    .await;
+    let url = format!("otlp+http://{}", peer.address);
+    let mut fixture = Fixture::start(&url, &batches(&["a"]));
+    fixture.finish().await;
+    fixture.check(3, 0, 0);
+    let asked = asked.lock().unwrap();
+    assert!(asked[1] - asked[0] >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_peer_that_comes_up_later_gets_everything() {
+    let (listener, address) = bind().await;
+    drop(listener);
+    let mut fixture = Fixture::start(&format!("otlp+http://{address}"), &batches(&["a", "b"]));
+    let status = Arc::clone(&fixture.status);
+    until(|| status.retries.load(Ordering::Relaxed) >= 1).await;
+    assert!(fixture.last_error().contains("cannot connect to 127.0.0.1"));
+    let taken = Taken::default();
+    let taking = Arc::clone(&taken);
+    let listener = TcpListener::bind(address).await.unwrap();
+    let _peer = HttpPeer::serve(listener, move |_, body| collect(&taking, &body));
+    fixture.finish().await;
+    fixture.check(6, 0, 0);
+    assert_eq!(counts(&taken), [3, 3]);
+}
+
+#[tokio::test]
+async fn a_peer_that_closes_midway_is_tried_again() {
+    let (listener, address) = bind().await;
+    let taken = Taken::default();
+    let taking = Arc::clone(&taken);
+    let mut fixture = Fixture::start(&format!("otlp+http://{address}"), &batches(&["a"]));
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.read_exact(&mut [0; 20]).await.unwrap();
+    drop(stream);
+    let _peer = HttpPeer::serve(listener, move |_, body| collect(&taking, &body));
+    fixture.finish().await;
+    fixture.check(3, 0, 0);
+    assert!(
+        fixture.last_error().contains("failed"),
+        "{}",
+        fixture.last_error()
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_path_is_no_reason_to_search_for_an_offender() {
+    let peer = HttpPeer::start(|_, _| answer(404, &[])).await;
+    let url = format!("otlp+http://{}/wrong", peer.address);
+    let mut fixture = Fixture::start(&url, &batches(&["a", "b", "c", "d"]));
+    fixture.finish().await;
+    fixture.check(0, 12, 0);
+    assert_eq!(peer.requests(), 1);
+    assert_eq!(
+        fixture.last_error(),
+        "the peer answered 404 Not Found: the peer's own words"
+    );
+}
+
+#[tokio::test]
+async fn the_drain_deadline_ends_a_hopeless_wait() {
+    let peer = HttpPeer::start(|_, _| answer(503, &[])).await;
+    let url = format!("otlp+http://{}", peer.address);
+    let mut fixture = Fixture::start(&url, &batches(&["a"]));
+    until(|| peer.requests() > 0).await;
+    fixture.drain.send_replace(Some(Instant::now()));
+    fixture.finish().await;
+    fixture.check(0, 0, 3);
+}
+
+#[tokio::test]
+async fn a_drain_cuts_a_long_wait_short() {
+    let taken = Taken::default();
+    let taking = Arc::clone(&taken);
+    let peer = HttpPeer::start(move |number, body| match number {
+        0 => answer(503, &[("retry-after", "3600")]),
+        _ => collect(&taking, &body),
+    })
+    .await;
+    let mut fixture = Fixture::start(&format!("otlp+http://{}", peer.address), &batches(&["a"]));
+    let status = Arc::clone(&fixture.status);
+    until(|| status.last_error.get().is_some()).await;
+    fixture.drain.send_replace(Some(Instant::now() + PATIENCE));
+    fixture.finish().await;
+    fixture.check(3, 0, 0);
+}
+
+#[tokio::test]
+async fn the_wrong_protocol_is_named() {
+    let peer = HttpPeer::start(|_, _| answer(200, &[])).await;
+    // The peer takes HTTP/2 as well, but what it answers is no gRPC.
+    let url = format!("otlp+grpc://{}", peer.address);
+    let mut fixture = Fixture::start(&url, &batches(&["a"]));
+    fixture.finish().await;
+    fixture.check(0, 3, 0);
+    assert!(
+        fixture.last_error().contains("no grpc-status"),
+        "{}",
+        fixture.last_error()
+    );
+
+    let grpc = grpc_peer(&GrpcPeer::default()).await;
+    let url = grpc.replace("grpc", "http");
+    let fixture = Fixture::start(&url, &batches(&["a"]));
+    until(|| fixture.last_error().contains("usually port 4317")).await;
+    fixture.worker.abort();
+}
+
+#[tokio::test]
+async fn zipkin_gets_json() {
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let got = Arc::clone(&bodies);
+    let peer = HttpPeer::start(move |_, body| {
+        got.lock().unwrap().push(body);
+        answer(202, &[])
+    })
+    .await;
+    let url = format!("zipkin+http://{}", peer.address);
+    let mut fixture = Fixture::start(&url, &batches(&["a", "b"]));
+    fixture.finish().await;
+    fixture.check(6, 0, 0);
+    let bodies = bodies.lock().unwrap();
+    let spans: serde_json::Value = serde_json::from_slice(&bodies[0]).unwrap();
+    assert_eq!(spans.as_array().unwrap().len(), 6);
+    assert_eq!(spans[5]["localEndpoint"]["serviceName"], "b");
+}

@@ -1,0 +1,576 @@
+//! Spans as Zipkin JSON v2, written straight from the received bytes (OpenTelemetry specification, trace/
+//! sdk_exporters/zipkin.md; Zipkin API v2, `ListOfSpans`). Called by `peer`.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+
+use super::json::Json;
+use crate::net::proto::{Value, fields};
+use crate::wire::{
+    AnyValueRef, EventRef, LinkRef, SpanKind, SpanRef, StatusCode, WireError, attributes_to_json,
+    to_json, walk,
+};
+
+/// Attributes that name the other side of a call, the best first.
+const REMOTE_NAMES: [&str; 10] = [
+    "peer.service",
+    "server.address",
+    "net.peer.name",
+    "network.peer.address",
+    "server.socket.domain",
+    "server.socket.address",
+    "net.sock.peer.name",
+    "net.sock.peer.addr",
+    "db.name",
+    "db.namespace",
+];
+
+/// The port that belongs to an address attribute.
+const REMOTE_PORTS: [(&str, &str); 5] = [
+    ("server.address", "server.port"),
+    ("net.peer.name", "net.peer.port"),
+    ("network.peer.address", "network.peer.port"),
+    ("server.socket.address", "server.socket.port"),
+    ("net.sock.peer.addr", "net.sock.peer.port"),
+];
+
+/// Counts of what a sender left out of a span: field of `Span`, and its tag.
+const DROPPED_COUNTS: [(u32, &str); 3] = [
+    (10, "otel.dropped_attributes_count"),
+    (12, "otel.dropped_events_count"),
+    (14, "otel.dropped_links_count"),
+];
+
+/// All spans of `batches` as one JSON array.
+///
+/// # Errors
+/// The first fault in the bytes.
+pub(super) fn encode(batches: &[Bytes]) -> Result<Vec<u8>, WireError> {
+    // Attribute names and values come as they are; ids double and the framing is spelt out.
+    let expected: usize = batches.iter().map(|batch| batch.len() * 2).sum();
+    let mut json = Json::with_capacity(expected);
+    let mut tags = Tags::default();
+    json.open_array();
+    for batch in batches {
+        walk(batch, |span| {
+            json.element();
+            put_span(&mut json, &mut tags, &span);
+        })?;
+    }
+    json.close_array();
+    Ok(json.into_bytes())
+}
+
+fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
+    json.open_object();
+    json.key("traceId").hex(&span.trace_id);
+    json.key("id").hex(&span.span_id);
+    if let Some(parent) = span.parent_span_id {
+        json.key("parentId").hex(&parent);
+    }
+    if let Some(kind) = kind(span.kind) {
+        json.key("kind").string(kind);
+    }
+    json.key("name").string(span.name);
+    // An absent time is no time at the epoch.
+    let start_micros = span.start_unix_nano / 1_000;
+    if start_micros > 0 {
+        json.key("timestamp").number(start_micros);
+    }
+    // An end before the start is a clock that was set back: the duration is not known.
+    if span.end_unix_nano >= span.start_unix_nano && span.end_unix_nano > 0 {
+        json.key("duration")
+            .number((span.duration_nanos() / 1_000).max(1));
+    }
+    json.key("localEndpoint").open_object();
+    json.key("serviceName").string(span.resource.service_name);
+    json.close_object();
+    put_remote_endpoint(json, span);
+    put_annotations(json, span);
+    tags.put(json, span);
+    json.close_object();
+}
+
+/// Zipkin has no kind for work inside a service.
+fn kind(kind: SpanKind) -> Option<&'static str> {
+    match kind {
+        SpanKind::Unspecified | SpanKind::Internal => None,
+        SpanKind::Server => Some("SERVER"),
+        SpanKind::Client => Some("CLIENT"),
+        SpanKind::Producer => Some("PRODUCER"),
+        SpanKind::Consumer => Some("CONSUMER"),
+    }
+}
+
+/// Who was called. A server's own address attributes name itself, so only callers have it.
+fn put_remote_endpoint(json: &mut Json, span: &SpanRef<'_>) {
+    if !matches!(span.kind, SpanKind::Client | SpanKind::Producer) {
+        return;
+    }
+    let mut best: Option<(usize, &str)> = None;
+    for attribute in span.attributes() {
+        let AnyValueRef::Str(value) = attribute.value else {
+            continue;
+        };
+        let rank = REMOTE_NAMES.iter().position(|name| *name == attribute.key);
+        if let Some(rank) = rank
+            && !value.is_empty()
+            && best.is_none_or(|(other, _)| rank < other)
+        {
+            best = Some((rank, value));
+        }
+    }
+    let Some((rank, value)) = best else {
+        return;
+    };
+    let name = REMOTE_NAMES.get(rank).copied().unwrap_or_default();
+    json.key("remoteEndpoint").open_object();
+    // The name is what Zipkin draws its dependencies by, so a called address is its name too.
+    json.key("serviceName").string(value);
+    match value.parse() {
+        Ok(IpAddr::V4(_)) => json.key("ipv4").string(value),
+        Ok(IpAddr::V6(_)) => json.key("ipv6").string(value),
+        Err(_) => {}
+    }
+    if let Some(port) = port_of(span, name) {
+        json.key("port").number(port);
+    }
+    json.close_object();
+}
+
+fn port_of(span: &SpanRef<'_>, address: &str) -> Option<u64> {
+    let (_, wanted) = REMOTE_PORTS.iter().find(|(name, _)| *name == address)?;
+    match span.attributes().get(wanted)? {
+        AnyValueRef::Int(port) => u64::try_from(port).ok(),
+        AnyValueRef::Str(port) => port.parse().ok(),
+        _ => None,
+    }
+    .filter(|port| (1..=u64::from(u16::MAX)).contains(port))
+}
+
+fn put_annotations(json: &mut Json, span: &SpanRef<'_>) {
+    let mut events = span.events().peekable();
+    if events.peek().is_none() {
+        return;
+    }
+    json.key("annotations").open_array();
+    for event in events {
+        json.element();
+        json.open_object();
+        json.key("timestamp").number(event.time_unix_nano / 1_000);
+        json.key("value").string(&annotation(event));
+        json.close_object();
+    }
+    json.close_array();
+}
+
+/// An event's name, with its attributes as JSON behind it when it has some.
+fn annotation(event: EventRef<'_>) -> String {
+    let attributes = attributes_to_json(event.attributes);
+    if attributes.is_empty() {
+        return event.name.to_owned();
+    }
+    format!(
+        "\"{}\":{}",
+        event.name,
+        serde_json::Value::Object(attributes)
+    )
+}
+
+/// Writes tags, each key once: Zipkin's tags are a map, and keys that come twice would hide each other.
+#[derive(Default)]
+struct Tags<'a> {
+    written: Vec<&'a str>,
+}
+
+impl<'a> Tags<'a> {
+    fn put(&mut self, json: &mut Json, span: &SpanRef<'a>) {
+        self.written.clear();
+        json.key("tags").open_object();
+        self.put_status(json, span);
+        for attribute in span.attributes() {
+            self.put_value(json, attribute.key, attribute.value);
+        }
+        self.put_text(json, "otel.scope.name", span.scope.name());
+        self.put_text(json, "otel.scope.version", span.scope.version());
+        self.put_text(json, "w3c.tracestate", span.trace_state());
+        for (number, link) in span.links().enumerate() {
+            json.key(&format!("otlp.link.{number}"))
+                .string(&link_text(link));
+        }
+        for (number, value) in fields(span.raw) {
+            if let Value::Varint(count @ 1..) = value
+                && let Some((_, key)) = DROPPED_COUNTS.iter().find(|(field, _)| *field == number)
+            {
+                self.put_text(json, key, &count.to_string());
+            }
+        }
+        for attribute in span.resource.attributes() {
+            // It is the local endpoint's name.
+            if attribute.key != "service.name" {
+                self.put_value(json, attribute.key, attribute.value);
+            }
+        }
+        json.close_object();
+    }
+
+    /// `error` means failure to Zipkin whatever its value, so it stands for span status ERROR alone.
+    fn put_status(&mut self, json: &mut Json, span: &SpanRef<'a>) {
+        match span.status {
+            StatusCode::Unset => {}
+            StatusCode::Ok => self.put_text(json, "otel.status_code", "OK"),
+            StatusCode::Error => {
+                self.put_text(json, "otel.status_code", "ERROR");
+                json.key("error").string(span.status_message());
+            }
+        }
+        self.written.push("error");
+    }
+
+    fn put_value(&mut self, json: &mut Json, key: &'a str, value: AnyValueRef<'a>) {
+        match value {
+            AnyValueRef::Str(text) => {
+                if self.is_new(key) {
+                    json.key(key).string(text);
+                }
+            }
+            AnyValueRef::Int(number) => {
+                if self.is_new(key) {
+                    json.key(key).string(itoa::Buffer::new().format(number));
+                }
+            }
+            AnyValueRef::Empty => {
+                if self.is_new(key) {
+                    json.key(key).string("");
+                }
+            }
+            other => {
+                if self.is_new(key) {
+                    match to_json(other) {
+                        serde_json::Value::String(text) => json.key(key).string(&text),
+                        value => json.key(key).string(&value.to_string()),
+                    }
+                }
+            }
+        }
+    }
+
+    fn put_text(&mut self, json: &mut Json, key: &'static str, text: &str) {
+        if !text.is_empty() && self.is_new(key) {
+            json.key(key).string(text);
+        }
+    }
+
+    fn is_new(&mut self, key: &'a str) -> bool {
+        let new = !self.written.contains(&key);
+        if new {
+            self.written.push(key);
+        }
+        new
+    }
+}
+
+/// A link as the OpenTelemetry Collector writes and reads it back: trace, span, trace state, attributes, dropped
+/// attributes.
+fn link_text(link: LinkRef<'_>) -> String {
+    let mut ids = Json::with_capacity(128);
+    ids.hex_digits(&link.trace_id);
+    ids.raw("|");
+    ids.hex_digits(&link.span_id);
+    let ids = String::from_utf8(ids.into_bytes()).unwrap_or_default();
+    let attributes = serde_json::Value::Object(attributes_to_json(link.attributes));
+    format!("{ids}||{attributes}|0")
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value as Proto;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
+    use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind as Kind};
+    use opentelemetry_proto::tonic::trace::v1::status::StatusCode as Code;
+    use opentelemetry_proto::tonic::trace::v1::{Span, Status};
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::wire::test_support::{self, attribute, resource_spans};
+
+    fn zipkin(span: Span) -> Json {
+        let request = test_support::encode(vec![resource_spans("shop", vec![span])]);
+        let bytes = encode(&[request.into()]).unwrap();
+        let mut spans: Vec<Json> = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(spans.len(), 1);
+        spans.remove(0)
+    }
+
+    fn typed(key: &str, value: Proto) -> KeyValue {
+        KeyValue {
+            value: Some(AnyValue { value: Some(value) }),
+            ..attribute(key, "")
+        }
+    }
+
+    /// What `change` makes of a span, at JSON pointer `at`; null when absent.
+    fn check(change: impl FnOnce(&mut Span), at: &str, expected: Json) {
+        let mut span = test_support::span(7, 2, 1);
+        change(&mut span);
+        let json = zipkin(span);
+        let got = json.pointer(at).cloned().unwrap_or_default();
+        assert_eq!(got, expected, "{at} of {json}");
+    }
+
+    #[test]
+    fn a_plain_span() {
+        assert_eq!(
+            zipkin(test_support::span(7, 2, 1)),
+            json!({
+                "traceId": "00000000000000000000000000000007",
+                "id": "0000000000000002",
+                "parentId": "0000000000000001",
+                "kind": "SERVER",
+                "name": "GET /",
+                "timestamp": 1_700_000_000_000_000_u64,
+                "duration": 1000,
+                "localEndpoint": {"serviceName": "shop"},
+                "tags": {"otel.scope.name": "tests"},
+            })
+        );
+    }
+
+    #[test]
+    fn kinds_and_times() {
+        let kind = |kind: Kind| move |span: &mut Span| span.kind = kind.into();
+        check(kind(Kind::Unspecified), "/kind", json!(null));
+        check(kind(Kind::Internal), "/kind", json!(null));
+        check(kind(Kind::Client), "/kind", json!("CLIENT"));
+        check(kind(Kind::Producer), "/kind", json!("PRODUCER"));
+        check(kind(Kind::Consumer), "/kind", json!("CONSUMER"));
+        check(|span| span.parent_span_id.clear(), "/parentId", json!(null));
+        let lasting = |nanos| {
+            move |span: &mut Span| span.end_time_unix_nano = span.start_time_unix_nano + nanos
+        };
+        check(lasting(0), "/duration", json!(1));
+        check(lasting(999), "/duration", json!(1));
+        check(lasting(1_999), "/duration", json!(1));
+        check(lasting(2_000), "/duration", json!(2));
+        check(|span| span.end_time_unix_nano = 0, "/duration", json!(null));
+        check(|span| span.end_time_unix_nano = 1, "/duration", json!(null));
+        check(
+            |span| span.start_time_unix_nano = 0,
+            "/timestamp",
+            json!(null),
+        );
+    }
+
+    #[test]
+    fn the_remote_endpoint_is_the_best_name() {
+        let client = |attributes: Vec<KeyValue>| {
+            move |span: &mut Span| {
+                span.kind = Kind::Client.into();
+                span.attributes = attributes;
+            }
+        };
+        let at = "/remoteEndpoint";
+        check(client(vec![attribute("http.route", "/")]), at, json!(null));
+        check(
+            client(vec![
+                attribute("db.name", "orders"),
+                attribute("server.address", "pg"),
+                typed("server.port", Proto::IntValue(5432)),
+            ]),
+            at,
+            json!({"serviceName": "pg", "port": 5432}),
+        );
+        check(
+            client(vec![
+                attribute("server.address", "pg"),
+                attribute("peer.service", "db"),
+            ]),
+            at,
+            json!({"serviceName": "db"}),
+        );
+        check(
+            client(vec![
+                attribute("network.peer.address", "::1"),
+                attribute("network.peer.port", "70000"),
+            ]),
+            at,
+            json!({"serviceName": "::1", "ipv6": "::1"}),
+        );
+        check(
+            client(vec![attribute("db.name", "orders")]),
+            at,
+            json!({"serviceName": "orders"}),
+        );
+        // A server's own address is not somebody else's.
+        check(
+            |span| span.attributes = vec![attribute("server.address", "me")],
+            at,
+            json!(null),
+        );
+    }
+
+    #[test]
+    fn errors_are_spans_with_status_error_only() {
+        let status = |code: Code, message: &str| {
+            let status = Status {
+                code: code.into(),
+                message: message.to_owned(),
+            };
+            move |span: &mut Span| {
+                span.status = Some(status);
+                span.attributes = vec![attribute("error", "false")];
+            }
+        };
+        check(status(Code::Error, "boom"), "/tags/error", json!("boom"));
+        check(status(Code::Error, ""), "/tags/error", json!(""));
+        check(
+            status(Code::Error, ""),
+            "/tags/otel.status_code",
+            json!("ERROR"),
+        );
+        check(status(Code::Ok, ""), "/tags/otel.status_code", json!("OK"));
+        check(status(Code::Ok, ""), "/tags/error", json!(null));
+        check(
+            status(Code::Unset, ""),
+            "/tags/otel.status_code",
+            json!(null),
+        );
+        check(status(Code::Unset, ""), "/tags/error", json!(null));
+    }
+
+    #[test]
+    fn tags_are_texts_and_come_once() {
+        let tagged = |value| move |span: &mut Span| span.attributes = vec![typed("k", value)];
+        check(
+            tagged(Proto::StringValue("v".into())),
+            "/tags/k",
+            json!("v"),
+        );
+        check(tagged(Proto::IntValue(-5)), "/tags/k", json!("-5"));
+        check(tagged(Proto::BoolValue(true)), "/tags/k", json!("true"));
+        check(tagged(Proto::DoubleValue(0.25)), "/tags/k", json!("0.25"));
+        check(
+            tagged(Proto::DoubleValue(f64::NAN)),
+            "/tags/k",
+            json!("NaN"),
+        );
+        check(
+            tagged(Proto::BytesValue(vec![0xff])),
+            "/tags/k",
+            json!("/w=="),
+        );
+        let array = ArrayValue {
+            values: vec![
+                typed("", Proto::StringValue("a\"".into()))
+                    .value
+                    .unwrap_or_default(),
+            ],
+        };
+        check(
+            tagged(Proto::ArrayValue(array)),
+            "/tags/k",
+            json!("[\"a\\\"\"]"),
+        );
+        check(
+            |span| span.attributes = vec![attribute("otel.scope.name", "mine")],
+            "/tags/otel.scope.name",
+            json!("mine"),
+        );
+        check(
+            |span| span.trace_state = "a=b".into(),
+            "/tags/w3c.tracestate",
+            json!("a=b"),
+        );
+        check(
+            |span| span.dropped_events_count = 3,
+            "/tags/otel.dropped_events_count",
+            json!("3"),
+        );
+        check(
+            |span| {
+                span.links = vec![Link {
+                    trace_id: vec![1; 16],
+                    span_id: vec![2; 8],
+                    attributes: vec![attribute("k", "v")],
+                    ..Link::default()
+                }];
+            },
+            "/tags/otlp.link.0",
+            json!("01010101010101010101010101010101|0202020202020202||{\"k\":\"v\"}|0"),
+        );
+    }
+
+    #[test]
+    fn a_resource_attribute_gives_way_to_the_spans_own() {
+        let mut group = resource_spans("shop", vec![test_support::span(1, 1, 0)]);
+        let resource = group.resource.as_mut().unwrap();
+        resource.attributes.push(attribute("region", "eu"));
+        resource.attributes.push(attribute("zone", "b"));
+        group.scope_spans[0].spans[0].attributes = vec![attribute("region", "us")];
+        let bytes = encode(&[test_support::encode(vec![group]).into()]).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text.matches("\"region\"").count(), 1, "{text}");
+        let spans: Json = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            spans[0]["tags"],
+            json!({"region": "us", "zone": "b", "otel.scope.name": "tests"})
+        );
+    }
+
+    #[test]
+    fn events_are_annotations() {
+        let event = |attributes| {
+            move |span: &mut Span| {
+                span.events = vec![Event {
+                    time_unix_nano: 5_999,
+                    name: "retry".into(),
+                    attributes,
+                    ..Event::default()
+                }];
+            }
+        };
+        check(
+            event(Vec::new()),
+            "/annotations",
+            json!([{"timestamp": 5, "value": "retry"}]),
+        );
+        check(
+            event(vec![typed("attempt", Proto::IntValue(2))]),
+            "/annotations/0/value",
+            json!("\"retry\":{\"attempt\":2}"),
+        );
+    }
+
+    #[test]
+    fn no_spans_are_an_empty_array_and_bad_bytes_an_error() {
+        assert_eq!(encode(&[]).unwrap(), b"[]");
+        assert!(encode(&[Bytes::from_static(b"\x0a\x05")]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_texts_stay_inside_their_strings(
+            name in any::<String>(),
+            key in any::<String>(),
+            value in any::<String>(),
+            event in any::<String>(),
+            message in any::<String>(),
+        ) {
+            let mut span = test_support::span(1, 1, 0);
+            span.name = name.clone();
+            span.attributes = vec![attribute(&key, &value)];
+            span.trace_state = value.clone();
+            span.status = Some(Status { code: Code::Error.into(), message: message.clone() });
+            span.events = vec![Event { name: event.clone(), ..Event::default() }];
+            let json = zipkin(span);
+            prop_assert_eq!(&json["name"], &Json::from(name));
+            prop_assert_eq!(&json["tags"]["error"], &Json::from(message));
+            prop_assert_eq!(&json["annotations"][0]["value"], &Json::from(event));
+            if !["error", "otel.status_code", "w3c.tracestate"].contains(&&key[..]) {
+                prop_assert_eq!(&json["tags"][&key], &Json::from(value));
+            }
+        }
+    }
+}

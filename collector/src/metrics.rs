@@ -1,0 +1,210 @@
+//! The counters of `status` as Prometheus families: `bellwether_receiver_*`, `bellwether_exporter_*` and
+//! `bellwether_queue_*`. Registered by `pipeline` with the kit's registry, read at each scrape.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::status::{ExporterStatus, ReceiverStatus, Status, now_unix_nano};
+
+/// Reads the flow's counters when a scrape asks.
+#[derive(Debug)]
+pub struct FlowMetrics(pub Arc<Status>);
+
+impl Collector for FlowMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, help, counter) in RECEIVER {
+            self.receivers(&mut encoder, name, help, counter)?;
+        }
+        for (name, help, counter) in EXPORTER {
+            self.exporters(&mut encoder, name, help, |exporter| {
+                ConstCounter::new(load(counter(exporter)))
+            })?;
+        }
+        self.exporters(
+            &mut encoder,
+            "bellwether_queue_bytes",
+            "Bytes accepted and not sent yet",
+            |exporter| ConstGauge::new(signed(load(&exporter.queue_bytes))),
+        )?;
+        let now = now_unix_nano();
+        self.exporters(
+            &mut encoder,
+            "bellwether_queue_oldest_age_seconds",
+            "Age of the oldest batch not sent yet, 0 without one",
+            |exporter| ConstGauge::new(age_seconds(load(&exporter.oldest_unix_nano), now)),
+        )
+    }
+}
+
+type Row<S> = (&'static str, &'static str, fn(&S) -> &AtomicU64);
+
+const RECEIVER: [Row<ReceiverStatus>; 4] = [
+    (
+        "bellwether_receiver_accepted_batches",
+        "Batches answered with success",
+        |receiver| &receiver.accepted_batches,
+    ),
+    (
+        "bellwether_receiver_accepted_spans",
+        "Spans in batches answered with success",
+        |receiver| &receiver.accepted_spans,
+    ),
+    (
+        "bellwether_receiver_refused_batches",
+        "Batches refused for now, which their senders retry",
+        |receiver| &receiver.refused_batches,
+    ),
+    (
+        "bellwether_receiver_rejected_batches",
+        "Batches refused for good: malformed or too large",
+        |receiver| &receiver.rejected_batches,
+    ),
+];
+
+const EXPORTER: [Row<ExporterStatus>; 5] = [
+    (
+        "bellwether_exporter_sent_spans",
+        "Spans that the peer acknowledged",
+        |exporter| &exporter.sent_spans,
+    ),
+    (
+        "bellwether_exporter_sent_requests",
+        "Requests that the peer acknowledged",
+        |exporter| &exporter.sent_requests,
+    ),
+    (
+        "bellwether_exporter_retries",
+        "Attempts after a first one that failed",
+        |exporter| &exporter.retries,
+    ),
+    (
+        "bellwether_exporter_dropped_spans",
+        "Spans given up before they could be sent",
+        |exporter| &exporter.dropped_spans,
+    ),
+    (
+        "bellwether_exporter_set_aside_spans",
+        "Spans that the peer refused for good",
+        |exporter| &exporter.set_aside_spans,
+    ),
+];
+
+impl FlowMetrics {
+    fn receivers(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        counter: fn(&ReceiverStatus) -> &AtomicU64,
+    ) -> fmt::Result {
+        let rows = self.0.receivers.iter();
+        let rows = rows.map(|receiver| {
+            (
+                receiver.protocol,
+                ConstCounter::new(load(counter(receiver))),
+            )
+        });
+        family(encoder, name, help, "protocol", rows)
+    }
+
+    fn exporters<M: EncodeMetric>(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        metric: impl Fn(&ExporterStatus) -> M,
+    ) -> fmt::Result {
+        let rows = self.0.exporters.iter();
+        let rows = rows.map(|exporter| (exporter.name.as_str(), metric(exporter)));
+        family(encoder, name, help, "exporter", rows)
+    }
+}
+
+/// A family with one label; nothing at all without rows.
+fn family<'a, M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    rows: impl Iterator<Item = (&'a str, M)>,
+) -> fmt::Result {
+    let mut rows = rows.peekable();
+    let Some((_, first)) = rows.peek() else {
+        return Ok(());
+    };
+    let mut family = encoder.encode_descriptor(name, help, None, first.metric_type())?;
+    for (value, metric) in rows {
+        metric.encode(family.encode_family(&[(label, value)])?)?;
+    }
+    Ok(())
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn age_seconds(since_unix_nano: u64, now_unix_nano: u64) -> f64 {
+    match since_unix_nano {
+        0 => 0.0,
+        since => now_unix_nano.saturating_sub(since) as f64 / 1e9,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::status::add;
+
+    fn exposition(status: Status) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(FlowMetrics(Arc::new(status))));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    #[test]
+    fn each_counter_has_its_family_and_label() {
+        let receiver = ReceiverStatus::listening("otlp-grpc", "127.0.0.1:4317".into());
+        add(&receiver.accepted_spans, 7);
+        let exporter = ExporterStatus::named("otlp+grpc://a:4317");
+        add(&exporter.dropped_spans, 3);
+        add(&exporter.queue_bytes, 11);
+        exporter.oldest_unix_nano.store(1, Ordering::Relaxed);
+        let text = exposition(Status {
+            receivers: vec![Arc::new(receiver)],
+            exporters: vec![Arc::new(exporter)],
+        });
+        for line in [
+            "bellwether_receiver_accepted_spans_total{protocol=\"otlp-grpc\"} 7\n",
+            "bellwether_receiver_rejected_batches_total{protocol=\"otlp-grpc\"} 0\n",
+            "bellwether_exporter_dropped_spans_total{exporter=\"otlp+grpc://a:4317\"} 3\n",
+            "bellwether_queue_bytes{exporter=\"otlp+grpc://a:4317\"} 11\n",
+            "# TYPE bellwether_exporter_sent_spans counter\n",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+        let age = "bellwether_queue_oldest_age_seconds{exporter=\"otlp+grpc://a:4317\"} ";
+        let (_, age) = text.split_once(age).unwrap();
+        let age: f64 = age.lines().next().unwrap().parse().unwrap();
+        assert!(age > 1e9, "the epoch is long ago: {age}");
+    }
+
+    #[test]
+    fn nothing_to_tell_is_nothing() {
+        assert_eq!(exposition(Status::default()), "# EOF\n");
+    }
+}

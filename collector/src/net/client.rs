@@ -1,0 +1,379 @@
+//! The outgoing side: one kept connection to one peer, a POST at a time, over HTTP/1.1 or HTTP/2 with prior
+//! knowledge. Called by `export`.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use super::body::with_causes;
+
+/// How long a connection may take to be made, name resolution included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a request may take, from its first byte sent to its answer's last one read.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Answers are read up to here: they carry a status, not data.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+
+/// Which protocol a peer is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge, as gRPC without TLS uses it.
+    Http2,
+}
+
+/// A peer and the connection to it, made when it is first needed and again whenever it broke.
+#[derive(Debug)]
+pub struct Client {
+    host: String,
+    port: u16,
+    protocol: Protocol,
+    connection: Option<Connection>,
+}
+
+/// A peer's whole answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, cut at 64 KiB.
+    pub body: Bytes,
+    /// Its trailers; empty without any.
+    pub trailers: HeaderMap,
+}
+
+/// Why there was no answer. Whether the peer took the request is not known then.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No connection.
+    #[error("cannot connect to {peer}: {error}")]
+    Connect {
+        /// The peer, as `HOST:PORT`.
+        peer: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The connection broke, or the peer does not speak the protocol.
+    #[error("the connection to {peer} failed: {error}{hint}")]
+    Broken {
+        /// The peer, as `HOST:PORT`.
+        peer: String,
+        /// Why, with its causes.
+        error: String,
+        /// What to check, when the failure looks like another protocol; else empty.
+        hint: &'static str,
+    },
+    /// No answer in time.
+    #[error("{peer} did not answer within {timeout:?}")]
+    TimedOut {
+        /// The peer, as `HOST:PORT`.
+        peer: String,
+        /// The time it had.
+        timeout: Duration,
+    },
+    /// The request itself cannot be written.
+    #[error("cannot write the request: {0}")]
+    Request(#[from] http::Error),
+}
+
+/// A request's body: pieces that are sent one after another as they are, without being copied together.
+#[derive(Clone, Debug, Default)]
+pub struct Pieces {
+    pieces: VecDeque<Bytes>,
+    length: u64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    sender: Sender,
+    driver: JoinHandle<()>,
+    used: bool,
+}
+
+#[derive(Debug)]
+enum Sender {
+    Http1(http1::SendRequest<Pieces>),
+    Http2(http2::SendRequest<Pieces>),
+}
+
+impl Client {
+    /// A client of `host` and `port`; nothing is connected yet.
+    pub fn new(host: String, port: u16, protocol: Protocol) -> Self {
+        Self {
+            host,
+            port,
+            protocol,
+            connection: None,
+        }
+    }
+
+    /// Posts `body` to `path` and reads the answer, within [`CONNECT_TIMEOUT`] and [`REQUEST_TIMEOUT`]. A kept
+    /// connection that the peer has closed meanwhile is made anew once, without a word.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the connection is given up then.
+    pub async fn post(
+        &mut self,
+        path: &str,
+        headers: &HeaderMap,
+        body: Pieces,
+    ) -> Result<Reply, ClientError> {
+        let request = || self.request(path, headers, body.clone());
+        let first = request()?;
+        let again = request()?;
+        let (reply, kept) = self.attempt(first).await;
+        match reply {
+            Err(ClientError::Broken { .. }) if kept => self.attempt(again).await.0,
+            reply => reply,
+        }
+    }
+
+    /// One attempt, and whether it went over a connection that earlier requests had used.
+    async fn attempt(&mut self, request: Request<Pieces>) -> (Result<Reply, ClientError>, bool) {
+        let mut connection = match self.connected().await {
+            Ok(connection) => connection,
+            Err(error) => return (Err(error), false),
+        };
+        let kept = std::mem::replace(&mut connection.used, true);
+        let exchange = async {
+            let response = connection.send(request).await?;
+            read(response).await
+        };
+        let reply = match tokio::time::timeout(REQUEST_TIMEOUT, exchange).await {
+            Ok(Ok((reply, whole))) => {
+                // The rest of an answer that was cut would be read as the next one.
+                if whole {
+                    self.connection = Some(connection);
+                }
+                Ok(reply)
+            }
+            Ok(Err(error)) => Err(self.broken(&error)),
+            Err(_) => Err(ClientError::TimedOut {
+                peer: self.peer(),
+                timeout: REQUEST_TIMEOUT,
+            }),
+        };
+        (reply, kept)
+    }
+
+    async fn connected(&mut self) -> Result<Connection, ClientError> {
+        match self.connection.take() {
+            Some(connection) if connection.is_open() => Ok(connection),
+            _ => self.connect().await,
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, ClientError> {
+        let connecting = TcpStream::connect((self.host.as_str(), self.port));
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+        let stream = connected
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+            .map_err(|error| ClientError::Connect {
+                peer: self.peer(),
+                error,
+            })?;
+        let handshake = Connection::new(TokioIo::new(stream), self.protocol);
+        match tokio::time::timeout(CONNECT_TIMEOUT, handshake).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(self.broken(&error)),
+            Err(_) => Err(ClientError::TimedOut {
+                peer: self.peer(),
+                timeout: CONNECT_TIMEOUT,
+            }),
+        }
+    }
+
+    fn request(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        body: Pieces,
+    ) -> Result<Request<Pieces>, ClientError> {
+        let mut request = match self.protocol {
+            Protocol::Http1 => Request::post(path).header(header::HOST, self.peer()),
+            Protocol::Http2 => Request::post(format!("http://{}{path}", self.peer())),
+        }
+        .body(body)?;
+        request.headers_mut().extend(headers.clone());
+        Ok(request)
+    }
+
+    fn peer(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    fn broken(&self, error: &hyper::Error) -> ClientError {
+        let text = with_causes(error);
+        let hint = match self.protocol {
+            Protocol::Http2 if text.contains("frame with invalid size") => {
+                "; it seems to speak HTTP/1.1: for OTLP over HTTP write otlp+http://, usually port 4318"
+            }
+            Protocol::Http1 if error.is_parse() => {
+                "; it seems not to speak HTTP/1.1: for OTLP over gRPC write otlp+grpc://, usually port 4317"
+            }
+            _ => "",
+        };
+        ClientError::Broken {
+            peer: self.peer(),
+            error: text,
+            hint,
+        }
+    }
+}
+
+impl Connection {
+    async fn new(io: TokioIo<TcpStream>, protocol: Protocol) -> hyper::Result<Self> {
+        let (sender, driver) = match protocol {
+            Protocol::Http1 => {
+                let (sender, connection) = http1::Builder::new().handshake(io).await?;
+                (Sender::Http1(sender), tokio::spawn(drive(connection)))
+            }
+            Protocol::Http2 => {
+                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                    .timer(TokioTimer::new())
+                    .max_header_list_size(MAX_HEADER_BYTES)
+                    .handshake(io)
+                    .await?;
+                (Sender::Http2(sender), tokio::spawn(drive(connection)))
+            }
+        };
+        Ok(Self {
+            sender,
+            driver,
+            used: false,
+        })
+    }
+
+    fn is_open(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => !sender.is_closed(),
+            Sender::Http2(sender) => !sender.is_closed(),
+        }
+    }
+
+    async fn send(&mut self, request: Request<Pieces>) -> hyper::Result<Response<Incoming>> {
+        match &mut self.sender {
+            Sender::Http1(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+            Sender::Http2(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Reply {
+    /// The reply's `Retry-After`: seconds, or a date counted from `now`.
+    pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
+        let value = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(seconds) = value.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let date = httpdate::parse_http_date(value).ok()?;
+        Some(date.duration_since(now).unwrap_or_default())
+    }
+}
+
+impl Pieces {
+    /// A body of `pieces` one after another; empty ones are left out.
+    pub fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
+        let pieces: VecDeque<_> = pieces
+            .into_iter()
+            .filter(|piece| !piece.is_empty())
+            .collect();
+        let length = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self { pieces, length }
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.pieces.pop_front();
+        if let Some(piece) = &piece {
+            self.length -= piece.len() as u64;
+        }
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
+}
+
+/// Reads an answer, and whether it was read to its end.
+async fn read(response: Response<Incoming>) -> hyper::Result<(Reply, bool)> {
+    let (parts, mut body) = response.into_parts();
+    let mut reply = Reply {
+        status: parts.status,
+        headers: parts.headers,
+        body: Bytes::new(),
+        trailers: HeaderMap::new(),
+    };
+    let mut bytes = Vec::new();
+    let mut whole = true;
+    while let Some(frame) = body.frame().await {
+        match frame?.into_data() {
+            Ok(data) => {
+                let room = MAX_ANSWER_BYTES - bytes.len();
+                bytes.extend_from_slice(data.get(..room).unwrap_or(&data));
+                if data.len() > room {
+                    whole = false;
+                    break;
+                }
+            }
+            Err(frame) => reply.trailers = frame.into_trailers().unwrap_or_default(),
+        }
+    }
+    reply.body = bytes.into();
+    Ok((reply, whole))
+}
+
+async fn drive(connection: impl Future<Output = hyper::Result<()>>) {
+    if let Err(error) = connection.await {
+        // The request under way fails with the same error; between requests nobody waits for this one.
+        tracing::debug!(%error, "an outgoing connection ended");
+    }
+}

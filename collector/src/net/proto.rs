@@ -1,0 +1,111 @@
+//! Just enough protobuf for the small messages around a batch: `google.rpc.Status` and the OTLP response.
+//! Batches themselves are read by `wire`.
+
+/// A field of a message: its number and value.
+pub type Field<'a> = (u32, Value<'a>);
+
+/// A field's value as it stands on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Wire type 0.
+    Varint(u64),
+    /// Wire type 2.
+    Bytes(&'a [u8]),
+    /// Wire types 1 and 5, skipped.
+    Fixed,
+}
+
+/// The fields of `message`, in order; ends at the first byte that is no protobuf.
+pub fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    let mut rest = message;
+    std::iter::from_fn(move || {
+        let (field, after) = split_field(rest)?;
+        rest = after;
+        Some(field)
+    })
+}
+
+/// Appends a varint field; protobuf leaves out zero.
+pub fn put_varint_field(out: &mut Vec<u8>, number: u32, value: u64) {
+    if value != 0 {
+        put_varint(out, u64::from(number) << 3);
+        put_varint(out, value);
+    }
+}
+
+/// Appends a length-delimited field.
+pub fn put_bytes_field(out: &mut Vec<u8>, number: u32, value: &[u8]) {
+    put_varint(out, u64::from(number) << 3 | 2);
+    put_varint(out, value.len() as u64);
+    out.extend_from_slice(value);
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn split_field(message: &[u8]) -> Option<(Field<'_>, &[u8])> {
+    let (tag, rest) = split_varint(message)?;
+    let number = u32::try_from(tag >> 3).ok().filter(|&number| number > 0)?;
+    let (value, rest) = match tag & 7 {
+        0 => {
+            let (value, rest) = split_varint(rest)?;
+            (Value::Varint(value), rest)
+        }
+        1 => (Value::Fixed, rest.get(8..)?),
+        2 => {
+            let (len, rest) = split_varint(rest)?;
+            let (bytes, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+            (Value::Bytes(bytes), rest)
+        }
+        5 => (Value::Fixed, rest.get(4..)?),
+        _ => return None,
+    };
+    Some(((number, value), rest))
+}
+
+fn split_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0u64;
+    for (index, &byte) in bytes.iter().enumerate().take(10) {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            return Some((value, bytes.get(index + 1..)?));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_put_is_read(number in 1u32..1 << 29, varint in 1u64.., bytes in any::<Vec<u8>>()) {
+            let mut message = Vec::new();
+            put_varint_field(&mut message, number, varint);
+            put_bytes_field(&mut message, number, &bytes);
+            let read: Vec<_> = fields(&message).collect();
+            prop_assert_eq!(read, [(number, Value::Varint(varint)), (number, Value::Bytes(&bytes))]);
+        }
+
+        #[test]
+        fn any_bytes_end(bytes in any::<Vec<u8>>()) {
+            prop_assert!(fields(&bytes).count() <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn zero_is_left_out_and_a_cut_field_ends_the_message() {
+        let mut message = Vec::new();
+        put_varint_field(&mut message, 1, 0);
+        assert!(message.is_empty());
+        assert_eq!(fields(&[0x0a, 5, b'a']).count(), 0);
+        assert_eq!(fields(&[0xff; 12]).count(), 0);
+    }
+}

@@ -1,0 +1,269 @@
+//! One accept loop for every receiver: HTTP/1.1 and HTTP/2 with prior knowledge on one port, bounded and
+//! drained. Called by `receive`.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
+
+/// Bounds of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Connections open at once; more wait in the kernel's backlog.
+    pub max_connections: usize,
+    /// How long a new connection may stay silent.
+    pub first_byte_timeout: Duration,
+    /// How long an HTTP/1.1 connection may take for one request head, the idle time before it included.
+    pub head_timeout: Duration,
+    /// How long requests under way may take to finish once the listener is shut down.
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            first_byte_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(75),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Of a request's head, HTTP/1.1 and HTTP/2 alike.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+const MAX_STREAMS: u32 = 256;
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Bytes of a body that HTTP/1.1 reads ahead of the handler, for each connection.
+const READ_AHEAD_BYTES: usize = 128 * 1024;
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Serves `handler` until `shutdown`, then stops accepting, tells peers to go (GOAWAY, `Connection: close`)
+/// and lets requests under way finish. Returns how many connections the drain deadline cut off.
+pub async fn serve<H, F, B>(
+    listener: TcpListener,
+    handler: H,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> usize
+where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let (stop, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    tokio::select! {
+        biased;
+        () = shutdown => {}
+        () = accept(&listener, &mut connections, config, |stream| {
+            connection(stream, handler.clone(), config, stopped.clone())
+        }) => {}
+    }
+    drop(listener);
+    stop.send_replace(true);
+    let all_done = async {
+        while let Some(done) = connections.join_next().await {
+            tell_panic(done);
+        }
+    };
+    if tokio::time::timeout(config.drain, all_done).await.is_ok() {
+        return 0;
+    }
+    let cut = connections.len();
+    connections.shutdown().await;
+    tracing::warn!(
+        connections = cut,
+        "drain deadline passed: connections with requests under way were cut"
+    );
+    cut
+}
+
+async fn accept<F>(
+    listener: &TcpListener,
+    connections: &mut JoinSet<()>,
+    config: Config,
+    serve_one: impl Fn(TcpStream) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let slots = Arc::new(Semaphore::new(config.max_connections));
+    let mut trouble = Trouble::default();
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                trouble.over();
+                let served = serve_one(stream);
+                connections.spawn(async move {
+                    served.await;
+                    drop(slot);
+                });
+            }
+            Err(error) => trouble.pause(&error).await,
+        }
+        while let Some(done) = connections.try_join_next() {
+            tell_panic(done);
+        }
+    }
+}
+
+/// A run of failing accepts, such as when the process has no file descriptor left: told once, waited out.
+#[derive(Default)]
+struct Trouble {
+    failures: u32,
+}
+
+impl Trouble {
+    async fn pause(&mut self, error: &io::Error) {
+        // These concern one peer that is already gone.
+        let gone = matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::ConnectionReset
+        );
+        if gone {
+            return;
+        }
+        if self.failures == 0 {
+            tracing::warn!(%error, "cannot accept connections, trying again");
+        }
+        self.failures = self.failures.saturating_add(1);
+        let wait = Duration::from_millis(10) * 2u32.saturating_pow(self.failures.min(7));
+        tokio::time::sleep(wait.min(Duration::from_secs(1))).await;
+    }
+
+    fn over(&mut self) {
+        if self.failures > 0 {
+            tracing::info!(failures = self.failures, "accepting connections again");
+            self.failures = 0;
+        }
+    }
+}
+
+async fn connection<H, F, B>(
+    stream: TcpStream,
+    handler: H,
+    config: Config,
+    mut stopped: watch::Receiver<bool>,
+) where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let first_bytes = tokio::time::timeout(config.first_byte_timeout, Version::detect(&stream));
+    let version = tokio::select! {
+        detected = first_bytes => detected,
+        _ = stopped.wait_for(|stopped| *stopped) => return,
+    };
+    let Ok(Ok(Some(version))) = version else {
+        tracing::debug!("a peer connected and sent nothing");
+        return;
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot turn off Nagle's algorithm");
+    }
+    let service = service_fn(move |request| {
+        let response = handler(request);
+        async move { Ok::<_, Infallible>(response.await) }
+    });
+    let io = TokioIo::new(stream);
+    let served = match version {
+        Version::Http1 => {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(config.head_timeout)
+                .max_header_size(MAX_HEADER_BYTES)
+                .max_buf_size(READ_AHEAD_BYTES)
+                .serve_connection(io, service);
+            drive(connection, http1::Connection::graceful_shutdown, stopped).await
+        }
+        Version::Http2 => {
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .initial_stream_window_size(STREAM_WINDOW_BYTES)
+                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                .max_concurrent_streams(MAX_STREAMS)
+                .max_header_list_size(MAX_HEADER_BYTES as u32)
+                .keep_alive_interval(PING_INTERVAL)
+                .keep_alive_timeout(PING_TIMEOUT)
+                .serve_connection(io, service);
+            drive(connection, http2::Connection::graceful_shutdown, stopped).await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn drive<C>(
+    connection: C,
+    graceful_shutdown: fn(Pin<&mut C>),
+    mut stopped: watch::Receiver<bool>,
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    tokio::select! {
+        done = connection.as_mut() => return done,
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+    }
+    graceful_shutdown(connection.as_mut());
+    connection.await
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Http1,
+    Http2,
+}
+
+impl Version {
+    /// No HTTP/1 method starts like HTTP/2's connection preface (RFC 9113, section 3.4).
+    const PREFACE: &'static [u8; 4] = b"PRI ";
+
+    /// Looks at a connection's first bytes without taking them; `None` when it was closed before any.
+    async fn detect(stream: &TcpStream) -> io::Result<Option<Self>> {
+        let mut first = [0; Self::PREFACE.len()];
+        loop {
+            let seen = stream.peek(&mut first).await?;
+            let seen = first.get(..seen).unwrap_or_default();
+            if seen.is_empty() {
+                return Ok(None);
+            }
+            if seen == Self::PREFACE {
+                return Ok(Some(Self::Http2));
+            }
+            if !Self::PREFACE.starts_with(seen) {
+                return Ok(Some(Self::Http1));
+            }
+            // The socket stays readable with these few bytes, so only time can bring more.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn tell_panic(done: Result<(), JoinError>) {
+    if let Err(error) = done
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection's handler panicked");
+    }
+}

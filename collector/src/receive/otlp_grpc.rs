@@ -1,0 +1,103 @@
+//! OTLP over gRPC: `TraceService/Export` (opentelemetry-proto, trace_service.proto). Served by `pipeline`.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body;
+use tokio::net::TcpListener;
+
+use super::{Receiver, otlp_http};
+use crate::net::body::{Answer, discard};
+use crate::net::rpc_status::{Code, RpcStatus};
+use crate::net::{grpc, server};
+
+/// gRPC's own default, which peers rely on; of decompressed bytes.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+
+/// An empty `ExportTraceServiceResponse` with its prefix: everything was taken.
+const EMPTY_RESPONSE: &[u8] = &[0; grpc::PREFIX_BYTES];
+
+/// Serves OTLP over gRPC until `shutdown`, then drains; returns how many connections were cut off.
+pub async fn serve(
+    listener: TcpListener,
+    receiver: Receiver,
+    config: server::Config,
+    shutdown: impl Future<Output = ()>,
+) -> usize {
+    let handler = move |request| {
+        let receiver = receiver.clone();
+        async move { answer(&receiver, request).await }
+    };
+    server::serve(listener, handler, config, shutdown).await
+}
+
+async fn answer<B>(receiver: &Receiver, request: Request<B>) -> Response<Answer>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::error::Error,
+{
+    if !grpc::is_grpc_protobuf(request.headers()) || request.version() != Version::HTTP_2 {
+        return not_grpc(receiver, request).await;
+    }
+    let exported = match request.uri().path() {
+        TRACES => export(receiver, request).await,
+        LOGS => Err(no_exporter_takes("logs")),
+        METRICS => Err(no_exporter_takes("metrics")),
+        path => Err(RpcStatus::new(
+            Code::Unimplemented,
+            format!("unknown method {path}; this port takes {TRACES}"),
+        )),
+    };
+    match exported {
+        Ok(()) => grpc::success(Bytes::from_static(EMPTY_RESPONSE)),
+        Err(status) => grpc::failure(&status),
+    }
+}
+
+async fn export<B>(receiver: &Receiver, request: Request<B>) -> Result<(), RpcStatus>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::error::Error,
+{
+    let message = grpc::read_message(request, MAX_MESSAGE_BYTES, &receiver.budget)
+        .await
+        .inspect_err(|status| receiver.count_refusal(status))?;
+    receiver.admit(message.bytes)
+}
+
+fn no_exporter_takes(signal: &str) -> RpcStatus {
+    RpcStatus::new(
+        Code::Unimplemented,
+        format!("no exporter of this collector takes {signal}; send traces only"),
+    )
+}
+
+/// Answers what is no gRPC, most likely OTLP over HTTP sent to the wrong port.
+async fn not_grpc<B>(receiver: &Receiver, request: Request<B>) -> Response<Answer>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut text =
+        "this port takes OTLP over gRPC (HTTP/2, content-type application/grpc)".to_owned();
+    if !grpc::is_grpc(request.headers()) {
+        text.push_str("; OTLP over HTTP is taken");
+        text.push_str(&receiver.where_other());
+    }
+    let status = RpcStatus::new(Code::InvalidArgument, text);
+    if request.method() == Method::POST {
+        receiver.count_refusal(&status);
+    }
+    let (parts, body) = request.into_parts();
+    discard(pin!(body), MAX_MESSAGE_BYTES).await;
+    let mut response =
+        otlp_http::failure(&parts.headers, StatusCode::UNSUPPORTED_MEDIA_TYPE, &status);
+    response
+        .headers_mut()
+        .insert(header::ACCEPT, HeaderValue::from_static("application/grpc"));
+    response
+}

@@ -1,0 +1,99 @@
+//! Reads variables one by one and gathers what is wrong with them: faults for ours, warnings for the
+//! specification's.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::text::{DURATION_FORMS, parse_duration};
+
+/// How variables are looked up: the process environment, or a test's table.
+pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The environment with what was found wrong in it so far.
+pub(super) struct Reader<'a> {
+    lookup: Lookup<'a>,
+    /// Our own variables that could not be read: the service does not start.
+    pub(super) faults: Vec<String>,
+    /// `OTEL_*` variables that could not be read: told and ignored (OpenTelemetry, "Environment variable
+    /// specification").
+    pub(super) warnings: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(lookup: Lookup<'a>) -> Self {
+        Self {
+            lookup,
+            faults: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The value, trimmed; empty is unset.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        let value = (self.lookup)(name)?;
+        let value = value.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    }
+
+    /// A variable of ours; `parse` says what is allowed when it refuses a value.
+    pub(super) fn ours<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.text(name)?;
+        match parse(&value) {
+            Ok(parsed) => Some(parsed),
+            Err(allowed) => {
+                self.faults.push(format!("{name}={value:?}: {allowed}"));
+                None
+            }
+        }
+    }
+
+    /// A duration of ours, such as `25s`.
+    pub(super) fn duration(&mut self, name: &str) -> Option<Duration> {
+        self.ours(name, |value| {
+            parse_duration(value).ok_or_else(|| format!("must be {DURATION_FORMS}"))
+        })
+    }
+
+    /// A variable of the specification's, from the first of `names` that is set.
+    pub(super) fn theirs<T>(
+        &mut self,
+        names: &[&'static str],
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        for name in names {
+            let Some(value) = self.text(name) else {
+                continue;
+            };
+            match parse(&value) {
+                Ok(parsed) => return Some(parsed),
+                // Headers carry credentials more often than not.
+                Err(allowed) if name.ends_with("_HEADERS") => self.warn(name, "…", &allowed),
+                Err(allowed) => self.warn(name, &value, &allowed),
+            }
+        }
+        None
+    }
+
+    /// A number of the specification's.
+    pub(super) fn number<T: FromStr>(&mut self, names: &[&'static str]) -> Option<T> {
+        self.theirs(names, |value| {
+            value
+                .parse()
+                .map_err(|_| "must be a whole number from 0".to_owned())
+        })
+    }
+
+    /// A duration of the specification's: milliseconds, without a unit.
+    pub(super) fn millis(&mut self, names: &[&'static str]) -> Option<Duration> {
+        self.number(names).map(Duration::from_millis)
+    }
+
+    pub(super) fn warn(&mut self, name: &str, value: &str, allowed: &str) {
+        self.warnings
+            .push(format!("{name}={value:?} is ignored: {allowed}"));
+    }
+}

@@ -1,0 +1,252 @@
+//! The environment, read from tables: the process environment is never touched.
+
+use super::*;
+use crate::trace::{Compression, Endpoint, ExporterKind, Protocol};
+
+fn read(variables: &[(&str, &str)]) -> Config {
+    Config::read("orders", &|name| {
+        variables
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| (*value).to_owned())
+    })
+}
+
+#[test]
+fn nothing_set_is_a_whole_configuration() {
+    let config = read(&[]);
+    assert!(config.all_faults().is_empty());
+    assert!(config.warnings.is_empty());
+    assert_eq!(config.service, "orders");
+    assert_eq!(config.port, 8080);
+    assert_eq!(config.grace, Duration::from_secs(25));
+    assert_eq!(config.drain_delay, Duration::from_secs(5));
+    assert_eq!(config.trust, Trust::Private);
+    assert_eq!(config.request_id_header, "x-request-id");
+    assert_eq!(config.filter, "info");
+    assert_eq!(config.sampler, Sampler::ParentBasedAlwaysOn);
+    assert_eq!(config.export.url(), "http://localhost:4318/v1/traces");
+    assert_eq!(config.propagation, Propagation::default());
+    assert!(config.traces && config.color);
+    assert_eq!(
+        (
+            config.request_timeout,
+            config.concurrency_limit,
+            config.log_format
+        ),
+        (None, None, None)
+    );
+}
+
+#[test]
+fn ours_are_read() {
+    let config = read(&[
+        ("PORT", "9000"),
+        ("BELLWETHER_ADMIN_ADDR", ":9090"),
+        ("BELLWETHER_LOG_FORMAT", "pretty"),
+        ("BELLWETHER_GRACE", "10s"),
+        ("BELLWETHER_DRAIN_DELAY", "500ms"),
+        ("BELLWETHER_REQUEST_TIMEOUT", "2s"),
+        ("BELLWETHER_CONCURRENCY_LIMIT", "64"),
+        ("BELLWETHER_TRUST", "10.0.0.0/8"),
+        ("BELLWETHER_REQUEST_ID_HEADER", "X-Correlation-Id"),
+        ("RUST_LOG", "warn,orders=debug"),
+    ]);
+    assert_eq!(config.all_faults(), Vec::<String>::new());
+    assert_eq!(config.port, 9000);
+    assert_eq!(config.admin_addr, "0.0.0.0:9090".parse().ok());
+    assert_eq!(config.log_format, Some(LogFormat::Pretty));
+    assert_eq!(config.grace, Duration::from_secs(10));
+    assert_eq!(config.drain_delay, Duration::from_millis(500));
+    assert_eq!(config.request_timeout, Some(Duration::from_secs(2)));
+    assert_eq!(config.concurrency_limit, Some(64));
+    assert_eq!(config.trust.to_string(), "10.0.0.0/8");
+    assert_eq!(config.request_id_header, "x-correlation-id");
+    assert_eq!(config.filter, "warn,orders=debug");
+}
+
+#[test]
+fn every_fault_of_ours_is_told_at_once_with_what_is_allowed() {
+    fn check(name: &str, value: &str, allowed: &str) {
+        let faults = read(&[(name, value)]).all_faults();
+        let [fault] = faults.as_slice() else {
+            panic!("{name}={value}: {faults:?}");
+        };
+        let named = fault.contains(&format!("{name}={value:?}"));
+        assert!(named && fault.contains(allowed), "{fault}");
+    }
+    check("PORT", "http", "port number");
+    check("PORT", "65536", "port number");
+    check("BELLWETHER_ADMIN_ADDR", "localhost", "127.0.0.1:9090");
+    check("BELLWETHER_LOG_FORMAT", "xml", "json or pretty");
+    check("BELLWETHER_GRACE", "25", "500ms");
+    check("BELLWETHER_DRAIN_DELAY", "soon", "500ms");
+    check("BELLWETHER_REQUEST_TIMEOUT", "0s", "longer than 0");
+    check("BELLWETHER_CONCURRENCY_LIMIT", "0", "from 1");
+    check("BELLWETHER_TRUST", "nobody", "private");
+    check("BELLWETHER_REQUEST_ID_HEADER", "a b", "x-request-id");
+
+    let all = read(&[
+        ("PORT", "x"),
+        ("BELLWETHER_GRACE", "x"),
+        ("BELLWETHER_TRUST", "x"),
+    ]);
+    assert_eq!(all.all_faults().len(), 3);
+}
+
+#[test]
+fn empty_is_unset() {
+    let config = read(&[
+        ("PORT", ""),
+        ("BELLWETHER_GRACE", " "),
+        ("OTEL_TRACES_SAMPLER", ""),
+        ("OTEL_SERVICE_NAME", ""),
+        ("RUST_LOG", ""),
+    ]);
+    assert!(config.all_faults().is_empty());
+    assert!(config.warnings.is_empty());
+    assert_eq!(config.service, "orders");
+}
+
+#[test]
+fn shutdown_times_fit_into_each_other() {
+    fn check(variables: &[(&str, &str)], grace: u64, delay_ms: u64, faults: usize) {
+        let config = read(variables);
+        assert_eq!(config.grace, Duration::from_secs(grace), "{variables:?}");
+        assert_eq!(
+            config.drain_delay,
+            Duration::from_millis(delay_ms),
+            "{variables:?}"
+        );
+        assert_eq!(config.all_faults().len(), faults, "{variables:?}");
+    }
+    check(&[("K_SERVICE", "orders")], 9, 0, 0);
+    check(
+        &[("K_SERVICE", "orders"), ("BELLWETHER_DRAIN_DELAY", "1s")],
+        9,
+        1_000,
+        0,
+    );
+    check(&[("BELLWETHER_GRACE", "4s")], 4, 800, 0);
+    check(&[("BELLWETHER_GRACE", "60s")], 60, 5_000, 0);
+    check(
+        &[("BELLWETHER_GRACE", "4s"), ("BELLWETHER_DRAIN_DELAY", "4s")],
+        4,
+        4_000,
+        1,
+    );
+}
+
+#[test]
+fn theirs_are_read() {
+    let config = read(&[
+        ("OTEL_SERVICE_NAME", "checkout"),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "service.name=other, team=a%20b,deployment.environment.name=test",
+        ),
+        ("OTEL_PROPAGATORS", "none"),
+        ("OTEL_TRACES_SAMPLER", "traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+        ("OTEL_TRACES_EXPORTER", "console"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"),
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "authorization=Bearer%20x,x-a=b",
+        ),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "1000"),
+    ]);
+    assert_eq!(config.service, "checkout");
+    let resource = [("team", "a b"), ("deployment.environment.name", "test")];
+    assert_eq!(
+        config.resource,
+        resource.map(|(k, v)| (k.to_owned(), v.to_owned()))
+    );
+    assert!(!config.propagation.trace_context && !config.propagation.baggage);
+    assert_eq!(config.sampler, Sampler::Ratio(0.25));
+    let export = &config.export;
+    assert_eq!(export.exporter, ExporterKind::Console);
+    assert_eq!(export.protocol, Protocol::Grpc);
+    assert_eq!(export.endpoint, Endpoint::Base("http://c:4317".to_owned()));
+    assert_eq!(export.compression, Compression::Gzip);
+    assert_eq!(export.timeout, Duration::from_millis(2_500));
+    assert_eq!(export.schedule_delay, Duration::ZERO);
+    assert_eq!(
+        (export.max_queue_size, export.max_export_batch_size),
+        (100, 100)
+    );
+    let values: Vec<_> = export
+        .headers
+        .iter()
+        .map(|(_, value)| value.as_bytes())
+        .collect();
+    assert_eq!(values, [b"Bearer x".as_slice(), b"b"]);
+    // The batch that cannot be larger than the queue.
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+}
+
+#[test]
+fn unreadable_ones_of_theirs_are_warned_of_and_ignored() {
+    fn check(name: &str, value: &str, part: &str) -> Config {
+        let config = read(&[(name, value)]);
+        assert!(config.all_faults().is_empty(), "{name}");
+        let [warning] = config.warnings.as_slice() else {
+            panic!("{name}={value}: {:?}", config.warnings);
+        };
+        assert!(
+            warning.contains(name) && warning.contains(part),
+            "{warning}"
+        );
+        config
+    }
+    assert!(check("OTEL_SDK_DISABLED", "yes", "true or false").traces);
+    assert!(
+        check("OTEL_RESOURCE_ATTRIBUTES", "a=b,c", "key=value")
+            .resource
+            .is_empty()
+    );
+    let known = check("OTEL_PROPAGATORS", "b3,baggage", "not supported yet").propagation;
+    assert!(known.baggage && !known.trace_context);
+    let unknown = check("OTEL_PROPAGATORS", "b3", "not supported yet").propagation;
+    assert_eq!(unknown, Propagation::default());
+    check("OTEL_TRACES_SAMPLER", "jaeger_remote", "always_on");
+    check("OTEL_TRACES_EXPORTER", "zipkin", "otlp, console or none");
+    check("OTEL_EXPORTER_OTLP_PROTOCOL", "http", "http/protobuf");
+    check("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://x", "URL");
+    check("OTEL_EXPORTER_OTLP_ENDPOINT", "http://", "URL");
+    check("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "whole number");
+    check("OTEL_BSP_MAX_QUEUE_SIZE", "0", "from 1");
+    assert_eq!(
+        check("RUST_LOG", "orders=loud", "info is in force").filter,
+        "info"
+    );
+    let secret = check("OTEL_EXPORTER_OTLP_HEADERS", "s3cret", "name=value");
+    assert!(!secret.warnings.concat().contains("s3cret"));
+}
+
+#[test]
+fn a_signal_s_own_variable_falls_back_to_the_generic_one() {
+    let config = read(&[
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+    ]);
+    assert_eq!(config.export.compression, Compression::Gzip);
+    assert_eq!(config.warnings.len(), 1);
+}
+
+#[test]
+fn a_disabled_sdk_makes_no_spans() {
+    assert!(!read(&[("OTEL_SDK_DISABLED", "TRUE")]).traces);
+}
+
+#[test]
+fn a_service_needs_a_name() {
+    let nameless = Config::read(" ", &|_| None);
+    assert_eq!(nameless.all_faults().len(), 1);
+}

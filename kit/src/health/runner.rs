@@ -1,0 +1,294 @@
+//! Runs the checks in the background and keeps their last results; started by `kit`, read by `report`.
+
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::Check;
+
+/// Failures in a row that turn a passing check to failing: one lost packet must not empty a service of
+/// its replicas. The first result ever counts at once.
+const FAILURES_TO_FAIL: u32 = 2;
+/// The most of an error text that is kept, in bytes.
+const MAX_ERROR_BYTES: usize = 1_024;
+
+/// The checks of a service with their last results. Dropping it stops them.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    entries: Vec<Arc<Entry>>,
+    _tasks: JoinSet<()>,
+}
+
+/// One check as `report` sees it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) critical: bool,
+    last: Mutex<Option<Observed>>,
+}
+
+/// What the last run found.
+#[derive(Clone, Debug)]
+pub(super) struct Observed {
+    /// The verdict after hysteresis.
+    pub(super) passing: bool,
+    /// The last run's own failure, if it failed.
+    pub(super) error: Option<String>,
+    pub(super) duration: Duration,
+    pub(super) at: Instant,
+    failures_in_a_row: u32,
+}
+
+impl Checks {
+    /// Starts a background task for each check on `runtime`.
+    pub(crate) fn start(checks: Vec<(String, Check)>, runtime: &Handle) -> Self {
+        let mut tasks = JoinSet::new();
+        let entries = checks
+            .into_iter()
+            .map(|(name, check)| {
+                let entry = Arc::new(Entry {
+                    name,
+                    critical: check.is_critical(),
+                    last: Mutex::new(None),
+                });
+                tasks.spawn_on(repeat(check, Arc::clone(&entry)), runtime);
+                entry
+            })
+            .collect();
+        Self {
+            entries,
+            _tasks: tasks,
+        }
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().map(Arc::as_ref)
+    }
+}
+
+impl Entry {
+    /// `None` until the first run has ended.
+    pub(super) fn last(&self) -> Option<Observed> {
+        self.last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn record(&self, outcome: Result<(), String>, duration: Duration) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = outcome.err().map(shortened);
+        let failures_in_a_row = match (&error, last.as_ref()) {
+            (None, _) => 0,
+            (Some(_), None) => 1,
+            (Some(_), Some(previous)) => previous.failures_in_a_row.saturating_add(1),
+        };
+        let was_passing = last.as_ref().is_some_and(|previous| previous.passing);
+        let passing = error.is_none() || (was_passing && failures_in_a_row < FAILURES_TO_FAIL);
+        let first = last.is_none();
+        if passing != was_passing || (first && !passing) {
+            self.tell(passing, first, error.as_deref());
+        }
+        *last = Some(Observed {
+            passing,
+            error,
+            duration,
+            at: Instant::now(),
+            failures_in_a_row,
+        });
+    }
+
+    /// One line for each change of verdict; a first success is no news.
+    fn tell(&self, passing: bool, first: bool, error: Option<&str>) {
+        let (check, critical) = (self.name.as_str(), self.critical);
+        match error {
+            Some(error) => {
+                tracing::warn!(target: "bellwether::health", check, critical, error, "health check failing");
+            }
+            None if passing && !first => {
+                tracing::info!(target: "bellwether::health", check, critical, "health check passes again");
+            }
+            None => {}
+        }
+    }
+}
+
+/// Runs `check` for ever: at once, then after each pause. A run never overlaps the one before it, even
+/// when that one had to be given up.
+async fn repeat(check: Check, entry: Arc<Entry>) {
+    loop {
+        let started = Instant::now();
+        // A task of its own: a panic stays in it, and a run that blocks its thread cannot stop the clock.
+        let mut run = JoinSet::new();
+        run.spawn(async_probe(&check));
+        let outcome = match tokio::time::timeout(check.deadline(), run.join_next()).await {
+            Ok(Some(Ok(outcome))) => outcome,
+            Ok(Some(Err(error))) => Err(panic_text(error)),
+            Ok(None) => Err("did not run".to_owned()),
+            Err(_) => Err(format!("no answer within {:?}", check.deadline())),
+        };
+        entry.record(outcome, started.elapsed());
+        run.shutdown().await;
+        tokio::time::sleep(jittered(check.pause())).await;
+    }
+}
+
+/// Calls the user's closure inside the run's own task, where its panic is caught too.
+fn async_probe(check: &Check) -> impl Future<Output = Result<(), String>> + Send + 'static {
+    let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check.probe()));
+    async move {
+        match run {
+            Ok(run) => run.await,
+            Err(panic) => Err(format!("panicked: {}", payload_text(panic.as_ref()))),
+        }
+    }
+}
+
+fn panic_text(error: JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(panic) => format!("panicked: {}", payload_text(panic.as_ref())),
+        Err(_) => "cancelled".to_owned(),
+    }
+}
+
+fn payload_text(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// Within a tenth of `pause`, either way.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.9..=1.1))
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_ERROR_BYTES {
+        let end = (0..=MAX_ERROR_BYTES)
+            .rev()
+            .find(|&end| text.is_char_boundary(end))
+            .unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::check;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn entry() -> Entry {
+        Entry {
+            name: "db".to_owned(),
+            critical: true,
+            last: Mutex::new(None),
+        }
+    }
+
+    #[test]
+    fn verdict_has_hysteresis() {
+        fn check(runs: &[bool], expected: &[bool]) {
+            let entry = entry();
+            let verdicts: Vec<bool> = runs
+                .iter()
+                .map(|&ok| {
+                    let outcome = if ok { Ok(()) } else { Err("down".to_owned()) };
+                    entry.record(outcome, Duration::ZERO);
+                    entry.last().unwrap().passing
+                })
+                .collect();
+            assert_eq!(verdicts, expected, "{runs:?}");
+        }
+        check(&[true], &[true]);
+        check(&[false], &[false]);
+        check(&[true, false, true, false], &[true, true, true, true]);
+        check(&[true, false, false, true], &[true, true, false, true]);
+        check(&[false, true, false, false], &[false, true, true, false]);
+    }
+
+    #[test]
+    fn a_single_failure_still_shows_its_error() {
+        let entry = entry();
+        entry.record(Ok(()), Duration::ZERO);
+        entry.record(Err("down".to_owned()), Duration::ZERO);
+        let last = entry.last().unwrap();
+        assert!(last.passing);
+        assert_eq!(last.error.as_deref(), Some("down"));
+    }
+
+    #[test]
+    fn long_errors_are_cut_at_a_character() {
+        let text = shortened("é".repeat(2_000));
+        assert!(text.len() <= MAX_ERROR_BYTES + '…'.len_utf8());
+        assert!(text.ends_with('…'));
+    }
+
+    /// Starts `check`, and returns what its first run left.
+    async fn first(check: Check) -> Observed {
+        let checks = Checks::start(vec![("db".to_owned(), check)], &Handle::current());
+        loop {
+            if let Some(observed) = checks.entries().next().unwrap().last() {
+                return observed;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hanging_check_fails_at_its_deadline() {
+        let hanging = check(std::future::pending::<Result<(), String>>).timeout_ms(250);
+        let observed = first(hanging).await;
+        assert!(!observed.passing);
+        assert_eq!(observed.error.as_deref(), Some("no answer within 250ms"));
+        assert!(observed.duration >= Duration::from_millis(250));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_a_failure_with_its_text() {
+        let in_future = check(|| async { panic!("no {}", "luck") as Result<(), String> });
+        let error = first(in_future).await.error.unwrap();
+        assert_eq!(error, "panicked: no luck");
+
+        #[expect(
+            unreachable_code,
+            reason = "the closure panics before it makes its future"
+        )]
+        let in_closure = check(|| {
+            panic!("at once");
+            std::future::ready(Ok::<(), String>(()))
+        });
+        let error = first(in_closure).await.error.unwrap();
+        assert_eq!(error, "panicked: at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn runs_repeat_and_never_overlap() {
+        let (running, runs) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let (in_probe, counted) = (Arc::clone(&running), Arc::clone(&runs));
+        let slow = check(move || {
+            let (running, runs) = (Arc::clone(&in_probe), Arc::clone(&counted));
+            async move {
+                assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "overlapping run");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                runs.fetch_add(1, Ordering::SeqCst);
+                Ok::<(), String>(())
+            }
+        })
+        .interval(Duration::from_millis(10));
+        let checks = Checks::start(vec![("slow".to_owned(), slow)], &Handle::current());
+        while runs.load(Ordering::SeqCst) < 5 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(checks.entries().all(|entry| entry.last().unwrap().passing));
+    }
+}

@@ -1,0 +1,150 @@
+//! The body of a response: passes frames through, counts them, and settles the exchange when the last one
+//! is out, the body fails, or nobody wants the rest.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::tracked::Tracked;
+use super::{BoxError, Outcome};
+
+pin_project! {
+    /// The response body of [`HttpService`](super::HttpService): that of the inner service, or a short
+    /// JSON text when the kit answers itself. Frames and trailers pass through unchanged.
+    pub struct ResponseBody<B> {
+        #[pin]
+        source: Source<B>,
+        tracked: Tracked,
+    }
+
+    impl<B> PinnedDrop for ResponseBody<B> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let _ = this.tracked.run(|| this.source.set(Source::Ended));
+        }
+    }
+}
+
+pin_project! {
+    #[project = SourceProjection]
+    enum Source<B> {
+        Inner { #[pin] body: B },
+        Own { text: Bytes },
+        Ended,
+    }
+}
+
+impl<B> ResponseBody<B> {
+    pub(super) fn new(tracked: Tracked, body: B) -> Self {
+        Self {
+            source: Source::Inner { body },
+            tracked,
+        }
+    }
+
+    pub(super) fn own(text: Bytes) -> Self {
+        Self {
+            source: Source::Own { text },
+            tracked: Tracked::default(),
+        }
+    }
+
+    pub(super) fn empty() -> Self {
+        Self {
+            source: Source::Ended,
+            tracked: Tracked::default(),
+        }
+    }
+}
+
+impl<B> Body for ResponseBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut this = self.project();
+        let tracked = this.tracked;
+        let mut body = match this.source.as_mut().project() {
+            SourceProjection::Ended => return Poll::Ready(None),
+            SourceProjection::Own { text } => {
+                let text = std::mem::take(text);
+                this.source.set(Source::Ended);
+                return Poll::Ready(Some(Ok(Frame::data(text))));
+            }
+            SourceProjection::Inner { body } => body,
+        };
+        let (outcome, error) = if tracked.poll_deadline(cx).is_ready() {
+            (
+                Outcome::Timeout,
+                BoxError::from("the request took too long"),
+            )
+        } else {
+            match tracked.run(|| body.as_mut().poll_frame(cx)) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(None)) => {
+                    tracked.complete();
+                    return Poll::Ready(None);
+                }
+                Ok(Poll::Ready(Some(Ok(frame)))) => {
+                    let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
+                    passed(tracked, &frame, body.is_end_stream());
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Ok(Poll::Ready(Some(Err(error)))) => (Outcome::BodyError, error.into()),
+                Err(_) => (Outcome::Panic, BoxError::from("the response body panicked")),
+            }
+        };
+        if let (Outcome::BodyError, Some(exchange)) = (outcome, tracked.open()) {
+            exchange.error = Some(super::text::clip(&error.to_string()).to_owned());
+        }
+        let _ = tracked.run(|| this.source.set(Source::Ended));
+        tracked.settle(outcome);
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Inner { body } => body.is_end_stream(),
+            Source::Own { text } => text.is_empty(),
+            Source::Ended => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Inner { body } => body.size_hint(),
+            Source::Own { text } => SizeHint::with_exact(text.len() as u64),
+            Source::Ended => SizeHint::with_exact(0),
+        }
+    }
+}
+
+/// A body that says it has ended, or that is of known length and all out, is not polled again.
+fn passed(tracked: &mut Tracked, frame: &Frame<Bytes>, ended: bool) {
+    let Some(exchange) = tracked.open() else {
+        return;
+    };
+    if let Some(data) = frame.data_ref() {
+        exchange.sent(data.len() as u64);
+    }
+    if ended || frame.is_trailers() || exchange.all_sent() {
+        tracked.complete();
+    }
+}
+
+impl<B> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").finish_non_exhaustive()
+    }
+}

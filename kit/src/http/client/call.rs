@@ -1,0 +1,311 @@
+//! The one record of an outgoing call, and the guard that settles it exactly once.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ::http::header::HOST;
+use ::http::{HeaderMap, Request, StatusCode, Uri};
+
+use crate::context::{
+    RequestContext, RequestId, SharedContext, SpanId, SpanIdentity, TraceId, TraceParent,
+};
+use crate::http::host::split_host_port;
+use crate::http::method::KnownMethod;
+use crate::http::status::status_text;
+use crate::http::text::{MAX_TEXT, TextPacker, clip};
+use crate::http::{Telemetry, server_timing};
+use crate::metrics::{ClientLabels, Exemplar};
+use crate::trace::{
+    Attribute, SharedText, SpanKind, SpanName, SpanQueue, SpanRecord, SpanStatus, Value,
+};
+
+/// What is known of a call.
+#[derive(Debug)]
+pub(super) struct Call {
+    telemetry: Arc<Telemetry>,
+    context: SharedContext,
+    span_id: SpanId,
+    parent: Option<SpanId>,
+    start: Instant,
+    started_at: SystemTime,
+    method: KnownMethod,
+    uri: Uri,
+    address: String,
+    port: u16,
+    status: Option<StatusCode>,
+    gap: Option<Duration>,
+    failure: Option<Failure>,
+}
+
+/// Why a call got no whole response.
+#[derive(Debug)]
+struct Failure {
+    /// `error.type`.
+    kind: &'static str,
+    text: Cow<'static, str>,
+}
+
+impl Call {
+    pub(super) fn begin<B>(telemetry: &Arc<Telemetry>, request: &Request<B>) -> Box<Self> {
+        let (start, started_at) = (Instant::now(), SystemTime::now());
+        let (context, parent) = match SpanIdentity::nearest() {
+            Some(nearest) => (nearest.context, Some(nearest.span_id)),
+            None => (root(telemetry, started_at), None),
+        };
+        // A span that nobody will export must not stand between the caller's and the server's.
+        let exported = telemetry.spans().is_some() && context.sampled();
+        let span_id = match parent {
+            Some(parent) if !exported => parent,
+            _ => SpanId::random(),
+        };
+        let (address, port) = server(request);
+        Box::new(Self {
+            telemetry: Arc::clone(telemetry),
+            context,
+            span_id,
+            parent,
+            start,
+            started_at,
+            method: KnownMethod::of(request.method()),
+            uri: request.uri().clone(),
+            address,
+            port,
+            status: None,
+            gap: None,
+            failure: None,
+        })
+    }
+
+    /// Writes the identity headers; a request id that the caller has set itself is left alone.
+    pub(super) fn inject(&self, headers: &mut HeaderMap) {
+        let context = &*self.context;
+        headers
+            .entry(&self.telemetry.request_id_header)
+            .or_insert_with(|| context.request_id.header_value());
+        if self.telemetry.propagation.trace_context {
+            let parent = TraceParent {
+                trace_id: context.trace_id,
+                span_id: self.span_id,
+                flags: context.flags,
+            };
+            headers.insert("traceparent", parent.to_header());
+            headers.remove("tracestate");
+            if let Some(state) = &context.trace_state {
+                headers.insert("tracestate", state.header_value());
+            }
+        }
+        if let (true, Some(baggage)) = (self.telemetry.propagation.baggage, &context.baggage) {
+            headers.entry("baggage").or_insert_with(|| baggage.clone());
+        }
+    }
+
+    fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
+        let elapsed = self.start.elapsed();
+        self.status = Some(status);
+        self.gap = server_timing::app_duration(headers).and_then(|app| elapsed.checked_sub(app));
+    }
+
+    fn settle(self: Box<Self>) {
+        let duration = self.start.elapsed();
+        let error_type = self.error_type();
+        let spans = self.exported_to();
+        let labels = ClientLabels {
+            method: self.method.as_str(),
+            server_address: &self.address,
+            server_port: self.port,
+            status: self.status.map(|status| status.as_u16()),
+            error_type,
+        };
+        let exemplar = spans.map(|_| Exemplar {
+            trace_id: self.context.trace_id,
+            span_id: self.span_id,
+        });
+        self.telemetry
+            .client
+            .settled(labels, duration, self.gap, exemplar);
+        if let Some(spans) = spans {
+            spans.push(self.span(duration, error_type));
+        }
+    }
+
+    fn exported_to(&self) -> Option<&SpanQueue> {
+        let sampled = self.context.sampled();
+        self.telemetry.spans().filter(|_| sampled)
+    }
+
+    /// For a client, 4xx is a failed call too (HTTP semantic conventions, "Status").
+    fn error_type(&self) -> Option<&'static str> {
+        let failure = self.failure.as_ref().map(|failure| failure.kind);
+        failure.or_else(|| {
+            let failed = |status: &StatusCode| status.as_u16() >= 400;
+            self.status.filter(failed).map(status_text)
+        })
+    }
+
+    fn span(&self, duration: Duration, error_type: Option<&'static str>) -> SpanRecord {
+        let text = self.failure.as_ref().map(|failure| failure.text.clone());
+        SpanRecord {
+            context: Arc::clone(&self.context),
+            span_id: self.span_id,
+            parent: self.parent,
+            parent_is_remote: false,
+            kind: SpanKind::Client,
+            name: SpanName::Static(self.method.span_name()),
+            start: self.started_at,
+            duration,
+            attributes: self.attributes(error_type),
+            status: match error_type {
+                Some(_) => SpanStatus::Error(text.unwrap_or_default()),
+                None => SpanStatus::Unset,
+            },
+        }
+    }
+
+    fn attributes(&self, error_type: Option<&'static str>) -> Vec<Attribute> {
+        let mut attributes = Vec::with_capacity(8);
+        let mut texts = TextPacker::with_capacity(self.address.len() + 2 * MAX_TEXT.min(128));
+        let mut put = |key, value| attributes.push((key, value));
+        let fixed = |text| Value::Text(SharedText::Static(text));
+
+        put("http.request.method", fixed(self.method.as_str()));
+        if !self.address.is_empty() {
+            put("server.address", texts.text(&self.address));
+            put("server.port", Value::Int(i64::from(self.port)));
+        }
+        put("url.full", texts.display(UrlFull(self)));
+        if let Some(status) = self.status {
+            let status = i64::from(status.as_u16());
+            put("http.response.status_code", Value::Int(status));
+        }
+        if let Some(error_type) = error_type {
+            put("error.type", fixed(error_type));
+        }
+        if let Some(gap) = self.gap {
+            put("bellwether.network.gap", Value::Float(gap.as_secs_f64()));
+        }
+        attributes
+    }
+}
+
+/// A call that has not settled yet, or that has. Dropped while open, it settles.
+#[derive(Debug)]
+pub(super) struct OpenCall(Option<Box<Call>>);
+
+impl OpenCall {
+    pub(super) fn new(call: Box<Call>) -> Self {
+        Self(Some(call))
+    }
+
+    pub(super) fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+
+    pub(super) fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
+        if let Some(call) = &mut self.0 {
+            call.head(status, headers);
+        }
+    }
+
+    /// The response is here to its last byte.
+    pub(super) fn complete(&mut self) {
+        if let Some(call) = self.0.take() {
+            call.settle();
+        }
+    }
+
+    /// No response came.
+    pub(super) fn fail(&mut self, error: &(impl fmt::Display + 'static)) {
+        self.settle_failed(
+            transport_failure(error),
+            clip(&error.to_string()).to_owned(),
+        );
+    }
+
+    /// The response broke off.
+    pub(super) fn body_failed(&mut self) {
+        self.settle_failed("body_error", "the response body broke off");
+    }
+
+    fn settle_failed(&mut self, kind: &'static str, text: impl Into<Cow<'static, str>>) {
+        if let Some(mut call) = self.0.take() {
+            call.failure = Some(Failure {
+                kind,
+                text: text.into(),
+            });
+            call.settle();
+        }
+    }
+}
+
+impl Drop for OpenCall {
+    /// Before the response head the call was given up (a time-out around it, say), which is a failure. After
+    /// it, the caller had what it wanted of the body.
+    fn drop(&mut self) {
+        let answered = self.0.as_ref().is_some_and(|call| call.status.is_some());
+        if answered {
+            self.complete();
+        } else {
+            self.settle_failed("cancelled", "the call was dropped before its response");
+        }
+    }
+}
+
+/// A call outside of any request starts a trace.
+fn root(telemetry: &Telemetry, at: SystemTime) -> SharedContext {
+    let trace_id = TraceId::random();
+    let sampled = telemetry.spans().is_some() && telemetry.sampler.sample(None, trace_id);
+    Arc::new(RequestContext {
+        request_id: RequestId::generate_at(at),
+        trace_id,
+        span_id: SpanId::random(),
+        flags: TraceParent::RANDOM | u8::from(sampled),
+        trace_state: None,
+        baggage: None,
+    })
+}
+
+/// `server.address` and `server.port`, the scheme's port when none is given.
+fn server<B>(request: &Request<B>) -> (String, u16) {
+    let uri = request.uri();
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let host = request.headers().get(HOST);
+    let authority = authority.or_else(|| host.and_then(|host| host.to_str().ok()));
+    let (host, port) = split_host_port(authority.unwrap_or_default());
+    let default = if uri.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    (clip(host).to_owned(), port.unwrap_or(default))
+}
+
+/// `error.type` of a call without a response.
+fn transport_failure(error: &(impl fmt::Display + 'static)) -> &'static str {
+    let error: &dyn Any = error;
+    let hyper = error.downcast_ref::<hyper_util::client::legacy::Error>();
+    if hyper.is_some_and(hyper_util::client::legacy::Error::is_connect) {
+        "connect_error"
+    } else {
+        "transport_error"
+    }
+}
+
+/// `url.full` without credentials and query: both may hold secrets.
+struct UrlFull<'a>(&'a Call);
+
+impl fmt::Display for UrlFull<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Call {
+            uri, address, port, ..
+        } = self.0;
+        let scheme = uri.scheme_str().unwrap_or("http");
+        if address.contains(':') {
+            write!(f, "{scheme}://[{address}]:{port}{}", uri.path())
+        } else {
+            write!(f, "{scheme}://{address}:{port}{}", uri.path())
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The outbound twin of the layer: sends a request's identity on with every call, and settles each call
+//! once into a span and metrics, with the network's share of it. Made by `Kit::client_layer`.
+
+mod body;
+mod call;
+mod future;
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ::http::{Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+pub use body::ClientBody;
+use call::{Call, OpenCall};
+pub use future::ClientFuture;
+
+use super::Telemetry;
+
+/// Wraps an HTTP client (hyper-util's, a tonic channel): calls carry the current request's ids, are measured
+/// to the end of their response, and know the network's share of their time when the server tells its own
+/// (`Server-Timing`).
+#[derive(Clone)]
+pub struct ClientLayer {
+    telemetry: Arc<Telemetry>,
+}
+
+impl ClientLayer {
+    pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self { telemetry }
+    }
+}
+
+impl<S> Layer<S> for ClientLayer {
+    type Service = ClientService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ClientService {
+            inner,
+            telemetry: Arc::clone(&self.telemetry),
+        }
+    }
+}
+
+/// The service made by [`ClientLayer`].
+#[derive(Clone)]
+pub struct ClientService<S> {
+    inner: S,
+    telemetry: Arc<Telemetry>,
+}
+
+impl<S, B, RB> Service<Request<B>> for ClientService<S>
+where
+    S: Service<Request<B>, Response = Response<RB>>,
+    S::Error: fmt::Display + 'static,
+    RB: http_body::Body,
+{
+    type Response = Response<ClientBody<RB>>;
+    type Error = S::Error;
+    type Future = ClientFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let call = Call::begin(&self.telemetry, &request);
+        call.inject(request.headers_mut());
+        let call = OpenCall::new(call);
+        ClientFuture::new(call, self.inner.call(request))
+    }
+}
+
+impl fmt::Debug for ClientLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for ClientService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientService")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,233 @@
+//! The one record of a request, from the layer's first look at it to its single settlement, from which
+//! the log line, the span and the metrics are all made.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ::http::header::{CONNECTION, CONTENT_LENGTH, HOST, USER_AGENT};
+use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
+
+use super::caller::{Caller, identify};
+use super::concurrency::Permit;
+use super::method::KnownMethod;
+use super::routes::Route;
+use super::{Outcome, Telemetry, server_span, server_timing};
+use crate::context::{SharedContext, SpanId};
+use crate::log::RequestLine;
+use crate::metrics::{ActiveRequest, Exemplar, ServerLabels};
+use crate::trace::SpanQueue;
+
+/// What is known of a request. Made once, boxed once, settled by value.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) context: SharedContext,
+    /// The caller's span.
+    pub(super) parent: Option<SpanId>,
+    pub(super) started_at: SystemTime,
+    pub(super) method: KnownMethod,
+    /// The method as received, when it is not a known one.
+    pub(super) method_original: Option<Method>,
+    pub(super) scheme: &'static str,
+    pub(super) version: Version,
+    pub(super) route: Option<Arc<Route>>,
+    pub(super) uri: Uri,
+    pub(super) host: Option<HeaderValue>,
+    pub(super) user_agent: Option<HeaderValue>,
+    pub(super) client_address: Option<IpAddr>,
+    pub(super) status: Option<StatusCode>,
+    /// The text of a panic or a body error.
+    pub(super) error: Option<String>,
+    start: Instant,
+    trusted: bool,
+    time_to_first_byte: Option<Duration>,
+    sent_bytes: u64,
+    /// What the response's length is known to be.
+    expected_bytes: Option<u64>,
+    permit: Option<Permit>,
+    active: Option<ActiveRequest>,
+}
+
+impl Exchange {
+    pub(super) fn begin<B>(telemetry: &Arc<Telemetry>, request: &Request<B>) -> Box<Self> {
+        let (start, started_at) = (Instant::now(), SystemTime::now());
+        let headers = request.headers();
+        let caller = Caller::of(&telemetry.trust, request.extensions(), headers);
+        let (context, parent) = identify(telemetry, caller, headers, started_at);
+        let method = KnownMethod::of(request.method());
+        let scheme = scheme(caller, request);
+        Box::new(Self {
+            context,
+            parent,
+            started_at,
+            method,
+            method_original: (method == KnownMethod::Other).then(|| request.method().clone()),
+            scheme,
+            version: request.version(),
+            route: None,
+            uri: request.uri().clone(),
+            host: headers.get(HOST).cloned(),
+            user_agent: headers.get(USER_AGENT).cloned(),
+            client_address: caller.address,
+            status: None,
+            error: None,
+            start,
+            trusted: caller.trusted,
+            time_to_first_byte: None,
+            sent_bytes: 0,
+            expected_bytes: None,
+            permit: None,
+            active: Some(telemetry.server.started(method.as_str(), scheme)),
+            telemetry: Arc::clone(telemetry),
+        })
+    }
+
+    /// False when the concurrency limit is reached.
+    pub(super) fn admit(&mut self) -> bool {
+        match &self.telemetry.concurrency_limit {
+            Some(limit) => {
+                self.permit = limit.try_acquire();
+                self.permit.is_some()
+            }
+            None => true,
+        }
+    }
+
+    /// The response head is ready: notes it and adds the kit's headers.
+    pub(super) fn head(&mut self, status: StatusCode, headers: &mut HeaderMap) {
+        let elapsed = self.start.elapsed();
+        self.status = Some(status);
+        self.time_to_first_byte = Some(elapsed);
+        headers.insert(
+            self.telemetry.request_id_header.clone(),
+            self.context.request_id.header_value(),
+        );
+        if self.trusted {
+            headers.append(server_timing::SERVER_TIMING, server_timing::header(elapsed));
+        }
+        // An upgrade keeps its own `connection` header.
+        let closing = self.telemetry.lifecycle.is_draining()
+            && self.version <= Version::HTTP_11
+            && status != StatusCode::SWITCHING_PROTOCOLS;
+        if closing {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
+    /// The outcome of a request whose response has no body to wait for: upgrades, and what a server does
+    /// not send or poll a body for.
+    pub(super) fn outcome_at_head(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &impl http_body::Body,
+    ) -> Option<Outcome> {
+        let tunnel = self.method == KnownMethod::Connect && status.is_success();
+        if status == StatusCode::SWITCHING_PROTOCOLS || tunnel {
+            return Some(Outcome::Upgraded);
+        }
+        self.expected_bytes = body.size_hint().exact().or_else(|| content_length(headers));
+        let bodiless = self.method == KnownMethod::Head
+            || status == StatusCode::NO_CONTENT
+            || status == StatusCode::NOT_MODIFIED
+            || body.is_end_stream()
+            || self.expected_bytes == Some(0);
+        bodiless.then(|| self.complete())
+    }
+
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.sent_bytes += bytes;
+    }
+
+    /// Whether all of a body of known length is out: an HTTP/1 server then polls it no more.
+    pub(super) fn all_sent(&self) -> bool {
+        self.expected_bytes
+            .is_some_and(|expected| self.sent_bytes >= expected)
+    }
+
+    /// The outcome of a request answered to its last byte.
+    pub(super) fn complete(&self) -> Outcome {
+        if self.status.is_some_and(|status| status.is_server_error()) {
+            Outcome::Error
+        } else {
+            Outcome::Ok
+        }
+    }
+
+    pub(super) fn timeout_left(&self) -> Option<Duration> {
+        let timeout = self.telemetry.request_timeout?;
+        Some(timeout.saturating_sub(self.start.elapsed()))
+    }
+
+    /// The end: everything that is told of a request is told here, of the same numbers.
+    pub(super) fn settle(mut self: Box<Self>, outcome: Outcome) {
+        let duration = self.start.elapsed();
+        // Whoever sees one of the records below finds the request no longer in flight.
+        drop(self.active.take());
+        drop(self.permit.take());
+        self.record_duration(outcome, duration);
+        if let Some(spans) = self.exported_to() {
+            spans.push(server_span::record(&self, outcome, duration));
+        }
+        self.telemetry.logger.request(&RequestLine {
+            context: &self.context,
+            at: self.started_at + duration,
+            outcome,
+            method: self.method.as_str(),
+            route: self.route.as_deref().map(|route| &**route.path()),
+            path: self.uri.path(),
+            status: self.status.map(|status| status.as_u16()),
+            duration,
+            time_to_first_byte: self.time_to_first_byte,
+            response_body_size: self.sent_bytes,
+            client_address: self.client_address,
+            user_agent: self
+                .user_agent
+                .as_ref()
+                .and_then(|agent| agent.to_str().ok()),
+            error: self.error.as_deref(),
+        });
+    }
+
+    fn record_duration(&self, outcome: Outcome, duration: Duration) {
+        let labels = ServerLabels {
+            method: self.method.as_str(),
+            scheme: self.scheme,
+            route: self.route.as_deref().map(Route::path),
+            status: self.status.map(|status| status.as_u16()),
+            error_type: outcome.error_type(self.status),
+        };
+        let exemplar = self.exported_to().map(|_| Exemplar {
+            trace_id: self.context.trace_id,
+            span_id: self.context.span_id,
+        });
+        self.telemetry.server.settled(labels, duration, exemplar);
+    }
+
+    /// The queue for the server span, if this request is sampled.
+    fn exported_to(&self) -> Option<&SpanQueue> {
+        let sampled = self.context.sampled();
+        self.telemetry.spans().filter(|_| sampled)
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// `url.scheme`: what a trusted proxy says, else the URI's own (HTTP/2), else plain.
+fn scheme<B>(caller: Caller, request: &Request<B>) -> &'static str {
+    let forwarded = caller
+        .trusted
+        .then(|| request.headers().get("x-forwarded-proto"))
+        .flatten()
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(',').next())
+        .map(str::trim);
+    let scheme = forwarded.or_else(|| request.uri().scheme_str());
+    match scheme {
+        Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
+        _ => "http",
+    }
+}

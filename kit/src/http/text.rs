@@ -1,0 +1,95 @@
+//! Texts from requests, made fit for spans: bounded, and in a buffer of their own.
+
+use std::fmt::{self, Write};
+
+use ::http::HeaderValue;
+use bytes::{BufMut, BytesMut};
+
+use crate::trace::{SharedText, Value};
+
+/// The longest text kept of a path, a header or a panic, in bytes: a queue of spans stays bounded
+/// whatever callers send.
+pub(super) const MAX_TEXT: usize = 1_024;
+
+/// The first [`MAX_TEXT`] bytes, cut between characters.
+pub(super) fn clip(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+/// Copies the texts of one span into one buffer: two allocations however many there are, and none of
+/// them holds on to the connection's read buffer.
+#[derive(Debug)]
+pub(super) struct TextPacker(BytesMut);
+
+impl TextPacker {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(BytesMut::with_capacity(bytes))
+    }
+
+    pub(super) fn text(&mut self, text: &str) -> Value {
+        self.0.put_slice(clip(text).as_bytes());
+        self.cut()
+    }
+
+    /// A header value, which need not be UTF-8.
+    pub(super) fn header(&mut self, value: &HeaderValue) -> Value {
+        let value = value.as_bytes();
+        self.0.put_slice(value.get(..MAX_TEXT).unwrap_or(value));
+        self.cut()
+    }
+
+    pub(super) fn display(&mut self, value: impl fmt::Display) -> Value {
+        // Writing to a buffer that grows cannot fail.
+        let _ = write!(self.0, "{value}");
+        self.0.truncate(MAX_TEXT);
+        self.cut()
+    }
+
+    fn cut(&mut self) -> Value {
+        let bytes = self.0.split().freeze();
+        match HeaderValue::from_maybe_shared(bytes.clone()) {
+            Ok(value) => Value::Header(value),
+            // A URI may hold what a header may not (DEL).
+            Err(_) => Value::Text(SharedText::Owned(
+                String::from_utf8_lossy(&bytes).into_owned(),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(clip("short"), "short");
+        let long = "é".repeat(MAX_TEXT);
+        assert_eq!(clip(&long).len(), MAX_TEXT);
+        assert_eq!(clip(&format!("x{long}")).len(), MAX_TEXT - 1);
+    }
+
+    #[test]
+    fn packed_texts_are_what_went_in() {
+        let mut packer = TextPacker::with_capacity(4);
+        let text = |value: Value| match value {
+            Value::Header(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            Value::Text(SharedText::Owned(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        let first = packer.text("/a/b");
+        let second = packer.header(&HeaderValue::from_static("curl/8"));
+        let third = packer.display(42);
+        let fourth = packer.text("/\u{7f}");
+        let fifth = packer.text(&"x".repeat(2 * MAX_TEXT));
+        assert_eq!(
+            [first, second, third, fourth].map(text),
+            ["/a/b", "curl/8", "42", "/\u{7f}"]
+        );
+        assert_eq!(text(fifth).len(), MAX_TEXT);
+    }
+}

@@ -1,0 +1,294 @@
+//! `KitBuilder`: the environment, the builder's own settings on top, and the start of everything.
+
+use std::collections::HashSet;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tracing::Subscriber;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Registry};
+
+#[cfg(feature = "axum")]
+use super::admin::{self, Told};
+use super::{Inner, Kit};
+use crate::config::{Config, LogFormat};
+use crate::context::Trust;
+use crate::error::Error;
+use crate::health::{Check, Checks, Health, Lifecycle};
+use crate::http::{ConcurrencyLimit, Routes, Telemetry};
+use crate::log::{self, Logger};
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+use crate::trace::{self, ExporterKind, SpanLayer, SpanQueue};
+
+/// A kit to be started: what the environment says, with the setters' word on top.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `start()`"]
+pub struct KitBuilder {
+    config: Config,
+    checks: Vec<(String, Check)>,
+    /// Set once `log_layer` has handed the layers out.
+    sinks: Option<Sinks>,
+}
+
+/// What the `tracing` layers write to.
+#[derive(Clone, Debug)]
+struct Sinks {
+    logger: Logger,
+    /// `None`: tracing is off.
+    spans: Option<SpanQueue>,
+}
+
+impl KitBuilder {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            config,
+            checks: Vec::new(),
+            sinks: None,
+        }
+    }
+
+    pub(super) fn checked(self) -> Result<Self, Error> {
+        self.refuse_faults()?;
+        Ok(self)
+    }
+
+    /// Adds a dependency check under a name of its own; see [`check`](crate::check).
+    pub fn check(mut self, name: impl Into<String>, check: Check) -> Self {
+        self.checks.push((name.into(), check));
+        self
+    }
+
+    /// How log lines look, whatever `BELLWETHER_LOG_FORMAT` says.
+    pub fn log_format(mut self, format: LogFormat) -> Self {
+        self.config.log_format = Some(format);
+        self
+    }
+
+    /// All of the shutdown, flush included, whatever `BELLWETHER_GRACE` says.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.config.grace = grace;
+        self
+    }
+
+    /// How long the service stays reachable once it is unready, whatever `BELLWETHER_DRAIN_DELAY` says;
+    /// must be shorter than the grace.
+    pub fn drain_delay(mut self, delay: Duration) -> Self {
+        self.config.drain_delay = delay;
+        self
+    }
+
+    /// Who may set request id, sampled flag and client address, whatever `BELLWETHER_TRUST` says: `private`,
+    /// `all`, `none` or CIDRs. A policy that cannot be read is a fault of [`start`](Self::start).
+    pub fn trust(mut self, policy: &str) -> Self {
+        match Trust::parse(policy) {
+            Ok(trust) => self.config.trust = trust,
+            Err(fault) => self
+                .config
+                .faults
+                .push(format!("trust({policy:?}): {fault}")),
+        }
+        self
+    }
+
+    /// How long a request may take, its response's body included, whatever `BELLWETHER_REQUEST_TIMEOUT`
+    /// says.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.config.request_timeout = Some(timeout);
+        self
+    }
+
+    /// Where operators find `/metrics` and the probes, whatever `BELLWETHER_ADMIN_ADDR` says.
+    pub fn admin_addr(mut self, address: SocketAddr) -> Self {
+        self.config.admin_addr = Some(address);
+        self
+    }
+
+    /// `service.version`, unless `OTEL_RESOURCE_ATTRIBUTES` gives one.
+    pub fn service_version(mut self, version: impl Into<String>) -> Self {
+        const KEY: &str = "service.version";
+        if !self.config.resource.iter().any(|(key, _)| key == KEY) {
+            self.config.resource.push((KEY.to_owned(), version.into()));
+        }
+        self
+    }
+
+    /// Whether spans are made and exported; `false` wins over the environment, `true` is the default.
+    pub fn traces(mut self, traces: bool) -> Self {
+        self.config.traces &= traces;
+        self
+    }
+
+    /// The kit's `tracing` layer, for a service that builds its own subscriber; `start` then installs none.
+    /// The layer brings its own filter (`RUST_LOG`), which is no other layer's. Log format and traces are
+    /// settled by this call.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), for what it checks and starts early.
+    pub fn log_layer<S>(mut self) -> Result<(Self, impl Layer<S> + Send + Sync + 'static), Error>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        self.refuse_faults()?;
+        let sinks = self.sinks()?;
+        let layer = log::layer(&sinks.logger)
+            .and_then(sinks.spans.map(SpanLayer::new))
+            .with_filter(EnvFilter::new(&self.config.filter));
+        Ok((self, layer))
+    }
+
+    /// Brings logs, traces, metrics and health to life.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] with every fault at once, [`Error::DuplicateCheck`], [`Error::NoRuntime`] when there
+    /// are checks or an admin address and no tokio runtime, [`Error::Bind`] for the admin address,
+    /// [`Error::SubscriberAlreadySet`], [`Error::Thread`].
+    pub fn start(mut self) -> Result<Kit, Error> {
+        self.refuse_faults()?;
+        let runtime = self.runtime()?;
+        #[cfg(feature = "axum")]
+        let admin = admin::bind(&self.config, runtime.as_ref())?;
+        let own_subscriber = self.sinks.is_none();
+        let sinks = self.sinks()?;
+        if own_subscriber {
+            install(&sinks, &self.config)?;
+        }
+        let Self { config, checks, .. } = self;
+        let resource = resource(&config);
+        let spans = sinks.spans.clone();
+        let spans = spans.unwrap_or_else(|| SpanQueue::new(&config.export));
+        let exporter = trace::start(config.export.clone(), resource.clone(), &spans);
+        let exporter = exporter.map_err(|source| Error::Thread {
+            thread: "span exporter",
+            source,
+        })?;
+        let logger = sinks.logger.clone();
+        let metrics = Metrics::new(&resource, spans.counters().clone(), move || {
+            logger.dropped()
+        });
+        let lifecycle = Lifecycle::new();
+        let checks = runtime.map(|runtime| Checks::start(checks, &runtime));
+        let health = Health {
+            lifecycle: lifecycle.clone(),
+            checks: Arc::new(checks.unwrap_or_default()),
+        };
+        #[cfg(feature = "axum")]
+        let admin = admin.map(|admin| {
+            admin.serve(&Told {
+                health: health.clone(),
+                metrics: metrics.clone(),
+                export: config.export.clone(),
+                counters: spans.counters().clone(),
+                logger: sinks.logger.clone(),
+            })
+        });
+        let kit = Kit(Arc::new(Inner {
+            shutdown: Shutdown::new(lifecycle.clone(), config.grace, config.drain_delay),
+            telemetry: Arc::new(telemetry(&config, sinks, &metrics, lifecycle)),
+            metrics,
+            health,
+            exporter,
+            #[cfg(feature = "axum")]
+            admin,
+            config,
+        }));
+        kit.announce();
+        Ok(kit)
+    }
+
+    fn refuse_faults(&self) -> Result<(), Error> {
+        let faults = self.config.all_faults();
+        if !faults.is_empty() {
+            return Err(Error::Config(faults));
+        }
+        let mut names = HashSet::new();
+        match self.checks.iter().find(|(name, _)| !names.insert(name)) {
+            Some((name, _)) => Err(Error::DuplicateCheck(name.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The runtime that `start` was called in, which checks and the admin address cannot do without.
+    fn runtime(&self) -> Result<Option<Handle>, Error> {
+        let runtime = Handle::try_current().ok();
+        if runtime.is_none() && !self.checks.is_empty() {
+            return Err(Error::NoRuntime {
+                needed_by: "health checks",
+            });
+        }
+        Ok(runtime)
+    }
+
+    fn sinks(&mut self) -> Result<Sinks, Error> {
+        if let Some(sinks) = &self.sinks {
+            return Ok(sinks.clone());
+        }
+        if !self.config.traces {
+            self.config.export.exporter = ExporterKind::None;
+        }
+        let format = log_format(&self.config);
+        let logger =
+            Logger::stdout(format, &self.config.service).map_err(|source| Error::Thread {
+                thread: "log",
+                source,
+            })?;
+        let spans = self
+            .config
+            .traces
+            .then(|| SpanQueue::new(&self.config.export));
+        let sinks = Sinks { logger, spans };
+        self.sinks = Some(sinks.clone());
+        Ok(sinks)
+    }
+}
+
+fn install(sinks: &Sinks, config: &Config) -> Result<(), Error> {
+    let subscriber = Registry::default()
+        .with(EnvFilter::new(&config.filter))
+        .with(log::layer(&sinks.logger))
+        .with(sinks.spans.clone().map(SpanLayer::new));
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::SubscriberAlreadySet)
+}
+
+fn log_format(config: &Config) -> log::Format {
+    let terminal = std::io::stdout().is_terminal();
+    let pretty = log::Format::Pretty {
+        ansi: terminal && config.color,
+    };
+    match config.log_format {
+        Some(LogFormat::Json) => log::Format::Json,
+        Some(LogFormat::Pretty) => pretty,
+        None if terminal => pretty,
+        None => log::Format::Json,
+    }
+}
+
+fn resource(config: &Config) -> Vec<(String, String)> {
+    let service = ("service.name".to_owned(), config.service.clone());
+    std::iter::once(service)
+        .chain(config.resource.iter().cloned())
+        .collect()
+}
+
+fn telemetry(config: &Config, sinks: Sinks, metrics: &Metrics, lifecycle: Lifecycle) -> Telemetry {
+    Telemetry {
+        logger: sinks.logger,
+        spans: sinks.spans,
+        sampler: config.sampler,
+        server: metrics.server().clone(),
+        client: metrics.client().clone(),
+        lifecycle,
+        trust: config.trust.clone(),
+        request_id_header: config.request_id_header.clone(),
+        propagation: config.propagation,
+        request_timeout: config.request_timeout,
+        concurrency_limit: config.concurrency_limit.map(ConcurrencyLimit::new),
+        routes: Routes::default(),
+    }
+}

@@ -1,0 +1,142 @@
+//! Puts the kit's routes beside a service's own, and finds out which of them the service already has.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::MatchedPath;
+use axum::response::Response;
+use axum::routing::MethodRouter;
+use http::Request;
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Adds `routes` to `app`, except those whose path the service owns: these stay the service's, and are told.
+pub(super) fn beside(app: Router, own: &Router, routes: Vec<(&str, MethodRouter)>) -> Router {
+    let owner = Owner::of(own);
+    routes.into_iter().fold(app, |app, (path, handler)| {
+        let Some(owned) = owner.clone().route_of(path) else {
+            return app.route(path, handler);
+        };
+        tracing::warn!(
+            target: "bellwether",
+            path,
+            route = owned,
+            "the service has a route for this path; the kit's own is left out"
+        );
+        app
+    })
+}
+
+/// Answers which route of a service would take a path, without running anything of the service: each of
+/// its handlers is covered by a layer that answers in its place.
+#[derive(Clone)]
+struct Owner(Router);
+
+impl Owner {
+    fn of(app: &Router) -> Self {
+        Self(app.clone().layer(Instead))
+    }
+
+    /// The service's route for `path`, unless it is a catch-all at the root such as `/{*path}`: these take
+    /// what nobody else wants, so the kit may have its path first.
+    fn route_of(mut self, path: &str) -> Option<String> {
+        let request = Request::get(path).body(Body::empty()).ok()?;
+        let answer = pin!(self.0.call(request));
+        // Ready at once: nothing behind the router waits for anything.
+        let Poll::Ready(Ok(response)) = answer.poll(&mut Context::from_waker(Waker::noop())) else {
+            return None;
+        };
+        let route = response.extensions().get::<MatchedPath>()?.as_str();
+        let first = |path: &str| path.split('/').nth(1).map(str::to_owned);
+        (first(route) == first(path)).then(|| route.to_owned())
+    }
+}
+
+/// Replaces a service by one that tells which route led to it.
+#[derive(Clone, Copy)]
+struct Instead;
+
+impl<S> Layer<S> for Instead {
+    type Service = Self;
+
+    fn layer(&self, _: S) -> Self {
+        Self
+    }
+}
+
+impl Service<Request<Body>> for Instead {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Ready<Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let mut response = Response::new(Body::empty());
+        if let Some(route) = request.extensions_mut().remove::<MatchedPath>() {
+            response.extensions_mut().insert(route);
+        }
+        ready(Ok(response))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::{get, post};
+
+    #[test]
+    fn a_route_of_the_service_is_found_whatever_its_shape() {
+        async fn handler() -> &'static str {
+            unreachable!("nothing of the service runs")
+        }
+        fn check(app: Router, path: &str, expected: Option<&str>) {
+            let found = Owner::of(&app).route_of(path);
+            assert_eq!(found.as_deref(), expected, "{path}");
+        }
+        check(Router::new(), "/livez", None);
+        check(Router::new().fallback(handler), "/livez", None);
+        check(Router::new().route("/orders", get(handler)), "/livez", None);
+        check(
+            Router::new().route("/livez", get(handler)),
+            "/livez",
+            Some("/livez"),
+        );
+        check(
+            Router::new().route("/livez", post(handler)),
+            "/livez",
+            Some("/livez"),
+        );
+        check(Router::new().route("/{name}", get(handler)), "/livez", None);
+        check(
+            Router::new().route("/{*rest}", get(handler)),
+            "/health/live",
+            None,
+        );
+        let nested = Router::new().nest("/health", Router::new().route("/live", get(handler)));
+        check(nested.clone(), "/health/live", Some("/health/live"));
+        check(nested, "/health/ready", None);
+        let wild = Router::new().route("/health/{check}", get(handler));
+        check(wild, "/health/ready", Some("/health/{check}"));
+    }
+
+    #[tokio::test]
+    async fn routes_of_the_service_stay_its_own() {
+        let own = Router::new().route("/livez", post(|| async { "mine" }));
+        let routes = vec![
+            ("/livez", get(|| async { "kit" })),
+            ("/readyz", get(|| async { "kit" })),
+        ];
+        let mut app = beside(own.clone(), &own, routes);
+        for (path, status) in [("/livez", 405), ("/readyz", 200)] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            assert_eq!(app.call(request).await.unwrap().status(), status, "{path}");
+        }
+    }
+}

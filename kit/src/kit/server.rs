@@ -1,0 +1,105 @@
+//! What the kit does for axum services: routes, the server, the admin address, `run`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use axum::Router;
+use axum::routing::MethodRouter;
+use tokio::net::TcpListener;
+
+use super::{Kit, admin, mount};
+use crate::error::Error;
+use crate::health::{Audience, Probe, State};
+use crate::serve;
+
+impl Kit {
+    /// Puts the whole middleware around `app` and the probe routes, and `/metrics` unless there is an admin
+    /// address, beside it. A path that the service has a route for stays the service's, with a warning.
+    #[must_use]
+    pub fn wrap(&self, app: Router) -> Router {
+        let layered = app.clone().layer(self.layer());
+        mount::beside(layered, &app, self.mounted())
+    }
+
+    /// The probe routes, and `/metrics` unless there is an admin address: for services that put
+    /// [`layer`](Self::layer) on by themselves. They are no traffic, wherever they are mounted.
+    #[must_use]
+    pub fn routes(&self) -> Router {
+        self.mounted()
+            .into_iter()
+            .fold(Router::new(), |router, (path, handler)| {
+                router.route(path, handler)
+            })
+    }
+
+    /// Serves `app` on `listener` until SIGTERM, SIGINT or [`shutdown`](Self::shutdown), then drains:
+    /// unready at once; still serving for the drain delay, while connections are told to close; then no new
+    /// connections; requests in flight finish; what outlives the grace is cut; spans and lines are flushed.
+    /// A second signal ends all of it at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Serve`] when the operating system refuses the signal handlers.
+    pub async fn serve(&self, listener: TcpListener, app: Router) -> Result<(), Error> {
+        let shutdown = &self.0.shutdown;
+        shutdown.watch_signals().map_err(Error::Serve)?;
+        shutdown.lifecycle().advance(State::Ready);
+        let address = listener.local_addr().map_err(Error::Serve)?;
+        tracing::info!(target: "bellwether::serve", %address, "listening");
+        let cut = serve::run(listener, app, shutdown).await;
+        if cut > 0 {
+            tracing::warn!(
+                target: "bellwether::serve",
+                connections = cut,
+                "cut what was still in flight: its time was up"
+            );
+        }
+        self.finish().await;
+        Ok(())
+    }
+
+    fn mounted(&self) -> Vec<(&'static str, MethodRouter)> {
+        let probe = |(path, probe): (&'static str, Probe)| {
+            let handler = probe.handler(self.0.health.clone(), Audience::Public);
+            (path, handler)
+        };
+        let mut routes: Vec<_> = Probe::PATHS.into_iter().map(probe).collect();
+        if self.0.admin.is_none() {
+            routes.push(("/metrics", admin::metrics(self.0.metrics.clone())));
+        }
+        routes
+    }
+}
+
+/// A whole service in one call: the kit from the environment, `app` wrapped, served on `PORT` (8080) of all
+/// interfaces until a signal, drained and flushed.
+///
+/// ```no_run
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), bellwether::Error> {
+/// use axum::{Router, routing::get};
+///
+/// let app = Router::new().route("/", get(|| async { "hello" }));
+/// bellwether::run("checkout", app).await
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// Those of [`Kit::from_env`], [`KitBuilder::start`](super::KitBuilder::start) and [`Kit::serve`], and
+/// [`Error::Bind`] for the port.
+pub async fn run(service: &str, app: Router) -> Result<(), Error> {
+    let kit = Kit::from_env(service)?.start()?;
+    // All interfaces: probes and load balancers come from outside the container.
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, kit.0.config.port));
+    let listener = TcpListener::bind(address).await;
+    let listener = match listener {
+        Ok(listener) => listener,
+        Err(source) => {
+            kit.finish().await;
+            let address = address.to_string();
+            return Err(Error::Bind { address, source });
+        }
+    };
+    let app = kit.wrap(app);
+    kit.serve(listener, app).await
+}

@@ -1,0 +1,259 @@
+//! Field names and their precedence, and a span's fields as finished bytes. Used by `line` and `layer`.
+
+use super::format::Format;
+use super::value::Value;
+
+/// What one span's fields may take, in bytes of a line.
+const MAX_SPAN_BYTES: usize = 32 * 1024;
+
+/// A field's name as a format writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// The user's name is one of the format's own: written `fields.NAME`.
+    pub(super) renamed: bool,
+    bit: u64,
+}
+
+impl Key {
+    /// A user's `fields.level` is the same key as a user's `level`, since that is what it becomes.
+    pub(super) fn new(format: Format, name: &'static str) -> Self {
+        let reserved = match name.strip_prefix("fields.") {
+            Some(rest) if format.is_reserved(rest) => Some(rest),
+            _ if format.is_reserved(name) => Some(name),
+            _ => None,
+        };
+        let name = reserved.unwrap_or(name);
+        Self {
+            name,
+            renamed: reserved.is_some(),
+            bit: bit(name),
+        }
+    }
+}
+
+/// One of 64 bits for a name: names with different bits differ, so most need no comparison.
+pub(super) const fn bit(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return 1;
+    };
+    let hash = first.wrapping_mul(5) ^ last.wrapping_mul(11) ^ (bytes.len() as u8).wrapping_mul(23);
+    1 << (hash % 64)
+}
+
+/// The names that a line has so far.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    names: Vec<&'static str>,
+    bits: u64,
+}
+
+impl Keys {
+    pub(super) fn clear(&mut self) {
+        self.names.clear();
+        self.bits = 0;
+    }
+
+    /// False when the line has the name already.
+    pub(super) fn insert(&mut self, key: Key) -> bool {
+        if self.bits & key.bit != 0 && self.names.contains(&key.name) {
+            return false;
+        }
+        self.names.push(key.name);
+        self.bits |= key.bit;
+        true
+    }
+}
+
+/// A span's fields, each rendered once, when it was recorded; events copy the bytes.
+#[derive(Debug, Default)]
+pub(super) struct SpanFields {
+    /// The rendered fields, one behind the other.
+    bytes: Vec<u8>,
+    fields: Vec<Rendered>,
+    bits: u64,
+    /// Values that did not fit.
+    omitted: u64,
+}
+
+#[derive(Debug)]
+struct Rendered {
+    key: Key,
+    /// Where in the bytes the field ends; it begins where the one before it ends.
+    end: usize,
+}
+
+impl SpanFields {
+    pub(super) fn with_capacity(fields: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(fields * 32),
+            fields: Vec::with_capacity(fields),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.omitted == 0
+    }
+
+    /// In bytes.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn omitted(&self) -> u64 {
+        self.omitted
+    }
+
+    /// All fields' bytes, when none of their names may be among `keys`, which then has them too.
+    pub(super) fn all_unless_known(&self, keys: &mut Keys) -> Option<&[u8]> {
+        if keys.bits & self.bits != 0 {
+            return None;
+        }
+        keys.names
+            .extend(self.fields.iter().map(|field| field.key.name));
+        keys.bits |= self.bits;
+        Some(&self.bytes)
+    }
+
+    /// Each field's key and bytes.
+    pub(super) fn each(&self) -> impl Iterator<Item = (Key, &[u8])> {
+        let mut start = 0;
+        self.fields.iter().map(move |field| {
+            let bytes = self.bytes.get(start..field.end).unwrap_or_default();
+            start = field.end;
+            (field.key, bytes)
+        })
+    }
+
+    /// Renders a field of a span being created or recorded to; the first of a name counts.
+    pub(super) fn add(&mut self, format: Format, name: &'static str, value: &Value<'_>) {
+        let key = Key::new(format, name);
+        if self.position(key).is_some() {
+            return;
+        }
+        if format.field(&mut self.bytes, key, value, MAX_SPAN_BYTES) {
+            self.push(key);
+        } else {
+            self.omitted += 1;
+        }
+    }
+
+    /// Takes over values recorded later: they replace those of the same name.
+    pub(super) fn merge(&mut self, later: &Self) {
+        self.omitted = self.omitted.saturating_add(later.omitted);
+        for (key, bytes) in later.each() {
+            let replaced = self.position(key);
+            let room = MAX_SPAN_BYTES.saturating_sub(self.bytes.len());
+            let freed = replaced.map_or(0, |at| self.range(at).len());
+            let bytes = if bytes.len() <= room + freed {
+                bytes
+            } else {
+                // The old value must go all the same: it no longer holds.
+                self.omitted = self.omitted.saturating_add(1);
+                &[]
+            };
+            match replaced {
+                Some(at) => self.replace(at, bytes),
+                None if bytes.is_empty() => {}
+                None => {
+                    self.bytes.extend_from_slice(bytes);
+                    self.push(key);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, key: Key) {
+        self.bits |= key.bit;
+        self.fields.push(Rendered {
+            key,
+            end: self.bytes.len(),
+        });
+    }
+
+    fn replace(&mut self, at: usize, bytes: &[u8]) {
+        let range = self.range(at);
+        let (old, new) = (range.len(), bytes.len());
+        self.bytes.splice(range, bytes.iter().copied());
+        for field in self.fields.iter_mut().skip(at) {
+            field.end = field.end + new - old;
+        }
+    }
+
+    fn position(&self, key: Key) -> Option<usize> {
+        if self.bits & key.bit == 0 {
+            return None;
+        }
+        self.fields
+            .iter()
+            .position(|field| field.key.name == key.name)
+    }
+
+    fn range(&self, at: usize) -> std::ops::Range<usize> {
+        let end = |at: usize| self.fields.get(at).map_or(0, |field| field.end);
+        at.checked_sub(1).map_or(0, end)..end(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(fields: &SpanFields) -> String {
+        String::from_utf8(fields.bytes.clone()).unwrap()
+    }
+
+    fn recorded(fields: &[(&'static str, &str)]) -> SpanFields {
+        let mut recorded = SpanFields::default();
+        for (name, value) in fields {
+            recorded.add(Format::Json, name, &Value::Text(value));
+        }
+        recorded
+    }
+
+    #[test]
+    fn a_later_value_replaces_and_a_new_one_appends() {
+        let mut fields = recorded(&[("a", "1"), ("b", "2"), ("c", "3")]);
+        fields.merge(&recorded(&[("b", "twenty"), ("d", "4")]));
+        assert_eq!(shown(&fields), r#","a":"1","b":"twenty","c":"3","d":"4""#);
+        fields.merge(&recorded(&[("b", ""), ("a", "one"), ("d", "four")]));
+        assert_eq!(shown(&fields), r#","a":"one","b":"","c":"3","d":"four""#);
+        let each: Vec<_> = fields
+            .each()
+            .map(|(key, bytes)| (key.name, bytes))
+            .collect();
+        assert_eq!(each[1], ("b", &br#","b":"""#[..]));
+        assert_eq!(each[3], ("d", &br#","d":"four""#[..]));
+    }
+
+    #[test]
+    fn reserved_names_and_their_renamed_selves_are_one_key() {
+        let mut fields = recorded(&[("level", "1"), ("fields.level", "2"), ("fields.x", "3")]);
+        assert_eq!(shown(&fields), r#","fields.level":"1","fields.x":"3""#);
+        fields.merge(&recorded(&[("fields.level", "4")]));
+        assert_eq!(shown(&fields), r#","fields.level":"4","fields.x":"3""#);
+    }
+
+    #[test]
+    fn a_span_stays_within_its_bytes_and_counts_what_it_omits() {
+        let long = "x".repeat(10_000);
+        let mut fields = recorded(&[("a", &long), ("b", &long), ("c", &long), ("d", &long)]);
+        for _ in 0..20 {
+            fields.merge(&recorded(&[("e", &long), ("f", &long), ("g", "short")]));
+        }
+        assert!(fields.bytes.len() <= MAX_SPAN_BYTES);
+        assert!(fields.omitted() > 0);
+        assert!(shown(&fields).contains(r#""g":"short""#));
+    }
+
+    #[test]
+    fn a_value_that_no_longer_fits_does_not_leave_the_old_one() {
+        let long = "x".repeat(10_000);
+        let mut fields = recorded(&[("a", "old"), ("b", &long), ("c", &long), ("d", &long)]);
+        fields.merge(&recorded(&[("a", &long)]));
+        assert!(!shown(&fields).contains("old"));
+        assert_eq!(fields.omitted(), 1);
+    }
+}

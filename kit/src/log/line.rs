@@ -1,0 +1,88 @@
+//! One line being made: its head, then fields in order of precedence. Used by `layer`, `request_line`
+//! and the sink's note of dropped lines, through [`Logger::write`](super::Logger).
+
+use super::fields::{Key, Keys, SpanFields};
+use super::format::{Format, Head};
+use super::scratch::Scratch;
+use super::value::Value;
+
+/// The longest line, in bytes.
+pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// What the fields may fill: the rest is for the end of the line.
+const MAX_FIELD_END: usize = MAX_LINE_BYTES - 512;
+
+/// How many fields a line had no room for; OpenTelemetry's name for that ("Log Data Model").
+const OMITTED: &str = "dropped_attributes_count";
+
+/// A line of which the head is written.
+pub(super) struct Line<'a> {
+    format: Format,
+    head: &'a Head<'a>,
+    out: &'a mut Vec<u8>,
+    keys: &'a mut Keys,
+    omitted: u64,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn begin(
+        format: Format,
+        service: &[u8],
+        scratch: &'a mut Scratch,
+        head: &'a Head<'a>,
+    ) -> Self {
+        format.head(&mut scratch.out, &mut scratch.clock, service, head);
+        Self {
+            format,
+            head,
+            out: &mut scratch.out,
+            keys: &mut scratch.keys,
+            omitted: 0,
+        }
+    }
+
+    /// Adds a field, unless the line has one of this name: those that take precedence come first.
+    pub(super) fn field(&mut self, name: &'static str, value: &Value<'_>) {
+        self.field_within(name, value, MAX_FIELD_END);
+    }
+
+    /// Adds the fields of a span whose names the line has not yet.
+    pub(super) fn span(&mut self, fields: &SpanFields) {
+        self.omitted = self.omitted.saturating_add(fields.omitted());
+        if self.out.len() + fields.len() <= MAX_FIELD_END
+            && let Some(bytes) = fields.all_unless_known(self.keys)
+        {
+            self.out.extend_from_slice(bytes);
+            return;
+        }
+        for (key, bytes) in fields.each() {
+            if !bytes.is_empty() && self.keys.insert(key) {
+                self.copy(bytes);
+            }
+        }
+    }
+
+    /// Ends the line.
+    pub(super) fn end(mut self) {
+        if self.omitted > 0 {
+            let omitted = Value::U64(self.omitted);
+            self.field_within(OMITTED, &omitted, MAX_LINE_BYTES);
+        }
+        self.format.tail(self.out, self.head);
+    }
+
+    fn field_within(&mut self, name: &'static str, value: &Value<'_>, limit: usize) {
+        let key = Key::new(self.format, name);
+        if self.keys.insert(key) && !self.format.field(self.out, key, value, limit) {
+            self.omitted = self.omitted.saturating_add(1);
+        }
+    }
+
+    fn copy(&mut self, bytes: &[u8]) {
+        if self.out.len() + bytes.len() <= MAX_FIELD_END {
+            self.out.extend_from_slice(bytes);
+        } else {
+            self.omitted = self.omitted.saturating_add(1);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The logger: what `kit`, `http` and the `tracing` layer write lines with.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tracing::Level;
+
+use super::Format;
+use super::format::{Head, Message};
+use super::line::Line;
+use super::request_line::{self, RequestLine};
+use super::scratch;
+use super::sink::Sink;
+use super::value::Value;
+
+/// The target of the sink's own lines.
+const TARGET: &str = "bellwether::log";
+
+/// Where lines go and how they look; cheap to clone, shared by the tracing layer and `http`.
+///
+/// Lines are written by a thread of the logger's own, which ends, after the last line, when the last
+/// clone is dropped. What the process has not flushed when it exits may be lost.
+#[derive(Clone)]
+pub(crate) struct Logger(Arc<Shared>);
+
+struct Shared {
+    format: Format,
+    /// The service's name, as the format writes it.
+    service: Arc<[u8]>,
+    sink: Sink,
+}
+
+impl Logger {
+    /// Writes to standard output.
+    ///
+    /// # Errors
+    /// When the sink's thread cannot be started.
+    pub(crate) fn stdout(format: Format, service: &str) -> io::Result<Self> {
+        Self::to_writer(format, service, Box::new(io::stdout()))
+    }
+
+    /// Writes to `writer`, a batch of whole lines at a time, flushing after each.
+    ///
+    /// # Errors
+    /// When the sink's thread cannot be started.
+    pub(crate) fn to_writer(
+        format: Format,
+        service: &str,
+        writer: Box<dyn Write + Send>,
+    ) -> io::Result<Self> {
+        let service: Arc<[u8]> = format.service(service).into();
+        let note = {
+            let service = Arc::clone(&service);
+            move |dropped, batch: &mut Vec<u8>| note_dropped(format, &service, dropped, batch)
+        };
+        let sink = Sink::start(writer, note)?;
+        Ok(Self(Arc::new(Shared {
+            format,
+            service,
+            sink,
+        })))
+    }
+
+    /// Writes the line that closes a request, unless the filter in force hides it
+    /// (target `bellwether::request`) or no [`LogLayer`](super::LogLayer) is installed.
+    pub(crate) fn request(&self, line: &RequestLine<'_>) {
+        if request_line::is_shown(line) {
+            self.write(&line.head(), |out| line.fields(out));
+        }
+    }
+
+    /// Waits until every line written so far is out, at most `timeout`. False when time ran out.
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
+        self.0.sink.flush(timeout)
+    }
+
+    /// Lines dropped because the queue was full or writing failed.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.0.sink.dropped()
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.0.format
+    }
+
+    /// Makes a line of `head` and what `fields` adds, and queues it.
+    pub(super) fn write(&self, head: &Head<'_>, fields: impl FnOnce(&mut Line<'_>)) {
+        scratch::with(|scratch| {
+            let mut line = Line::begin(self.0.format, &self.0.service, scratch, head);
+            fields(&mut line);
+            line.end();
+            self.0.sink.push(&scratch.out);
+        });
+    }
+}
+
+impl fmt::Debug for Logger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Logger")
+            .field("format", &self.0.format)
+            .field("dropped", &self.dropped())
+            .finish_non_exhaustive()
+    }
+}
+
+fn note_dropped(format: Format, service: &[u8], dropped: u64, batch: &mut Vec<u8>) {
+    let head = Head {
+        at: SystemTime::now(),
+        level: Level::WARN,
+        target: TARGET,
+        message: Message::Text(
+            "log lines were dropped: they came faster than they could be written",
+        ),
+        ids: None,
+    };
+    scratch::with(|scratch| {
+        let mut line = Line::begin(format, service, scratch, &head);
+        line.field("dropped", &Value::U64(dropped));
+        line.end();
+        batch.extend_from_slice(&scratch.out);
+    });
+}
+
+/// What a [`Logger::capture`] wrote.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub(crate) struct Captured {
+    logger: Logger,
+    written: Arc<std::sync::Mutex<Vec<u8>>>,
+}
+
+#[cfg(test)]
+impl Logger {
+    /// A logger that keeps its lines, for tests.
+    pub(crate) fn capture(format: Format, service: &str) -> (Self, Captured) {
+        struct Keep(Arc<std::sync::Mutex<Vec<u8>>>);
+        impl Write for Keep {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let written = Arc::default();
+        let writer = Box::new(Keep(Arc::clone(&written)));
+        let logger = Self::to_writer(format, service, writer).unwrap();
+        let captured = Captured {
+            logger: logger.clone(),
+            written,
+        };
+        (logger, captured)
+    }
+}
+
+#[cfg(test)]
+impl Captured {
+    /// Every line written so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        assert!(self.logger.flush(Duration::from_secs(10)));
+        let written = self.written.lock().unwrap();
+        let text = std::str::from_utf8(&written).unwrap();
+        assert!(text.is_empty() || text.ends_with('\n'));
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Every line written so far, parsed.
+    pub(crate) fn json(&self) -> Vec<serde_json::Value> {
+        let parse = |line: &String| serde_json::from_str(line).unwrap();
+        self.lines().iter().map(parse).collect()
+    }
+}

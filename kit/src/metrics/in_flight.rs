@@ -1,0 +1,199 @@
+//! The time integral of requests in flight: `rate()` of it is the exact mean concurrency between two
+//! scrapes, where a gauge only shows the moment of the scrape.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// Enough that neighbouring threads seldom share one.
+const STRIPES: usize = 16;
+
+/// Nanoseconds since the integral began.
+type Nanos = i128;
+
+/// The integral. For a request from `start` to `end` it grows by `end − start`; for one still in flight,
+/// at `now`, by `now − start`. So with `n` requests in flight the whole is
+/// `Σ ends − Σ starts + n × now`, and starting or ending one changes two numbers, whatever else is in
+/// flight. Both numbers must be read together: hence a lock, and stripes so that it is hardly ever waited for.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    began: Instant,
+    stripes: [Stripe; STRIPES],
+    /// The highest value shown so far: a counter must not go backwards.
+    shown: Mutex<Nanos>,
+}
+
+/// On cache lines of its own, so that threads do not slow each other by neighbourhood.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Stripe(Mutex<Sums>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    in_flight: i64,
+    ends_minus_starts: Nanos,
+}
+
+/// Which stripe a request was counted in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StripeIndex(usize);
+
+impl InFlight {
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            stripes: Default::default(),
+            shown: Mutex::new(0),
+        }
+    }
+
+    /// A request starts now; hand the index back to [`ended`](Self::ended).
+    pub(super) fn started(&self) -> StripeIndex {
+        let index = StripeIndex(this_thread() % STRIPES);
+        self.start(index, self.now());
+        index
+    }
+
+    pub(super) fn ended(&self, index: StripeIndex) {
+        self.end(index, self.now());
+    }
+
+    /// Request-seconds so far, those of unfinished requests included; never less than shown before.
+    pub(super) fn seconds(&self) -> f64 {
+        let nanos = self.shown_at(self.now());
+        nanos as f64 / 1e9
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos::try_from(self.began.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
+    }
+
+    fn start(&self, index: StripeIndex, at: Nanos) {
+        self.change(index, |sums| {
+            sums.in_flight += 1;
+            sums.ends_minus_starts -= at;
+        });
+    }
+
+    fn end(&self, index: StripeIndex, at: Nanos) {
+        self.change(index, |sums| {
+            sums.in_flight -= 1;
+            sums.ends_minus_starts += at;
+        });
+    }
+
+    /// `now` is read before the stripes: a request that starts or ends while they are read counts to its
+    /// own time, so the value can be off by the microseconds this takes, and the next one makes up for it.
+    fn shown_at(&self, now: Nanos) -> Nanos {
+        let total: Nanos = self
+            .stripes
+            .iter()
+            .map(|stripe| {
+                let sums = *stripe.0.lock().unwrap_or_else(PoisonError::into_inner);
+                sums.ends_minus_starts + Nanos::from(sums.in_flight) * now
+            })
+            .sum();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        *shown = total.max(*shown);
+        *shown
+    }
+
+    fn change(&self, StripeIndex(index): StripeIndex, act: impl FnOnce(&mut Sums)) {
+        if let Some(stripe) = self.stripes.get(index) {
+            act(&mut stripe.0.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+/// A small number of this thread's own.
+fn this_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static INDEX: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    // While a thread is torn down any stripe will do.
+    INDEX
+        .try_with(|cell| {
+            cell.get().unwrap_or_else(|| {
+                let index = NEXT.fetch_add(1, Ordering::Relaxed);
+                cell.set(Some(index));
+                index
+            })
+        })
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_integral_is_exact_for_finished_and_unfinished_requests() {
+        let integral = InFlight::new();
+        let (a, b) = (StripeIndex(0), StripeIndex(7));
+        integral.start(a, 100);
+        assert_eq!(integral.shown_at(150), 50);
+        integral.start(b, 200);
+        assert_eq!(integral.shown_at(300), 300);
+        integral.end(a, 400);
+        assert_eq!(integral.shown_at(400), 500);
+        integral.end(b, 1_000);
+        assert_eq!(integral.shown_at(1_000), 1_100);
+        assert_eq!(integral.shown_at(9_000), 1_100);
+    }
+
+    #[test]
+    fn it_never_goes_backwards() {
+        let integral = InFlight::new();
+        integral.start(StripeIndex(0), 0);
+        assert_eq!(integral.shown_at(100), 100);
+        // Started after `now` was read.
+        integral.start(StripeIndex(1), 120);
+        assert_eq!(integral.shown_at(101), 100);
+        assert_eq!(integral.shown_at(200), 280);
+    }
+
+    #[test]
+    fn stripes_take_what_threads_do_at_once() {
+        let integral = InFlight::new();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1_000 {
+                        let index = integral.started();
+                        integral.ended(index);
+                    }
+                });
+            }
+        });
+        let whole = integral.shown_at(integral.now());
+        assert_eq!(integral.shown_at(whole + 1_000_000_000), whole);
+        assert!(integral.seconds() > 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_requests_sum_to_their_durations(
+            requests in prop::collection::vec((0..STRIPES, 0..1_000_i64, 0..1_000_i64), 0..50),
+            now in 0..3_000_i64,
+        ) {
+            let integral = InFlight::new();
+            let now = Nanos::from(now);
+            let mut expected = 0;
+            for (stripe, start, length) in requests {
+                let (start, end) = (Nanos::from(start), Nanos::from(start + length));
+                if start <= now {
+                    integral.start(StripeIndex(stripe), start);
+                    expected += now.min(end) - start;
+                }
+                if end <= now {
+                    integral.end(StripeIndex(stripe), end);
+                }
+            }
+            prop_assert_eq!(integral.shown_at(now), expected);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Label sets as text: escaped once, when a series begins, and copied by every scrape.
+
+/// `name="value",…` without the braces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LabelText(String);
+
+impl LabelText {
+    /// `name` must be a label name: `[a-zA-Z_][a-zA-Z0-9_]*`.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        if !self.0.is_empty() {
+            self.0.push(',');
+        }
+        self.0.push_str(name);
+        self.0.push_str("=\"");
+        for character in value.chars() {
+            match character {
+                '\\' => self.0.push_str("\\\\"),
+                '"' => self.0.push_str("\\\""),
+                '\n' => self.0.push_str("\\n"),
+                character => self.0.push(character),
+            }
+        }
+        self.0.push('"');
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_some(self, name: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn with_number(self, name: &str, value: Option<u16>) -> Self {
+        match value {
+            Some(value) => self.with(name, itoa::Buffer::new().format(value)),
+            None => self,
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A dotted attribute name as a label name: what a label may not hold becomes `_`.
+pub(crate) fn label_name(attribute: &str) -> String {
+    let mut name = String::with_capacity(attribute.len() + 1);
+    if attribute.starts_with(|first: char| first.is_ascii_digit()) || attribute.is_empty() {
+        name.push('_');
+    }
+    name.extend(attribute.chars().map(|character| {
+        if character.is_ascii_alphanumeric() {
+            character
+        } else {
+            '_'
+        }
+    }));
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_escaped_and_absent_ones_left_out() {
+        let labels = LabelText::default()
+            .with("a", "x\\y\"z\nw")
+            .with_some("b", None)
+            .with_some("c", Some("é"))
+            .with_number("d", Some(503))
+            .with_number("e", None);
+        assert_eq!(labels.as_str(), "a=\"x\\\\y\\\"z\\nw\",c=\"é\",d=\"503\"");
+    }
+
+    #[test]
+    fn names_become_valid() {
+        fn check(attribute: &str, expected: &str) {
+            assert_eq!(label_name(attribute), expected);
+        }
+        check("service.name", "service_name");
+        check("k8s.pod-name", "k8s_pod_name");
+        check("9lives", "_9lives");
+        check("größe", "gr__e");
+        check("", "_");
+    }
+}

@@ -1,0 +1,181 @@
+//! Writes metric families as OpenMetrics 1.0 or as Prometheus text 0.0.4. The two differ in the names
+//! of counters and infos, in units and in exemplars; whoever writes a family need not know.
+
+use std::fmt::Write as _;
+use std::time::UNIX_EPOCH;
+
+use super::histogram::{Histogram, Seen};
+use super::labels::LabelText;
+use super::table::Table;
+
+/// A text exposition format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    OpenMetrics,
+    Prometheus,
+}
+
+/// The type of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+}
+
+/// A number as both formats write it.
+pub(super) trait Number {
+    fn write(self, out: &mut String);
+}
+
+/// An exposition in the making.
+#[derive(Debug)]
+pub(super) struct Text {
+    out: String,
+    format: Format,
+    /// The family that samples belong to, with the suffix its samples have.
+    sample_name: String,
+}
+
+impl Text {
+    pub(super) fn new(format: Format) -> Self {
+        Self {
+            out: String::with_capacity(16 * 1024),
+            format,
+            sample_name: String::new(),
+        }
+    }
+
+    /// Begins a family. `name` has its unit but neither `_total` nor `_info`; `help` is one line.
+    pub(super) fn family(&mut self, name: &str, kind: Kind, unit: Option<&str>, help: &str) {
+        let (suffix, open_metrics, prometheus) = match kind {
+            Kind::Counter => ("_total", "counter", "counter"),
+            Kind::Gauge => ("", "gauge", "gauge"),
+            Kind::Histogram => ("", "histogram", "histogram"),
+            Kind::Info => ("_info", "info", "gauge"),
+        };
+        self.sample_name.clear();
+        self.sample_name.push_str(name);
+        self.sample_name.push_str(suffix);
+        // OpenMetrics names the family without the suffix of its samples, the older format with it.
+        let (family, kind) = match self.format {
+            Format::OpenMetrics => (name, open_metrics),
+            Format::Prometheus => (self.sample_name.as_str(), prometheus),
+        };
+        self.out.extend(["# HELP ", family, " ", help, "\n"]);
+        self.out.extend(["# TYPE ", family, " ", kind, "\n"]);
+        if let (Format::OpenMetrics, Some(unit)) = (self.format, unit) {
+            self.out.extend(["# UNIT ", family, " ", unit, "\n"]);
+        }
+    }
+
+    /// A sample of a family that is no histogram.
+    pub(super) fn sample(&mut self, labels: &LabelText, value: impl Number) {
+        self.out.push_str(&self.sample_name);
+        self.labels(labels.as_str(), None);
+        value.write(&mut self.out);
+        self.out.push('\n');
+    }
+
+    /// A whole family of duration histograms; nothing when it has no series.
+    pub(super) fn histograms<K: Clone + Eq + std::hash::Hash>(
+        &mut self,
+        table: &Table<K, Histogram>,
+        help: &str,
+    ) {
+        let all = table.all();
+        if all.is_empty() {
+            return;
+        }
+        self.family(table.metric(), Kind::Histogram, Some("seconds"), help);
+        for series in all {
+            self.histogram(series.labels.as_str(), &series.value);
+        }
+    }
+
+    /// The text so far, for what brings its own lines.
+    pub(super) fn out(&mut self) -> &mut String {
+        &mut self.out
+    }
+
+    pub(super) fn finish(mut self) -> String {
+        if self.format == Format::OpenMetrics {
+            self.out.push_str("# EOF\n");
+        }
+        self.out
+    }
+
+    fn histogram(&mut self, labels: &str, histogram: &Histogram) {
+        let sum = histogram.sum();
+        let mut count = 0;
+        for bucket in histogram.buckets() {
+            count = bucket.cumulative;
+            self.out.extend([self.sample_name.as_str(), "_bucket"]);
+            self.labels(labels, Some(bucket.bound));
+            count.write(&mut self.out);
+            if let (Format::OpenMetrics, Some(seen)) = (self.format, bucket.exemplar) {
+                self.exemplar(&seen);
+            }
+            self.out.push('\n');
+        }
+        self.out.extend([self.sample_name.as_str(), "_sum"]);
+        self.labels(labels, None);
+        sum.write(&mut self.out);
+        self.out.extend(["\n", &self.sample_name, "_count"]);
+        self.labels(labels, None);
+        count.write(&mut self.out);
+        self.out.push('\n');
+    }
+
+    /// `{…} `, or only the space when there are no labels.
+    fn labels(&mut self, labels: &str, bound: Option<f64>) {
+        if !labels.is_empty() || bound.is_some() {
+            self.out.extend(["{", labels]);
+            if let Some(bound) = bound {
+                self.out
+                    .push_str(if labels.is_empty() { "le=\"" } else { ",le=\"" });
+                bound.write(&mut self.out);
+                self.out.push('"');
+            }
+            self.out.push('}');
+        }
+        self.out.push(' ');
+    }
+
+    fn exemplar(&mut self, seen: &Seen) {
+        let at = seen.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = write!(
+            self.out,
+            " # {{trace_id=\"{}\",span_id=\"{}\"}} {} {}.{:03}",
+            seen.trace.trace_id,
+            seen.trace.span_id,
+            ryu::Buffer::new().format(seen.seconds),
+            at.as_secs(),
+            at.subsec_millis(),
+        );
+    }
+}
+
+impl Number for u64 {
+    fn write(self, out: &mut String) {
+        out.push_str(itoa::Buffer::new().format(self));
+    }
+}
+
+impl Number for i64 {
+    fn write(self, out: &mut String) {
+        out.push_str(itoa::Buffer::new().format(self));
+    }
+}
+
+impl Number for f64 {
+    fn write(self, out: &mut String) {
+        if self == f64::INFINITY {
+            out.push_str("+Inf");
+        } else {
+            out.push_str(ryu::Buffer::new().format(self));
+        }
+    }
+}

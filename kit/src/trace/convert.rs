@@ -1,0 +1,98 @@
+//! A `SpanRecord` as the OpenTelemetry SDK's `SpanData`: done on the exporter's thread only.
+
+use std::borrow::Cow;
+use std::str::FromStr as _;
+
+use opentelemetry::trace::{
+    SpanContext, SpanId as OtelSpanId, SpanKind as OtelKind, Status, TraceFlags,
+    TraceId as OtelTraceId, TraceState as OtelTraceState,
+};
+use opentelemetry::{InstrumentationScope, KeyValue, StringValue, Value as OtelValue};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+
+use super::record::{SharedText, SpanKind, SpanRecord, SpanStatus, Value};
+use crate::context::{SpanId, TraceId};
+
+/// The scope all our spans carry.
+pub(super) fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder("bellwether")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build()
+}
+
+/// The record stays whole: a batch that could not be sent is converted again.
+pub(super) fn span_data(record: &SpanRecord, scope: &InstrumentationScope) -> SpanData {
+    let context = &record.context;
+    let state = context
+        .trace_state
+        .as_ref()
+        .and_then(|state| OtelTraceState::from_str(state.as_str()).ok())
+        .unwrap_or_default();
+    SpanData {
+        span_context: SpanContext::new(
+            trace_id(context.trace_id),
+            span_id(record.span_id),
+            TraceFlags::new(context.flags),
+            false,
+            state,
+        ),
+        parent_span_id: record.parent.map_or(OtelSpanId::INVALID, span_id),
+        parent_span_is_remote: record.parent_is_remote,
+        span_kind: match record.kind {
+            SpanKind::Server => OtelKind::Server,
+            SpanKind::Client => OtelKind::Client,
+            SpanKind::Internal => OtelKind::Internal,
+        },
+        name: name(&record.name),
+        start_time: record.start,
+        end_time: record
+            .start
+            .checked_add(record.duration)
+            .unwrap_or(record.start),
+        attributes: record
+            .attributes
+            .iter()
+            .map(|(key, attribute)| KeyValue::new(*key, value(attribute)))
+            .collect(),
+        dropped_attributes_count: 0,
+        events: SpanEvents::default(),
+        links: SpanLinks::default(),
+        status: match &record.status {
+            SpanStatus::Unset => Status::Unset,
+            SpanStatus::Error(description) => Status::Error {
+                description: description.clone(),
+            },
+        },
+        instrumentation_scope: scope.clone(),
+    }
+}
+
+fn trace_id(id: TraceId) -> OtelTraceId {
+    OtelTraceId::from_bytes(id.to_bytes())
+}
+
+fn span_id(id: SpanId) -> OtelSpanId {
+    OtelSpanId::from_bytes(id.to_bytes())
+}
+
+fn name(name: &SharedText) -> Cow<'static, str> {
+    match name {
+        SharedText::Static(name) => Cow::Borrowed(name),
+        SharedText::Shared(name) => Cow::Owned(name.to_string()),
+        SharedText::Owned(name) => Cow::Owned(name.clone()),
+    }
+}
+
+fn value(value: &Value) -> OtelValue {
+    match value {
+        Value::Text(SharedText::Static(text)) => OtelValue::from(*text),
+        Value::Text(SharedText::Shared(text)) => OtelValue::from(text.clone()),
+        Value::Text(SharedText::Owned(text)) => OtelValue::from(text.clone()),
+        Value::Header(header) => OtelValue::String(StringValue::from(
+            String::from_utf8_lossy(header.as_bytes()).into_owned(),
+        )),
+        Value::Int(number) => OtelValue::I64(*number),
+        Value::Float(number) => OtelValue::F64(*number),
+        Value::Bool(flag) => OtelValue::Bool(*flag),
+    }
+}

@@ -1,0 +1,122 @@
+//! The exporter: a thread with a runtime of its own that takes batches from the queue and sends them.
+//! `kit` starts, flushes and stops it.
+//!
+//! A thread of its own, because an exporter on the service's runtime deadlocks when that runtime has one
+//! worker, panics when a flush blocks inside it, and competes with requests. Nothing on this thread has
+//! a request context, so nothing here can make spans that would have to be exported in turn.
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::transport;
+use super::worker::Worker;
+use super::{ExportConfig, ExporterKind, SpanQueue};
+
+/// The handle of the exporter's thread. Dropping it stops the thread; what is still queued is then
+/// counted as dropped.
+#[derive(Debug)]
+pub(crate) struct Exporter {
+    /// Absent when there is nothing to export to.
+    commands: Option<mpsc::UnboundedSender<Command>>,
+}
+
+/// A wish of the kit, answered with whether everything queued before it was accepted.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub(super) deadline: Instant,
+    pub(super) stop: bool,
+    pub(super) reply: oneshot::Sender<bool>,
+}
+
+/// Starts exporting what is pushed into `queue`. `resource` describes the service (`service.name`, …);
+/// `telemetry.sdk.*` is added. A configuration that cannot work is warned of and switches the queue off:
+/// a service must not fail to start because of its traces.
+///
+/// # Errors
+///
+/// When the operating system refuses the thread or its runtime.
+pub(crate) fn start(
+    config: ExportConfig,
+    mut resource: Vec<(String, String)>,
+    queue: &SpanQueue,
+) -> io::Result<Exporter> {
+    if config.exporter == ExporterKind::None {
+        return Ok(Exporter { commands: None });
+    }
+    if let Err(fault) = transport::check(&config) {
+        off(queue, &fault);
+        return Ok(Exporter { commands: None });
+    }
+    describe_sdk(&mut resource);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (commands, inbox) = mpsc::unbounded_channel();
+    let queue = queue.clone();
+    std::thread::Builder::new()
+        .name("bellwether-spans".to_owned())
+        .spawn(move || {
+            let work = async {
+                match Worker::new(config, resource, queue.clone(), inbox) {
+                    Ok(worker) => worker.run().await,
+                    Err(fault) => off(&queue, &fault),
+                }
+            };
+            // A panic in a library must not leave a queue behind that nobody empties.
+            if std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))).is_err() {
+                off(&queue, "the exporter panicked");
+            }
+        })?;
+    Ok(Exporter {
+        commands: Some(commands),
+    })
+}
+
+impl Exporter {
+    /// Sends everything queued so far. False when not all of it was accepted within `timeout`.
+    pub(crate) async fn flush(&self, timeout: Duration) -> bool {
+        self.ask(timeout, false).await
+    }
+
+    /// Sends everything queued, then stops: what is not accepted within `timeout`, and every later span,
+    /// is dropped and counted. False when anything was.
+    pub(crate) async fn shutdown(&self, timeout: Duration) -> bool {
+        self.ask(timeout, true).await
+    }
+
+    async fn ask(&self, timeout: Duration, stop: bool) -> bool {
+        let Some(commands) = &self.commands else {
+            return true;
+        };
+        let (reply, answer) = oneshot::channel();
+        let command = Command {
+            deadline: Instant::now() + timeout,
+            stop,
+            reply,
+        };
+        // The worker keeps the deadline itself, so this needs no timer of the caller's runtime.
+        commands.send(command).is_ok() && answer.await.unwrap_or(false)
+    }
+}
+
+fn off(queue: &SpanQueue, fault: &str) {
+    tracing::warn!(target: "bellwether::export", cause = fault, "traces are off: {fault}");
+    queue.switch_off(fault);
+}
+
+/// The specification's three attributes, unless the user set them.
+fn describe_sdk(resource: &mut Vec<(String, String)>) {
+    for (key, value) in [
+        ("telemetry.sdk.name", "bellwether"),
+        ("telemetry.sdk.language", "rust"),
+        ("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
+    ] {
+        if !resource.iter().any(|(present, _)| present == key) {
+            resource.push((key.to_owned(), value.to_owned()));
+        }
+    }
+}

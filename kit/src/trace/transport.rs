@@ -1,0 +1,231 @@
+//! The way out for a batch of spans: OTLP through `opentelemetry-otlp`, or lines on stderr. Built and
+//! used on the exporter's own thread and runtime only.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use ::http::Uri;
+use opentelemetry::KeyValue;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+
+use super::fault;
+use super::http_client::{Answer, ObservedClient, Observer};
+use super::{Compression, ExportConfig, ExporterKind, Protocol};
+
+/// Where batches go.
+#[derive(Debug)]
+pub(super) enum Transport {
+    Http {
+        exporter: SpanExporter,
+        observer: Arc<Observer>,
+    },
+    #[cfg(feature = "otlp-grpc")]
+    Grpc(SpanExporter),
+    Console,
+}
+
+/// A batch that arrived; `rejected` of its spans the collector did not take (OTLP "partial success").
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Accepted {
+    pub(super) rejected: u64,
+    pub(super) message: String,
+}
+
+/// A batch that did not arrive.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Worth another try later: nobody there, overloaded, too slow.
+    Transient(String),
+    /// Would be refused again.
+    Refused(String),
+}
+
+/// What makes `config` unusable, found without touching the network.
+///
+/// # Errors
+///
+/// Says what is wrong and what to do.
+pub(super) fn check(config: &ExportConfig) -> Result<(), String> {
+    if config.exporter != ExporterKind::Otlp {
+        return Ok(());
+    }
+    let url = config.url();
+    let uri: Uri = url
+        .parse()
+        .map_err(|error| format!("OTLP endpoint {url:?} is not a URL ({error})"))?;
+    if uri.host().is_none() {
+        return Err(format!(
+            "OTLP endpoint {url:?} names no host; write it as http://HOST:PORT"
+        ));
+    }
+    let grpc = config.protocol == Protocol::Grpc;
+    if grpc && !cfg!(feature = "otlp-grpc") {
+        return Err(
+            "OTLP over gRPC needs the cargo feature `otlp-grpc` of bellwether; enable it, or set \
+             OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
+                .to_owned(),
+        );
+    }
+    match uri.scheme_str() {
+        Some("http") => Ok(()),
+        Some("https") if grpc || cfg!(feature = "tls") => Ok(()),
+        Some("https") => Err(format!(
+            "OTLP endpoint {url} needs the cargo feature `tls` of bellwether; enable it, or use http://"
+        )),
+        _ => Err(format!(
+            "OTLP endpoint {url:?} is neither http:// nor https://; write it as http://HOST:PORT"
+        )),
+    }
+}
+
+impl Transport {
+    /// Needs a runtime: the clients spawn their connections on it.
+    ///
+    /// # Errors
+    ///
+    /// What the libraries cannot work with, as text.
+    pub(super) fn new(
+        config: &ExportConfig,
+        resource: Vec<(String, String)>,
+    ) -> Result<Self, String> {
+        let mut transport = match (config.exporter, config.protocol) {
+            (ExporterKind::Console | ExporterKind::None, _) => Self::Console,
+            (ExporterKind::Otlp, Protocol::HttpProtobuf) => {
+                http(config, opentelemetry_otlp::Protocol::HttpBinary)?
+            }
+            (ExporterKind::Otlp, Protocol::HttpJson) => {
+                http(config, opentelemetry_otlp::Protocol::HttpJson)?
+            }
+            #[cfg(feature = "otlp-grpc")]
+            (ExporterKind::Otlp, Protocol::Grpc) => Self::Grpc(grpc(config)?),
+            #[cfg(not(feature = "otlp-grpc"))]
+            (ExporterKind::Otlp, Protocol::Grpc) => return Err("built without gRPC".to_owned()),
+        };
+        let resource = Resource::builder_empty()
+            .with_attributes(
+                resource
+                    .into_iter()
+                    .map(|(key, value)| KeyValue::new(key, value)),
+            )
+            .build();
+        match &mut transport {
+            Self::Http { exporter, .. } => exporter.set_resource(&resource),
+            #[cfg(feature = "otlp-grpc")]
+            Self::Grpc(exporter) => exporter.set_resource(&resource),
+            Self::Console => {}
+        }
+        Ok(transport)
+    }
+
+    /// Sends one batch; the library retries within the configured time-out what OTLP calls retryable.
+    pub(super) async fn export(&self, spans: Vec<SpanData>) -> Result<Accepted, Failure> {
+        match self {
+            Self::Http { exporter, observer } => {
+                let result = exporter.export(spans).await;
+                over_http(result, observer.take())
+            }
+            #[cfg(feature = "otlp-grpc")]
+            Self::Grpc(exporter) => match exporter.export(spans).await {
+                Ok(()) => Ok(Accepted::default()),
+                Err(error) => Err(fault::of_grpc(&message(error))),
+            },
+            Self::Console => print(&spans).map_err(|error| {
+                Failure::Refused(format!("spans cannot be written to stderr: {error}"))
+            }),
+        }
+    }
+}
+
+fn http(
+    config: &ExportConfig,
+    protocol: opentelemetry_otlp::Protocol,
+) -> Result<Transport, String> {
+    let observer = Arc::new(Observer::default());
+    let client = ObservedClient::new(config, Arc::clone(&observer))?;
+    let mut builder = SpanExporter::builder()
+        .with_http()
+        .with_http_client(client)
+        .with_protocol(protocol)
+        .with_endpoint(config.url())
+        .with_timeout(config.timeout);
+    if config.compression == Compression::Gzip {
+        builder = builder.with_compression(opentelemetry_otlp::Compression::Gzip);
+    }
+    // `HttpConfig` names itself in `User-Agent`; an empty set keeps that and adds nothing: our own
+    // headers are the client's, since this one would percent-decode their values a second time.
+    let exporter = builder
+        .with_headers(HashMap::new())
+        .build()
+        .map_err(|error| error.to_string())?;
+    Ok(Transport::Http { exporter, observer })
+}
+
+#[cfg(feature = "otlp-grpc")]
+fn grpc(config: &ExportConfig) -> Result<SpanExporter, String> {
+    use opentelemetry_otlp::WithTonicConfig as _;
+    use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
+
+    let headers = config.headers.iter().cloned().collect();
+    let mut builder = SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(config.url())
+        .with_timeout(config.timeout)
+        .with_metadata(MetadataMap::from_headers(headers));
+    if config.compression == Compression::Gzip {
+        builder = builder.with_compression(opentelemetry_otlp::Compression::Gzip);
+    }
+    builder.build().map_err(|error| error.to_string())
+}
+
+/// The library's error hides the cause; what the client saw last names it.
+fn over_http(
+    result: Result<(), OTelSdkError>,
+    answer: Option<Answer>,
+) -> Result<Accepted, Failure> {
+    match (result, answer) {
+        (Ok(()), Some(Answer::Accepted { rejected, message })) => {
+            Ok(Accepted { rejected, message })
+        }
+        (Ok(()), _) => Ok(Accepted::default()),
+        (Err(_), Some(Answer::Network(cause))) => Err(Failure::Transient(cause)),
+        (Err(_), Some(Answer::Status(status))) => Err(fault::of_status(status)),
+        // Nothing was sent: the batch could not be encoded.
+        (Err(error), _) => Err(Failure::Refused(message(error))),
+    }
+}
+
+fn message(error: OTelSdkError) -> String {
+    match error {
+        OTelSdkError::InternalFailure(message) => message,
+        error @ (OTelSdkError::AlreadyShutdown | OTelSdkError::Timeout(_)) => error.to_string(),
+    }
+}
+
+fn print(spans: &[SpanData]) -> std::io::Result<Accepted> {
+    let mut stderr = std::io::stderr().lock();
+    for span in spans {
+        let duration = span
+            .end_time
+            .duration_since(span.start_time)
+            .unwrap_or_default();
+        write!(
+            stderr,
+            "span {:?} kind={:?} trace_id={} span_id={} parent_span_id={} duration={duration:?} status={:?}",
+            span.name,
+            span.span_kind,
+            span.span_context.trace_id(),
+            span.span_context.span_id(),
+            span.parent_span_id,
+            span.status,
+        )?;
+        for attribute in &span.attributes {
+            write!(stderr, " {}={:?}", attribute.key, attribute.value.as_str())?;
+        }
+        writeln!(stderr)?;
+    }
+    Ok(Accepted::default())
+}

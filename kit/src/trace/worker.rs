@@ -1,0 +1,271 @@
+//! The loop on the exporter's thread: wait for a batch, send it, keep what could not be sent.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::InstrumentationScope;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::counters::DropReason;
+use super::exporter::Command;
+use super::transport::{Accepted, Failure, Transport};
+use super::{ExportConfig, SpanQueue, SpanRecord, convert, fault};
+
+/// The first pause after a batch that could not be sent; each further one doubles it.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// A collector that comes up late waits no longer than this for its first spans.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Owns the way out; everything here runs on one thread.
+#[derive(Debug)]
+pub(super) struct Worker {
+    config: ExportConfig,
+    queue: SpanQueue,
+    inbox: UnboundedReceiver<Command>,
+    transport: Transport,
+    scope: InstrumentationScope,
+    /// Taken from the queue and not settled yet, oldest first.
+    pending: VecDeque<SpanRecord>,
+    /// The buffer that the queue is given in exchange for its full one.
+    spare: Vec<SpanRecord>,
+    /// Commands that came while a batch was under way.
+    asked: Vec<Command>,
+    trouble: Option<Trouble>,
+}
+
+/// From the first failure until a batch is accepted again.
+#[derive(Debug)]
+struct Trouble {
+    retry_at: Instant,
+    pause: Duration,
+    lost_before: u64,
+}
+
+impl Worker {
+    /// Needs a runtime: the transport spawns its connections on it.
+    ///
+    /// # Errors
+    ///
+    /// What the configuration lacks, as text.
+    pub(super) fn new(
+        config: ExportConfig,
+        resource: Vec<(String, String)>,
+        queue: SpanQueue,
+        inbox: UnboundedReceiver<Command>,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            transport: Transport::new(&config, resource)?,
+            scope: convert::scope(),
+            config,
+            queue,
+            inbox,
+            pending: VecDeque::new(),
+            spare: Vec::new(),
+            asked: Vec::new(),
+            trouble: None,
+        })
+    }
+
+    /// Until told to stop, or until the handle is gone.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.wait().await;
+            let asked = std::mem::take(&mut self.asked);
+            let stop = asked.iter().any(|command| command.stop);
+            if stop {
+                self.queue.close();
+            }
+            let deadline = asked
+                .iter()
+                .filter(|command| command.stop == stop)
+                .map(|command| command.deadline)
+                .min();
+            let all_accepted = self.drain(deadline).await;
+            if stop {
+                self.give_up();
+            }
+            for command in asked {
+                // Nobody waits for the answer any more when the caller's future was dropped.
+                let _ = command.reply.send(all_accepted);
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Until a batch is full, the schedule or the pause after a failure has passed, or a command came.
+    async fn wait(&mut self) {
+        if !self.asked.is_empty() {
+            return;
+        }
+        let command = if let Some(trouble) = &self.trouble {
+            tokio::select! {
+                command = self.inbox.recv() => command.or_else(|| Some(abandoned())),
+                () = sleep_until(trouble.retry_at) => None,
+            }
+        } else {
+            tokio::select! {
+                command = self.inbox.recv() => command.or_else(|| Some(abandoned())),
+                () = self.queue.batch_full() => None,
+                () = sleep(self.config.schedule_delay) => None,
+            }
+        };
+        self.asked.extend(command);
+    }
+
+    /// Sends what is queued now, batch by batch, until one has to wait. True when all were accepted.
+    async fn drain(&mut self, deadline: Option<Instant>) -> bool {
+        self.queue.take_into(&mut self.pending, &mut self.spare);
+        let mut all_accepted = true;
+        while !self.pending.is_empty() {
+            let batch = self.config.max_export_batch_size.max(1);
+            let spans = self.pending.len().min(batch);
+            match self.send(spans, deadline).await {
+                Ok(Accepted { rejected: 0, .. }) => self.accepted(spans),
+                Ok(partly) => {
+                    all_accepted = false;
+                    self.partly_accepted(spans, &partly);
+                }
+                Err(Failure::Refused(cause)) => {
+                    all_accepted = false;
+                    self.queue.counters().add_failed(spans as u64);
+                    self.settle(spans);
+                    self.fault(cause);
+                }
+                Err(Failure::Transient(cause)) => {
+                    self.fault(cause);
+                    return false;
+                }
+            }
+        }
+        all_accepted
+    }
+
+    /// Sends the oldest `spans`; they stay pending. A command that comes meanwhile shortens the wait.
+    async fn send(&mut self, spans: usize, deadline: Option<Instant>) -> Result<Accepted, Failure> {
+        let batch = self
+            .pending
+            .iter()
+            .take(spans)
+            .map(|record| convert::span_data(record, &self.scope))
+            .collect();
+        let begun = Instant::now();
+        let mut limit = begun + self.config.export_timeout;
+        if let Some(deadline) = deadline {
+            limit = limit.min(deadline);
+        }
+        let mut answer = pin!(self.transport.export(batch));
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut answer => return result,
+                () = sleep_until(limit) => {
+                    let waited = begun.elapsed().as_millis();
+                    return Err(Failure::Transient(format!("no answer within {waited} ms")));
+                }
+                Some(command) = self.inbox.recv() => {
+                    limit = limit.min(command.deadline);
+                    self.asked.push(command);
+                }
+            }
+        }
+    }
+
+    fn accepted(&mut self, spans: usize) {
+        let counters = self.queue.counters();
+        counters.add_exported(spans as u64);
+        counters.succeeded(SystemTime::now());
+        let lost = self.lost();
+        if let Some(trouble) = self.trouble.take() {
+            tracing::info!(
+                target: "bellwether::export",
+                endpoint = self.config.url(),
+                lost_meanwhile = lost - trouble.lost_before,
+                "spans flow again"
+            );
+        }
+        self.settle(spans);
+    }
+
+    fn partly_accepted(&mut self, spans: usize, answer: &Accepted) {
+        let counters = self.queue.counters();
+        let rejected = answer.rejected.min(spans as u64);
+        counters.add_exported(spans as u64 - rejected);
+        counters.add_failed(rejected);
+        counters.succeeded(SystemTime::now());
+        self.settle(spans);
+        self.fault(format!(
+            "the collector rejected {rejected} of {spans} spans: {}",
+            answer.message
+        ));
+    }
+
+    /// Warns of the first fault only: the next ones say nothing new, and a log must not fill with them.
+    fn fault(&mut self, cause: String) {
+        let pause = match &self.trouble {
+            Some(trouble) => (trouble.pause * 2).min(LONGEST_PAUSE),
+            None => {
+                let endpoint = self.config.url();
+                let advice = fault::advice(&self.config, &cause);
+                tracing::warn!(
+                    target: "bellwether::export",
+                    endpoint,
+                    cause,
+                    "spans cannot be exported; what the queue of {} cannot hold is dropped and counted: {advice}",
+                    self.config.max_queue_size,
+                );
+                FIRST_PAUSE
+            }
+        };
+        let lost_before = self
+            .trouble
+            .as_ref()
+            .map_or_else(|| self.lost(), |trouble| trouble.lost_before);
+        self.trouble = Some(Trouble {
+            retry_at: Instant::now() + jittered(pause),
+            pause,
+            lost_before,
+        });
+        self.queue.counters().faulted(SystemTime::now(), cause);
+    }
+
+    fn give_up(&mut self) {
+        self.queue.take_into(&mut self.pending, &mut self.spare);
+        let lost = self.pending.len();
+        if lost > 0 {
+            self.queue
+                .counters()
+                .add_dropped(DropReason::Shutdown, lost);
+            self.settle(lost);
+            tracing::warn!(target: "bellwether::export", spans = lost, "stopped with spans unsent");
+        }
+    }
+
+    fn settle(&mut self, spans: usize) {
+        self.pending.drain(..spans);
+        self.queue.settle(spans);
+    }
+
+    fn lost(&self) -> u64 {
+        let counters = self.queue.counters();
+        counters.dropped(DropReason::QueueFull) + counters.failed()
+    }
+}
+
+/// The handle was dropped without a shutdown: nobody waits, so stop at once.
+fn abandoned() -> Command {
+    Command {
+        deadline: Instant::now(),
+        stop: true,
+        reply: oneshot::channel().0,
+    }
+}
+
+/// Between half and all of `pause`: many services that lost one collector must not return in step.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.5..=1.0))
+}
