@@ -148,7 +148,7 @@ mod tests {
         for stretch in path {
             match joined.last_mut() {
                 Some(last) if last.node == stretch.node && last.to == stretch.from => {
-                    last.to = stretch.to
+                    last.to = stretch.to;
                 }
                 _ => joined.push(stretch),
             }

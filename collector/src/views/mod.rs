@@ -27,7 +27,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use report::{Map, Node, OperationReport, ServiceReport, Trace, TraceSummary, ViewsStatus, Window};
 use services::OperationSnapshot;
@@ -56,6 +56,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Views {
     retention: Duration,
+    started: Instant,
     stats: Mutex<Stats>,
     traces: Mutex<Traces>,
     spans: AtomicU64,
@@ -112,6 +113,7 @@ impl Views {
         let retention_nanos = u64::try_from(config.retention.as_nanos()).unwrap_or(u64::MAX);
         Self {
             retention: config.retention,
+            started: Instant::now(),
             stats: Mutex::new(Stats::new(&config)),
             traces: Mutex::new(Traces::new(config.trace_bytes, retention_nanos)),
             spans: AtomicU64::new(0),
@@ -150,6 +152,11 @@ impl Views {
     /// How far back windows reach.
     pub fn retention(&self) -> Duration {
         self.retention
+    }
+
+    /// Since the views were made, at the collector's start.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Spans counted since the start: 0 means nothing was ever received.
@@ -306,7 +313,10 @@ impl Views {
 fn is_text(value: AnyValueRef<'_>, text: &str) -> bool {
     match value {
         AnyValueRef::Str(value) => value == text,
-        other => to_json(other).to_string() == text,
+        other => {
+            let json = to_json(other).to_string();
+            json == text
+        }
     }
 }
 

@@ -125,11 +125,12 @@ impl Names {
 
     fn seen(&mut self, id: NameId, kind: NodeKind, slot: u32) {
         self.touch(id, slot);
-        if let Some(Some(name)) = self.names.get_mut(id.0 as usize) {
-            if kind == NodeKind::Service && name.kind != NodeKind::Service {
-                name.kind = kind;
-                self.services += 1;
-            }
+        if kind == NodeKind::Service
+            && let Some(Some(name)) = self.names.get_mut(id.0 as usize)
+            && name.kind != NodeKind::Service
+        {
+            name.kind = kind;
+            self.services += 1;
         }
     }
 

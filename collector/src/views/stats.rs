@@ -131,7 +131,7 @@ impl Stats {
     fn pair(&mut self, span: &SpanRef<'_>, at: Arrival) {
         match (span.kind, span.parent_span_id) {
             (SpanKind::Server | SpanKind::Consumer, Some(parent)) => {
-                self.pairing.server(span, parent, at)
+                self.pairing.server(span, parent, at);
             }
             (SpanKind::Client | SpanKind::Producer, _) => {
                 if self.pairing.has_server(span) {

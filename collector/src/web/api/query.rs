@@ -1,0 +1,206 @@
+//! The parameters of the API's questions: every one that cannot be read, and every one that is not known, is refused
+//! by name.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+
+use super::answer::{Failure, bad_request};
+use crate::status::now_unix_nano;
+use crate::views::{Order, Range, TraceQuery, rfc3339};
+
+const DEFAULT_WINDOW: Duration = Duration::from_secs(300);
+
+/// A question's parameters, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ApiQuery(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for ApiQuery {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        pairs.map(|Query(pairs)| Self(pairs)).map_err(|error| {
+            bad_request(format!(
+                "the query string cannot be read: {}",
+                error.body_text()
+            ))
+        })
+    }
+}
+
+impl ApiQuery {
+    /// # Errors
+    /// A parameter that is not among the `allowed` ones, or there twice.
+    pub(super) fn only(&self, allowed: &[&str]) -> Result<(), Failure> {
+        for (at, (name, _)) in self.0.iter().enumerate() {
+            if !allowed.contains(&name.as_str()) {
+                let allowed = match allowed {
+                    [] => "none is".to_owned(),
+                    allowed => format!("{} are", allowed.join(", ")),
+                };
+                return Err(bad_request(format!(
+                    "the parameter {name:?} is not known; {allowed} allowed here"
+                )));
+            }
+            if self.0.iter().take(at).any(|(before, _)| before == name) {
+                return Err(bad_request(format!("the parameter {name} is there twice")));
+            }
+        }
+        Ok(())
+    }
+
+    /// `window`, or `from` and `to`; the last 5 minutes when nothing is said.
+    ///
+    /// # Errors
+    /// What cannot be read, is empty, or reaches farther back than the retention.
+    pub(super) fn range(&self, retention: Duration) -> Result<Range, Failure> {
+        let (window, from, to) = (self.get("window"), self.time("from")?, self.time("to")?);
+        match (window, from, to) {
+            (None, None, None) => Ok(Range::Last(DEFAULT_WINDOW.min(retention))),
+            (Some(window), None, None) => {
+                let allowed = format!(
+                    "a length such as 30s, 5m or 1h, up to the retention of {}s",
+                    retention.as_secs()
+                );
+                let length =
+                    duration(window).filter(|&length| !length.is_zero() && length <= retention);
+                length
+                    .map(Range::Last)
+                    .ok_or_else(|| refused("window", window, &allowed))
+            }
+            (None, Some(from), to) => {
+                let to = to.unwrap_or_else(now_unix_nano);
+                if from >= to {
+                    return Err(bad_request(
+                        "the parameter from must lie before to (without to: before now)".to_owned(),
+                    ));
+                }
+                Ok(Range::Between(from, to))
+            }
+            (None, None, Some(_)) => Err(bad_request(
+                "the parameter to needs from beside it".to_owned(),
+            )),
+            (Some(_), ..) => Err(bad_request(
+                "the parameters window and from/to exclude each other".to_owned(),
+            )),
+        }
+    }
+
+    /// Which traces to list.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub(super) fn traces(
+        &self,
+        default_limit: usize,
+        max_limit: usize,
+    ) -> Result<TraceQuery, Failure> {
+        let limit = match self.get("limit") {
+            None => default_limit,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=max_limit).contains(limit))
+                .ok_or_else(|| {
+                    refused(
+                        "limit",
+                        text,
+                        &format!("a whole number from 1 to {max_limit}"),
+                    )
+                })?,
+        };
+        let attribute = |text: &str| {
+            let (key, value) = text.split_once(':')?;
+            (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
+        };
+        Ok(TraceQuery {
+            service: self.get("service").map(str::to_owned),
+            operation: self.get("operation").map(str::to_owned),
+            min: self.read("min", duration, DURATIONS)?,
+            max: self.read("max", duration, DURATIONS)?,
+            error: self.read("error", |text| text.parse().ok(), "true or false")?,
+            attribute: self.read("attr", attribute, "KEY:VALUE, such as http.route:/cart")?,
+            order: self
+                .read("order", order, "newest or slowest")?
+                .unwrap_or_default(),
+            limit,
+        })
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    fn read<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&str) -> Option<T>,
+        allowed: &str,
+    ) -> Result<Option<T>, Failure> {
+        let value = self.get(name);
+        value
+            .map(|text| read(text).ok_or_else(|| refused(name, text, allowed)))
+            .transpose()
+    }
+
+    fn time(&self, name: &str) -> Result<Option<u64>, Failure> {
+        // A plus sign that was not escaped arrives as a space.
+        let read =
+            |text: &str| rfc3339::parse(text).or_else(|| rfc3339::parse(&text.replace(' ', "+")));
+        self.read(name, read, "an RFC 3339 time such as 2026-01-31T12:00:00Z")
+    }
+}
+
+const DURATIONS: &str = "a duration such as 250us, 100ms, 1.5s, or a number of seconds";
+
+/// A trace id as it stands in a path.
+///
+/// # Errors
+/// Anything but 32 hex digits.
+pub(super) fn trace_id(text: &str) -> Result<[u8; 16], Failure> {
+    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = digits
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten();
+    id.map(u128::to_be_bytes)
+        .ok_or_else(|| refused("trace_id", text, "32 hex digits"))
+}
+
+fn refused(name: &str, value: &str, allowed: &str) -> Failure {
+    bad_request(format!(
+        "the parameter {name} cannot be {value:?}; allowed is {allowed}"
+    ))
+}
+
+fn order(text: &str) -> Option<Order> {
+    match text {
+        "newest" => Some(Order::Newest),
+        "slowest" => Some(Order::Slowest),
+        _ => None,
+    }
+}
+
+/// A number with a unit (`ns`, `us`, `ms`, `s`, `m`, `h`), or of seconds.
+fn duration(text: &str) -> Option<Duration> {
+    let unit_at = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(unit_at)?;
+    let seconds = match unit {
+        "ns" => 1e-9,
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    let plain = number
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let number: f64 = plain.then(|| number.parse().ok()).flatten()?;
+    Duration::try_from_secs_f64(number * seconds).ok()
+}

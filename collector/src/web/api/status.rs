@@ -1,0 +1,111 @@
+//! `/api/v1/status`: what each receiver took, what each exporter sent, what the views hold.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::status::{ErrorAt, ExporterStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::views::Views;
+use crate::views::report::ViewsStatus;
+
+/// The whole answer.
+#[derive(Debug, Serialize)]
+pub(super) struct StatusReport {
+    version: &'static str,
+    uptime_seconds: f64,
+    receivers: Vec<ReceiverReport>,
+    exporters: Vec<ExporterReport>,
+    views: ViewsStatus,
+}
+
+#[derive(Debug, Serialize)]
+struct ReceiverReport {
+    protocol: &'static str,
+    /// Null when it is not listening.
+    address: Option<String>,
+    /// Why it is not listening.
+    not_listening: Option<String>,
+    accepted_batches: u64,
+    accepted_spans: u64,
+    refused_batches: u64,
+    rejected_batches: u64,
+    last_error: Option<LastErrorReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct ExporterReport {
+    name: String,
+    sent_spans: u64,
+    sent_requests: u64,
+    retries: u64,
+    dropped_spans: u64,
+    set_aside_spans: u64,
+    queue_bytes: u64,
+    /// Age of the oldest batch that was not sent yet; null when there is none.
+    oldest_seconds: Option<f64>,
+    last_error: Option<LastErrorReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct LastErrorReport {
+    message: String,
+    unix_nano: String,
+}
+
+pub(super) fn report(views: &Views, status: &Status) -> StatusReport {
+    let now = now_unix_nano();
+    StatusReport {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: views.uptime().as_secs_f64(),
+        receivers: status
+            .receivers
+            .iter()
+            .map(|status| receiver(status))
+            .collect(),
+        exporters: status
+            .exporters
+            .iter()
+            .map(|status| exporter(status, now))
+            .collect(),
+        views: views.status(),
+    }
+}
+
+fn receiver(status: &ReceiverStatus) -> ReceiverReport {
+    ReceiverReport {
+        protocol: status.protocol,
+        address: status.address.clone().ok(),
+        not_listening: status.address.clone().err(),
+        accepted_batches: read(&status.accepted_batches),
+        accepted_spans: read(&status.accepted_spans),
+        refused_batches: read(&status.refused_batches),
+        rejected_batches: read(&status.rejected_batches),
+        last_error: status.last_error.get().map(last_error),
+    }
+}
+
+fn exporter(status: &ExporterStatus, now_unix_nano: u64) -> ExporterReport {
+    let oldest = read(&status.oldest_unix_nano);
+    ExporterReport {
+        name: status.name.clone(),
+        sent_spans: read(&status.sent_spans),
+        sent_requests: read(&status.sent_requests),
+        retries: read(&status.retries),
+        dropped_spans: read(&status.dropped_spans),
+        set_aside_spans: read(&status.set_aside_spans),
+        queue_bytes: read(&status.queue_bytes),
+        oldest_seconds: (oldest > 0).then(|| now_unix_nano.saturating_sub(oldest) as f64 / 1e9),
+        last_error: status.last_error.get().map(last_error),
+    }
+}
+
+fn last_error(error: ErrorAt) -> LastErrorReport {
+    LastErrorReport {
+        message: error.message,
+        unix_nano: error.unix_nano.to_string(),
+    }
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
