@@ -53,8 +53,9 @@ pub(super) fn check(config: &ExportConfig) -> Result<(), String> {
     if config.exporter != ExporterKind::Otlp {
         return Ok(());
     }
-    let url = config.url();
-    let uri: Uri = url
+    let url = config.shown_url();
+    let uri: Uri = config
+        .url()
         .parse()
         .map_err(|error| format!("OTLP endpoint {url:?} is not a URL ({error})"))?;
     if uri.host().is_none() {
