@@ -8,6 +8,7 @@ use bellwether::Kit;
 use clap::Subcommand;
 use http::Uri;
 use tokio::net::TcpListener;
+use tower::BoxError;
 
 use crate::api;
 use crate::operation::{Faults, Operation};
@@ -96,11 +97,7 @@ impl Part {
 ///
 /// # Errors
 /// What the kit says of the environment or the server, or why the address cannot be listened on.
-pub async fn run(
-    part: Part,
-    address: SocketAddr,
-    faults: Faults,
-) -> Result<(), Box<dyn std::error::Error>> {
+pub async fn run(part: Part, address: SocketAddr, faults: Faults) -> Result<(), BoxError> {
     let kit = Kit::from_env(part.name())?.start()?;
     let app = kit.wrap(part.router(&kit, faults));
     let listener = TcpListener::bind(address)

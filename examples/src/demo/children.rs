@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout_at};
+use tower::BoxError;
 
 use super::collector::get;
 use super::ports::Ports;
@@ -175,7 +176,7 @@ impl Children {
     ///
     /// # Errors
     /// The children that did not end well.
-    pub async fn stop(&mut self, limit: Duration) -> Result<(), Box<dyn std::error::Error>> {
+    pub async fn stop(&mut self, limit: Duration) -> Result<(), BoxError> {
         let deadline = Instant::now() + limit;
         for (_, child) in &self.running {
             // A child that has ended has no id any more and needs no signal.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use tower::BoxError;
 
 use super::{Options, children};
 use crate::operation::Faults;
@@ -77,7 +78,7 @@ async fn run_service(part: Part, port: u16, faults: Faults) -> ExitCode {
     report(service::run(part, ([127, 0, 0, 1], port).into(), faults).await)
 }
 
-fn report(result: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
+fn report(result: Result<(), BoxError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

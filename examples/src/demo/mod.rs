@@ -17,6 +17,7 @@ use std::time::Duration;
 use children::Children;
 use collector::Collector;
 use ports::Ports;
+use tower::BoxError;
 
 /// How long to wait for a child to answer on its port, and for all of them to end.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -37,7 +38,7 @@ pub struct Options {
 ///
 /// # Errors
 /// A child that does not start, or no span that came through.
-pub async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+pub async fn run(options: Options) -> Result<(), BoxError> {
     let ports = Ports::choose()?;
     let mut children = Children::new()?;
     let outcome = run_with(options, &ports, &mut children).await;
@@ -49,7 +50,7 @@ async fn run_with(
     options: Options,
     ports: &Ports,
     children: &mut Children,
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<(), BoxError> {
     let collector = Collector::at(ports.web);
     children.start_all(ports)?;
     let _link = link::start(ports.link, ports.divide, link::DELAY).await?;
@@ -116,7 +117,7 @@ async fn watch(collector: &Collector) {
     }
 }
 
-async fn finish(collector: &Collector, answered: u64) -> Result<(), Box<dyn std::error::Error>> {
+async fn finish(collector: &Collector, answered: u64) -> Result<(), BoxError> {
     let services = collector.services_once_settled(SETTLE_LIMIT).await?;
     let map = collector.map().await?;
     println!("\n{}", summary::tables(&services, &map, answered));
