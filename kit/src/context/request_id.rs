@@ -21,8 +21,8 @@ impl RequestId {
         Self::generate_at(SystemTime::now())
     }
 
-    /// A new id for a request that began at `at`: UUID v7, so ids sort by time. The random part comes from the thread's generator:
-    /// the `uuid` crate's own v7 clock is behind a process-wide lock.
+    /// A new id for a request that began at `at`: UUID v7, so ids sort by time. The random part comes from
+    /// the thread's generator: the `uuid` crate's own v7 clock is behind a process-wide lock.
     pub(crate) fn generate_at(at: SystemTime) -> Self {
         let since_epoch = at
             .duration_since(SystemTime::UNIX_EPOCH)
