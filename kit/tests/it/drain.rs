@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::client::{Connection, get, request};
-use crate::service::Service;
+use crate::service::{OWN_SERVER, Service};
 
 async fn status(addr: SocketAddr, path: &str) -> u16 {
     get(addr, path).await.status.as_u16()
@@ -220,4 +221,46 @@ async fn http2_connections_are_told_to_go_away() {
         began.elapsed()
     );
     assert!(service.exited().await.success());
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_is_waited_for() {
+    let mut service = Service::start(&[]).await;
+    let mut stream = TcpStream::connect(service.addr).await.unwrap();
+    let upgrade = "GET /upgrade HTTP/1.1\r\nhost: orders.test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).await.unwrap();
+    assert_eq!(service.closing("/upgrade").await["outcome"], "upgraded");
+    let mut idle = Connection::http1(service.addr).await;
+    idle.get("/hello/ann").await.unwrap();
+    service.signal("TERM");
+    // Quiet for as long as this one, which is closed for it.
+    idle.closed.await.unwrap().unwrap();
+    stream.write_all(b"still here").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    assert!(answer.ends_with("still here"), "{answer}");
+    assert!(service.exited().await.success());
+}
+
+#[tokio::test]
+async fn a_service_with_its_own_server_drains_with_the_kit_s_signal() {
+    let env = [(OWN_SERVER, "1"), ("BELLWETHER_DRAIN_DELAY", "500ms")];
+    let mut service = Service::start(&env).await;
+    while status(service.addr, "/readyz").await != 200 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(get(service.addr, "/hello/ann").await.status, 200);
+    assert_eq!(
+        service.closing("/hello/ann").await["http.route"],
+        "/hello/{name}"
+    );
+    service.signal("TERM");
+    unready(service.addr).await;
+    assert!(get(service.addr, "/hello/bob").await.closes());
+    assert!(service.exited().await.success());
+    service.line(|line| line["message"] == "stopped").await;
+    let probes = |line: &serde_json::Value| line["url.path"] == "/readyz";
+    assert!(!service.lines().iter().any(probes));
 }
