@@ -1,0 +1,232 @@
+// Bellwether's pages work without this. With it: theme, live numbers, filter as you type, keys, copy.
+'use strict';
+(() => {
+  const root = document.documentElement;
+  const find = (id) => document.getElementById(id);
+
+  // Theme: before the first paint. 'system' is the absence of a choice.
+  const themes = ['system', 'light', 'dark'];
+  const stored = () => { try { return localStorage.getItem('theme'); } catch { return null; } };
+  const applyTheme = (theme) => {
+    if (theme === 'light' || theme === 'dark') root.dataset.theme = theme; else delete root.dataset.theme;
+  };
+  root.classList.add('js');
+  applyTheme(stored());
+
+  const typing = (node) => node && (node.matches('input, select, textarea') || node.isContentEditable);
+
+  // Changes `old` into `fresh` in place, so that focus, hover, selection and open rows stay as they are.
+  const morph = (old, fresh) => {
+    if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || keyOf(old) !== keyOf(fresh)) {
+      old.replaceWith(fresh);
+      return;
+    }
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+      return;
+    }
+    if (typing(old)) return;
+    for (const { name } of [...old.attributes]) {
+      if (!fresh.hasAttribute(name) && !(name === 'open' || name === 'hidden')) old.removeAttribute(name);
+    }
+    for (const { name, value } of fresh.attributes) {
+      if (name !== 'hidden' && old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+    morphChildren(old, fresh);
+  };
+  const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.getAttribute('data-key') || node.id : '');
+  const morphChildren = (old, fresh) => {
+    const known = new Map([...old.children].map((child) => [keyOf(child), child]).filter(([key]) => key));
+    let wanted = [...fresh.childNodes];
+    // A row never moves away under the pointer: while it is over the table the old order stays.
+    if (old.matches('tbody:hover')) {
+      const places = new Map([...old.children].map((child, place) => [keyOf(child), place]));
+      const place = (node) => places.get(keyOf(node)) ?? places.size;
+      wanted = wanted.sort((a, b) => place(a) - place(b));
+    }
+    let next = old.firstChild;
+    for (const child of wanted) {
+      const same = known.get(keyOf(child));
+      if (same) {
+        if (same === next) next = next.nextSibling; else old.insertBefore(same, next);
+        known.delete(keyOf(child));
+        morph(same, child);
+      } else if (next && !keyOf(next) && !keyOf(child)) {
+        const current = next;
+        next = next.nextSibling;
+        morph(current, child);
+      } else {
+        old.insertBefore(child, next);
+      }
+    }
+    while (next) {
+      const gone = next;
+      next = next.nextSibling;
+      gone.remove();
+    }
+  };
+
+  // Live: an event only says that there is something newer; the page is then asked for anew.
+  let paused = false;
+  let busy = false;
+  let late = false;
+  const main = () => find('main');
+  const say = (state, text) => {
+    const live = find('live');
+    if (!live) return;
+    live.dataset.state = state;
+    live.lastElementChild.textContent = text;
+  };
+  const refresh = async () => {
+    if (busy) { late = true; return; }
+    busy = true;
+    late = false;
+    const address = location.href;
+    try {
+      const answer = await fetch(address, { headers: { accept: 'text/html' } });
+      const text = await answer.text();
+      const page = new DOMParser().parseFromString(text, 'text/html');
+      const fresh = page.getElementById('main');
+      if (fresh && !paused && address === location.href) {
+        const focused = document.activeElement;
+        morph(main(), document.importNode(fresh, true));
+        document.title = page.title;
+        if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+        filterRows();
+      }
+    } catch {
+      say('off', 'disconnected');
+    }
+    busy = false;
+    if (late) refresh();
+  };
+  const listen = () => {
+    if (!main().hasAttribute('data-live')) return;
+    const events = new EventSource('/events');
+    let silence;
+    events.onopen = () => {
+      clearTimeout(silence);
+      say(paused ? 'paused' : 'on', paused ? 'paused' : 'live');
+    };
+    events.onerror = () => {
+      clearTimeout(silence);
+      silence = setTimeout(() => say('off', 'disconnected'), 700);
+      // A refusal closes the stream for good; it is asked for again.
+      if (events.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
+    };
+    events.addEventListener('window', (event) => {
+      if (!paused && event.data !== main().dataset.live) refresh();
+    });
+    addEventListener('pagehide', () => events.close());
+  };
+  const togglePause = () => {
+    const button = find('pause');
+    if (!button) return;
+    paused = !paused;
+    button.setAttribute('aria-pressed', String(paused));
+    button.textContent = paused ? 'Go on' : 'Pause';
+    say(paused ? 'paused' : 'on', paused ? 'paused' : 'live');
+    if (!paused) refresh();
+  };
+
+  // Filter: hides rows that do not contain the text, and keeps the text in the address.
+  const filterRows = () => {
+    const box = document.querySelector('[data-filter]');
+    const table = box && find(box.dataset.filter);
+    if (!table) return;
+    const needle = box.value.trim().toLowerCase();
+    let shown = 0;
+    for (const row of table.querySelectorAll('[data-row]')) {
+      row.hidden = needle !== '' && !row.dataset.text.includes(needle);
+      if (!row.hidden) shown += 1;
+    }
+    const note = document.querySelector(`[data-empty-for="${box.dataset.filter}"]`);
+    if (note) note.hidden = shown > 0;
+  };
+  let asking;
+  const typed = () => {
+    const box = document.querySelector('[data-filter]');
+    const address = new URL(location.href);
+    if (box.value.trim()) address.searchParams.set('q', box.value.trim()); else address.searchParams.delete('q');
+    history.replaceState(null, '', address);
+    filterRows();
+    // Rows that the server has left out have to be asked for, once the typing pauses.
+    clearTimeout(asking);
+    if (main().hasAttribute('data-live')) asking = setTimeout(refresh, 200);
+  };
+
+  // Keys.
+  const rows = () => [...document.querySelectorAll('[data-row]')].filter((row) => !row.hidden);
+  const move = (step) => {
+    const all = rows();
+    const at = all.findIndex((row) => row.contains(document.activeElement));
+    const row = all[Math.max(0, Math.min(all.length - 1, at < 0 ? (step > 0 ? 0 : all.length - 1) : at + step))];
+    row?.querySelector('summary, a')?.focus();
+    row?.scrollIntoView({ block: 'nearest' });
+  };
+  const onKey = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const help = find('help');
+    if (event.key === 'Escape') {
+      if (help.open) help.close(); else document.activeElement?.blur();
+      return;
+    }
+    if (typing(event.target) || help.open) return;
+    const tab = document.querySelector(`nav.tabs a[data-key="${CSS.escape(event.key)}"]`);
+    if (event.key === '/') find('filter')?.focus();
+    else if (event.key === 'j') move(1);
+    else if (event.key === 'k') move(-1);
+    else if (event.key === '?') help.showModal();
+    else if (event.key === 'p') togglePause();
+    else if (tab) tab.click();
+    else return;
+    event.preventDefault();
+  };
+
+  const copy = async (button) => {
+    const source = find(button.dataset.copy);
+    let done = 'Copied';
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+    } catch {
+      // Outside a secure context there is no clipboard: the text is selected instead.
+      getSelection().selectAllChildren(source);
+      done = 'Selected';
+    }
+    button.textContent = done;
+    setTimeout(() => { button.textContent = 'Copy'; }, 1500);
+  };
+
+  const openLinked = () => {
+    const target = location.hash.length > 1 && find(decodeURIComponent(location.hash.slice(1)));
+    if (target instanceof HTMLDetailsElement) {
+      target.open = true;
+      target.scrollIntoView({ block: 'center' });
+    }
+  };
+
+  document.addEventListener('DOMContentLoaded', () => {
+    const theme = find('theme');
+    const name = () => { theme.textContent = `Theme: ${root.dataset.theme ?? 'system'}`; };
+    name();
+    theme.addEventListener('click', () => {
+      const next = themes[(themes.indexOf(root.dataset.theme ?? 'system') + 1) % themes.length];
+      try { localStorage.setItem('theme', next); } catch { /* it then lasts as long as the page */ }
+      applyTheme(next);
+      name();
+    });
+    find('keys').addEventListener('click', () => find('help').showModal());
+    find('pause')?.addEventListener('click', togglePause);
+    document.addEventListener('keydown', onKey);
+    document.addEventListener('click', (event) => {
+      const button = event.target.closest?.('[data-copy]');
+      if (button) copy(button);
+    });
+    document.addEventListener('input', (event) => { if (event.target.matches('[data-filter]')) typed(); });
+    filterRows();
+    openLinked();
+    listen();
+  });
+  // A page brought back from the browser's cache has lost its stream.
+  addEventListener('pageshow', (event) => { if (event.persisted) { listen(); refresh(); } });
+})();

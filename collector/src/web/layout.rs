@@ -1,0 +1,312 @@
+//! The frame around every page: head, navigation, window choice, help; and the small parts that pages
+//! share (service names, sortable headings, notices). Called by every page.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use maud::{DOCTYPE, Markup, html};
+
+use super::assets;
+use super::format::{coarse, url_component};
+use super::query::{BadParameter, Direction, PageQuery, WINDOWS};
+use crate::views::report::Window;
+
+/// A small picture for the browser's tab; a data URI, so that no browser asks for /favicon.ico.
+const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E\
+%3Crect width='32' height='32' rx='7' fill='%236d28d9'/%3E\
+%3Cpath d='M5 11h22M5 21h8M19 21h8' stroke='%23fff' stroke-width='4' stroke-linecap='round'/%3E%3C/svg%3E";
+
+/// How many service colours the style sheet has (`.s0` …).
+const COLOURS: u64 = 18;
+
+/// The entry of the navigation a page belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tab {
+    Services,
+    Map,
+    Traces,
+    Status,
+    /// Error pages belong nowhere.
+    None,
+}
+
+/// What the frame needs to know of a page.
+#[derive(Debug)]
+pub(super) struct Frame<'a> {
+    /// Of the document, before the product's name.
+    pub(super) title: &'a str,
+    /// Its entry of the navigation.
+    pub(super) tab: Tab,
+    /// The version of the window the page was made from; `None` for a page that stays as it is.
+    pub(super) live: Option<u64>,
+    /// Its parameters.
+    pub(super) query: &'a PageQuery,
+}
+
+/// A whole document.
+pub(super) fn page(frame: &Frame<'_>, main: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (frame.title) " · Bellwether" }
+                link rel="icon" href=(ICON);
+                link rel="stylesheet" href=(assets::style_path());
+                // Not deferred: the chosen theme has to be set before the first paint.
+                script src=(assets::script_path()) {}
+            }
+            body {
+                a.skip href="#main" { "Skip to the content" }
+                (header(frame))
+                main #main tabindex="-1" data-live=[frame.live] { (main) }
+                (help())
+            }
+        }
+    }
+}
+
+/// A page that says in words why there is nothing else.
+pub(super) fn failure(status: StatusCode, title: &str, text: &str) -> Response {
+    let frame = Frame {
+        title,
+        tab: Tab::None,
+        live: None,
+        query: &PageQuery::default(),
+    };
+    let main = html! {
+        section.empty {
+            h1 { (title) }
+            p { (text) }
+            p { a.button href="/" { "All services" } }
+        }
+    };
+    (status, page(&frame, &main)).into_response()
+}
+
+/// The page for a parameter that cannot be read.
+pub(super) fn bad_parameter(error: &BadParameter) -> Response {
+    failure(
+        StatusCode::BAD_REQUEST,
+        "This address cannot be read",
+        &format!("{error}."),
+    )
+}
+
+/// A service's name with its colour, linked to its page.
+pub(super) fn service_link(name: &str, query: &PageQuery) -> Markup {
+    let path = format!("/services/{}", url_component(name));
+    html! { a.service href=(query.link_keeping_window(&path)) title=(name) { (service_name(name)) } }
+}
+
+/// A service's name with its colour.
+pub(super) fn service_name(name: &str) -> Markup {
+    html! { i.swatch.(colour(name)) {} bdi { (name) } }
+}
+
+/// The class of a service's colour: the same for a name on every page, in every run.
+pub(super) fn colour(service: &str) -> String {
+    // The lowest bits of this hash are its weakest.
+    format!("s{}", (assets::fnv1a(service.as_bytes()) >> 4) % COLOURS)
+}
+
+/// A heading of a table that sorts by a link, and says to screen readers how it is sorted.
+pub(super) fn sort_heading(
+    query: &PageQuery,
+    path: &str,
+    (key, label): (&str, &str),
+    (sorted, direction): (&str, Direction),
+    numeric: bool,
+) -> Markup {
+    let current = sorted == key;
+    // A first click shows the largest numbers, or the names from A to Z.
+    let first = if numeric {
+        Direction::Descending
+    } else {
+        Direction::Ascending
+    };
+    let next = if current { direction.reversed() } else { first };
+    let link = query.link(path, &[("sort", Some(key)), ("dir", Some(next.word()))]);
+    html! {
+        th scope="col" .num[numeric] aria-sort=[current.then(|| direction.aria())] {
+            a href=(link) data-sort=(key) { (label) }
+        }
+    }
+}
+
+/// The lengths of time to choose from, and what is shown now.
+pub(super) fn window_choice(query: &PageQuery, path: &str, window: &Window) -> Markup {
+    let chosen = query.get("window").unwrap_or("5m");
+    html! {
+        nav.windows aria-label="Time range" {
+            @for (value, label, _) in WINDOWS {
+                a href=(query.link(path, &[("window", Some(value))]))
+                  aria-current=[(value == chosen).then_some("true")] { (label) }
+            }
+            span.asof title={ (window.from) " to " (window.to) } {
+                "last " (coarse(window.seconds)) ", to "
+                time datetime=(window.to) { (time_of_day(&window.to)) } " UTC"
+            }
+        }
+    }
+}
+
+/// The box that narrows a table: a form without script, immediate with it.
+pub(super) fn filter_box(query: &PageQuery, path: &str, label: &str, rows: &str) -> Markup {
+    html! {
+        form.filter role="search" method="get" action=(path) {
+            @for name in ["window", "sort", "dir", "focus"] {
+                @if let Some(value) = query.get(name) { input type="hidden" name=(name) value=(value); }
+            }
+            input #filter type="search" name="q" value=(query.get("q").unwrap_or_default())
+                placeholder={ (label) "  /" } aria-label=(label) autocomplete="off" data-filter=(rows);
+        }
+    }
+}
+
+/// A headline figure.
+pub(super) fn figure(label: &str, value: &str, class: &str, note: &Markup) -> Markup {
+    html! {
+        div.figure.(class) {
+            dt { (label) }
+            dd { span.value { (value) } span.note { (note) } }
+        }
+    }
+}
+
+/// An error ratio: red, and only when there is one.
+pub(super) fn error_ratio(ratio: f64) -> Markup {
+    html! { span.bad[ratio > 0.0].muted[ratio <= 0.0] { (super::format::ratio(ratio)) } }
+}
+
+fn header(frame: &Frame<'_>) -> Markup {
+    let entries = [
+        (Tab::Services, "/", "Services", "s"),
+        (Tab::Map, "/map", "Map", "m"),
+        (Tab::Traces, "/traces", "Traces", "t"),
+        (Tab::Status, "/status", "Status", "u"),
+    ];
+    html! {
+        header.top {
+            a.brand href=(frame.query.link_keeping_window("/")) { (logo()) "Bellwether" }
+            nav.tabs aria-label="Pages" {
+                @for (tab, path, label, key) in entries {
+                    a href=(frame.query.link_keeping_window(path)) data-key=(key)
+                      aria-current=[(tab == frame.tab).then_some("page")] { (label) }
+                }
+            }
+            div.tools {
+                @if frame.live.is_some() {
+                    span #live.js-only role="status" { i.dot {} span { "live" } }
+                    button #pause.js-only type="button" aria-pressed="false" { "Pause" }
+                }
+                button #theme.js-only type="button" title="Light, dark, or as the system says" { "Theme" }
+                button #keys.js-only type="button" aria-label="Keyboard help" title="Keyboard help" { "?" }
+            }
+        }
+    }
+}
+
+/// Two spans, a long and a broken one: the gap of the product.
+fn logo() -> Markup {
+    html! {
+        svg.logo width="22" height="22" viewBox="0 0 32 32" aria-hidden="true" {
+            rect width="32" height="32" rx="7" {}
+            path d="M6 11h20M6 21h6M20 21h6" {}
+        }
+    }
+}
+
+fn help() -> Markup {
+    let keys = [
+        ("/", "filter"),
+        ("j  k", "next, previous row"),
+        ("Enter", "open the row"),
+        ("s  m  t  u", "services, map, traces, status"),
+        ("p", "pause or go on"),
+        ("Esc", "close, leave the field"),
+        ("?", "this help"),
+    ];
+    html! {
+        dialog #help aria-labelledby="help-title" {
+            h2 #help-title { "Keys" }
+            dl {
+                @for (key, meaning) in keys { dt { kbd { (key) } } dd { (meaning) } }
+            }
+            form method="dialog" { button { "Close" } }
+        }
+    }
+}
+
+/// `15:46:19` of an RFC 3339 time.
+fn time_of_day(rfc3339: &str) -> &str {
+    rfc3339.get(11..19).unwrap_or(rfc3339)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::testing::Page;
+
+    #[test]
+    fn a_hostile_name_stays_text() {
+        let name = "<script>alert(1)</script>\"'&";
+        let page = Page::parse(&service_link(name, &PageQuery::default()).into_string());
+        assert_eq!(page.count("script"), 0);
+        assert_eq!(page.texts("bdi"), [name]);
+        assert_eq!(page.attribute("a", "title"), Some(name.to_owned()));
+    }
+
+    #[test]
+    fn a_colour_is_stable_and_in_the_palette() {
+        assert_eq!(colour("checkout"), colour("checkout"));
+        let names = (0..1000).map(|index| colour(&format!("service-{index}")));
+        let seen: std::collections::BTreeSet<_> = names.collect();
+        assert_eq!(seen.len() as u64, COLOURS);
+        assert!(
+            (0..COLOURS).all(|index| include_str!("assets/bellwether.css")
+                .contains(&format!(".s{index} ")))
+        );
+    }
+
+    #[test]
+    fn a_sorted_column_says_so_and_turns_round() {
+        let query = PageQuery::new(vec![("window".into(), "1h".into())]);
+        let heading = |key| {
+            let sorted = ("p99", Direction::Descending);
+            Page::parse(&sort_heading(&query, "/", (key, "x"), sorted, true).into_string())
+        };
+        let sorted = heading("p99");
+        assert_eq!(
+            sorted.attribute("th", "aria-sort").as_deref(),
+            Some("descending")
+        );
+        assert_eq!(
+            sorted.attribute("a", "href").as_deref(),
+            Some("/?window=1h&sort=p99&dir=asc")
+        );
+        let other = heading("rate");
+        assert_eq!(other.attribute("th", "aria-sort"), None);
+        assert_eq!(
+            other.attribute("a", "href").as_deref(),
+            Some("/?window=1h&sort=rate&dir=desc")
+        );
+    }
+
+    #[test]
+    fn the_frame_has_no_inline_script_or_style() {
+        let frame = Frame {
+            title: "<x>",
+            tab: Tab::Map,
+            live: Some(7),
+            query: &PageQuery::default(),
+        };
+        let page = Page::parse(&page(&frame, &html! { p { "hello" } }).into_string());
+        assert_eq!(page.texts("title"), ["<x> · Bellwether"]);
+        assert_eq!(page.texts("script"), [""]);
+        assert_eq!(page.count("style"), 0);
+        assert!(!page.has_attribute("style") && !page.has_attribute("onclick"));
+        assert_eq!(page.attribute("main", "data-live").as_deref(), Some("7"));
+    }
+}

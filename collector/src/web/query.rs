@@ -1,0 +1,315 @@
+//! The query string of a page: read with clear refusals, and written back into links so that a page's
+//! whole state is its URL. Called by every page.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::format::url_component;
+use crate::views::Range;
+
+/// The windows a page offers: what stands in the URL, what is shown, seconds.
+pub(super) const WINDOWS: [(&str, &str, u64); 3] = [
+    ("5m", "5 min", 300),
+    ("15m", "15 min", 900),
+    ("1h", "1 hour", 3600),
+];
+
+/// A page's parameters as they came; empty values count as absent, as a form sends them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PageQuery(Vec<(String, String)>);
+
+/// A parameter that cannot be read: its name, its value, what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the parameter {name} cannot be {value:?}: {allowed}")]
+pub(super) struct BadParameter {
+    name: &'static str,
+    value: String,
+    allowed: &'static str,
+}
+
+/// Which way a column is sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// Smallest first.
+    Ascending,
+    /// Largest first.
+    Descending,
+}
+
+impl PageQuery {
+    pub(super) fn new(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+
+    /// The first value that is not blank.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(key, value)| key == name && !value.trim().is_empty())
+            .map(|(_, value)| value.trim())
+    }
+
+    /// A link to `path` with these parameters, some of them changed or (`None`) left out.
+    pub(super) fn link(&self, path: &str, changes: &[(&str, Option<&str>)]) -> String {
+        let kept = self
+            .0
+            .iter()
+            .filter(|(key, value)| {
+                !value.trim().is_empty() && !changes.iter().any(|(name, _)| name == key)
+            })
+            .map(|(key, value)| (key.as_str(), value.as_str()));
+        let changed = changes
+            .iter()
+            .filter_map(|(name, value)| value.map(|value| (*name, value)));
+        let mut out = path.to_owned();
+        for (index, (name, value)) in kept.chain(changed).enumerate() {
+            let mark = if index == 0 { '?' } else { '&' };
+            // Writing to a String cannot fail.
+            let _ = write!(
+                out,
+                "{mark}{}={}",
+                url_component(name),
+                url_component(value)
+            );
+        }
+        out
+    }
+
+    /// Only the window, for a link to another page.
+    pub(super) fn link_keeping_window(&self, path: &str) -> String {
+        let window = self.get("window").map(str::to_owned);
+        PageQuery::default().link(path, &[("window", window.as_deref())])
+    }
+
+    /// `window`: the last so long, 5 minutes when absent.
+    ///
+    /// # Errors
+    /// Anything but a number of seconds, minutes or hours from 10 s to 24 h.
+    pub(super) fn window(&self) -> Result<Duration, BadParameter> {
+        let Some(text) = self.get("window") else {
+            return Ok(Duration::from_secs(300));
+        };
+        parse_duration(text)
+            .filter(|length| (10.0..=86_400.0).contains(&length.as_secs_f64()))
+            .ok_or_else(|| BadParameter {
+                name: "window",
+                value: text.to_owned(),
+                allowed: "say 5m, 15m, 1h or another length from 10s to 24h",
+            })
+    }
+
+    /// [`PageQuery::window`] as the views take it.
+    pub(super) fn range(&self) -> Result<Range, BadParameter> {
+        self.window().map(Range::Last)
+    }
+
+    /// A latency such as `250us`, `100ms`, `1.5s`; a bare number is seconds, as in the JSON API.
+    pub(super) fn latency(&self, name: &'static str) -> Result<Option<Duration>, BadParameter> {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        parse_duration(text).map(Some).ok_or_else(|| BadParameter {
+            name,
+            value: text.to_owned(),
+            allowed: "say a duration such as 250us, 100ms or 1.5s",
+        })
+    }
+
+    /// `attr`: an attribute's key and value, apart at the first colon.
+    pub(super) fn attribute(&self) -> Result<Option<(String, String)>, BadParameter> {
+        let Some(text) = self.get("attr") else {
+            return Ok(None);
+        };
+        text.split_once(':')
+            .filter(|(key, _)| !key.is_empty())
+            .map(|(key, value)| Some((key.to_owned(), value.to_owned())))
+            .ok_or_else(|| BadParameter {
+                name: "attr",
+                value: text.to_owned(),
+                allowed: "say key:value, such as http.response.status_code:500",
+            })
+    }
+
+    /// One of a few words; the default when absent.
+    pub(super) fn choice<T: Copy>(
+        &self,
+        name: &'static str,
+        choices: &[(&str, T)],
+        default: T,
+        allowed: &'static str,
+    ) -> Result<T, BadParameter> {
+        let Some(text) = self.get(name) else {
+            return Ok(default);
+        };
+        choices
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, choice)| *choice)
+            .ok_or_else(|| BadParameter {
+                name,
+                value: text.to_owned(),
+                allowed,
+            })
+    }
+
+    /// `dir`: `asc` or `desc`.
+    pub(super) fn direction(&self, default: Direction) -> Result<Direction, BadParameter> {
+        self.choice(
+            "dir",
+            &[
+                ("asc", Direction::Ascending),
+                ("desc", Direction::Descending),
+            ],
+            default,
+            "say asc or desc",
+        )
+    }
+
+    /// A whole number from 1 to `max`.
+    pub(super) fn limit(&self, default: usize, max: usize) -> Result<usize, BadParameter> {
+        let Some(text) = self.get("limit") else {
+            return Ok(default);
+        };
+        text.parse()
+            .ok()
+            .filter(|limit| (1..=max).contains(limit))
+            .ok_or_else(|| BadParameter {
+                name: "limit",
+                value: text.to_owned(),
+                allowed: "say a whole number from 1 to 500",
+            })
+    }
+}
+
+impl Direction {
+    /// The value of `aria-sort`.
+    pub(super) fn aria(self) -> &'static str {
+        match self {
+            Self::Ascending => "ascending",
+            Self::Descending => "descending",
+        }
+    }
+
+    /// The value of `dir`.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Ascending => "asc",
+            Self::Descending => "desc",
+        }
+    }
+
+    pub(super) fn reversed(self) -> Self {
+        match self {
+            Self::Ascending => Self::Descending,
+            Self::Descending => Self::Ascending,
+        }
+    }
+
+    /// Applies the direction to an ascending comparison.
+    pub(super) fn apply(self, ascending: std::cmp::Ordering) -> std::cmp::Ordering {
+        match self {
+            Self::Ascending => ascending,
+            Self::Descending => ascending.reverse(),
+        }
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let split = text
+        .find(|letter: char| !(letter.is_ascii_digit() || letter == '.'))
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit.trim() {
+        "ns" => 1e-9,
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    let seconds = number.parse::<f64>().ok()? * scale;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(pairs: &[(&str, &str)]) -> PageQuery {
+        PageQuery::new(
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn windows_are_read_or_refused() {
+        let check = |text: &str, want: Option<u64>| {
+            let got = query(&[("window", text)]).window();
+            assert_eq!(got.ok(), want.map(Duration::from_secs), "{text}");
+        };
+        check("", Some(300));
+        check("5m", Some(300));
+        check("90s", Some(90));
+        check("1h", Some(3600));
+        check("9s", None);
+        check("25h", None);
+        check("-5m", None);
+        check("5 parsecs", None);
+        check("1e3m", None);
+        check("NaN", None);
+    }
+
+    #[test]
+    fn a_refusal_names_parameter_value_and_remedy() {
+        let error = query(&[("window", "soon")]).window().unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("window") && text.contains("\"soon\"") && text.contains("5m"));
+    }
+
+    #[test]
+    fn latencies_take_units_and_bare_seconds() {
+        let check = |text: &str, want: Option<f64>| {
+            let got = query(&[("min", text)]).latency("min");
+            match want {
+                Some(want) => assert_eq!(got.unwrap().unwrap().as_secs_f64(), want, "{text}"),
+                None => assert!(got.is_err(), "{text}"),
+            }
+        };
+        check("250us", Some(0.000_25));
+        check("100ms", Some(0.1));
+        check("1.5", Some(1.5));
+        check("1.5 s", Some(1.5));
+        check("fast", None);
+        check("1..5s", None);
+        check("99999999999999999999999h", None);
+    }
+
+    #[test]
+    fn links_keep_the_state_and_encode_it() {
+        let state = query(&[
+            ("window", "1h"),
+            ("q", "a&b=c"),
+            ("sort", ""),
+            ("dir", "asc"),
+        ]);
+        assert_eq!(
+            state.link("/", &[("dir", Some("desc")), ("page", None)]),
+            "/?window=1h&q=a%26b%3Dc&dir=desc"
+        );
+        assert_eq!(state.link_keeping_window("/map"), "/map?window=1h");
+        assert_eq!(PageQuery::default().link("/map", &[]), "/map");
+    }
+
+    #[test]
+    fn a_limit_is_bounded() {
+        assert_eq!(query(&[("limit", "20")]).limit(50, 500), Ok(20));
+        assert_eq!(query(&[]).limit(50, 500), Ok(50));
+        for text in ["0", "501", "-1", "many"] {
+            assert!(query(&[("limit", text)]).limit(50, 500).is_err(), "{text}");
+        }
+    }
+}

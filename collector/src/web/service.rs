@@ -1,0 +1,361 @@
+//! `GET /services/{name}`: one service: figures, course, operations, who calls it and whom it calls, traces.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use maud::{Markup, html};
+
+use super::charts::bars::bar;
+use super::charts::graph::why_no_gap;
+use super::charts::line::{Series, line};
+use super::charts::spark::spark;
+use super::format::{NONE, count, counted, duration, maybe_duration, rate, ratio, url_component};
+use super::layout::{
+    Frame, Tab, error_ratio, figure, filter_box, page as frame_page, service_link, service_name,
+    window_choice,
+};
+use super::query::{BadParameter, PageQuery};
+use super::{Web, empty, layout, live, traces};
+use crate::views::report::{Edge, OperationReport, ServiceReport, TraceSummary, Window};
+use crate::views::{Order, TraceQuery};
+
+/// Traces in each of the two lists.
+const TRACES: usize = 8;
+
+/// Everything that the page shows.
+struct Content<'a> {
+    name: &'a str,
+    window: &'a Window,
+    /// `None` when it has no entry span in the window.
+    report: Option<&'a ServiceReport>,
+    operations: &'a [OperationReport],
+    edges: &'a [Edge],
+    slowest: &'a [TraceSummary],
+    newest: &'a [TraceSummary],
+}
+
+/// The handler.
+pub(super) async fn page(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    query: PageQuery,
+) -> Response {
+    match render(&web, &name, &query) {
+        Ok(Some(page)) => page.into_response(),
+        Ok(None) => layout::failure(
+            StatusCode::NOT_FOUND,
+            "No such service",
+            &format!(
+                "No span of a service {:?} has come since the collector was started.",
+                super::format::shorten(&name, 300)
+            ),
+        ),
+        Err(error) => layout::bad_parameter(&error),
+    }
+}
+
+fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, BadParameter> {
+    let version = live::version(web);
+    let range = query.range()?;
+    let Some((window, operations)) = web.views.operations(name, range) else {
+        return Ok(None);
+    };
+    let (_, services) = web.views.services(range);
+    let traces = |order| {
+        let asked = TraceQuery {
+            service: Some(name.to_owned()),
+            order,
+            limit: TRACES,
+            ..TraceQuery::default()
+        };
+        web.views.traces(&asked, range).1
+    };
+    let main = content(
+        query,
+        &Content {
+            name,
+            window: &window,
+            report: services.iter().find(|report| report.service == name),
+            operations: &operations,
+            edges: &web.views.map(range).edges,
+            slowest: &traces(Order::Slowest),
+            newest: &traces(Order::Newest),
+        },
+    );
+    let frame = Frame {
+        title: name,
+        tab: Tab::Services,
+        live: Some(version),
+        query,
+    };
+    Ok(Some(frame_page(&frame, &main)))
+}
+
+fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
+    let path = format!("/services/{}", url_component(page.name));
+    let callers: Vec<&Edge> = page
+        .edges
+        .iter()
+        .filter(|edge| edge.server == page.name)
+        .collect();
+    let callees: Vec<&Edge> = page
+        .edges
+        .iter()
+        .filter(|edge| edge.client == page.name)
+        .collect();
+    let focus = PageQuery::default().link(
+        "/map",
+        &[("focus", Some(page.name)), ("window", query.get("window"))],
+    );
+    html! {
+        div.heading {
+            h1 { (service_name(page.name)) }
+            @if let Some(version) = page.report.and_then(|report| report.version.as_ref()) { span.version { (version) } }
+            (window_choice(query, &path, page.window))
+            (filter_box(query, &path, "Filter operations", "operations"))
+        }
+        @if let Some(report) = page.report {
+            (figures(report, &callers))
+            (courses(report))
+        }
+        @if page.operations.is_empty() { (empty::nothing_in_range(query, &path, page.window)) }
+        @else { (operations(query, page)) }
+        div.two {
+            (neighbours("Called by", &callers, |edge| &edge.client, query))
+            (neighbours("Calls", &callees, |edge| &edge.server, query))
+        }
+        p { a href=(focus) { "Its neighbourhood on the map" } }
+        div.two {
+            section { h2 { "Slowest traces kept" } (traces::short_table(page.slowest, "slowest")) }
+            section { h2 { "Latest traces kept" } (traces::short_table(page.newest, "newest")) }
+        }
+    }
+}
+
+fn figures(report: &ServiceReport, callers: &[&Edge]) -> Markup {
+    let latency = &report.latency;
+    let bad = if report.error_ratio > 0.0 { "bad" } else { "" };
+    let widest = callers
+        .iter()
+        .filter_map(|edge| edge.gap_p99)
+        .reduce(f64::max);
+    html! {
+        dl.figures {
+            (figure("Rate", &rate(report.rate), "", &html! { (counted(report.count, "request")) }))
+            (figure("Errors", &ratio(report.error_ratio), bad, &html! {}))
+            (figure("p50", &maybe_duration(latency.p50), "", &html! {}))
+            (figure("p95", &maybe_duration(latency.p95), "", &html! {}))
+            (figure("p99", &maybe_duration(latency.p99), "", &html! {}))
+            (figure("Max", &maybe_duration(latency.max), "", &html! {}))
+            (figure("Network gap in front of it, p99", &maybe_duration(widest), "gap", &html! {
+                @if widest.is_some() { "of its slowest caller" } @else { "no call with both sides yet" }
+            }))
+        }
+    }
+}
+
+fn courses(report: &ServiceReport) -> Markup {
+    let rates: Vec<Option<f64>> = report.spark.rate.iter().copied().map(Some).collect();
+    html! {
+        div.two {
+            (line(&Series {
+                title: "Requests per second",
+                values: &rates,
+                step_seconds: report.spark.step_seconds,
+                show: rate,
+                class: "rate",
+            }))
+            (line(&Series {
+                title: "p99 latency",
+                values: &report.spark.p99,
+                step_seconds: report.spark.step_seconds,
+                show: duration,
+                class: "p99",
+            }))
+        }
+    }
+}
+
+fn operations(query: &PageQuery, page: &Content<'_>) -> Markup {
+    let needle = query.get("q").unwrap_or_default().to_lowercase();
+    let mut rows: Vec<&OperationReport> = page
+        .operations
+        .iter()
+        .filter(|row| row.operation.to_lowercase().contains(&needle))
+        .collect();
+    // What costs the service most stands first; what it calls, which has no impact of its own, by rate.
+    rows.sort_by(|a, b| {
+        b.impact
+            .total_cmp(&a.impact)
+            .then(b.rate.total_cmp(&a.rate))
+            .then_with(|| a.operation.cmp(&b.operation))
+    });
+    html! {
+        section {
+            h2 { "Operations" }
+            div.scroll {
+                table.rows #operations {
+                    thead { tr {
+                        th scope="col" { "Operation" }
+                        th scope="col" { "Kind" }
+                        th.num scope="col" { "Rate" }
+                        th.plot scope="col" { span.sr { "Course of rate" } }
+                        th.num scope="col" { "Errors" }
+                        th.num scope="col" { "p50" }
+                        th.num scope="col" { "p95" }
+                        th.num scope="col" { "p99" }
+                        th.num scope="col" { "Max" }
+                        th.wide scope="col" title="Share of the time of the service's entry spans" { "Impact" }
+                    } }
+                    tbody { @for row in &rows { (operation_row(query, page.name, row)) } }
+                }
+            }
+            @if rows.is_empty() {
+                (empty::filter_hides_all(query, &format!("/services/{}", url_component(page.name)), page.operations.len(), "operation"))
+            }
+        }
+    }
+}
+
+fn operation_row(query: &PageQuery, service: &str, row: &OperationReport) -> Markup {
+    let link = PageQuery::default().link(
+        "/traces",
+        &[
+            ("service", Some(service)),
+            ("operation", Some(&row.operation)),
+            ("order", Some("slowest")),
+            ("window", query.get("window")),
+        ],
+    );
+    let rates: Vec<Option<f64>> = row.spark.rate.iter().copied().map(Some).collect();
+    let latency = &row.latency;
+    html! {
+        tr data-key={ (row.kind) " " (row.operation) } data-row data-text=(row.operation.to_lowercase()) {
+            th.name scope="row" { a href=(link) title=(row.operation) { bdi { (row.operation) } } }
+            td { span.kind { (row.kind) } }
+            td.num title=(counted(row.count, "span")) { (rate(row.rate)) }
+            td.plot { (spark(&rates, &format!("rate, now {}", rate(rates.last().copied().flatten().unwrap_or(0.0))), "rate")) }
+            td.num { (error_ratio(row.error_ratio)) }
+            td.num { (maybe_duration(latency.p50)) }
+            td.num { (maybe_duration(latency.p95)) }
+            td.num.strong { (maybe_duration(latency.p99)) }
+            td.num { (maybe_duration(latency.max)) }
+            td.wide {
+                @if row.impact > 0.0 {
+                    div.measure { (bar(row.impact, "impact", &format!("impact {}", ratio(row.impact)))) span { (ratio(row.impact)) } }
+                } @else { span.muted { (NONE) } }
+            }
+        }
+    }
+}
+
+fn neighbours(
+    title: &str,
+    edges: &[&Edge],
+    other: impl Fn(&Edge) -> &String,
+    query: &PageQuery,
+) -> Markup {
+    html! {
+        section {
+            h2 { (title) }
+            @if edges.is_empty() {
+                p.muted { "Nobody that sends spans here, in this range." }
+            } @else {
+                div.scroll { table.rows {
+                    thead { tr {
+                        th scope="col" { "Service" }
+                        th.num scope="col" { "Rate" }
+                        th.num scope="col" { "Errors" }
+                        th.num scope="col" { "Client p99" }
+                        th.num scope="col" { "Server p99" }
+                        th.num.gap scope="col" { "Gap p50" }
+                        th.num.gap scope="col" { "Gap p99" }
+                    } }
+                    tbody { @for edge in edges {
+                        tr data-key=(other(edge)) data-row {
+                            th.name scope="row" { (service_link(other(edge), query)) }
+                            td.num title=(counted(edge.count, "call")) { (rate(edge.rate)) }
+                            td.num { (error_ratio(edge.error_ratio)) }
+                            td.num { (maybe_duration(edge.client_p99)) }
+                            td.num { (maybe_duration(edge.server_p99)) }
+                            @if edge.gap_p50.is_some() {
+                                td.num.gap { (maybe_duration(edge.gap_p50)) }
+                                td.num.gap.strong { (maybe_duration(edge.gap_p99)) }
+                            } @else {
+                                td.num.muted colspan="2" title={ (count(edge.paired)) " calls of which both sides came" } { (why_no_gap(edge)) }
+                            }
+                        }
+                    } }
+                } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::fixtures;
+    use crate::web::testing::{Page, assert_drawable};
+
+    fn show(query: &PageQuery, operations: &[OperationReport]) -> Page {
+        let services = fixtures::services();
+        let main = content(
+            query,
+            &Content {
+                name: "checkout",
+                window: &fixtures::window(),
+                report: services.get(1),
+                operations,
+                edges: &fixtures::map().edges,
+                slowest: &fixtures::summaries(),
+                newest: &[],
+            },
+        );
+        let page = Page::parse(&html! { main { (main) } }.into_string());
+        assert_drawable(&page);
+        page
+    }
+
+    #[test]
+    fn operations_stand_by_impact_with_their_bar() {
+        let page = show(&PageQuery::default(), &fixtures::operations());
+        let table = page
+            .all("table")
+            .find(|table| table.get("id") == Some("operations"));
+        let text = &table.unwrap().text;
+        assert!(text.find("POST /orders") < text.find("SELECT orders"));
+        let widths: Vec<_> = page
+            .class("impact")
+            .filter_map(|rect| rect.get("width"))
+            .collect();
+        assert_eq!(widths, ["80.000%", "20.000%"]);
+        assert!(
+            text.contains("80.0\u{a0}%"),
+            "the bar's number is in the table"
+        );
+        assert_eq!(page.count("script"), 0);
+    }
+
+    #[test]
+    fn callers_and_callees_show_the_gap_or_why_there_is_none() {
+        let text = show(&PageQuery::default(), &fixtures::operations()).text();
+        assert!(text.contains("gateway") && text.contains("1.20 ms") && text.contains("9.80 ms"));
+        assert!(text.contains("postgres:orders") && text.contains("no server span"));
+    }
+
+    #[test]
+    fn a_filter_that_hides_all_can_be_cleared() {
+        let query = PageQuery::new(vec![("q".to_owned(), "zzz".to_owned())]);
+        let page = show(&query, &fixtures::operations());
+        assert!(page.text().contains("hides all 3 operations"));
+        let clear = page.all("a").find(|link| link.text == "Clear the filter");
+        assert_eq!(clear.unwrap().get("href"), Some("/services/checkout"));
+    }
+
+    #[test]
+    fn nothing_in_the_range_offers_a_wider_one() {
+        let page = show(&PageQuery::default(), &[]);
+        assert!(page.text().contains("Show the last 15 min"));
+    }
+}

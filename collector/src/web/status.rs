@@ -1,0 +1,195 @@
+//! `GET /status`: in words, what came in and what went on.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::State;
+use maud::{Markup, html};
+
+use super::format::{ago, bytes, coarse, count, counted, utc};
+use super::layout::{Frame, Tab, page as frame_page};
+use super::query::PageQuery;
+use super::{Web, live};
+use crate::status::{ErrorAt, ExporterStatus, ReceiverStatus, Status, now_unix_nano};
+
+/// The handler.
+pub(super) async fn page(State(web): State<Web>, query: PageQuery) -> Markup {
+    let version = live::version(&web);
+    let main = content(&web.status, web.views.spans_counted(), now_unix_nano());
+    let frame = Frame {
+        title: "Status",
+        tab: Tab::Status,
+        live: Some(version),
+        query: &query,
+    };
+    frame_page(&frame, &main)
+}
+
+fn content(status: &Status, spans_counted: u64, now: u64) -> Markup {
+    html! {
+        div.heading { h1 { "Status" } }
+        p.lead { (counted(spans_counted, "span")) " counted into the views since the start." }
+        section {
+            h2 { "Coming in" }
+            @if status.receivers.is_empty() { p.muted { "Nothing listens." } }
+            div.cards { @for receiver in &status.receivers { (receiver_card(receiver, now)) } }
+        }
+        section {
+            h2 { "Going on" }
+            @if status.exporters.is_empty() {
+                p.muted {
+                    "Nowhere: spans are shown here and go no further. Start the collector with "
+                    code { "--export otlp+grpc://HOST:4317" } ", " code { "otlp+http://HOST:4318" } " or "
+                    code { "zipkin+http://HOST:9411" } " to send them on."
+                }
+            }
+            div.cards { @for exporter in &status.exporters { (exporter_card(exporter, now)) } }
+        }
+    }
+}
+
+fn receiver_card(receiver: &ReceiverStatus, now: u64) -> Markup {
+    let refused = load(&receiver.refused_batches);
+    let rejected = load(&receiver.rejected_batches);
+    html! {
+        article.card data-key=(receiver.protocol) {
+            h3 { (protocol_name(receiver.protocol)) }
+            @match &receiver.address {
+                Ok(address) => p { "Listening on " code { (address) } "." },
+                Err(reason) => p.warn { b { "Not listening: " } (reason) "." },
+            }
+            p {
+                "Took " b.num { (counted(load(&receiver.accepted_spans), "span")) } " in "
+                (counted(load(&receiver.accepted_batches), "request")) "."
+            }
+            @if refused > 0 {
+                p.warn { "Had no room for " (counted(refused, "request")) " when they came; their senders were told to try again." }
+            }
+            @if rejected > 0 {
+                p.bad { "Refused " (counted(rejected, "request")) " for good: malformed or too large." }
+            }
+            (last_error(receiver.last_error.get(), now))
+        }
+    }
+}
+
+fn exporter_card(exporter: &ExporterStatus, now: u64) -> Markup {
+    let waiting = load(&exporter.queue_bytes);
+    let oldest = load(&exporter.oldest_unix_nano);
+    let retries = load(&exporter.retries);
+    let dropped = load(&exporter.dropped_spans);
+    let set_aside = load(&exporter.set_aside_spans);
+    html! {
+        article.card data-key=(exporter.name) {
+            h3 { bdi { (exporter.name) } }
+            p {
+                "Sent " b.num { (counted(load(&exporter.sent_spans), "span")) } " in "
+                (counted(load(&exporter.sent_requests), "request"))
+                @if retries > 0 { "; tried again " (count(retries)) " times" }
+                "."
+            }
+            @if waiting == 0 {
+                p.muted { "Nothing is waiting." }
+            } @else {
+                p {
+                    (bytes(waiting)) " waiting"
+                    @if oldest > 0 { ", the oldest for " (coarse(now.saturating_sub(oldest) as f64 / 1e9)) }
+                    "."
+                }
+            }
+            @if dropped > 0 {
+                p.bad { "Dropped " (counted(dropped, "span")) ": the log was full before they could be sent." }
+            }
+            @if set_aside > 0 {
+                p.bad { "Set " (counted(set_aside, "span")) " aside: the peer refuses them for good." }
+            }
+            (last_error(exporter.last_error.get(), now))
+        }
+    }
+}
+
+fn last_error(error: Option<ErrorAt>, now: u64) -> Markup {
+    html! {
+        @if let Some(error) = error {
+            p.last-error {
+                span.muted title={ (utc(error.unix_nano)) " UTC" } { "Last error, " (ago(error.unix_nano, now)) ": " }
+                (error.message)
+            }
+        }
+    }
+}
+
+fn protocol_name(protocol: &str) -> &str {
+    match protocol {
+        "otlp-grpc" => "OTLP over gRPC",
+        "otlp-http" => "OTLP over HTTP",
+        other => other,
+    }
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::testing::Page;
+    use std::sync::Arc;
+
+    fn receiver(address: Result<String, String>) -> ReceiverStatus {
+        ReceiverStatus {
+            protocol: "otlp-grpc",
+            address,
+            accepted_batches: 2.into(),
+            accepted_spans: 1200.into(),
+            refused_batches: 0.into(),
+            rejected_batches: 0.into(),
+            last_error: Default::default(),
+        }
+    }
+
+    fn show(status: &Status) -> String {
+        let main = content(status, 1200, now_unix_nano());
+        Page::parse(&html! { main { (main) } }.into_string()).text()
+    }
+
+    #[test]
+    fn counters_are_told_in_words() {
+        let failing = receiver(Err("the port 4317 is taken".to_owned()));
+        failing.rejected_batches.store(1, Ordering::Relaxed);
+        failing.last_error.set("truncated <protobuf>");
+        let exporter = ExporterStatus {
+            name: "otlp+grpc://localhost:4317".to_owned(),
+            sent_spans: 1000.into(),
+            sent_requests: 4.into(),
+            dropped_spans: 7.into(),
+            queue_bytes: 2048.into(),
+            oldest_unix_nano: (now_unix_nano() - 5_000_000_000).into(),
+            ..ExporterStatus::default()
+        };
+        let text = show(&Status {
+            receivers: vec![
+                Arc::new(receiver(Ok("127.0.0.1:4317".to_owned()))),
+                Arc::new(failing),
+            ],
+            exporters: vec![Arc::new(exporter)],
+        });
+        for part in [
+            "Listening on 127.0.0.1:4317",
+            "Took 1,200 spans in 2 requests",
+            "Not listening: the port 4317 is taken",
+            "Refused 1 request for good",
+            "just now: truncated <protobuf>",
+            "Sent 1,000 spans in 4 requests",
+            "2.00 KiB waiting, the oldest for 5 s",
+            "Dropped 7 spans",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn without_exporters_it_says_how_to_add_one() {
+        assert!(show(&Status::default()).contains("--export otlp+grpc://HOST:4317"));
+    }
+}

@@ -1,0 +1,319 @@
+//! `GET /traces`: the kept traces that match a form.
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use maud::{Markup, html};
+
+use super::charts::bars::bar;
+use super::format::{ago, count, counted, duration, utc};
+use super::layout::{Frame, Tab, page as frame_page, service_name, window_choice};
+use super::query::{BadParameter, PageQuery};
+use super::timeline::nanos;
+use super::{Web, empty, layout, live};
+use crate::status::now_unix_nano;
+use crate::views::report::{TraceSummary, Window};
+use crate::views::{Order, TraceQuery};
+
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 500;
+
+/// The handler.
+pub(super) async fn page(State(web): State<Web>, query: PageQuery) -> Response {
+    match render(&web, &query) {
+        Ok(page) => page.into_response(),
+        Err(error) => layout::bad_parameter(&error),
+    }
+}
+
+fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
+    let version = live::version(web);
+    let range = query.range()?;
+    let asked = read(query)?;
+    let main = if web.views.spans_counted() == 0 {
+        empty::nothing_ever(&web.status)
+    } else {
+        let (window, traces) = web.views.traces(&asked, range);
+        let (_, services) = web.views.services(range);
+        let names: Vec<&str> = services
+            .iter()
+            .map(|report| report.service.as_str())
+            .collect();
+        content(query, &asked, &names, &window, &traces)
+    };
+    let frame = Frame {
+        title: "Traces",
+        tab: Tab::Traces,
+        live: Some(version),
+        query,
+    };
+    Ok(frame_page(&frame, &main))
+}
+
+fn read(query: &PageQuery) -> Result<TraceQuery, BadParameter> {
+    Ok(TraceQuery {
+        service: query.get("service").map(str::to_owned),
+        operation: query.get("operation").map(str::to_owned),
+        min: query.latency("min")?,
+        max: query.latency("max")?,
+        error: query.choice(
+            "error",
+            &[("true", Some(true)), ("false", Some(false))],
+            None,
+            "say true or false",
+        )?,
+        attribute: query.attribute()?,
+        order: query.choice(
+            "order",
+            &[("newest", Order::Newest), ("slowest", Order::Slowest)],
+            Order::Newest,
+            "say newest or slowest",
+        )?,
+        limit: query.limit(DEFAULT_LIMIT, MAX_LIMIT)?,
+    })
+}
+
+fn content(
+    query: &PageQuery,
+    asked: &TraceQuery,
+    services: &[&str],
+    window: &Window,
+    traces: &[TraceSummary],
+) -> Markup {
+    let is_filtered = ["service", "operation", "min", "max", "error", "attr"]
+        .iter()
+        .any(|name| query.get(name).is_some());
+    html! {
+        div.heading {
+            h1 { "Traces" }
+            (window_choice(query, "/traces", window))
+        }
+        (form(query, asked, services))
+        @if traces.is_empty() && is_filtered {
+            section.empty {
+                h2 { "No kept trace matches" }
+                p { "Kept are the slowest and the failed ones of every operation, and the newest of the others, as far as memory allows." }
+                p { a.button href=(query.link_keeping_window("/traces")) { "Clear the filter" } }
+            }
+        } @else if traces.is_empty() {
+            (empty::nothing_in_range(query, "/traces", window))
+        } @else {
+            (long_table(traces))
+            @if traces.len() >= asked.limit && asked.limit < MAX_LIMIT {
+                p { a.button href=(query.link("/traces", &[("limit", Some("500"))])) { "Show up to " (MAX_LIMIT) } }
+            }
+        }
+    }
+}
+
+fn form(query: &PageQuery, asked: &TraceQuery, services: &[&str]) -> Markup {
+    let value = |name| query.get(name).unwrap_or_default();
+    let errors = [("", "any"), ("true", "failed"), ("false", "good")];
+    let orders = [("newest", Order::Newest), ("slowest", Order::Slowest)];
+    html! {
+        form.search role="search" method="get" action="/traces" {
+            @if let Some(window) = query.get("window") { input type="hidden" name="window" value=(window); }
+            label { "Service" input #filter name="service" list="known-services" value=(value("service")) placeholder="any  /" autocomplete="off"; }
+            datalist #known-services { @for name in services { option value=(name) {} } }
+            label { "Operation" input name="operation" value=(value("operation")) placeholder="any" autocomplete="off"; }
+            label { "Attribute" input name="attr" value=(value("attr")) placeholder="key:value" autocomplete="off"; }
+            label.short { "At least" input name="min" value=(value("min")) placeholder="100ms" autocomplete="off"; }
+            label.short { "At most" input name="max" value=(value("max")) placeholder="2s" autocomplete="off"; }
+            label.short { "Outcome" select name="error" {
+                @for (word, label) in errors { option value=(word) selected[value("error") == word] { (label) } }
+            } }
+            label.short { "Order" select name="order" {
+                @for (word, order) in orders { option value=(word) selected[asked.order == order] { (word) } }
+            } }
+            button.primary type="submit" { "Search" }
+        }
+    }
+}
+
+fn long_table(traces: &[TraceSummary]) -> Markup {
+    let longest = longest(traces);
+    let now = now_unix_nano();
+    html! {
+        p.muted { (counted(traces.len() as u64, "trace")) ", bars against the longest, " (duration(longest)) }
+        div.scroll {
+            table.rows #traces {
+                thead { tr {
+                    th scope="col" { "Trace" }
+                    th.num scope="col" { "Duration" }
+                    th.wide scope="col" { span.sr { "Against the longest" } }
+                    th.num scope="col" { "Spans" }
+                    th.num scope="col" { "Services" }
+                    th scope="col" { "Outcome" }
+                    th.num scope="col" { "Started" }
+                } }
+                tbody { @for trace in traces {
+                    tr data-key=(trace.trace_id) data-row {
+                        th.name scope="row" { (link(trace)) }
+                        td.num.strong { (duration(trace.duration)) }
+                        td.wide { (length_bar(trace, longest)) }
+                        td.num { (count(trace.spans as u64)) }
+                        td.num { (count(trace.services as u64)) }
+                        td { (outcome(trace)) }
+                        td.num.muted title={ (utc(nanos(&trace.start_unix_nano))) " UTC" } { (ago(nanos(&trace.start_unix_nano), now)) }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+/// A few traces beside other things; `name` tells the tables of a page apart.
+pub(super) fn short_table(traces: &[TraceSummary], name: &str) -> Markup {
+    let longest = longest(traces);
+    html! {
+        @if traces.is_empty() {
+            p.muted { "None kept in this range." }
+        } @else {
+            div.scroll { table.rows {
+                thead { tr {
+                    th scope="col" { "Trace" }
+                    th.num scope="col" { "Duration" }
+                    th.wide scope="col" { span.sr { "Against the longest" } }
+                    th scope="col" { "Outcome" }
+                } }
+                tbody { @for trace in traces {
+                    tr data-key={ (name) " " (trace.trace_id) } data-row {
+                        th.name scope="row" { (link(trace)) }
+                        td.num.strong { (duration(trace.duration)) }
+                        td.wide { (length_bar(trace, longest)) }
+                        td { (outcome(trace)) }
+                    }
+                } }
+            } }
+        }
+    }
+}
+
+fn longest(traces: &[TraceSummary]) -> f64 {
+    traces
+        .iter()
+        .map(|trace| trace.duration)
+        .fold(0.0, f64::max)
+}
+
+fn link(trace: &TraceSummary) -> Markup {
+    html! {
+        a.service href={ "/traces/" (trace.trace_id) } title={ (trace.root_service) " " (trace.root_operation) } {
+            (service_name(&trace.root_service)) " " bdi.operation { (trace.root_operation) }
+        }
+    }
+}
+
+fn length_bar(trace: &TraceSummary, longest: f64) -> Markup {
+    let share = if longest > 0.0 {
+        trace.duration / longest
+    } else {
+        0.0
+    };
+    let class = format!("work {}", layout::colour(&trace.root_service));
+    bar(share, &class, &duration(trace.duration))
+}
+
+fn outcome(trace: &TraceSummary) -> Markup {
+    html! { @if trace.error { span.badge.bad { "error" } } @else { span.muted { "ok" } } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::fixtures;
+    use crate::web::testing::{Page, assert_drawable};
+    use std::time::Duration;
+
+    fn query(pairs: &[(&str, &str)]) -> PageQuery {
+        let owned = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        PageQuery::new(owned.collect())
+    }
+
+    fn show(pairs: &[(&str, &str)], traces: &[TraceSummary]) -> Page {
+        let query = query(pairs);
+        let main = content(
+            &query,
+            &read(&query).unwrap(),
+            &["gateway", fixtures::HOSTILE],
+            &fixtures::window(),
+            traces,
+        );
+        let page = Page::parse(&html! { main { (main) } }.into_string());
+        assert_drawable(&page);
+        page
+    }
+
+    #[test]
+    fn the_form_is_read_and_written_back() {
+        let pairs = [
+            ("service", "gateway"),
+            ("operation", "GET /"),
+            ("min", "100ms"),
+            ("max", "2"),
+            ("error", "true"),
+            ("attr", "url.full:http://x/"),
+            ("order", "slowest"),
+            ("limit", "7"),
+        ];
+        let asked = read(&query(&pairs)).unwrap();
+        assert_eq!(asked.service.as_deref(), Some("gateway"));
+        assert_eq!(asked.operation.as_deref(), Some("GET /"));
+        assert_eq!(asked.min, Some(Duration::from_millis(100)));
+        assert_eq!(asked.max, Some(Duration::from_secs(2)));
+        assert_eq!(asked.error, Some(true));
+        assert_eq!(
+            asked.attribute,
+            Some(("url.full".to_owned(), "http://x/".to_owned()))
+        );
+        assert_eq!(asked.order, Order::Slowest);
+        assert_eq!(asked.limit, 7);
+        let page = show(&pairs, &fixtures::summaries());
+        let selected: Vec<_> = page
+            .all("option")
+            .filter(|option| option.get("selected").is_some())
+            .map(|option| option.text.clone())
+            .collect();
+        assert_eq!(selected, ["failed", "slowest"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        for pair in [
+            ("min", "fast"),
+            ("error", "maybe"),
+            ("order", "random"),
+            ("limit", "0"),
+            ("attr", "key"),
+        ] {
+            assert!(read(&query(&[pair])).is_err(), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn bars_stand_against_the_longest() {
+        let page = show(&[], &fixtures::summaries());
+        let widths: Vec<_> = page
+            .class("work")
+            .filter_map(|rect| rect.get("width"))
+            .collect();
+        assert_eq!(widths, ["25.000%", "100.000%"]);
+        assert_eq!(
+            page.class("badge").count(),
+            1,
+            "the failed one says so in words"
+        );
+        assert_eq!(page.count("script"), 0);
+    }
+
+    #[test]
+    fn no_match_and_no_traces_differ() {
+        assert!(
+            show(&[("service", "x")], &[])
+                .text()
+                .contains("No kept trace matches")
+        );
+        assert!(show(&[], &[]).text().contains("Nothing in the last 5 min"));
+    }
+}
