@@ -105,6 +105,12 @@ impl Kit {
         &self.0.config.service
     }
 
+    /// `PORT` (8080), for services that bind by themselves.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.config.port
+    }
+
     /// Begins the shutdown as SIGTERM does: unready at once, then the drain delay. Asking again changes
     /// nothing.
     pub fn shutdown(&self) {
@@ -125,6 +131,13 @@ impl Kit {
             }
             shutdown.stop_accepting().await;
         }
+    }
+
+    /// What is left of the grace; all of the flush's share of it while no shutdown was asked for. For services
+    /// that own their server and drain in steps.
+    #[must_use]
+    pub fn grace_left(&self) -> Duration {
+        self.0.shutdown.left()
     }
 
     /// Where the admin endpoints are, if they are anywhere; the port is the one in fact bound.

@@ -34,7 +34,7 @@ const SERVICES: [&str; 20] = [
 
 /// A request as one service's SDK sends it: `spans` spans with 8 attributes each, about 400 bytes a span.
 /// `seed` picks the service and the trace ids.
-pub fn request(seed: u64, spans: usize) -> Vec<u8> {
+pub(crate) fn request(seed: u64, spans: usize) -> Vec<u8> {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let service = SERVICES[seed as usize % SERVICES.len()];
     let spans = (0..spans)

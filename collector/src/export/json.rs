@@ -146,7 +146,7 @@ mod tests {
             let hex = format!("{:016x}", u64::from_be_bytes(bytes));
             prop_assert_eq!(
                 read,
-                serde_json::json!([{ key.clone(): text.clone() }, { key: text }, hex, u64::MAX])
+                serde_json::json!([{ &key: &text }, { &key: &text }, hex, u64::MAX])
             );
         }
     }

@@ -149,7 +149,7 @@ mod tests {
     use bytes::Bytes;
     use http::HeaderMap;
 
-    #[derive(Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
     enum Kind {
         Taken,
         Retry(Option<u64>),

@@ -13,7 +13,7 @@ use crate::wire::{
 };
 
 /// Attributes that name the other side of a call, the best first.
-const REMOTE_NAMES: [&str; 10] = [
+const REMOTE_NAMES: [&str; 12] = [
     "peer.service",
     "server.address",
     "net.peer.name",
@@ -22,6 +22,8 @@ const REMOTE_NAMES: [&str; 10] = [
     "server.socket.address",
     "net.sock.peer.name",
     "net.sock.peer.addr",
+    "peer.hostname",
+    "peer.address",
     "db.name",
     "db.namespace",
 ];
@@ -172,7 +174,7 @@ fn annotation(event: EventRef<'_>) -> String {
         return event.name.to_owned();
     }
     format!(
-        "\"{}\":{}",
+        "\"{}\": {}",
         event.name,
         serde_json::Value::Object(attributes)
     )
@@ -312,12 +314,12 @@ mod tests {
     }
 
     /// What `change` makes of a span, at JSON pointer `at`; null when absent.
-    fn check(change: impl FnOnce(&mut Span), at: &str, expected: Json) {
+    fn check(change: impl FnOnce(&mut Span), at: &str, expected: impl Into<Json>) {
         let mut span = test_support::span(7, 2, 1);
         change(&mut span);
         let json = zipkin(span);
         let got = json.pointer(at).cloned().unwrap_or_default();
-        assert_eq!(got, expected, "{at} of {json}");
+        assert_eq!(got, expected.into(), "{at} of {json}");
     }
 
     #[test]
@@ -539,7 +541,7 @@ mod tests {
         check(
             event(vec![typed("attempt", Proto::IntValue(2))]),
             "/annotations/0/value",
-            json!("\"retry\":{\"attempt\":2}"),
+            json!("\"retry\": {\"attempt\":2}"),
         );
     }
 

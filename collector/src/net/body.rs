@@ -292,3 +292,91 @@ impl Body for Answer {
         SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use futures_util::{StreamExt, stream};
+    use http_body_util::{Full, StreamBody};
+
+    const LIMIT: usize = 100_000;
+
+    fn chunked(sizes: &[usize]) -> impl Body<Data = Bytes, Error = io::Error> + use<> {
+        let chunks: Vec<_> = sizes
+            .iter()
+            .map(|&size| Ok(Frame::data(Bytes::from(vec![7; size]))))
+            .collect();
+        StreamBody::new(stream::iter(chunks))
+    }
+
+    async fn check<B>(body: B, room: usize, expected: Result<usize, &str>)
+    where
+        B: Body<Data = Bytes>,
+        B::Error: std::error::Error,
+    {
+        let budget = Budget::new(room);
+        let read = read_body(body, LIMIT, &budget, BODY_TIMEOUT).await;
+        match (&read, expected) {
+            (Ok(held), Ok(length)) => {
+                assert_eq!(held.bytes.len(), length);
+                assert!(held.reservation.bytes() >= length);
+                assert!(budget.used() <= room);
+            }
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            other => panic!("{other:?}"),
+        }
+        drop(read);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn bodies_of_known_and_unknown_length() {
+        let whole = |size: usize| Full::new(Bytes::from(vec![7; size]));
+        check(whole(0), LIMIT, Ok(0)).await;
+        check(whole(LIMIT), LIMIT, Ok(LIMIT)).await;
+        check(
+            whole(LIMIT + 1),
+            2 * LIMIT,
+            Err("larger than the 100000 bytes"),
+        )
+        .await;
+        check(
+            whole(5000),
+            4999,
+            Err("no room for 5000 bytes now (0 of 4999"),
+        )
+        .await;
+        check(chunked(&[]), LIMIT, Ok(0)).await;
+        check(chunked(&[1, 9000, 60_000]), LIMIT, Ok(69_001)).await;
+        check(
+            chunked(&[LIMIT, 1]),
+            2 * LIMIT,
+            Err("larger than the 100000 bytes"),
+        )
+        .await;
+        check(chunked(&[60_000]), 50_000, Err("no room for")).await;
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_breaks_off() {
+        let frames = [
+            Ok(Frame::data(Bytes::from_static(b"a"))),
+            Err(io::Error::other("reset")),
+        ];
+        let body = StreamBody::new(stream::iter(frames));
+        check(body, LIMIT, Err("ended early: reset")).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_body_is_given_up() {
+        let frame = || async { Ok::<_, io::Error>(Frame::data(Bytes::from_static(b"a"))) };
+        let ticks = stream::repeat(()).then(move |()| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            frame().await
+        });
+        let body = StreamBody::new(ticks.boxed());
+        check(body, LIMIT, Err("not complete after 30s")).await;
+    }
+}

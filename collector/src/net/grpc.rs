@@ -111,7 +111,12 @@ impl From<BodyError> for RpcStatus {
             // Never OUT_OF_RANGE, which OTLP clients retry for ever.
             BodyError::TooLarge { .. } => Code::ResourceExhausted,
             BodyError::NoRoom { .. } => return Self::unavailable(error.to_string(), RETRY_AFTER),
-            BodyError::TimedOut(_) => Code::DeadlineExceeded,
+            BodyError::TimedOut(_) => {
+                return Self {
+                    code: Code::DeadlineExceeded,
+                    ..Self::unavailable(error.to_string(), RETRY_AFTER)
+                };
+            }
             BodyError::Corrupt { .. } => Code::InvalidArgument,
             BodyError::Broken(_) => Code::Cancelled,
         };
@@ -246,4 +251,163 @@ fn unknown_encoding(name: Option<&HeaderValue>) -> RpcStatus {
         Code::Unimplemented,
         format!("grpc-encoding `{name}` is not taken; use gzip or identity"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{StreamExt, stream};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use proptest::prelude::*;
+    use std::convert::Infallible;
+
+    const LIMIT: usize = 1000;
+
+    /// Reads a message that comes in `pieces`; the sender goes on for ever when it does not `end`.
+    async fn read(
+        headers: &[(&'static str, &str)],
+        pieces: Vec<Vec<u8>>,
+        end: bool,
+    ) -> Result<Vec<u8>, RpcStatus> {
+        let frames = pieces
+            .into_iter()
+            .map(|piece| Ok::<_, Infallible>(Frame::data(piece.into())));
+        let tail = if end { vec![] } else { vec![()] };
+        let rest = stream::iter(tail).then(|()| std::future::pending());
+        let mut request = Request::new(StreamBody::new(stream::iter(frames).chain(rest)));
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let budget = Budget::new(10 * LIMIT);
+        let read = read_message(request, LIMIT, &budget).await;
+        let read = read.map(|held| held.bytes.to_vec());
+        assert_eq!(budget.used(), 0);
+        read
+    }
+
+    fn message(flag: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut message = prefix(bytes.len()).unwrap().to_vec();
+        message[0] = flag;
+        message.extend(bytes);
+        message
+    }
+
+    async fn check(
+        headers: &[(&'static str, &str)],
+        body: Vec<u8>,
+        expected: Result<&[u8], (Code, &str)>,
+    ) {
+        let read = read(headers, vec![body], true).await;
+        match (read, expected) {
+            (Ok(read), Ok(expected)) => assert_eq!(read, expected),
+            (Err(status), Err((code, part))) => {
+                assert_eq!(status.code, code, "{}", status.message);
+                assert!(
+                    status.message.contains(part),
+                    "`{}` lacks `{part}`",
+                    status.message
+                );
+            }
+            (read, expected) => panic!("{read:?}, expected {expected:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn exactly_one_message_is_taken() {
+        use Code::{Internal, InvalidArgument, ResourceExhausted, Unimplemented};
+        check(&[], message(0, b"spans"), Ok(b"spans")).await;
+        check(&[], message(0, b""), Ok(b"")).await;
+        check(&[], vec![], Err((Unimplemented, "no message"))).await;
+        check(
+            &[],
+            vec![0, 0, 0],
+            Err((InvalidArgument, "after 3 of its 5")),
+        )
+        .await;
+        let cut = message(0, b"spans")[..8].to_vec();
+        check(&[], cut, Err((InvalidArgument, "after 3 of its 5 bytes"))).await;
+        let two = [message(0, b"a"), message(0, b"b")].concat();
+        check(&[], two, Err((Unimplemented, "more follows"))).await;
+        check(&[], message(2, b"a"), Err((Internal, "flag is 2"))).await;
+        check(&[], message(1, b"a"), Err((Internal, "does not say how"))).await;
+        let large = message(0, &[0; LIMIT + 1]);
+        check(&[], large, Err((ResourceExhausted, "larger than the 1000"))).await;
+        let lie = vec![0, 255, 255, 255, 255];
+        check(&[], lie, Err((ResourceExhausted, "larger than the 1000"))).await;
+    }
+
+    #[tokio::test]
+    async fn encodings_that_are_not_taken() {
+        for encoding in ["deflate", "zstd", "gzip, gzip"] {
+            let refused = Err((Code::Unimplemented, encoding));
+            check(&[("grpc-encoding", encoding)], message(1, b"a"), refused).await;
+        }
+        let junk = Err((Code::InvalidArgument, "gzip body is corrupt"));
+        check(&[("grpc-encoding", "gzip")], message(1, &[7; 30]), junk).await;
+        check(
+            &[("grpc-encoding", "gzip")],
+            message(0, b"plain"),
+            Ok(b"plain"),
+        )
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_sender_is_given_up_in_its_own_time_or_ours() {
+        let begun = tokio::time::Instant::now();
+        let slow = read(&[("grpc-timeout", "200m")], vec![vec![0, 0]], false).await;
+        assert_eq!(slow.unwrap_err().code, Code::DeadlineExceeded);
+        assert_eq!(begun.elapsed().as_millis(), 200);
+        let slow = read(&[("grpc-timeout", "1H")], vec![message(0, b"ab")], false).await;
+        assert_eq!(slow.unwrap_err().code, Code::DeadlineExceeded);
+        assert_eq!(begun.elapsed().as_secs(), BODY_TIMEOUT.as_secs());
+    }
+
+    #[test]
+    fn timeouts() {
+        let check = |text: &str, expected: Option<Duration>| {
+            let parsed = parse_timeout(&text.parse().unwrap());
+            assert_eq!(parsed, expected, "{text}");
+        };
+        check("1H", Some(Duration::from_secs(3600)));
+        check("2M", Some(Duration::from_secs(120)));
+        check("99999999S", Some(Duration::from_secs(99_999_999)));
+        check("0m", Some(Duration::ZERO));
+        check("7u", Some(Duration::from_micros(7)));
+        check("7n", Some(Duration::from_nanos(7)));
+        for bad in [
+            "",
+            "1",
+            "S",
+            "123456789S",
+            "-1S",
+            "+1S",
+            "1s",
+            "1.5S",
+            "1 S",
+        ] {
+            check(bad, None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_may_come_in_any_pieces(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let whole = message(0, &bytes);
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(whole.len())).collect();
+            cuts.sort_unstable();
+            let mut pieces = Vec::new();
+            let mut from = 0;
+            for to in cuts.into_iter().chain([whole.len()]) {
+                pieces.push(whole[from..to].to_vec());
+                from = to;
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            prop_assert_eq!(runtime.block_on(read(&[], pieces, true)).unwrap(), bytes);
+        }
+    }
 }

@@ -352,7 +352,7 @@ mod tests {
         use Encoding::{Deflate, Gzip};
         let bomb = gzip(&vec![0; LIMIT + 1]);
         check(&bomb, Gzip, Err("larger than the 65536 bytes"));
-        let mut liar = bomb.clone();
+        let mut liar = bomb;
         let size_at = liar.len() - 4;
         liar[size_at..].copy_from_slice(&10u32.to_le_bytes());
         check(&liar, Gzip, Err("larger than the 65536 bytes"));

@@ -28,7 +28,7 @@ pub async fn serve(
     config: server::Config,
     shutdown: impl Future<Output = ()>,
 ) -> usize {
-    let handler = move |request| {
+    let handler = move |request, _peer| {
         let receiver = receiver.clone();
         async move { answer(&receiver, request).await }
     };
@@ -227,8 +227,8 @@ impl From<RpcStatus> for Failure {
     fn from(status: RpcStatus) -> Self {
         let http_status = match status.code {
             Code::ResourceExhausted => StatusCode::PAYLOAD_TOO_LARGE,
-            Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Code::DeadlineExceeded => StatusCode::REQUEST_TIMEOUT,
+            // OTLP senders do not retry a 408, but a batch that was slow to come may well come again.
+            Code::Unavailable | Code::DeadlineExceeded => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         };
         Self {

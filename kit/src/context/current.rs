@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use super::{RequestContext, SharedContext};
+use super::SharedContext;
 
 thread_local! {
     static CURRENT: RefCell<Option<SharedContext>> = const { RefCell::new(None) };
@@ -17,15 +17,6 @@ pub(crate) fn current() -> Option<SharedContext> {
         .flatten()
 }
 
-/// As [`current`], to look at only: no reference count is touched.
-pub(crate) fn with_current<R>(look: impl FnOnce(Option<&RequestContext>) -> R) -> R {
-    if CURRENT.try_with(|_| ()).is_err() {
-        // The thread is being torn down.
-        return look(None);
-    }
-    CURRENT.with(|current| look(current.borrow().as_deref()))
-}
-
 /// Makes a context current until dropped, then puts back what was there: also when a poll panics.
 #[must_use = "the context is current only while this lives"]
 pub(crate) struct Scoped<'a> {
@@ -34,7 +25,9 @@ pub(crate) struct Scoped<'a> {
     home: Option<&'a mut Option<SharedContext>>,
 }
 
+#[cfg(test)]
 impl Scoped<'static> {
+    /// A context for as long as the scope, for tests.
     pub(crate) fn enter(context: SharedContext) -> Self {
         Self {
             previous: swap(Some(context)),
@@ -44,8 +37,8 @@ impl Scoped<'static> {
 }
 
 impl<'a> Scoped<'a> {
-    /// As [`enter`](Scoped::enter), with a context that moves in and back out: no reference count is
-    /// touched, which matters for something that is polled often.
+    /// The context moves in, and back out when the scope ends: no reference count is touched, which
+    /// matters for something that is polled often.
     pub(crate) fn lend(home: &'a mut Option<SharedContext>) -> Self {
         Self {
             previous: swap(home.take()),
@@ -63,8 +56,7 @@ impl Drop for Scoped<'_> {
     }
 }
 
-/// Hands back what it was given when the slot cannot be had: the thread is being torn down, or a value
-/// that is just being logged polls a request of its own. Nobody reads the slot then.
+/// Hands back what it was given when the thread is being torn down: nobody reads the slot then.
 fn swap(context: Option<SharedContext>) -> Option<SharedContext> {
     let mut context = context;
     let _ = CURRENT.try_with(|current| {
@@ -80,23 +72,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::context::{RequestId, SpanId, TraceId};
-
-    fn context() -> SharedContext {
-        Arc::new(RequestContext {
-            request_id: RequestId::generate(),
-            trace_id: TraceId::random(),
-            span_id: SpanId::random(),
-            flags: 0,
-            trace_state: None,
-            baggage: None,
-        })
-    }
+    use crate::context::RequestId;
+    use crate::context::testing::context;
 
     fn seen() -> Option<RequestId> {
-        let looked = with_current(|context| context.map(|context| context.request_id));
-        assert_eq!(looked, current().map(|context| context.request_id));
-        looked
+        current().map(|context| context.request_id)
     }
 
     #[test]
@@ -130,17 +110,5 @@ mod tests {
         }));
         assert!(caught.is_err() && home.is_some());
         assert_eq!(seen(), None);
-    }
-
-    #[test]
-    fn a_scope_entered_while_one_is_looked_at_changes_nothing() {
-        let (outer, mut home) = (context(), Some(context()));
-        let _outer = Scoped::enter(Arc::clone(&outer));
-        with_current(|context| {
-            let _inner = Scoped::lend(&mut home);
-            assert_eq!(seen(), context.map(|context| context.request_id));
-        });
-        assert!(home.is_some());
-        assert_eq!(seen(), Some(outer.request_id));
     }
 }

@@ -42,18 +42,8 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::context::{RequestContext, RequestId, Scoped, TraceId};
-
-    fn context() -> SharedContext {
-        Arc::new(RequestContext {
-            request_id: RequestId::generate(),
-            trace_id: TraceId::random(),
-            span_id: SpanId::random(),
-            flags: 1,
-            trace_state: None,
-            baggage: None,
-        })
-    }
+    use crate::context::Scoped;
+    use crate::context::testing::context;
 
     #[test]
     fn the_nearest_span_wins_over_the_request() {

@@ -5,6 +5,8 @@ mod current;
 mod identity;
 mod ids;
 mod request_id;
+#[cfg(test)]
+pub(crate) mod testing;
 mod traceparent;
 mod trust;
 
@@ -12,7 +14,7 @@ use std::sync::Arc;
 
 use ::http::HeaderValue;
 
-pub(crate) use current::{Scoped, current, with_current};
+pub(crate) use current::{Scoped, current};
 pub(crate) use identity::SpanIdentity;
 pub(crate) use ids::{SpanId, TraceId};
 pub(crate) use request_id::RequestId;

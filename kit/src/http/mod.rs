@@ -18,6 +18,10 @@ mod server_span;
 mod server_timing;
 mod service;
 mod status;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tracked;
 

@@ -14,9 +14,8 @@ use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// Adds `routes` to `app`, except those whose path the service owns: these stay the service's, and are told.
-pub(super) fn beside(app: Router, own: &Router, routes: Vec<(&str, MethodRouter)>) -> Router {
-    let owner = Owner::of(own);
+/// Adds `routes` to `app`, except those whose path `owner` has a route for: these stay the service's, and are told.
+pub(super) fn beside(app: Router, owner: &Owner, routes: Vec<(&str, MethodRouter)>) -> Router {
     routes.into_iter().fold(app, |app, (path, handler)| {
         let Some(owned) = owner.clone().route_of(path) else {
             return app.route(path, handler);
@@ -34,10 +33,10 @@ pub(super) fn beside(app: Router, own: &Router, routes: Vec<(&str, MethodRouter)
 /// Answers which route of a service would take a path, without running anything of the service: each of
 /// its handlers is covered by a layer that answers in its place.
 #[derive(Clone)]
-struct Owner(Router);
+pub(super) struct Owner(Router);
 
 impl Owner {
-    fn of(app: &Router) -> Self {
+    pub(super) fn of(app: &Router) -> Self {
         Self(app.clone().layer(Instead))
     }
 
@@ -133,7 +132,7 @@ mod tests {
             ("/livez", get(|| async { "kit" })),
             ("/readyz", get(|| async { "kit" })),
         ];
-        let mut app = beside(own.clone(), &own, routes);
+        let mut app = beside(own.clone(), &Owner::of(&own), routes);
         for (path, status) in [("/livez", 405), ("/readyz", 200)] {
             let request = Request::get(path).body(Body::empty()).unwrap();
             assert_eq!(app.call(request).await.unwrap().status(), status, "{path}");

@@ -14,15 +14,13 @@ use crate::serve;
 impl Kit {
     /// Puts the whole middleware around `app` and the probe routes, and `/metrics` unless there is an admin
     /// address, beside it. A path that the service has a route for stays the service's, with a warning.
-    #[must_use]
     pub fn wrap(&self, app: Router) -> Router {
-        let layered = app.clone().layer(self.layer());
-        mount::beside(layered, &app, self.mounted())
+        let owner = mount::Owner::of(&app);
+        mount::beside(app.layer(self.layer()), &owner, self.mounted())
     }
 
     /// The probe routes, and `/metrics` unless there is an admin address: for services that put
     /// [`layer`](Self::layer) on by themselves. They are no traffic, wherever they are mounted.
-    #[must_use]
     pub fn routes(&self) -> Router {
         self.mounted()
             .into_iter()

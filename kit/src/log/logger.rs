@@ -29,6 +29,7 @@ struct Shared {
     format: Format,
     /// The service's name, as the format writes it.
     service: Arc<[u8]>,
+    request_keys: request_line::Keys,
     sink: Sink,
 }
 
@@ -59,6 +60,7 @@ impl Logger {
         Ok(Self(Arc::new(Shared {
             format,
             service,
+            request_keys: request_line::Keys::new(format),
             sink,
         })))
     }
@@ -67,7 +69,7 @@ impl Logger {
     /// (target `bellwether::request`) or no [`LogLayer`](super::LogLayer) is installed.
     pub(crate) fn request(&self, line: &RequestLine<'_>) {
         if request_line::is_shown(line) {
-            self.write(&line.head(), |out| line.fields(out));
+            self.write(&line.head(), |out| line.fields(&self.0.request_keys, out));
         }
     }
 

@@ -8,6 +8,7 @@ mod clock;
 mod fields;
 mod format;
 mod json;
+mod key;
 mod layer;
 mod line;
 mod logger;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::report::Reporter;
 use super::transport;
 use super::worker::Worker;
 use super::{ExportConfig, ExporterKind, SpanQueue};
@@ -47,8 +48,10 @@ pub(crate) fn start(
     if config.exporter == ExporterKind::None {
         return Ok(Exporter { commands: None });
     }
+    let reporter = Reporter::of_this_thread();
     if let Err(fault) = transport::check(&config) {
-        off(queue, &fault);
+        reporter.off(&fault);
+        queue.switch_off(&fault);
         return Ok(Exporter { commands: None });
     }
     describe_sdk(&mut resource);
@@ -61,14 +64,16 @@ pub(crate) fn start(
         .name("bellwether-spans".to_owned())
         .spawn(move || {
             let work = async {
-                match Worker::new(config, resource, queue.clone(), inbox) {
-                    Ok(worker) => worker.run().await,
-                    Err(fault) => off(&queue, &fault),
-                }
+                let worker = Worker::new(config, resource, queue.clone(), inbox, reporter.clone())?;
+                worker.run().await;
+                Ok(())
             };
             // A panic in a library must not leave a queue behind that nobody empties.
-            if std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))).is_err() {
-                off(&queue, "the exporter panicked");
+            let result = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)))
+                .unwrap_or_else(|_| Err("the exporter panicked".to_owned()));
+            if let Err(fault) = result {
+                reporter.off(&fault);
+                queue.switch_off(&fault);
             }
         })?;
     Ok(Exporter {
@@ -103,11 +108,6 @@ impl Exporter {
     }
 }
 
-fn off(queue: &SpanQueue, fault: &str) {
-    tracing::warn!(target: "bellwether::export", cause = fault, "traces are off: {fault}");
-    queue.switch_off(fault);
-}
-
 /// The specification's three attributes, unless the user set them.
 fn describe_sdk(resource: &mut Vec<(String, String)>) {
     for (key, value) in [
@@ -120,3 +120,6 @@ fn describe_sdk(resource: &mut Vec<(String, String)>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

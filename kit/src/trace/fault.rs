@@ -41,11 +41,11 @@ pub(super) fn advice(config: &ExportConfig, cause: &str) -> &'static str {
         .parse::<Uri>()
         .ok()
         .and_then(|uri| uri.port_u16());
-    // An HTTP/1 client that reads HTTP/2 frames, an HTTP/2 client that reads an HTTP/1 status line.
+    // An HTTP/1 client that is sent HTTP/2 frames; an HTTP/2 client that is sent an HTTP/1 status line, or
+    // whose connection is closed at its first bytes, or whose path nobody knows.
     let grpc_answered = port == Some(4317) || cause.contains("invalid HTTP version");
-    let http_answered = port == Some(4318)
-        || cause.contains("FRAME_SIZE_ERROR")
-        || cause.contains("invalid compression flag");
+    let cut_off = cause.contains("transport error") && !cause.contains("connect error");
+    let http_answered = port == Some(4318) || cut_off || cause.contains("Unimplemented");
     match config.protocol {
         Protocol::HttpProtobuf | Protocol::HttpJson if grpc_answered => {
             "this looks like OTLP over HTTP sent to a gRPC port (4317 is gRPC's): send to port 4318, or set \
@@ -131,8 +131,14 @@ mod tests {
         check(
             grpc,
             "http://c:9",
-            "h2: FRAME_SIZE_ERROR",
+            "gRPC status Unknown: transport error: connection error: FRAME_SIZE_ERROR",
             "PROTOCOL=http/protobuf",
+        );
+        check(
+            grpc,
+            "http://c:9",
+            "gRPC status Unavailable: transport error: tcp connect error: refused",
+            "start a collector",
         );
     }
 }

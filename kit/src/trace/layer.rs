@@ -320,7 +320,7 @@ mod tests {
         let sampled = testing::context();
         let request = Arc::new(RequestContext {
             flags: 0,
-            request_id: sampled.request_id.clone(),
+            request_id: sampled.request_id,
             trace_id: sampled.trace_id,
             span_id: sampled.span_id,
             trace_state: None,

@@ -11,6 +11,7 @@ mod layer;
 mod partial_success;
 mod queue;
 mod record;
+mod report;
 mod sampler;
 #[cfg(test)]
 mod testing;

@@ -1,5 +1,7 @@
 //! Test parts: a span record, and a collector that decodes what it is sent.
 
+use std::fmt::Write as _;
+use std::io::Read as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -97,8 +99,8 @@ impl Collector {
 
     pub(crate) fn batches(&self) -> Vec<usize> {
         self.with(|received| {
-            let count = |batch: &Vec<ResourceSpans>| spans_of(batch).count();
-            received.batches.iter().map(count).collect()
+            let batches = received.batches.iter();
+            batches.map(|batch| spans_of(batch).count()).collect()
         })
     }
 
@@ -159,13 +161,23 @@ impl Collector {
 }
 
 fn decode(headers: &HeaderMap, body: &[u8], grpc: bool) -> Vec<ResourceSpans> {
-    let request = if headers["content-type"] == "application/json" {
-        return json_names(body);
-    } else if grpc {
-        ExportTraceServiceRequest::decode(&body[5..])
+    // A gRPC message has a prefix: one byte that says whether it is packed, four of length.
+    let (packed, body) = if grpc {
+        (body[0] == 1, &body[5..])
     } else {
-        ExportTraceServiceRequest::decode(body)
+        (headers.contains_key("content-encoding"), body)
     };
+    let mut plain = Vec::new();
+    if packed {
+        let mut reader = flate2::read::GzDecoder::new(body);
+        reader.read_to_end(&mut plain).unwrap();
+    } else {
+        plain.extend_from_slice(body);
+    }
+    if headers["content-type"] == "application/json" {
+        return json_names(&plain);
+    }
+    let request = ExportTraceServiceRequest::decode(plain.as_slice());
     request.unwrap().resource_spans
 }
 
@@ -190,11 +202,37 @@ fn json_names(body: &[u8]) -> Vec<ResourceSpans> {
     }]
 }
 
-fn spans_of(batch: &Vec<ResourceSpans>) -> impl Iterator<Item = &Span> {
+fn spans_of(batch: &[ResourceSpans]) -> impl Iterator<Item = &Span> {
     batch
         .iter()
         .flat_map(|resource| &resource.scope_spans)
         .flat_map(|scope| &scope.spans)
+}
+
+/// Keeps every event as text: level, message, fields.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Events(Arc<Mutex<Vec<String>>>);
+
+impl Events {
+    /// Those that contain `part`.
+    pub(crate) fn with(&self, part: &str) -> Vec<String> {
+        let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let with_part = |event: &&String| event.contains(part);
+        events.iter().filter(with_part).cloned().collect()
+    }
+}
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Events {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        let mut text = event.metadata().level().to_string();
+        event.record(
+            &mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+                let _ = write!(text, " {field}={value:?}");
+            },
+        );
+        let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        events.push(text);
+    }
 }
 
 /// Waits until `condition` holds; fails the test after 10 s.

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::counters::DropReason;
 use super::exporter::Command;
+use super::report::Reporter;
 use super::transport::{Accepted, Failure, Transport};
-use super::{ExportConfig, SpanQueue, SpanRecord, convert, fault};
+use super::{ExportConfig, SpanQueue, SpanRecord, convert};
 
 /// The first pause after a batch that could not be sent; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -26,6 +27,7 @@ pub(super) struct Worker {
     queue: SpanQueue,
     inbox: UnboundedReceiver<Command>,
     transport: Transport,
+    reporter: Reporter,
     scope: InstrumentationScope,
     /// Taken from the queue and not settled yet, oldest first.
     pending: VecDeque<SpanRecord>,
@@ -34,6 +36,7 @@ pub(super) struct Worker {
     /// Commands that came while a batch was under way.
     asked: Vec<Command>,
     trouble: Option<Trouble>,
+    told_of_rejection: bool,
 }
 
 /// From the first failure until a batch is accepted again.
@@ -55,6 +58,7 @@ impl Worker {
         resource: Vec<(String, String)>,
         queue: SpanQueue,
         inbox: UnboundedReceiver<Command>,
+        reporter: Reporter,
     ) -> Result<Self, String> {
         Ok(Self {
             transport: Transport::new(&config, resource)?,
@@ -62,10 +66,12 @@ impl Worker {
             config,
             queue,
             inbox,
+            reporter,
             pending: VecDeque::new(),
             spare: Vec::new(),
             asked: Vec::new(),
             trouble: None,
+            told_of_rejection: false,
         })
     }
 
@@ -125,16 +131,16 @@ impl Worker {
             let batch = self.config.max_export_batch_size.max(1);
             let spans = self.pending.len().min(batch);
             match self.send(spans, deadline).await {
-                Ok(Accepted { rejected: 0, .. }) => self.accepted(spans),
+                Ok(Accepted { rejected: 0, .. }) => self.accepted(spans, 0),
                 Ok(partly) => {
                     all_accepted = false;
                     self.partly_accepted(spans, &partly);
                 }
                 Err(Failure::Refused(cause)) => {
                     all_accepted = false;
+                    self.fault(cause);
                     self.queue.counters().add_failed(spans as u64);
                     self.settle(spans);
-                    self.fault(cause);
                 }
                 Err(Failure::Transient(cause)) => {
                     self.fault(cause);
@@ -175,56 +181,43 @@ impl Worker {
         }
     }
 
-    fn accepted(&mut self, spans: usize) {
+    fn accepted(&mut self, spans: usize, rejected: u64) {
         let counters = self.queue.counters();
-        counters.add_exported(spans as u64);
+        counters.add_exported(spans as u64 - rejected);
+        counters.add_failed(rejected);
         counters.succeeded(SystemTime::now());
-        let lost = self.lost();
         if let Some(trouble) = self.trouble.take() {
-            tracing::info!(
-                target: "bellwether::export",
-                endpoint = self.config.url(),
-                lost_meanwhile = lost - trouble.lost_before,
-                "spans flow again"
-            );
+            let lost = self.lost().saturating_sub(trouble.lost_before);
+            self.reporter.flow_again(&self.config, lost);
         }
         self.settle(spans);
     }
 
+    /// The spans flow, so this is no trouble; a receiver that rejects some of each batch is told of once.
     fn partly_accepted(&mut self, spans: usize, answer: &Accepted) {
-        let counters = self.queue.counters();
         let rejected = answer.rejected.min(spans as u64);
-        counters.add_exported(spans as u64 - rejected);
-        counters.add_failed(rejected);
-        counters.succeeded(SystemTime::now());
-        self.settle(spans);
-        self.fault(format!(
+        self.accepted(spans, rejected);
+        let counters = self.queue.counters();
+        let cause = format!(
             "the collector rejected {rejected} of {spans} spans: {}",
             answer.message
-        ));
+        );
+        if !self.told_of_rejection {
+            self.told_of_rejection = true;
+            self.reporter.rejected(&self.config, &cause);
+        }
+        counters.faulted(SystemTime::now(), cause);
     }
 
     /// Warns of the first fault only: the next ones say nothing new, and a log must not fill with them.
     fn fault(&mut self, cause: String) {
-        let pause = match &self.trouble {
-            Some(trouble) => (trouble.pause * 2).min(LONGEST_PAUSE),
+        let (pause, lost_before) = match &self.trouble {
+            Some(trouble) => ((trouble.pause * 2).min(LONGEST_PAUSE), trouble.lost_before),
             None => {
-                let endpoint = self.config.url();
-                let advice = fault::advice(&self.config, &cause);
-                tracing::warn!(
-                    target: "bellwether::export",
-                    endpoint,
-                    cause,
-                    "spans cannot be exported; what the queue of {} cannot hold is dropped and counted: {advice}",
-                    self.config.max_queue_size,
-                );
-                FIRST_PAUSE
+                self.reporter.cannot_export(&self.config, &cause);
+                (FIRST_PAUSE, self.lost())
             }
         };
-        let lost_before = self
-            .trouble
-            .as_ref()
-            .map_or_else(|| self.lost(), |trouble| trouble.lost_before);
         self.trouble = Some(Trouble {
             retry_at: Instant::now() + jittered(pause),
             pause,
@@ -241,7 +234,7 @@ impl Worker {
                 .counters()
                 .add_dropped(DropReason::Shutdown, lost);
             self.settle(lost);
-            tracing::warn!(target: "bellwether::export", spans = lost, "stopped with spans unsent");
+            self.reporter.stopped_with(lost);
         }
     }
 

@@ -4,6 +4,8 @@
 mod body;
 mod call;
 mod future;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
