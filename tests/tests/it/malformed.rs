@@ -1,9 +1,12 @@
 //! Malformed input at every door: a clear refusal, and the collector goes on.
 
 use std::process::Command;
+use std::time::Duration;
 
 use bellwether_tests::http::{Answer, post};
+use bellwether_tests::process::Process;
 use bellwether_tests::system::Collector;
+use bellwether_tests::wait::wait_for;
 
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
@@ -86,47 +89,47 @@ fn every_malformed_body_is_refused_and_the_collector_goes_on() {
     assert!(collector.process.stop().success());
 }
 
+/// Runs a part that must fail at once and name every one of `faults`.
+fn check_refused(command: &mut Command, faults: &[&str]) {
+    let mut process = Process::start("a part with faults", command);
+    assert!(!process.wait(Duration::from_secs(10)).success());
+    // Its output is read by another thread, which may be a moment behind.
+    for fault in faults {
+        let what = format!("{fault} named in {:#?}", process.output());
+        wait_for(&what, || {
+            process
+                .output()
+                .iter()
+                .find(|line| line.contains(fault))
+                .cloned()
+        });
+    }
+}
+
 #[test]
 fn bad_arguments_are_named_all_at_once() {
-    let program = env!("CARGO_BIN_EXE_part");
-    let output = Command::new(program)
-        .args([
-            "collector",
-            "--",
-            "--otlp-grpc",
-            "127.0.0.1:http",
-            "--export",
-            "ftp://x",
-            "--web",
-            "99999",
-        ])
-        .output()
-        .expect("the collector");
-    assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr);
-    for part in [
+    let arguments = [
         "--otlp-grpc",
         "127.0.0.1:http",
         "--export",
         "ftp://x",
         "--web",
         "99999",
-    ] {
-        assert!(said.contains(part), "{part} is not named in: {said}");
-    }
+    ];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_part"));
+    command.args(["collector", "--"]).args(arguments);
+    check_refused(&mut command, &arguments);
 }
 
 #[test]
 fn bad_variables_of_a_service_are_named_all_at_once() {
-    let output = Command::new(env!("CARGO_BIN_EXE_part"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_part"));
+    command
         .args(["cases", "0"])
         .env("BELLWETHER_GRACE", "soon")
-        .env("BELLWETHER_TRUST", "friends")
-        .output()
-        .expect("the service");
-    assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr);
-    for part in ["BELLWETHER_GRACE", "soon", "BELLWETHER_TRUST", "friends"] {
-        assert!(said.contains(part), "{part} is not named in: {said}");
-    }
+        .env("BELLWETHER_TRUST", "friends");
+    check_refused(
+        &mut command,
+        &["BELLWETHER_GRACE", "soon", "BELLWETHER_TRUST", "friends"],
+    );
 }
