@@ -60,9 +60,9 @@ impl RequestId {
             len: 0,
             bytes: [0; Self::MAX_LEN],
         };
-        for (to, from) in id.bytes.iter_mut().zip(value) {
-            *to = *from;
-            id.len += 1;
+        if let (Some(to), Ok(len)) = (id.bytes.get_mut(..value.len()), value.len().try_into()) {
+            to.copy_from_slice(value);
+            id.len = len;
         }
         id
     }
