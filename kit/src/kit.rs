@@ -180,9 +180,8 @@ impl Kit {
             inner.shutdown.left()
         };
         let for_spans = left.saturating_sub(LOG_FLUSH);
-        if !inner.exporter.shutdown(for_spans).await {
-            tracing::warn!(target: "bellwether::export", "spans are lost: the collector did not take them in time");
-        }
+        // The exporter tells by itself what it could not send.
+        inner.exporter.shutdown(for_spans).await;
         tracing::info!(target: "bellwether", "stopped");
         let logger = inner.telemetry.logger.clone();
         // The sink waits by blocking; a failed join means that the runtime is going down under us.

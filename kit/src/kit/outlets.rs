@@ -28,7 +28,7 @@ impl Outlets {
     /// The URL that spans go to, if they go to one, without credentials.
     pub(super) fn endpoint(&self) -> Option<String> {
         let remote = self.export.exporter == ExporterKind::Otlp;
-        remote.then(|| without_credentials(&self.export.url()))
+        remote.then(|| self.export.shown_url())
     }
 
     /// Where are my traces?
@@ -56,32 +56,5 @@ impl Outlets {
             },
             "logs": { "dropped": self.logger.dropped() },
         })
-    }
-}
-
-/// A URL as it may be shown.
-fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(authority_end);
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    format!("{scheme}://{host}{path}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_of_a_url_are_not_shown() {
-        fn check(url: &str, expected: &str) {
-            assert_eq!(without_credentials(url), expected);
-        }
-        check("http://c:4318/v1/traces", "http://c:4318/v1/traces");
-        check("https://user:secret@c/v1/traces", "https://c/v1/traces");
-        check("http://user@c:1", "http://c:1");
-        check("c:4317", "c:4317");
     }
 }
