@@ -4,6 +4,7 @@ mod check;
 #[cfg(feature = "axum")]
 mod endpoints;
 mod lifecycle;
+mod readiness;
 mod report;
 mod runner;
 
@@ -11,5 +12,5 @@ pub use check::{Check, check};
 #[cfg(feature = "axum")]
 pub(crate) use endpoints::{Audience, Probe, routes};
 pub(crate) use lifecycle::{Lifecycle, State};
-pub(crate) use report::Health;
+pub(crate) use readiness::Health;
 pub(crate) use runner::Checks;

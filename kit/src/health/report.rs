@@ -1,20 +1,12 @@
-//! What probes are told: the lifecycle and the checks' last results, as one verdict. Read by `endpoints`.
+//! The long answer of a probe, as `application/health+json`. Asked for by `endpoints`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use super::Health;
 use super::runner::{Entry, Observed};
-use super::{Checks, Lifecycle, State};
-
-/// The state that probes read: cheap to clone, never waits.
-#[derive(Clone, Debug)]
-pub(crate) struct Health {
-    pub(crate) lifecycle: Lifecycle,
-    pub(crate) checks: Arc<Checks>,
-}
 
 /// The health+json word for a check or a whole service (draft-inadarei-api-health-check, §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,29 +27,6 @@ impl Status {
 }
 
 impl Health {
-    /// `Err` with a short reason while traffic should go elsewhere.
-    pub(crate) fn ready(&self, exclude: &[String]) -> Result<(), String> {
-        match self.lifecycle.state() {
-            State::Starting => return Err("starting".to_owned()),
-            State::Ready => {}
-            State::Draining | State::Stopped => return Err("draining".to_owned()),
-        }
-        let blocking = self.critical(exclude).find_map(|entry| match entry.last() {
-            None => Some(format!("check {} has not run yet", entry.name)),
-            Some(last) if !last.passing => Some(format!("check {} failing", entry.name)),
-            Some(_) => None,
-        });
-        blocking.map_or(Ok(()), Err)
-    }
-
-    /// `Err` until the service has started.
-    pub(crate) fn started(&self) -> Result<(), String> {
-        match self.lifecycle.state() {
-            State::Starting => Err("starting".to_owned()),
-            State::Ready | State::Draining | State::Stopped => Ok(()),
-        }
-    }
-
     /// The long answer as `application/health+json`. Error texts are for operators only: `with_errors`.
     pub(crate) fn report(
         &self,
@@ -83,16 +52,6 @@ impl Health {
             report.insert("output".to_owned(), reason.as_str().into());
         }
         report
-    }
-
-    fn included<'a>(&'a self, exclude: &'a [String]) -> impl Iterator<Item = &'a Entry> {
-        self.checks
-            .entries()
-            .filter(move |entry| !exclude.contains(&entry.name))
-    }
-
-    fn critical<'a>(&'a self, exclude: &'a [String]) -> impl Iterator<Item = &'a Entry> {
-        self.included(exclude).filter(|entry| entry.critical)
     }
 }
 

@@ -14,9 +14,8 @@ use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// Adds `routes` to `app`, except those whose path the service owns: these stay the service's, and are told.
-pub(super) fn beside(app: Router, own: &Router, routes: Vec<(&str, MethodRouter)>) -> Router {
-    let owner = Owner::of(own);
+/// Adds `routes` to `app`, except those whose path `owner` has a route for: these stay the service's, and are told.
+pub(super) fn beside(app: Router, owner: &Owner, routes: Vec<(&str, MethodRouter)>) -> Router {
     routes.into_iter().fold(app, |app, (path, handler)| {
         let Some(owned) = owner.clone().route_of(path) else {
             return app.route(path, handler);
@@ -34,10 +33,10 @@ pub(super) fn beside(app: Router, own: &Router, routes: Vec<(&str, MethodRouter)
 /// Answers which route of a service would take a path, without running anything of the service: each of
 /// its handlers is covered by a layer that answers in its place.
 #[derive(Clone)]
-struct Owner(Router);
+pub(super) struct Owner(Router);
 
 impl Owner {
-    fn of(app: &Router) -> Self {
+    pub(super) fn of(app: &Router) -> Self {
         Self(app.clone().layer(Instead))
     }
 
@@ -96,34 +95,42 @@ mod tests {
         async fn handler() -> &'static str {
             unreachable!("nothing of the service runs")
         }
-        fn check(app: Router, path: &str, expected: Option<&str>) {
-            let found = Owner::of(&app).route_of(path);
+        fn check(app: &Router, path: &str, expected: Option<&str>) {
+            let found = Owner::of(app).route_of(path);
             assert_eq!(found.as_deref(), expected, "{path}");
         }
-        check(Router::new(), "/livez", None);
-        check(Router::new().fallback(handler), "/livez", None);
-        check(Router::new().route("/orders", get(handler)), "/livez", None);
+        check(&Router::new(), "/livez", None);
+        check(&Router::new().fallback(handler), "/livez", None);
         check(
-            Router::new().route("/livez", get(handler)),
+            &Router::new().route("/orders", get(handler)),
+            "/livez",
+            None,
+        );
+        check(
+            &Router::new().route("/livez", get(handler)),
             "/livez",
             Some("/livez"),
         );
         check(
-            Router::new().route("/livez", post(handler)),
+            &Router::new().route("/livez", post(handler)),
             "/livez",
             Some("/livez"),
         );
-        check(Router::new().route("/{name}", get(handler)), "/livez", None);
         check(
-            Router::new().route("/{*rest}", get(handler)),
+            &Router::new().route("/{name}", get(handler)),
+            "/livez",
+            None,
+        );
+        check(
+            &Router::new().route("/{*rest}", get(handler)),
             "/health/live",
             None,
         );
         let nested = Router::new().nest("/health", Router::new().route("/live", get(handler)));
-        check(nested.clone(), "/health/live", Some("/health/live"));
-        check(nested, "/health/ready", None);
+        check(&nested, "/health/live", Some("/health/live"));
+        check(&nested, "/health/ready", None);
         let wild = Router::new().route("/health/{check}", get(handler));
-        check(wild, "/health/ready", Some("/health/{check}"));
+        check(&wild, "/health/ready", Some("/health/{check}"));
     }
 
     #[tokio::test]
@@ -133,7 +140,7 @@ mod tests {
             ("/livez", get(|| async { "kit" })),
             ("/readyz", get(|| async { "kit" })),
         ];
-        let mut app = beside(own.clone(), &own, routes);
+        let mut app = beside(own.clone(), &Owner::of(&own), routes);
         for (path, status) in [("/livez", 405), ("/readyz", 200)] {
             let request = Request::get(path).body(Body::empty()).unwrap();
             assert_eq!(app.call(request).await.unwrap().status(), status, "{path}");

@@ -14,15 +14,13 @@ use crate::serve;
 impl Kit {
     /// Puts the whole middleware around `app` and the probe routes, and `/metrics` unless there is an admin
     /// address, beside it. A path that the service has a route for stays the service's, with a warning.
-    #[must_use]
     pub fn wrap(&self, app: Router) -> Router {
-        let layered = app.clone().layer(self.layer());
-        mount::beside(layered, &app, self.mounted())
+        let owner = mount::Owner::of(&app);
+        mount::beside(app.layer(self.layer()), &owner, self.mounted())
     }
 
     /// The probe routes, and `/metrics` unless there is an admin address: for services that put
     /// [`layer`](Self::layer) on by themselves. They are no traffic, wherever they are mounted.
-    #[must_use]
     pub fn routes(&self) -> Router {
         self.mounted()
             .into_iter()
@@ -34,7 +32,8 @@ impl Kit {
     /// Serves `app` on `listener` until SIGTERM, SIGINT or [`shutdown`](Self::shutdown), then drains:
     /// unready at once; still serving for the drain delay, while connections are told to close; then no new
     /// connections; requests in flight finish; what outlives the grace is cut; spans and lines are flushed.
-    /// A second signal ends all of it at once.
+    /// A second signal ends all of it at once. A kit serves one listener: what is flushed at its end is
+    /// the whole process's.
     ///
     /// # Errors
     ///

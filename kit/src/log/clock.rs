@@ -26,9 +26,10 @@ impl Clock {
             self.second = Some(second);
         }
         out.extend_from_slice(&self.text);
-        let mut nanos = [b'0'; 9];
-        put(&mut nanos, u64::from(since_epoch.subsec_nanos()));
-        out.extend_from_slice(nanos.get(..digits).unwrap_or(&nanos));
+        // The leading one keeps the zeros behind the point.
+        let mut nanos = itoa::Buffer::new();
+        let nanos = nanos.format(1_000_000_000 + since_epoch.subsec_nanos());
+        out.extend_from_slice(nanos.as_bytes().get(1..=digits).unwrap_or_default());
         out.push(b'Z');
     }
 }

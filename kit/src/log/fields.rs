@@ -1,46 +1,11 @@
-//! Field names and their precedence, and a span's fields as finished bytes. Used by `line` and `layer`.
+//! The names a line has, and a span's fields as finished bytes. Used by `line` and `layer`.
 
 use super::format::Format;
+use super::key::{Key, KeyCache};
 use super::value::Value;
 
 /// What one span's fields may take, in bytes of a line.
 const MAX_SPAN_BYTES: usize = 32 * 1024;
-
-/// A field's name as a format writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    /// The user's name is one of the format's own: written `fields.NAME`.
-    pub(super) renamed: bool,
-    bit: u64,
-}
-
-impl Key {
-    /// A user's `fields.level` is the same key as a user's `level`, since that is what it becomes.
-    pub(super) fn new(format: Format, name: &'static str) -> Self {
-        let reserved = match name.strip_prefix("fields.") {
-            Some(rest) if format.is_reserved(rest) => Some(rest),
-            _ if format.is_reserved(name) => Some(name),
-            _ => None,
-        };
-        let name = reserved.unwrap_or(name);
-        Self {
-            name,
-            renamed: reserved.is_some(),
-            bit: bit(name),
-        }
-    }
-}
-
-/// One of 64 bits for a name: names with different bits differ, so most need no comparison.
-pub(super) const fn bit(name: &str) -> u64 {
-    let bytes = name.as_bytes();
-    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
-        return 1;
-    };
-    let hash = first.wrapping_mul(5) ^ last.wrapping_mul(11) ^ (bytes.len() as u8).wrapping_mul(23);
-    1 << (hash % 64)
-}
 
 /// The names that a line has so far.
 #[derive(Debug, Default)]
@@ -57,12 +22,16 @@ impl Keys {
 
     /// False when the line has the name already.
     pub(super) fn insert(&mut self, key: Key) -> bool {
-        if self.bits & key.bit != 0 && self.names.contains(&key.name) {
+        if self.contains(key) {
             return false;
         }
         self.names.push(key.name);
         self.bits |= key.bit;
         true
+    }
+
+    fn contains(&self, key: Key) -> bool {
+        self.bits & key.bit != 0 && self.names.contains(&key.name)
     }
 }
 
@@ -106,9 +75,10 @@ impl SpanFields {
         self.omitted
     }
 
-    /// All fields' bytes, when none of their names may be among `keys`, which then has them too.
+    /// All fields' bytes, when none of their names is among `keys`, which then has them too.
     pub(super) fn all_unless_known(&self, keys: &mut Keys) -> Option<&[u8]> {
-        if keys.bits & self.bits != 0 {
+        let known = |field: &Rendered| keys.contains(field.key);
+        if keys.bits & self.bits != 0 && self.fields.iter().any(known) {
             return None;
         }
         keys.names
@@ -128,13 +98,19 @@ impl SpanFields {
     }
 
     /// Renders a field of a span being created or recorded to; the first of a name counts.
-    pub(super) fn add(&mut self, format: Format, name: &'static str, value: &Value<'_>) {
-        let key = Key::new(format, name);
-        if self.position(key).is_some() {
+    pub(super) fn add(
+        &mut self,
+        format: Format,
+        cache: &mut KeyCache,
+        name: &'static str,
+        value: &Value<'_>,
+    ) {
+        let written = cache.get(format, name);
+        if self.position(written.key).is_some() {
             return;
         }
-        if format.field(&mut self.bytes, key, value, MAX_SPAN_BYTES) {
-            self.push(key);
+        if format.field(&mut self.bytes, written, value, MAX_SPAN_BYTES) {
+            self.push(written.key);
         } else {
             self.omitted += 1;
         }
@@ -207,8 +183,9 @@ mod tests {
 
     fn recorded(fields: &[(&'static str, &str)]) -> SpanFields {
         let mut recorded = SpanFields::default();
+        let mut cache = KeyCache::default();
         for (name, value) in fields {
-            recorded.add(Format::Json, name, &Value::Text(value));
+            recorded.add(Format::Json, &mut cache, name, &Value::Text(value));
         }
         recorded
     }

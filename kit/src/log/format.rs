@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tracing::{Event, Level};
 
 use super::clock::Clock;
-use super::fields::Key;
+use super::key::{Key, WrittenKey};
 use super::value::{EachField, Value};
 use super::{json, pretty};
 use crate::context::{RequestContext, SpanId};
@@ -14,8 +14,8 @@ use crate::context::{RequestContext, SpanId};
 /// The longest value written whole, in bytes as written; the rest is cut and marked.
 const MAX_VALUE_BYTES: usize = 16 * 1024;
 
-/// What a key with its punctuation and a number takes at most, beside the name.
-const FIELD_OVERHEAD: usize = 128;
+/// The room that a field's value needs to be begun: any number fits, or some text and the mark of a cut.
+const MIN_VALUE_BYTES: usize = 128;
 
 /// What the mark of a cut value and a closing quote take at most.
 const MARK_BYTES: usize = 32;
@@ -83,21 +83,30 @@ impl Format {
         }
     }
 
+    /// Appends what stands before a field's value.
+    pub(super) fn key(self, out: &mut Vec<u8>, key: Key) {
+        match self {
+            Self::Json => json::key(out, key),
+            Self::Pretty { ansi } => pretty::key(out, ansi, key),
+        }
+    }
+
     /// Appends a field; false, and nothing appended, when it could take `out` beyond `limit` bytes.
     pub(super) fn field(
         self,
         out: &mut Vec<u8>,
-        key: Key,
+        key: &WrittenKey,
         value: &Value<'_>,
         limit: usize,
     ) -> bool {
-        // No escape is longer than six bytes for one.
-        if out.len() + key.name.len() * 6 + FIELD_OVERHEAD > limit {
+        if out.len() + key.bytes.len() + MIN_VALUE_BYTES > limit {
             return false;
         }
+        out.extend_from_slice(&key.bytes);
+        let end = text_end(out, limit);
         match self {
-            Self::Json => json::field(out, key, value, limit),
-            Self::Pretty { ansi } => pretty::field(out, ansi, key, value, limit),
+            Self::Json => json::value(out, value, end),
+            Self::Pretty { .. } => pretty::value(out, value, end),
         }
         true
     }

@@ -1,10 +1,14 @@
 //! The JSON format: one flat object a line, the format's own keys first. Called through `format`.
 
 use std::fmt;
+use std::ops::Range;
+
+use tracing::Level;
 
 use super::clock::Clock;
-use super::fields::{Key, bit};
-use super::format::{Head, push_failure, push_within, text_end};
+
+use super::format::{Head, Ids, push_failure, push_within, text_end};
+use super::key::{Key, bit};
 use super::value::Value;
 
 /// The format's own keys, in the order in which a line has them.
@@ -48,40 +52,66 @@ pub(super) fn service(name: &str) -> Vec<u8> {
 pub(super) fn head(out: &mut Vec<u8>, clock: &mut Clock, service: &[u8], head: &Head<'_>) {
     out.extend_from_slice(b"{\"timestamp\":\"");
     clock.write(out, head.at, 9);
-    out.extend_from_slice(b"\",\"level\":\"");
-    out.extend_from_slice(head.level.as_str().as_bytes());
-    out.extend_from_slice(b"\",\"message\":\"");
+    out.extend_from_slice(level_to_message(head.level));
     let end = text_end(out, usize::MAX);
     head.message.with(|message| text(out, message, end));
     out.extend_from_slice(b"\",\"target\":\"");
     text(out, &Value::Text(head.target), out.len() + MAX_NAME_BYTES);
     out.extend_from_slice(service);
     if let Some(ids) = head.ids {
-        out.extend_from_slice(b"\",\"trace_id\":\"");
-        out.extend_from_slice(&ids.context.trace_id.to_hex());
-        out.extend_from_slice(b"\",\"span_id\":\"");
-        out.extend_from_slice(&ids.span_id.to_hex());
-        let flags = ids.context.flags;
-        out.extend_from_slice(b"\",\"trace_flags\":\"");
-        out.push(HEX[usize::from(flags >> 4)]);
-        out.push(HEX[usize::from(flags & 15)]);
-        out.extend_from_slice(b"\",\"request_id\":\"");
-        let request_id = Value::Text(ids.context.request_id.as_str());
-        text(out, &request_id, out.len() + MAX_NAME_BYTES);
+        push_ids(out, ids);
     }
     out.push(b'"');
 }
 
-pub(super) fn field(out: &mut Vec<u8>, key: Key, value: &Value<'_>, limit: usize) {
+/// One piece, filled in: cheaper than eight.
+fn push_ids(out: &mut Vec<u8>, ids: Ids<'_>) {
+    const TRACE_ID: Range<usize> = 14..46;
+    const SPAN_ID: Range<usize> = 59..75;
+    const TRACE_FLAGS: Range<usize> = 92..94;
+    let mut text = *b"\",\"trace_id\":\"00000000000000000000000000000000\
+        \",\"span_id\":\"0000000000000000\
+        \",\"trace_flags\":\"00\
+        \",\"request_id\":\"";
+    text[TRACE_ID].copy_from_slice(&ids.context.trace_id.to_hex());
+    text[SPAN_ID].copy_from_slice(&ids.span_id.to_hex());
+    let flags = ids.context.flags;
+    text[TRACE_FLAGS]
+        .copy_from_slice(&[HEX[usize::from(flags >> 4)], HEX[usize::from(flags & 15)]]);
+    out.extend_from_slice(&text);
+    let request_id = Value::Text(ids.context.request_id.as_str());
+    self::text(out, &request_id, out.len() + MAX_NAME_BYTES);
+}
+
+/// What stands between the values of `timestamp` and `message`.
+fn level_to_message(level: Level) -> &'static [u8] {
+    match level {
+        Level::ERROR => b"\",\"level\":\"ERROR\",\"message\":\"",
+        Level::WARN => b"\",\"level\":\"WARN\",\"message\":\"",
+        Level::INFO => b"\",\"level\":\"INFO\",\"message\":\"",
+        Level::DEBUG => b"\",\"level\":\"DEBUG\",\"message\":\"",
+        Level::TRACE => b"\",\"level\":\"TRACE\",\"message\":\"",
+    }
+}
+
+pub(super) fn key(out: &mut Vec<u8>, key: Key) {
     out.extend_from_slice(if key.renamed { b",\"fields." } else { b",\"" });
     text(out, &Value::Text(key.name), usize::MAX);
     out.extend_from_slice(b"\":");
-    let end = text_end(out, limit);
-    if value.is_literal() {
+}
+
+pub(super) fn value(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
+    let quoted = !value.is_literal();
+    if quoted {
+        out.push(b'"');
+    }
+    if value.is_free() {
         text(out, value, end);
     } else {
-        out.push(b'"');
-        text(out, value, end);
+        // Writing to memory does not fail, and there is room for any number.
+        let _ = value.write(&mut Raw(out));
+    }
+    if quoted {
         out.push(b'"');
     }
 }
@@ -92,6 +122,11 @@ pub(super) fn tail(out: &mut Vec<u8>) {
 
 /// Appends a value's text, escaped, without the quotes around it.
 fn text(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
+    if let Value::Text(text) = value
+        && push_plain(out, text, end)
+    {
+        return;
+    }
     let mut escaped = Escaped {
         out,
         end,
@@ -103,6 +138,26 @@ fn text(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
     }
 }
 
+/// Appends text that needs no escape and fits, as nearly all does; false, and nothing appended, for
+/// other text.
+fn push_plain(out: &mut Vec<u8>, text: &str, end: usize) -> bool {
+    let plain = text.len() <= end.saturating_sub(out.len()) && is_plain(text.as_bytes());
+    if plain {
+        out.extend_from_slice(text.as_bytes());
+    }
+    plain
+}
+
+/// Appends text that is known to need no escape.
+struct Raw<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Raw<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
 /// Escapes as RFC 8259 §7 demands, up to a length.
 struct Escaped<'a> {
     out: &'a mut Vec<u8>,
@@ -110,28 +165,31 @@ struct Escaped<'a> {
     cut: bool,
 }
 
-impl Escaped<'_> {
-    fn push(&mut self, text: &str) -> fmt::Result {
-        push_within(self.out, text, self.end).inspect_err(|_| self.cut = true)
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if push_plain(self.out, text, self.end) {
+            return Ok(());
+        }
+        let written = self.write_escaped(text);
+        self.cut = written.is_err();
+        written
     }
 }
 
-impl fmt::Write for Escaped<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl Escaped<'_> {
+    fn write_escaped(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         while let Some((plain, special, after)) = split_at_special(rest) {
-            self.push(plain)?;
-            let room = self.end.saturating_sub(self.out.len());
+            push_within(self.out, plain, self.end)?;
             let escape = escape(special);
             let escape = escape.as_slice();
-            if escape.len() > room {
-                self.cut = true;
+            if escape.len() > self.end.saturating_sub(self.out.len()) {
                 return Err(fmt::Error);
             }
             self.out.extend_from_slice(escape);
             rest = after;
         }
-        self.push(rest)
+        push_within(self.out, rest, self.end)
     }
 }
 
@@ -171,23 +229,29 @@ fn escape(byte: u8) -> Escape {
 
 /// The text before the first byte that needs an escape, that byte, and the text behind it.
 fn split_at_special(text: &str) -> Option<(&str, u8, &str)> {
-    let at = find_special(text.as_bytes())?;
+    let at = text.bytes().position(is_special)?;
     // Bytes that need an escape are ASCII, so both cuts are at character boundaries.
     let (plain, rest) = text.split_at_checked(at)?;
     Some((plain, *rest.as_bytes().first()?, rest.get(1..)?))
 }
 
-/// Where the first byte is that needs an escape: a control character, a quote or a backslash.
-fn find_special(bytes: &[u8]) -> Option<usize> {
-    let (words, _) = bytes.as_chunks::<8>();
-    let plain = words
-        .iter()
-        .take_while(|word| !has_special(u64::from_le_bytes(**word)))
-        .count()
-        * 8;
-    let rest = bytes.get(plain..)?;
-    let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
-    Some(plain + rest.iter().position(special)?)
+/// Whether a byte needs an escape: a control character, a quote or a backslash.
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || matches!(byte, b'"' | b'\\')
+}
+
+/// Whether no byte needs an escape. Looks at eight bytes at a time; the last eight may overlap those
+/// before them, and shorter texts are spread over one word.
+fn is_plain(bytes: &[u8]) -> bool {
+    let plain = |word: &[u8; 8]| !has_special(u64::from_le_bytes(*word));
+    if let Some(last) = bytes.last_chunk() {
+        let (words, _) = bytes.as_chunks();
+        return words.iter().all(plain) && plain(last);
+    }
+    if let (Some([a, b, c, d]), Some([e, f, g, h])) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return plain(&[*a, *b, *c, *d, *e, *f, *g, *h]);
+    }
+    !bytes.iter().copied().any(is_special)
 }
 
 /// Whether one of a word's eight bytes needs an escape: tells all of them in a dozen instructions.
@@ -202,4 +266,28 @@ fn has_special(word: u64) -> bool {
     let quote = word ^ (EACH * b'"' as u64);
     let backslash = word ^ (EACH * b'\\' as u64);
     (below(word, 0x20) | below(quote, 1) | below(backslash, 1)) & (EACH * 0x80) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_bytes_are_seen_at_every_place_in_texts_of_every_length() {
+        for length in 0..40 {
+            let plain = vec![b'a'; length];
+            assert!(is_plain(&plain));
+            for at in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = plain.clone();
+                    bytes[at] = byte;
+                    assert_eq!(
+                        is_plain(&bytes),
+                        !is_special(byte),
+                        "{byte} at {at} of {length}"
+                    );
+                }
+            }
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use tracing::field::Visit;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -10,8 +11,9 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use super::fields::SpanFields;
 use super::format::{Head, Ids, MESSAGE, Message};
+use super::line::Line;
 use super::value::{EachField, Value};
-use super::{Format, Logger, request_line};
+use super::{Format, Logger, request_line, scratch};
 use crate::context::{self, SpanIdentity};
 
 /// The layer that writes to `logger`. Filtering is the caller's: this layer takes all it is given.
@@ -35,13 +37,17 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut fields = SpanFields::with_capacity(attributes.fields().len());
-        attributes.record(&mut collect(self.logger.format(), &mut fields));
+        render(self.logger.format(), &mut fields, |visit| {
+            attributes.record(visit);
+        });
         store(&context, id, fields);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let mut fields = SpanFields::default();
-        values.record(&mut collect(self.logger.format(), &mut fields));
+        render(self.logger.format(), &mut fields, |visit| {
+            values.record(visit);
+        });
         store(&context, id, fields);
     }
 
@@ -50,7 +56,13 @@ where
         if request_line::answer(metadata) {
             return;
         }
-        let identity = identity(event, &context);
+        let mut scope = scope(event, &context);
+        let near: [_; NEAR] = std::array::from_fn(|_| scope.next());
+        let mut spans = near.iter().flatten();
+        let identity = spans
+            .find_map(identity)
+            .or_else(|| scope.find_map(|span| identity(&span)))
+            .or_else(current_request);
         let head = Head {
             at: SystemTime::now(),
             level: *metadata.level(),
@@ -67,22 +79,64 @@ where
                     line.field(name, &value);
                 }
             }));
-            for span in context.event_scope(event).into_iter().flatten() {
-                if let Some(fields) = span.extensions().get::<SpanFields>() {
-                    line.span(fields);
-                }
+            near.iter().flatten().for_each(|span| copy(span, line));
+            if near.last().is_some_and(Option::is_some) {
+                let far = self::scope(event, &context).skip(NEAR);
+                far.for_each(|span| copy(&span, line));
             }
         });
     }
 }
 
+/// How many spans of an event are looked up once for the ids and the fields together. Few events are
+/// deeper; for those behind, the way is gone twice.
+const NEAR: usize = 3;
+
+/// The spans that an event happened in, nearest first.
+fn scope<'a, S>(
+    event: &Event<'_>,
+    context: &'a Context<'_, S>,
+) -> impl Iterator<Item = SpanRef<'a, S>>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    context.event_scope(event).into_iter().flatten()
+}
+
+/// Whose line it is: the nearest span's that belongs to a request.
+fn identity<S>(span: &SpanRef<'_, S>) -> Option<SpanIdentity>
+where
+    S: for<'span> LookupSpan<'span>,
+{
+    span.extensions().get::<SpanIdentity>().cloned()
+}
+
+/// Without such a span, the request that the thread works for.
+fn current_request() -> Option<SpanIdentity> {
+    let context = context::current()?;
+    Some(SpanIdentity {
+        span_id: context.span_id,
+        context,
+    })
+}
+
+fn copy<S>(span: &SpanRef<'_, S>, line: &mut Line<'_>)
+where
+    S: for<'span> LookupSpan<'span>,
+{
+    if let Some(fields) = span.extensions().get::<SpanFields>() {
+        line.span(fields);
+    }
+}
+
 /// Renders values before any lock of the span is taken: formatting runs code of the user's, which may
 /// log in its turn.
-fn collect(
-    format: Format,
-    fields: &mut SpanFields,
-) -> EachField<impl FnMut(&'static str, Value<'_>)> {
-    EachField(move |name, value: Value<'_>| fields.add(format, name, &value))
+fn render(format: Format, fields: &mut SpanFields, record: impl FnOnce(&mut dyn Visit)) {
+    scratch::with(|scratch| {
+        record(&mut EachField(|name, value: Value<'_>| {
+            fields.add(format, &mut scratch.cache, name, &value);
+        }));
+    });
 }
 
 fn store<S>(context: &Context<'_, S>, id: &Id, fields: SpanFields)
@@ -98,20 +152,4 @@ where
         Some(earlier) => earlier.merge(&fields),
         None => extensions.insert(fields),
     }
-}
-
-/// Whose line it is: the nearest span's that belongs to a request, else the request that the thread
-/// works for.
-fn identity<S>(event: &Event<'_>, context: &Context<'_, S>) -> Option<SpanIdentity>
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-{
-    let of_span = |span: SpanRef<'_, S>| span.extensions().get::<SpanIdentity>().cloned();
-    let mut spans = context.event_scope(event).into_iter().flatten();
-    spans.find_map(of_span).or_else(|| {
-        context::current().map(|context| SpanIdentity {
-            span_id: context.span_id,
-            context,
-        })
-    })
 }

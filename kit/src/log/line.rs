@@ -1,8 +1,9 @@
 //! One line being made: its head, then fields in order of precedence. Used by `layer`, `request_line`
 //! and the sink's note of dropped lines, through [`Logger::write`](super::Logger).
 
-use super::fields::{Key, Keys, SpanFields};
+use super::fields::{Keys, SpanFields};
 use super::format::{Format, Head};
+use super::key::{KeyCache, WrittenKey};
 use super::scratch::Scratch;
 use super::value::Value;
 
@@ -21,6 +22,7 @@ pub(super) struct Line<'a> {
     head: &'a Head<'a>,
     out: &'a mut Vec<u8>,
     keys: &'a mut Keys,
+    cache: &'a mut KeyCache,
     omitted: u64,
 }
 
@@ -37,6 +39,7 @@ impl<'a> Line<'a> {
             head,
             out: &mut scratch.out,
             keys: &mut scratch.keys,
+            cache: &mut scratch.cache,
             omitted: 0,
         }
     }
@@ -44,6 +47,13 @@ impl<'a> Line<'a> {
     /// Adds a field, unless the line has one of this name: those that take precedence come first.
     pub(super) fn field(&mut self, name: &'static str, value: &Value<'_>) {
         self.field_within(name, value, MAX_FIELD_END);
+    }
+
+    /// Adds a field whose name no other field of the line has.
+    pub(super) fn unique_field(&mut self, key: &WrittenKey, value: &Value<'_>) {
+        if !self.format.field(self.out, key, value, MAX_FIELD_END) {
+            self.omitted = self.omitted.saturating_add(1);
+        }
     }
 
     /// Adds the fields of a span whose names the line has not yet.
@@ -72,8 +82,8 @@ impl<'a> Line<'a> {
     }
 
     fn field_within(&mut self, name: &'static str, value: &Value<'_>, limit: usize) {
-        let key = Key::new(self.format, name);
-        if self.keys.insert(key) && !self.format.field(self.out, key, value, limit) {
+        let key = self.cache.get(self.format, name);
+        if self.keys.insert(key.key) && !self.format.field(self.out, key, value, limit) {
             self.omitted = self.omitted.saturating_add(1);
         }
     }

@@ -29,6 +29,7 @@ struct Shared {
     format: Format,
     /// The service's name, as the format writes it.
     service: Arc<[u8]>,
+    request_keys: request_line::Keys,
     sink: Sink,
 }
 
@@ -59,15 +60,16 @@ impl Logger {
         Ok(Self(Arc::new(Shared {
             format,
             service,
+            request_keys: request_line::Keys::new(format),
             sink,
         })))
     }
 
     /// Writes the line that closes a request, unless the filter in force hides it
-    /// (target `bellwether::request`) or no [`LogLayer`](super::LogLayer) is installed.
+    /// (target `bellwether::request`) or no [`layer`](super::layer()) is installed.
     pub(crate) fn request(&self, line: &RequestLine<'_>) {
         if request_line::is_shown(line) {
-            self.write(&line.head(), |out| line.fields(out));
+            self.write(&line.head(), |out| line.fields(&self.0.request_keys, out));
         }
     }
 

@@ -8,6 +8,7 @@ mod clock;
 mod fields;
 mod format;
 mod json;
+mod key;
 mod layer;
 mod line;
 mod logger;
@@ -21,7 +22,7 @@ mod value;
 mod tests;
 
 pub(crate) use format::Format;
-pub(crate) use layer::{LogLayer, layer};
+pub(crate) use layer::layer;
 #[cfg(test)]
 pub(crate) use logger::Captured;
 pub(crate) use logger::Logger;

@@ -8,8 +8,8 @@ use std::fmt::{self, Write};
 use tracing::Level;
 
 use super::clock::Clock;
-use super::fields::Key;
 use super::format::{Head, MESSAGE, push_failure, push_within, text_end};
+use super::key::Key;
 use super::value::Value;
 
 /// The longest target written whole, in bytes as written.
@@ -45,18 +45,20 @@ pub(super) fn head(out: &mut Vec<u8>, clock: &mut Clock, ansi: bool, head: &Head
     });
 }
 
-pub(super) fn field(out: &mut Vec<u8>, ansi: bool, key: Key, value: &Value<'_>, limit: usize) {
+pub(super) fn key(out: &mut Vec<u8>, ansi: bool, key: Key) {
     out.push(b' ');
     style(out, ansi, DIM);
     out.extend_from_slice(if key.renamed { b"fields." } else { b"" });
     text(out, &Value::Text(key.name), usize::MAX, Quotes::None);
     out.push(b'=');
     style(out, ansi, RESET);
+}
+
+pub(super) fn value(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
     let quotes = match value {
         Value::Text(_) | Value::Error(_) => Quotes::Around,
         _ => Quotes::None,
     };
-    let end = text_end(out, limit);
     text(out, value, end, quotes);
 }
 

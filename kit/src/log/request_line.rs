@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use tracing::{Level, Metadata};
 
-use super::format::{Head, Ids, Message};
+use super::format::{Format, Head, Ids, Message};
+use super::key::WrittenKey;
 use super::line::Line;
 use super::value::Value;
 use crate::context::RequestContext;
@@ -58,32 +59,65 @@ impl RequestLine<'_> {
         }
     }
 
-    pub(super) fn fields(&self, line: &mut Line<'_>) {
-        line.field("http.request.method", &Value::Text(self.method));
+    pub(super) fn fields(&self, keys: &Keys, line: &mut Line<'_>) {
+        line.unique_field(&keys.method, &Value::Text(self.method));
         if let Some(route) = self.route {
-            line.field("http.route", &Value::Text(route));
+            line.unique_field(&keys.route, &Value::Text(route));
         }
-        line.field("url.path", &Value::Text(self.path));
+        line.unique_field(&keys.path, &Value::Text(self.path));
         if let Some(status) = self.status {
-            let status = Value::U64(status.into());
-            line.field("http.response.status_code", &status);
+            line.unique_field(&keys.status, &Value::U64(status.into()));
         }
-        let duration = Value::F64(self.duration.as_secs_f64());
-        line.field("http.server.request.duration", &duration);
+        line.unique_field(&keys.duration, &Value::Seconds(self.duration));
         if let Some(time) = self.time_to_first_byte {
-            line.field("time_to_first_byte", &Value::F64(time.as_secs_f64()));
+            line.unique_field(&keys.time_to_first_byte, &Value::Seconds(time));
         }
         let size = Value::U64(self.response_body_size);
-        line.field("http.response.body.size", &size);
+        line.unique_field(&keys.response_body_size, &size);
         if let Some(address) = self.client_address {
-            line.field("client.address", &Value::Debug(&address));
+            line.unique_field(&keys.client_address, &Value::Address(address));
         }
         if let Some(user_agent) = self.user_agent {
-            line.field("user_agent.original", &Value::Text(user_agent));
+            line.unique_field(&keys.user_agent, &Value::Text(user_agent));
         }
-        line.field("outcome", &Value::Text(self.outcome.as_str()));
+        line.unique_field(&keys.outcome, &Value::Text(self.outcome.as_str()));
         if let Some(error) = self.error {
-            line.field("exception.message", &Value::Text(error));
+            line.unique_field(&keys.error, &Value::Text(error));
+        }
+    }
+}
+
+/// The names of a closing line's fields, rendered once a logger (OpenTelemetry semantic conventions,
+/// but for `time_to_first_byte` and `outcome`, which those do not have).
+pub(super) struct Keys {
+    method: WrittenKey,
+    route: WrittenKey,
+    path: WrittenKey,
+    status: WrittenKey,
+    duration: WrittenKey,
+    time_to_first_byte: WrittenKey,
+    response_body_size: WrittenKey,
+    client_address: WrittenKey,
+    user_agent: WrittenKey,
+    outcome: WrittenKey,
+    error: WrittenKey,
+}
+
+impl Keys {
+    pub(super) fn new(format: Format) -> Self {
+        let key = |name| WrittenKey::new(format, name);
+        Self {
+            method: key("http.request.method"),
+            route: key("http.route"),
+            path: key("url.path"),
+            status: key("http.response.status_code"),
+            duration: key("http.server.request.duration"),
+            time_to_first_byte: key("time_to_first_byte"),
+            response_body_size: key("http.response.body.size"),
+            client_address: key("client.address"),
+            user_agent: key("user_agent.original"),
+            outcome: key("outcome"),
+            error: key("exception.message"),
         }
     }
 }

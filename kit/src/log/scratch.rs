@@ -1,10 +1,11 @@
 //! The buffers in which a thread makes its lines, kept between lines so that none allocates. Used by
-//! `logger`.
+//! `logger` and `layer`.
 
 use std::cell::Cell;
 
 use super::clock::Clock;
 use super::fields::Keys;
+use super::key::KeyCache;
 
 /// What a thread keeps after a long line; a thread pool's idle threads must not hoard.
 const KEPT_BYTES: usize = 16 * 1024;
@@ -14,6 +15,7 @@ const KEPT_BYTES: usize = 16 * 1024;
 pub(super) struct Scratch {
     pub(super) out: Vec<u8>,
     pub(super) keys: Keys,
+    pub(super) cache: KeyCache,
     pub(super) clock: Clock,
 }
 
@@ -21,15 +23,15 @@ thread_local! {
     static SCRATCH: Cell<Scratch> = Cell::default();
 }
 
-/// Runs `make_line` with this thread's buffers, emptied.
+/// Runs `make` with this thread's buffers, emptied.
 ///
 /// The buffers are taken out of their place meanwhile: a value whose formatting itself logs finds the
 /// place empty and gets new buffers, as does a thread that is being torn down.
-pub(super) fn with<R>(make_line: impl FnOnce(&mut Scratch) -> R) -> R {
+pub(super) fn with<R>(make: impl FnOnce(&mut Scratch) -> R) -> R {
     let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
     scratch.out.clear();
     scratch.keys.clear();
-    let made = make_line(&mut scratch);
+    let made = make(&mut scratch);
     if scratch.out.capacity() > KEPT_BYTES {
         scratch.out.clear();
         scratch.out.shrink_to(KEPT_BYTES);

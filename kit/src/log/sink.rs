@@ -11,7 +11,7 @@ use std::time::Duration;
 /// What may wait to be written, in bytes; as much again may be on its way out.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
-/// What a buffer keeps of its memory once written.
+/// What a buffer keeps of its memory when the thread has nothing to do.
 const KEPT_BYTES: usize = 256 * 1024;
 
 /// How long the thread gathers lines after a write, before it looks for more: under load a wake-up
@@ -163,6 +163,9 @@ impl Shared {
             if queue.closed {
                 return None;
             }
+            // What a flood took goes back only now: while it lasts, its buffers need not grow again.
+            batch.shrink_to(KEPT_BYTES);
+            queue.lines.shrink_to(KEPT_BYTES);
             queue.thread = Thread::Idle;
             queue = self
                 .work
@@ -193,7 +196,6 @@ fn run(shared: &Shared, mut output: Output, note_gap: impl Fn(u64, &mut Vec<u8>)
         let lost = output.write(&batch);
         shared.done(lost);
         batch.clear();
-        batch.shrink_to(KEPT_BYTES);
     }
 }
 

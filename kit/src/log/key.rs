@@ -1,0 +1,129 @@
+//! Field names as the formats write them, each rendered once a thread. Used by `line` and `fields`.
+
+use super::format::Format;
+
+/// A field's name as a format writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// The user's name is one of the format's own: written `fields.NAME`.
+    pub(super) renamed: bool,
+    pub(super) bit: u64,
+}
+
+impl Key {
+    /// A user's `fields.level` is the same key as a user's `level`, since that is what it becomes.
+    pub(super) fn new(format: Format, name: &'static str) -> Self {
+        let reserved = match name.strip_prefix("fields.") {
+            Some(rest) if format.is_reserved(rest) => Some(rest),
+            _ if format.is_reserved(name) => Some(name),
+            _ => None,
+        };
+        let name = reserved.unwrap_or(name);
+        Self {
+            name,
+            renamed: reserved.is_some(),
+            bit: bit(name),
+        }
+    }
+}
+
+/// One of 64 bits for a name: names with different bits differ, so most need no comparison.
+pub(super) const fn bit(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return 1;
+    };
+    let hash = first.wrapping_mul(5) ^ last.wrapping_mul(11) ^ (bytes.len() as u8).wrapping_mul(23);
+    1 << (hash % 64)
+}
+
+/// How many names a thread remembers: one for each value of the byte that places them.
+const PLACES: usize = 1 << u8::BITS;
+
+/// A key with the bytes that stand before its value.
+#[derive(Debug)]
+pub(super) struct WrittenKey {
+    pub(super) key: Key,
+    pub(super) bytes: Vec<u8>,
+    /// What was asked for.
+    name: &'static str,
+    format: Format,
+}
+
+/// The keys that a thread wrote last. Names are static, so where one lies in memory says which it is:
+/// it need not be escaped, or looked for among the reserved ones, again.
+#[derive(Debug, Default)]
+pub(super) struct KeyCache {
+    /// Each name has one place; of those that share it the last one is remembered.
+    places: Option<Box<[Option<WrittenKey>; PLACES]>>,
+}
+
+impl KeyCache {
+    pub(super) fn get(&mut self, format: Format, name: &'static str) -> &WrittenKey {
+        let places = self
+            .places
+            .get_or_insert_with(|| Box::new([const { None }; PLACES]));
+        let place = &mut places[usize::from(place(name))];
+        if place.as_ref().is_some_and(|key| !key.is(format, name)) {
+            *place = None;
+        }
+        place.get_or_insert_with(|| WrittenKey::new(format, name))
+    }
+}
+
+impl WrittenKey {
+    pub(super) fn new(format: Format, name: &'static str) -> Self {
+        let key = Key::new(format, name);
+        let mut bytes = Vec::new();
+        format.key(&mut bytes, key);
+        Self {
+            key,
+            bytes,
+            name,
+            format,
+        }
+    }
+
+    fn is(&self, format: Format, name: &'static str) -> bool {
+        std::ptr::eq(self.name, name) && self.format == format
+    }
+}
+
+fn place(name: &'static str) -> u8 {
+    let address = name.as_ptr().addr();
+    (address ^ (address >> u8::BITS) ^ name.len()) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_share_a_place_are_told_apart() {
+        let mut cache = KeyCache::default();
+        let names: Vec<&'static str> = (0..1000)
+            .map(|number| &*format!("key{number}").leak())
+            .collect();
+        for name in names.iter().chain(&names) {
+            for format in [Format::Json, Format::Pretty { ansi: false }] {
+                let written = cache.get(format, name);
+                let text = std::str::from_utf8(&written.bytes).unwrap();
+                let expected = match format {
+                    Format::Json => format!(",\"{name}\":"),
+                    Format::Pretty { .. } => format!(" {name}="),
+                };
+                assert_eq!((text, written.key.name), (&*expected, *name));
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_inside_another_is_another() {
+        let whole: &'static str = "abc";
+        let mut cache = KeyCache::default();
+        for name in [whole, &whole[..2], &whole[..1], &whole[1..]] {
+            assert_eq!(cache.get(Format::Json, name).key.name, name);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What stops a kit from starting, and the ways to start one.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bellwether::{Error, Kit, check};
+use serde_json::Value;
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::client::get;
+use crate::service::{Service, text};
+
+fn passing() -> bellwether::Check {
+    check(|| async { Ok::<(), Infallible>(()) })
+}
+
+#[test]
+fn faults_of_the_builder_surface_at_start() {
+    let builder = Kit::builder("orders")
+        .trust("nobody")
+        .drain_delay(Duration::MAX);
+    let Err(Error::Config(faults)) = builder.start() else {
+        panic!("started");
+    };
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(
+        faults.iter().any(|fault| fault.contains("\"nobody\"")),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn a_check_has_a_name_of_its_own() {
+    let builder = Kit::builder("orders")
+        .check("db", passing())
+        .check("db", passing());
+    assert!(matches!(builder.start(), Err(Error::DuplicateCheck(name)) if name == "db"));
+}
+
+#[test]
+fn checks_need_a_runtime() {
+    let error = Kit::builder("orders")
+        .check("db", passing())
+        .start()
+        .unwrap_err();
+    assert!(matches!(error, Error::NoRuntime { .. }));
+    assert!(error.to_string().contains("#[tokio::main]"));
+    let admin = Kit::builder("orders").admin_addr(([127, 0, 0, 1], 0).into());
+    assert!(matches!(admin.start(), Err(Error::NoRuntime { .. })));
+}
+
+#[tokio::test]
+async fn a_taken_admin_port_is_an_error_of_start() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = Kit::builder("orders")
+        .admin_addr(address)
+        .start()
+        .unwrap_err();
+    assert!(matches!(&error, Error::Bind { .. }));
+    assert!(error.to_string().contains(&address.to_string()));
+}
+
+/// The only test that sets this process's subscriber.
+#[test]
+fn a_subscriber_of_the_service_is_joined_or_refused_by_name() {
+    let (builder, layer) = Kit::builder("orders").traces(false).log_layer().unwrap();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    // Without a runtime: nothing here needs one.
+    let kit = builder.start().unwrap();
+    assert_eq!(kit.service_name(), "orders");
+    let refused = Kit::builder("orders").traces(false).start().unwrap_err();
+    assert!(matches!(refused, Error::SubscriberAlreadySet));
+    assert!(refused.to_string().contains("log_layer()"));
+}
+
+#[tokio::test]
+async fn the_first_line_says_what_is_in_force() {
+    let service = Service::start(&[
+        ("OTEL_SERVICE_NAME", "checkout"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("BELLWETHER_TRUST", "10.0.0.0/8"),
+    ])
+    .await;
+    let started = service.line(|line| line["message"] == "started").await;
+    assert_eq!(text(&started, "service.name"), "checkout");
+    assert_eq!(text(&started, "trust"), "10.0.0.0/8");
+    assert_eq!(started["grace_seconds"], 10.0);
+    let unread = |line: &Value| text(line, "message").contains("OTEL_TRACES_SAMPLER=\"sometimes\"");
+    assert_eq!(service.line(unread).await["level"], "WARN");
+}
+
+#[tokio::test]
+async fn operators_see_more_than_callers() {
+    let service = Service::start(&[("BELLWETHER_ADMIN_ADDR", "127.0.0.1:0")]).await;
+    let admin = service.admin().await;
+    // Metrics have moved there, probes answer on both.
+    assert_eq!(get(service.addr, "/metrics").await.status, 404);
+    assert_eq!(get(admin, "/metrics").await.status, 200);
+    assert_eq!(get(admin, "/nowhere").await.status, 404);
+    assert_eq!(get(admin, "/livez").await.body, "ok\n");
+    loop {
+        let report = get(admin, "/readyz?verbose").await;
+        assert_eq!(report.header("content-type"), "application/health+json");
+        let report: Value = serde_json::from_str(&report.body).unwrap();
+        let mail = &report["checks"]["mail"][0];
+        if mail["output"] == "has not run yet" || report["status"] == "fail" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        }
+        assert_eq!(
+            (&report["status"], &mail["status"]),
+            (&"warn".into(), &"warn".into())
+        );
+        assert_eq!(mail["output"], "no route to host");
+        assert_eq!(report["checks"]["db"][0]["status"], "pass");
+        assert!(mail["age"].is_number() && mail["observedValue"].is_number());
+        break;
+    }
+    let public = get(service.addr, "/readyz?verbose&exclude=db").await;
+    assert!(!public.body.contains("no route"), "{}", public.body);
+    assert!(!public.body.contains("\"db\""), "{}", public.body);
+}
