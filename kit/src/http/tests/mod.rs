@@ -1,5 +1,6 @@
 //! Tests of the request path as a whole: outcomes, headers, any order of events, a real server.
 
+mod answers;
 mod headers;
 mod interleavings;
 mod outcomes;
