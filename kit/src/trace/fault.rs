@@ -49,7 +49,8 @@ pub(super) fn advice(config: &ExportConfig, cause: &str) -> &'static str {
     let grpc_answered = port == Some(4317)
         || cause.contains("invalid HTTP version")
         || cause.contains("unexpected message from connection");
-    let cut_off = cause.contains("transport error") && !cause.contains("connect error");
+    let cut_off = cause.contains("transport error")
+        && (cause.contains("connection error") || cause.contains("http2 error"));
     let http_answered = port == Some(4318) || cut_off || cause.contains("Unimplemented");
     match config.protocol {
         Protocol::HttpProtobuf | Protocol::HttpJson if grpc_answered => {
@@ -143,6 +144,12 @@ mod tests {
             grpc,
             "http://c:9",
             "gRPC status Unavailable: transport error: tcp connect error: refused",
+            "start a collector",
+        );
+        check(
+            grpc,
+            "http://c:9",
+            "gRPC status Cancelled: transport error: Timeout expired",
             "start a collector",
         );
     }

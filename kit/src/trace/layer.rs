@@ -80,16 +80,14 @@ where
             return;
         };
         let mut extensions = span.extensions_mut();
-        let Some(open) = extensions.remove::<Open>() else {
+        // Cloned, not removed: other layers may still want it, and the registry frees both in a moment.
+        let Some(identity) = extensions.get_mut::<SpanIdentity>().cloned() else {
             return;
         };
-        let Some(identity) = extensions.get_mut::<SpanIdentity>() else {
+        let Some(open) = extensions.get_mut::<Open>() else {
             return;
         };
-        // Cloned, not removed: other layers' `on_close` may still want the ids.
-        let identity = identity.clone();
-        drop(extensions);
-        self.queue.push(SpanRecord {
+        let record = SpanRecord {
             context: identity.context,
             span_id: identity.span_id,
             parent: Some(open.parent),
@@ -98,9 +96,11 @@ where
             name: SharedText::Static(span.name()),
             start: open.start,
             duration: open.started.elapsed(),
-            attributes: open.attributes.0,
+            attributes: std::mem::take(&mut open.attributes.0),
             status: SpanStatus::Unset,
-        });
+        };
+        drop(extensions);
+        self.queue.push(record);
     }
 }
 
@@ -127,9 +127,11 @@ struct Fields(Vec<Attribute>);
 
 impl Fields {
     fn set(&mut self, field: &Field, value: Value) {
-        match self.0.iter_mut().find(|(key, _)| *key == field.name()) {
+        // All fields of a span are its call site's, so one name is one address.
+        let name = field.name();
+        match self.0.iter_mut().find(|(key, _)| std::ptr::eq(*key, name)) {
             Some((_, present)) => *present = value,
-            None => self.0.push((field.name(), value)),
+            None => self.0.push((name, value)),
         }
     }
 

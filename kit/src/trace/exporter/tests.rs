@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind as OtlpKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode as OtlpStatus;
 use prost::Message as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
@@ -82,12 +82,6 @@ fn patient(url: &str) -> ExportConfig {
         schedule_delay: Duration::from_secs(600),
         ..ExportConfig::default()
     }
-}
-
-/// A port of this machine where nobody listens yet.
-async fn free_port() -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
 }
 
 fn attributes(attributes: &[KeyValue]) -> Vec<(&str, Any)> {
@@ -245,7 +239,10 @@ async fn the_schedule_sends_what_fills_no_batch() {
 
 #[tokio::test]
 async fn spans_flow_when_a_collector_comes_up_late() {
-    let address = free_port().await;
+    // Bound and not listening: refuses, and nobody else can take the port.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
     let mut config = patient(&format!("http://{address}"));
     config.max_queue_size = 4;
     config.max_export_batch_size = 2;
@@ -263,9 +260,7 @@ async fn spans_flow_when_a_collector_comes_up_late() {
     assert_eq!(bench.queue.counters().waiting(), 4);
     assert!(!bench.exporter.flush(LONG).await);
 
-    bench
-        .collector
-        .serve(TcpListener::bind(address).await.unwrap());
+    bench.collector.serve(socket.listen(16).unwrap());
     eventually("what waited", || bench.collector.spans().len() == 4).await;
     eventually("the counts", || bench.counts() == (4, 5, 0, 0)).await;
     assert_eq!(bench.events.with("WARN").len(), 1);
