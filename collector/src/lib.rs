@@ -13,8 +13,54 @@ pub mod log;
 pub mod metrics;
 pub mod net;
 pub mod pipeline;
+pub mod probe;
 pub mod receive;
 pub mod status;
 pub mod views;
 pub mod web;
 pub mod wire;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use config::{Command, Config, ConfigError, Surroundings};
+
+/// Runs the `bellwether` command line `args` (whose first word is the program) to its end: 0 when all went
+/// well, 1 when the collector could not start or is not ready, 2 when the command line is wrong.
+pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let surroundings = Surroundings {
+        variable: &|name| std::env::var_os(name),
+        root: Path::new("/"),
+    };
+    let done = match Command::parse(args, &surroundings) {
+        Ok(Command::Run(config)) => run(*config),
+        Ok(Command::Probe(web)) => probe::probe(&web).map_err(|error| error.to_string()),
+        Err(ConfigError::Usage(usage)) => {
+            // Help and version go to stdout with 0, the rest to stderr with 2; a closed pipe is no news.
+            let _ = usage.print();
+            return u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+        Err(faults @ ConfigError::Faults(_)) => {
+            eprintln!("bellwether: {faults}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bellwether: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: Config) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    runtime
+        .block_on(pipeline::run(config))
+        .map_err(|error| error.to_string())
+}

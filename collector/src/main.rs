@@ -1,1 +1,7 @@
-fn main() {}
+//! The `bellwether` binary; all of it is in the library, which the demo starts too.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bellwether_collector::main_with(std::env::args_os())
+}

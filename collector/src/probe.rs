@@ -131,9 +131,16 @@ mod tests {
     #[test]
     fn only_200_is_ready() {
         assert!(probe_answered("HTTP/1.1 200 OK\r\n\r\nok").is_ok());
-        for answer in ["HTTP/1.1 503 Service Unavailable\r\n\r\n", "SSH-2.0-x 200\r\n", ""] {
+        for answer in [
+            "HTTP/1.1 503 Service Unavailable\r\n\r\n",
+            "SSH-2.0-x 200\r\n",
+            "",
+        ] {
             let error = probe_answered(answer).unwrap_err();
-            assert!(matches!(error, ProbeError::NotReady { .. }), "{answer}: {error}");
+            assert!(
+                matches!(error, ProbeError::NotReady { .. }),
+                "{answer}: {error}"
+            );
         }
     }
 

@@ -133,6 +133,13 @@ impl Kit {
         }
     }
 
+    /// What is left of the grace; all of the flush's share of it while no shutdown was asked for. For services
+    /// that own their server and drain in steps.
+    #[must_use]
+    pub fn grace_left(&self) -> Duration {
+        self.0.shutdown.left()
+    }
+
     /// Where the admin endpoints are, if they are anywhere; the port is the one in fact bound.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {

@@ -151,7 +151,7 @@ impl HttpPeer {
         let requests = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&requests);
         let script = Arc::new(script);
-        let handler = move |request: Request<Incoming>| {
+        let handler = move |request: Request<Incoming>, _peer| {
             let (counter, script) = (Arc::clone(&counter), Arc::clone(&script));
             async move {
                 let body = request.into_body().collect().await.unwrap().to_bytes();

@@ -1,8 +1,10 @@
-//! One accept loop for every receiver: HTTP/1.1 and HTTP/2 with prior knowledge on one port, bounded and
-//! drained. Called by `receive`.
+//! One accept loop for every listener: HTTP/1.1 and HTTP/2 with prior knowledge on one port, bounded and
+//! drained. Called by `receive`, and by `pipeline` for the web address.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +53,9 @@ const READ_AHEAD_BYTES: usize = 128 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Serves `handler` until `shutdown`, then stops accepting, tells peers to go (GOAWAY, `Connection: close`)
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Serves `handler`, which is told each request's peer, until `shutdown`, then stops accepting, tells peers to go (GOAWAY, `Connection: close`)
 /// and lets requests under way finish. Returns how many connections the drain deadline cut off.
 pub async fn serve<H, F, B>(
     listener: TcpListener,
@@ -60,17 +64,17 @@ pub async fn serve<H, F, B>(
     shutdown: impl Future<Output = ()>,
 ) -> usize
 where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     tokio::select! {
         biased;
         () = shutdown => {}
-        () = accept(&listener, &mut connections, config, |stream| {
-            connection(stream, handler.clone(), config, stopped.clone())
+        () = accept(&listener, &mut connections, config, |stream, peer| {
+            connection(stream, peer, handler.clone(), config, stopped.clone())
         }) => {}
     }
     drop(listener);
@@ -96,7 +100,7 @@ async fn accept<F>(
     listener: &TcpListener,
     connections: &mut JoinSet<()>,
     config: Config,
-    serve_one: impl Fn(TcpStream) -> F,
+    serve_one: impl Fn(TcpStream, SocketAddr) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -107,9 +111,9 @@ async fn accept<F>(
             return;
         };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 trouble.over();
-                let served = serve_one(stream);
+                let served = serve_one(stream, peer);
                 connections.spawn(async move {
                     served.await;
                     drop(slot);
@@ -159,13 +163,14 @@ impl Trouble {
 
 async fn connection<H, F, B>(
     stream: TcpStream,
+    peer: SocketAddr,
     handler: H,
     config: Config,
     mut stopped: watch::Receiver<bool>,
 ) where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let first_bytes = tokio::time::timeout(config.first_byte_timeout, Version::detect(&stream));
     let version = tokio::select! {
@@ -180,7 +185,7 @@ async fn connection<H, F, B>(
         tracing::debug!(%error, "cannot turn off Nagle's algorithm");
     }
     let service = service_fn(move |request| {
-        let response = handler(request);
+        let response = handler(request, peer);
         async move { Ok::<_, Infallible>(response.await) }
     });
     let io = TokioIo::new(stream);
@@ -298,7 +303,7 @@ mod tests {
         let (stop, stopped) = oneshot::channel();
         let (arrived, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (arrive, wait) = (Arc::clone(&arrived), Arc::clone(&release));
-        let handler = move |request: Request<Incoming>| {
+        let handler = move |request: Request<Incoming>, _peer| {
             let (arrive, wait) = (Arc::clone(&arrive), Arc::clone(&wait));
             async move {
                 if request.method() == http::Method::POST {

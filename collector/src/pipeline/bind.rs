@@ -20,7 +20,9 @@ pub(super) struct Listening {
 
 /// An address that cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for {protocol}{asked}: {source}; choose another address or stop what uses it")]
+#[error(
+    "cannot listen on {address} for {protocol}{asked}: {source}; choose another address or stop what uses it"
+)]
 pub struct BindError {
     /// `otlp-grpc`, `otlp-http`, `web`.
     pub protocol: &'static str,
@@ -111,7 +113,10 @@ mod tests {
         .unwrap();
         let expected = format!("127.0.0.1:{port} is taken by another program");
         assert_eq!(grpc.unwrap_err(), expected);
-        assert!(!web.unwrap().address.ends_with(":0"), "the bound port is told");
+        assert!(
+            !web.unwrap().address.ends_with(":0"),
+            "the bound port is told"
+        );
     }
 
     #[tokio::test]

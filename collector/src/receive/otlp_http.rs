@@ -28,7 +28,7 @@ pub async fn serve(
     config: server::Config,
     shutdown: impl Future<Output = ()>,
 ) -> usize {
-    let handler = move |request| {
+    let handler = move |request, _peer| {
         let receiver = receiver.clone();
         async move { answer(&receiver, request).await }
     };

@@ -12,7 +12,7 @@ use super::layout::{
     window_choice,
 };
 use super::query::{BadParameter, PageQuery};
-use super::{Web, empty, layout, live};
+use super::{Web, empty, live, rendered};
 use crate::views::report::{Edge, Map, Node, ServiceReport};
 
 /// More edges than this are not drawn, the busiest go first; the table has them all.
@@ -46,10 +46,7 @@ const COUNTS: [(&str, &str); 5] = [
 
 /// The handler.
 pub(super) async fn page(State(web): State<Web>, query: PageQuery) -> Response {
-    match render(&web, &query) {
-        Ok(page) => page.into_response(),
-        Err(error) => layout::bad_parameter(&error),
-    }
+    rendered(move || Ok(render(&web, &query)?.into_response())).await
 }
 
 fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {

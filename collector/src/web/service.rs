@@ -2,20 +2,22 @@
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::charts::bars::bar;
 use super::charts::graph::why_no_gap;
 use super::charts::line::{Series, line};
 use super::charts::spark::spark;
-use super::format::{NONE, count, counted, duration, maybe_duration, rate, ratio, url_component};
+use super::format::{
+    NONE, count, counted, duration, maybe_duration, rate, ratio, shorten, url_component,
+};
 use super::layout::{
     Frame, Tab, error_ratio, figure, filter_box, page as frame_page, service_link, service_name,
     window_choice,
 };
 use super::query::{BadParameter, PageQuery};
-use super::{Web, empty, layout, live, traces};
+use super::{Web, empty, layout, live, rendered, traces};
 use crate::views::report::{Edge, OperationReport, ServiceReport, TraceSummary, Window};
 use crate::views::{Order, TraceQuery};
 
@@ -40,18 +42,20 @@ pub(super) async fn page(
     Path(name): Path<String>,
     query: PageQuery,
 ) -> Response {
-    match render(&web, &name, &query) {
-        Ok(Some(page)) => page.into_response(),
-        Ok(None) => layout::failure(
-            StatusCode::NOT_FOUND,
-            "No such service",
-            &format!(
-                "No span of a service {:?} has come since the collector was started.",
-                super::format::shorten(&name, 300)
-            ),
-        ),
-        Err(error) => layout::bad_parameter(&error),
-    }
+    rendered(move || {
+        let page = render(&web, &name, &query)?;
+        Ok(page.map_or_else(|| unknown(&name), IntoResponse::into_response))
+    })
+    .await
+}
+
+fn unknown(name: &str) -> Response {
+    let name = shorten(name, 300);
+    layout::failure(
+        StatusCode::NOT_FOUND,
+        "No such service",
+        &format!("No span of a service {name:?} has come since the collector was started."),
+    )
 }
 
 fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, BadParameter> {

@@ -13,7 +13,7 @@ use super::layout::{
     window_choice,
 };
 use super::query::{BadParameter, Direction, PageQuery};
-use super::{Web, empty, layout, live};
+use super::{Web, empty, live, rendered};
 use crate::views::report::{Edge, ServiceReport, Window};
 
 /// How a row is compared, smallest first; `None` (no data) is always last.
@@ -31,10 +31,7 @@ const COLUMNS: [(&str, &str, bool); 7] = [
 
 /// The handler.
 pub(super) async fn page(State(web): State<Web>, query: PageQuery) -> Response {
-    match render(&web, &query) {
-        Ok(page) => page.into_response(),
-        Err(error) => layout::bad_parameter(&error),
-    }
+    rendered(move || Ok(render(&web, &query)?.into_response())).await
 }
 
 fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {

@@ -10,11 +10,12 @@ use super::layout::{Frame, Tab, page as frame_page};
 use super::query::PageQuery;
 use super::{Web, live};
 use crate::status::{ErrorAt, ExporterStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::views::report::ViewsStatus;
 
 /// The handler.
 pub(super) async fn page(State(web): State<Web>, query: PageQuery) -> Markup {
     let version = live::version(&web);
-    let main = content(&web.status, web.views.spans_counted(), now_unix_nano());
+    let main = content(&web.status, &web.views.status(), now_unix_nano());
     let frame = Frame {
         title: "Status",
         tab: Tab::Status,
@@ -24,10 +25,9 @@ pub(super) async fn page(State(web): State<Web>, query: PageQuery) -> Markup {
     frame_page(&frame, &main)
 }
 
-fn content(status: &Status, spans_counted: u64, now: u64) -> Markup {
+fn content(status: &Status, views: &ViewsStatus, now: u64) -> Markup {
     html! {
         div.heading { h1 { "Status" } }
-        p.lead { (counted(spans_counted, "span")) " counted into the views since the start." }
         section {
             h2 { "Coming in" }
             @if status.receivers.is_empty() { p.muted { "Nothing listens." } }
@@ -43,6 +43,56 @@ fn content(status: &Status, spans_counted: u64, now: u64) -> Markup {
                 }
             }
             div.cards { @for exporter in &status.exporters { (exporter_card(exporter, now)) } }
+        }
+        section {
+            h2 { "Shown here" }
+            div.cards { (views_card(views)) }
+        }
+    }
+}
+
+fn views_card(views: &ViewsStatus) -> Markup {
+    let limits = [
+        (
+            counted(views.spans_in_overflow_operations, "span"),
+            views.spans_in_overflow_operations,
+            "of operations beyond the limit, shown together as one row: names that hold an id, most likely",
+        ),
+        (
+            counted(views.calls_in_overflow_edges, "call"),
+            views.calls_in_overflow_edges,
+            "of edges beyond the limit, shown together as one edge",
+        ),
+        (
+            counted(views.calls_cut_short, "call"),
+            views.calls_cut_short,
+            "could not wait for their other half as long as they should: too many waited",
+        ),
+        (
+            counted(views.minutes_forgotten, "minute"),
+            views.minutes_forgotten,
+            "forgotten before their time, to stay within the memory",
+        ),
+        (
+            counted(views.spans_of_traces_not_taken, "span"),
+            views.spans_of_traces_not_taken,
+            "of traces that were not kept because too many came; they are counted in the figures",
+        ),
+    ];
+    html! {
+        article.card data-key="views" {
+            h3 { "Views" }
+            p { "Counted " b.num { (counted(views.spans, "span")) } " since the start, in " (bytes(views.bytes as u64)) "." }
+            p { "Keeps " b.num { (counted(views.traces as u64, "trace")) } " in " (bytes(views.trace_bytes as u64)) "." }
+            @if views.server_spans_without_client > 0 {
+                p.muted {
+                    (counted(views.server_spans_without_client, "server span"))
+                    " had no client span: their callers send none, send them elsewhere, or sampled differently."
+                }
+            }
+            @for (number, count, meaning) in &limits {
+                @if *count > 0 { p.warn { (number) " " (meaning) "." } }
+            }
         }
     }
 }
@@ -149,7 +199,19 @@ mod tests {
     }
 
     fn show(status: &Status) -> String {
-        let main = content(status, 1200, now_unix_nano());
+        let views = ViewsStatus {
+            spans: 1200,
+            bytes: 2048,
+            spans_in_overflow_operations: 9,
+            calls_in_overflow_edges: 0,
+            server_spans_without_client: 1,
+            calls_cut_short: 0,
+            minutes_forgotten: 0,
+            traces: 40,
+            trace_bytes: 4096,
+            spans_of_traces_not_taken: 0,
+        };
+        let main = content(status, &views, now_unix_nano());
         Page::parse(&html! { main { (main) } }.into_string()).text()
     }
 
@@ -183,9 +245,16 @@ mod tests {
             "Sent 1,000 spans in 4 requests",
             "2.00 KiB waiting, the oldest for 5 s",
             "Dropped 7 spans",
+            "Counted 1,200 spans since the start, in 2.00 KiB",
+            "9 spans of operations beyond the limit",
+            "1 server span had no client span",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+        assert!(
+            !text.contains("forgotten"),
+            "what did not happen is not told"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::format::{ago, count, counted, duration, utc};
 use super::layout::{Frame, Tab, page as frame_page, service_name, window_choice};
 use super::query::{BadParameter, PageQuery};
 use super::timeline::nanos;
-use super::{Web, empty, layout, live};
+use super::{Web, empty, layout, live, rendered};
 use crate::status::now_unix_nano;
 use crate::views::report::{TraceSummary, Window};
 use crate::views::{Order, TraceQuery};
@@ -19,10 +19,7 @@ const MAX_LIMIT: usize = 500;
 
 /// The handler.
 pub(super) async fn page(State(web): State<Web>, query: PageQuery) -> Response {
-    match render(&web, &query) {
-        Ok(page) => page.into_response(),
-        Err(error) => layout::bad_parameter(&error),
-    }
+    rendered(move || Ok(render(&web, &query)?.into_response())).await
 }
 
 fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {

@@ -13,7 +13,7 @@ use super::format::{counted, duration, ratio, shorten, utc};
 use super::layout::{Frame, Tab, colour, figure, page as frame_page, service_link, service_name};
 use super::query::PageQuery;
 use super::timeline::{Gap, Row, Spent, Timeline, nanos};
-use super::{Web, layout};
+use super::{Web, layout, rendered};
 use crate::views::report::{Trace, TraceSpan};
 
 /// Levels that are drawn indented; deeper ones stand below the last.
@@ -37,21 +37,28 @@ pub(super) async fn page(
             ),
         );
     };
-    let Some(trace) = web.views.trace(id) else {
-        return layout::failure(
-            StatusCode::NOT_FOUND,
-            "This trace is not kept",
-            "Kept are the slowest and the failed ones of every operation, and the newest of the others, \
-             as far as memory allows. It may also not have come yet: reload in a moment.",
-        );
-    };
-    let frame = Frame {
-        title: "Trace",
-        tab: Tab::Traces,
-        live: None,
-        query: &query,
-    };
-    frame_page(&frame, &content(&query, &trace)).into_response()
+    rendered(move || {
+        let Some(trace) = web.views.trace(id) else {
+            return Ok(not_kept());
+        };
+        let frame = Frame {
+            title: "Trace",
+            tab: Tab::Traces,
+            live: None,
+            query: &query,
+        };
+        Ok(frame_page(&frame, &content(&query, &trace)).into_response())
+    })
+    .await
+}
+
+fn not_kept() -> Response {
+    layout::failure(
+        StatusCode::NOT_FOUND,
+        "This trace is not kept",
+        "Kept are the slowest and the failed ones of every operation, and the newest of the others, \
+         as far as memory allows. It may also not have come yet: reload in a moment.",
+    )
 }
 
 /// 32 hex digits, in either case, not all zero (W3C Trace Context §3.2.2.3).

@@ -1,7 +1,6 @@
 //! The way out for a batch of spans: OTLP through `opentelemetry-otlp`, or lines on stderr. Built and
 //! used on the exporter's own thread and runtime only.
 
-use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -53,8 +52,9 @@ pub(super) fn check(config: &ExportConfig) -> Result<(), String> {
     if config.exporter != ExporterKind::Otlp {
         return Ok(());
     }
-    let url = config.url();
-    let uri: Uri = url
+    let url = config.shown_url();
+    let uri: Uri = config
+        .url()
         .parse()
         .map_err(|error| format!("OTLP endpoint {url:?} is not a URL ({error})"))?;
     if uri.host().is_none() {
@@ -155,12 +155,8 @@ fn http(
     if config.compression == Compression::Gzip {
         builder = builder.with_compression(opentelemetry_otlp::Compression::Gzip);
     }
-    // `HttpConfig` names itself in `User-Agent`; an empty set keeps that and adds nothing: our own
-    // headers are the client's, since this one would percent-decode their values a second time.
-    let exporter = builder
-        .with_headers(HashMap::new())
-        .build()
-        .map_err(|error| error.to_string())?;
+    // The configured headers are the client's to add: the builder would percent-decode them once more.
+    let exporter = builder.build().map_err(|error| error.to_string())?;
     Ok(Transport::Http { exporter, observer })
 }
 

@@ -250,7 +250,7 @@ fn node_box(
                 transform={ "translate(" (coordinate(left)) " " (coordinate(top)) ")" } {
                 title { (node.id) }
                 (shape(node))
-                text.name x="16" y="20" { (shorten(&node.id, 19)) }
+                text.name x="16" y="20" { (shorten(&node.id, 16)) }
                 text.under x="16" y="36" {
                     @if let Some(report) = report {
                         (rate(report.rate)) " · p99 " (maybe_duration(report.latency.p99))

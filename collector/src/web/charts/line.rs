@@ -7,7 +7,7 @@ use crate::web::format::{coarse, coordinate};
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 120.0;
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 72.0;
 const BOTTOM: f64 = 22.0;
 
 /// What one chart shows.
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(cells, "20 s ago|10.0 ms|10 s ago|–|0 s ago|25.0 ms");
         assert_eq!(
             page.attribute("path", "d").as_deref(),
-            Some("M0 96h0M496 60h0")
+            Some("M0 96h0M488 60h0")
         );
     }
 

@@ -1,0 +1,298 @@
+//! Starts every stage in order and drains them in order; the only file that names them all. Called by
+//! `main_with`.
+
+mod bind;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use bellwether::Kit;
+use hyper::Request;
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use tower_service::Service;
+
+pub use bind::BindError;
+use bind::{Bound, Listening};
+
+use crate::budget::Budget;
+use crate::config::Config;
+use crate::export::{Target, Worker};
+use crate::intake::Intake;
+use crate::log::BatchLog;
+use crate::metrics::FlowMetrics;
+use crate::net::server;
+use crate::receive::{Receiver, otlp_grpc, otlp_http};
+use crate::status::{ExporterStatus, ReceiverStatus, Status};
+use crate::views::{self, Views};
+use crate::web::{self, Web};
+
+/// Of the time left once receivers stop, what the web address and the last log lines may take.
+const LAST_SHARE: Duration = Duration::from_secs(1);
+
+/// Why the collector did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Its own logs, metrics and probes.
+    #[error(transparent)]
+    Kit(#[from] bellwether::Error),
+}
+
+/// Runs the collector until a signal stops it and everything is drained.
+///
+/// # Errors
+/// [`StartError`]; once started it ends well.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    // Before the first log line: what cannot be had is better told alone.
+    let bound = bind::all([
+        (GRPC, &config.otlp_grpc),
+        (HTTP, &config.otlp_http),
+        (WEB, &config.web),
+    ])
+    .await?;
+    let kit = Kit::builder("bellwether-collector")
+        .service_version(env!("CARGO_PKG_VERSION"))
+        .traces(false)
+        .start()?;
+    let collector = Collector::start(&kit, config, bound);
+    // Made only now, for making it turns the collector ready.
+    kit.shutdown_signal().await;
+    collector.drain(&kit).await;
+    kit.finish().await;
+    Ok(())
+}
+
+/// Everything that runs.
+struct Collector {
+    log: BatchLog,
+    /// Turns true when receivers stop accepting and live pages end.
+    closing: watch::Sender<bool>,
+    receivers: JoinSet<usize>,
+    /// The exporters' deadline, once there is one.
+    drain: watch::Sender<Option<Instant>>,
+    exporters: JoinSet<()>,
+    web: Option<WebServer>,
+}
+
+struct WebServer {
+    stop: watch::Sender<bool>,
+    server: JoinSet<usize>,
+}
+
+impl Collector {
+    fn start(kit: &Kit, config: Config, [grpc, http, web]: [Bound; 3]) -> Self {
+        tell_left_out([(GRPC, &grpc), (HTTP, &http), (WEB, &web)]);
+        let status = Arc::new(Status {
+            receivers: vec![receiver_status(GRPC, &grpc), receiver_status(HTTP, &http)],
+            exporters: config.export.iter().map(exporter_status).collect(),
+        });
+        kit.registry()
+            .register_collector(Box::new(FlowMetrics(Arc::clone(&status))));
+        let log = BatchLog::in_memory(config.memory.log);
+        let views = Arc::new(Views::new(views::Config {
+            retention: config.retention,
+            trace_bytes: config.memory.traces,
+            view_bytes: config.memory.views,
+        }));
+        tell_started(&config, [&grpc, &http, &web]);
+
+        let (drain, exporters) = start_exporters(config.export, &status, &log);
+        let (closing, closed) = watch::channel(false);
+        let intake = Intake::new(log.clone(), Arc::clone(&views));
+        let budget = Budget::new(config.memory.bodies);
+        let receivers = start_receivers([grpc, http], &status, &intake, &budget, &closed);
+        let pages = Web {
+            views,
+            status,
+            allowed_hosts: config.web_hosts.into(),
+            closing: closed,
+        };
+        let web = web
+            .ok()
+            .map(|web| WebServer::start(web.listener, kit.wrap(web::router(pages))));
+        Self {
+            log,
+            closing,
+            receivers,
+            drain,
+            exporters,
+            web,
+        }
+    }
+
+    /// Receivers first, so that the log gets its last batch; exporters then, for as long as the grace allows;
+    /// the web address last, so that one can watch.
+    async fn drain(mut self, kit: &Kit) {
+        let left = kit.grace_left().saturating_sub(LAST_SHARE);
+        let now = Instant::now();
+        self.closing.send_replace(true);
+        // Half of it at most: what receivers take in the other half could not be sent any more.
+        if timeout_at(now + left / 2, join(&mut self.receivers))
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "receivers did not finish in their half of the grace: requests under way were cut"
+            );
+            self.receivers.shutdown().await;
+        }
+        self.log.close();
+        self.drain.send_replace(Some(now + left));
+        // The workers keep the deadline themselves and tell what they could not send.
+        join(&mut self.exporters).await;
+        if let Some(web) = self.web {
+            web.stop().await;
+        }
+    }
+}
+
+impl WebServer {
+    fn start(listener: TcpListener, app: axum::Router) -> Self {
+        let (stop, mut stopped) = watch::channel(false);
+        let config = server::Config {
+            drain: LAST_SHARE / 2,
+            ..server::Config::default()
+        };
+        let handler = move |request: Request<Incoming>, peer| {
+            let mut app = app.clone();
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            async move {
+                match app.call(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            }
+        };
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let stopped = async move { drop(stopped.wait_for(|&stopped| stopped).await) };
+            server::serve(listener, handler, config, stopped).await
+        });
+        Self { stop, server }
+    }
+
+    async fn stop(mut self) {
+        self.stop.send_replace(true);
+        join(&mut self.server).await;
+    }
+}
+
+const GRPC: &str = "otlp-grpc";
+const HTTP: &str = "otlp-http";
+const WEB: &str = "web";
+
+fn start_exporters(
+    targets: Vec<Target>,
+    status: &Status,
+    log: &BatchLog,
+) -> (watch::Sender<Option<Instant>>, JoinSet<()>) {
+    let (drain, deadline) = watch::channel(None);
+    let mut exporters = JoinSet::new();
+    for (target, status) in targets.into_iter().zip(&status.exporters) {
+        let cursor = log.reader(Arc::clone(status));
+        let worker = Worker::new(target, Arc::clone(status), deadline.clone());
+        exporters.spawn(worker.run(cursor));
+    }
+    (drain, exporters)
+}
+
+fn start_receivers(
+    [grpc, http]: [Bound; 2],
+    status: &Status,
+    intake: &Intake,
+    budget: &Budget,
+    closed: &watch::Receiver<bool>,
+) -> JoinSet<usize> {
+    let address = |bound: &Bound| {
+        let listening = bound.as_ref().ok()?;
+        Some(Arc::from(listening.address.as_str()))
+    };
+    let others = [address(&http), address(&grpc)];
+    let mut receivers = JoinSet::new();
+    let config = server::Config::default();
+    for (((bound, other), status), is_grpc) in [grpc, http]
+        .into_iter()
+        .zip(others)
+        .zip(&status.receivers)
+        .zip([true, false])
+    {
+        let Ok(Listening { listener, .. }) = bound else {
+            continue;
+        };
+        let receiver = Receiver {
+            intake: intake.clone(),
+            budget: budget.clone(),
+            status: Arc::clone(status),
+            other,
+        };
+        let mut closed = closed.clone();
+        let stop = async move { drop(closed.wait_for(|&closed| closed).await) };
+        if is_grpc {
+            receivers.spawn(otlp_grpc::serve(listener, receiver, config, stop));
+        } else {
+            receivers.spawn(otlp_http::serve(listener, receiver, config, stop));
+        }
+    }
+    receivers
+}
+
+fn receiver_status(protocol: &'static str, bound: &Bound) -> Arc<ReceiverStatus> {
+    Arc::new(match bound {
+        Ok(listening) => ReceiverStatus::listening(protocol, listening.address.clone()),
+        Err(reason) => ReceiverStatus::left_out(protocol, reason.clone()),
+    })
+}
+
+fn exporter_status(target: &Target) -> Arc<ExporterStatus> {
+    Arc::new(ExporterStatus::named(target.to_string()))
+}
+
+fn tell_left_out(listeners: [(&'static str, &Bound); 3]) {
+    for (protocol, bound) in listeners {
+        if let Err(reason) = bound {
+            tracing::warn!(
+                protocol,
+                reason,
+                "this default listener is left out; ask for another port by its flag"
+            );
+        }
+    }
+}
+
+/// One line that a person and a program can read: the addresses as bound, port 0 resolved.
+fn tell_started(config: &Config, bound: [&Bound; 3]) {
+    let [otlp_grpc, otlp_http, web] = bound.map(|bound| {
+        let listening = bound.as_ref().ok()?;
+        Some(listening.address.as_str())
+    });
+    let export: Vec<_> = config.export.iter().map(Target::to_string).collect();
+    tracing::info!(
+        otlp_grpc,
+        otlp_http,
+        web,
+        export = export.join(","),
+        memory_limit_bytes = config.memory.limit,
+        retention_seconds = config.retention.as_secs(),
+        "collector started"
+    );
+}
+
+/// Waits for all of them; one that panicked is told, and the others go on.
+async fn join<T: 'static>(tasks: &mut JoinSet<T>) {
+    while let Some(done) = tasks.join_next().await {
+        if let Err(error) = done
+            && error.is_panic()
+        {
+            tracing::error!(%error, "a stage ended by a panic");
+        }
+    }
+}

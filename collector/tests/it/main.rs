@@ -1,0 +1,189 @@
+//! The collector as a process: real sockets, real signals, what it prints and how it exits.
+
+#![allow(clippy::unwrap_used, reason = "in a test a fault is a failure")]
+
+mod imports;
+mod process;
+
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+
+use process::{Collector, bellwether, get, post, wait_for};
+
+/// A request with `spans` SERVER spans of one service and one trace.
+fn batch(service: &str, spans: u64) -> Vec<u8> {
+    let name = Value::StringValue(service.to_owned());
+    let resource = Resource {
+        attributes: vec![KeyValue {
+            key: "service.name".into(),
+            value: Some(AnyValue { value: Some(name) }),
+            ..KeyValue::default()
+        }],
+        ..Resource::default()
+    };
+    let span = |id: u64| Span {
+        trace_id: 0xabc_u128.to_be_bytes().into(),
+        span_id: id.to_be_bytes().into(),
+        name: "GET /cart".into(),
+        kind: 2,
+        start_time_unix_nano: 1_700_000_000_000_000_000,
+        end_time_unix_nano: 1_700_000_000_005_000_000,
+        ..Span::default()
+    };
+    let resource_spans = ResourceSpans {
+        resource: Some(resource),
+        scope_spans: vec![ScopeSpans {
+            spans: (1..=spans).map(span).collect(),
+            ..ScopeSpans::default()
+        }],
+        ..ResourceSpans::default()
+    };
+    ExportTraceServiceRequest {
+        resource_spans: vec![resource_spans],
+    }
+    .encode_to_vec()
+}
+
+fn metric(collector: &Collector, name: &str) -> Option<f64> {
+    let (_, text) = get(&collector.web("/metrics"));
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[test]
+fn a_batch_is_taken_shown_and_counted() {
+    let collector = Collector::start(&[]);
+    assert_eq!(get(&collector.web("/readyz")).0, 200);
+    assert_eq!(post(&collector.traces(), &batch("cart", 3)).0, 200);
+
+    let (status, services) = get(&collector.web("/api/v1/services"));
+    assert_eq!(status, 200, "{services}");
+    let services: serde_json::Value = serde_json::from_str(&services).unwrap();
+    assert_eq!(services["items"][0]["service"], "cart");
+    assert_eq!(services["items"][0]["count"], 3);
+    let trace = collector.web("/api/v1/traces/00000000000000000000000000000abc");
+    let (status, trace) = get(&trace);
+    assert_eq!(status, 200, "{trace}");
+
+    let accepted = "bellwether_receiver_accepted_spans_total{protocol=\"otlp-http\"}";
+    assert_eq!(metric(&collector, accepted), Some(3.0));
+    assert!(
+        bellwether(&["probe", "--web", collector.web_address()])
+            .status
+            .success()
+    );
+    collector.stop();
+}
+
+#[test]
+fn spans_pass_from_one_collector_to_the_next() {
+    let next = Collector::start(&[]);
+    let urls = [
+        format!("otlp+grpc://{}", next.grpc_address()),
+        format!("otlp+http://{}", next.http_address()),
+    ];
+    let first = Collector::start(&["--export", &urls[0], "--export", &urls[1]]);
+    assert_eq!(post(&first.traces(), &batch("cart", 5)).0, 200);
+    wait_for("both exporters to send", || {
+        let of = |protocol| {
+            format!("bellwether_receiver_accepted_spans_total{{protocol=\"{protocol}\"}}")
+        };
+        metric(&next, &of("otlp-grpc")) == Some(5.0) && metric(&next, &of("otlp-http")) == Some(5.0)
+    });
+    wait_for("the answers to be counted", || {
+        urls.iter().all(|url| {
+            let sent = format!("bellwether_exporter_sent_spans_total{{exporter=\"{url}");
+            metric(&first, &sent) == Some(5.0)
+        })
+    });
+    first.stop();
+    next.stop();
+}
+
+#[test]
+fn what_was_accepted_last_is_still_sent_while_draining() {
+    let next = Collector::start(&[]);
+    let url = format!("otlp+grpc://{}", next.grpc_address());
+    let first = Collector::start_with(&["--export", &url], &[("BELLWETHER_DRAIN_DELAY", "1s")]);
+    first.terminate();
+    wait_for("readiness to go", || get(&first.web("/readyz")).0 == 503);
+    // The delay is for this: who has not looked away yet is still served.
+    assert_eq!(post(&first.traces(), &batch("late", 2)).0, 200);
+    first.exits_with_success();
+    let accepted = "bellwether_receiver_accepted_spans_total{protocol=\"otlp-grpc\"}";
+    assert_eq!(metric(&next, accepted), Some(2.0));
+    next.stop();
+}
+
+#[test]
+fn a_dead_peer_does_not_outlast_the_grace() {
+    let dead = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let url = format!("otlp+http://{dead}");
+    let collector = Collector::start_with(&["--export", &url], &[("BELLWETHER_GRACE", "3s")]);
+    assert_eq!(post(&collector.traces(), &batch("cart", 4)).0, 200);
+    let started = std::time::Instant::now();
+    collector.terminate();
+    let lines = collector.exits_with_success();
+    assert!(started.elapsed() < Duration::from_secs(4));
+    let lost = lines.iter().find(|line| line["spans"] == 4).expect("told");
+    assert_eq!(lost["level"], "WARN");
+    assert_eq!(lost["exporter"], format!("{url}/v1/traces"));
+}
+
+#[test]
+fn malformed_bytes_get_a_reason_and_leave_the_collector_well() {
+    let collector = Collector::start(&[]);
+    let mut truncated = batch("cart", 3);
+    truncated.truncate(truncated.len() - 1);
+    for body in [&truncated[..], b"this is no protobuf at all"] {
+        let (status, text) = post(&collector.traces(), body);
+        assert_eq!(status, 400);
+        assert!(text.contains("protobuf"), "{text}");
+    }
+    assert_eq!(post(&collector.traces(), &batch("cart", 1)).0, 200);
+    let rejected = "bellwether_receiver_rejected_batches_total{protocol=\"otlp-http\"}";
+    assert_eq!(metric(&collector, rejected), Some(2.0));
+    collector.stop();
+}
+
+#[test]
+fn a_command_line_that_cannot_run_says_why() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let check = |args: &[&str], code: i32, expected: &[&str]| {
+        let output = bellwether(args);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+        for expected in expected {
+            assert!(text.contains(expected), "{args:?}: {text}");
+        }
+        assert!(
+            output.stdout.is_empty(),
+            "{args:?}: logged before it failed"
+        );
+    };
+    check(
+        &["--web", "http", "--export", "http://a"],
+        2,
+        &[
+            "--web: \"http\" is not allowed",
+            "--export: \"http://a\" is not allowed",
+        ],
+    );
+    check(&["--wep", "1"], 2, &["--wep"]);
+    check(
+        &["--otlp-grpc", "0", "--otlp-http", "0", "--web", &taken],
+        1,
+        &["(--web)", &taken],
+    );
+    check(&["probe", "--web", "1"], 1, &["127.0.0.1:1"]);
+}

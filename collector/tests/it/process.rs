@@ -1,0 +1,179 @@
+//! A collector in a child process, on free loopback ports, stopped when the test ends.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// A running collector.
+pub(crate) struct Collector {
+    child: Child,
+    lines: Arc<Mutex<Vec<Value>>>,
+    reader: Option<JoinHandle<()>>,
+    started: Value,
+}
+
+impl Collector {
+    pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[])
+    }
+
+    /// With these variables; without any drain delay, unless they say so.
+    pub(crate) fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = command()
+            .args(["--otlp-grpc", "0", "--otlp-http", "0", "--web", "0"])
+            .args(args)
+            .env("BELLWETHER_DRAIN_DELAY", "0s")
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let lines: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let into = Arc::clone(&lines);
+        let reader = std::thread::spawn(move || {
+            for line in stdout.lines() {
+                let line = line.unwrap();
+                let value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+                into.lock().unwrap().push(value);
+            }
+        });
+        let mut started = Value::Null;
+        wait_for("the start-up line", || {
+            let lines = lines.lock().unwrap();
+            let line = lines
+                .iter()
+                .find(|line| line["message"] == "collector started");
+            started = line.cloned().unwrap_or_default();
+            !started.is_null()
+        });
+        let collector = Self {
+            child,
+            lines,
+            reader: Some(reader),
+            started,
+        };
+        wait_for("readiness", || get(&collector.web("/readyz")).0 == 200);
+        collector
+    }
+
+    pub(crate) fn grpc_address(&self) -> &str {
+        self.started["otlp_grpc"].as_str().unwrap()
+    }
+
+    pub(crate) fn http_address(&self) -> &str {
+        self.started["otlp_http"].as_str().unwrap()
+    }
+
+    pub(crate) fn web_address(&self) -> &str {
+        self.started["web"].as_str().unwrap()
+    }
+
+    /// A URL on the web address.
+    pub(crate) fn web(&self, path: &str) -> String {
+        format!("http://{}{path}", self.web_address())
+    }
+
+    /// The URL that takes OTLP over HTTP.
+    pub(crate) fn traces(&self) -> String {
+        format!("http://{}/v1/traces", self.http_address())
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let killed = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(killed.unwrap().success());
+    }
+
+    /// Waits for the end, which must be a good one; what it logged.
+    pub(crate) fn exits_with_success(mut self) -> Vec<Value> {
+        let mut status = None;
+        wait_for("the exit", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert_eq!(status.and_then(|status| status.code()), Some(0));
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        std::mem::take(&mut *self.lines.lock().unwrap())
+    }
+
+    pub(crate) fn stop(self) {
+        self.terminate();
+        self.exits_with_success();
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // Gone already unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a command line that ends by itself.
+pub(crate) fn bellwether(args: &[&str]) -> Output {
+    command().args(args).output().unwrap()
+}
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
+    let own = |(name, _): &(OsString, OsString)| {
+        let name = name.to_string_lossy();
+        ["BELLWETHER_", "OTEL_", "RUST_LOG"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    };
+    for (name, _) in std::env::vars_os().filter(own) {
+        command.env_remove(name);
+    }
+    command.env("BELLWETHER_LOG_FORMAT", "json");
+    command
+}
+
+/// Status and body; 0 when nobody answers.
+pub(crate) fn get(url: &str) -> (u16, String) {
+    answer(agent().get(url).call())
+}
+
+pub(crate) fn post(url: &str, body: &[u8]) -> (u16, String) {
+    let request = agent().post(url).content_type("application/x-protobuf");
+    answer(request.send(body))
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(DEADLINE))
+        .build()
+        .into()
+}
+
+fn answer(response: Result<http::Response<ureq::Body>, ureq::Error>) -> (u16, String) {
+    match response {
+        Ok(mut response) => {
+            let body = response.body_mut().read_to_vec().unwrap();
+            let text = String::from_utf8_lossy(&body).into_owned();
+            (response.status().as_u16(), text)
+        }
+        Err(error) => (0, error.to_string()),
+    }
+}
+
+/// Waits until `reached`, looking often; fails the test at the deadline.
+pub(crate) fn wait_for(what: &str, mut reached: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !reached() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}

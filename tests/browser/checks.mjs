@@ -1,0 +1,345 @@
+// node checks.mjs URL: looks at every page of a running collector with data in it, as a person with a browser
+// would. Prints each check; exits 1 when one fails. It sends spans of its own for what has to change meanwhile.
+import { SCHEMES, WIDTHS, addressOf, findPages, launch } from './browser.mjs';
+import { sendSpan } from './send.mjs';
+
+const address = addressOf(process.argv[2], 'node checks.mjs http://127.0.0.1:4319');
+const HOSTILE = `<script>window.broken=1</script>"'&${'x'.repeat(300)}`;
+let failed = 0;
+
+const check = async (name, run) => {
+  try {
+    await run();
+    console.log(`ok      ${name}`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAILED  ${name}: ${error.message.split('\n')[0]}`);
+  }
+};
+const expect = (condition, message) => {
+  if (!condition) throw new Error(message);
+};
+
+/** A page that takes note of every console error and of every request to another origin. */
+const open = async (browser, path, options = {}) => {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+  const page = await context.newPage();
+  page.faults = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error') page.faults.push(`console: ${message.text()}`);
+  });
+  page.on('pageerror', (error) => page.faults.push(`script: ${error.message}`));
+  page.on('request', (request) => {
+    const url = request.url();
+    if (!url.startsWith(`${address}/`) && !url.startsWith('data:')) page.faults.push(`other origin: ${url}`);
+  });
+  await page.goto(address + path, { waitUntil: 'load' });
+  return page;
+};
+const names = (page) => page.locator('#services tbody tr').evaluateAll((rows) => rows.map((row) => row.dataset.key));
+const numbers = (page, column) =>
+  page.locator(`#services tbody td:nth-of-type(${column})`).evaluateAll((cells) => cells.map((cell) => cell.textContent));
+
+const pages = await findPages(address);
+const sent = await sendSpan(address, { service: HOSTILE, operation: HOSTILE });
+const browser = await launch();
+
+const essential = {
+  services: '#services tbody tr',
+  service: '#operations tbody tr',
+  map: 'svg.map .node',
+  traces: '#traces tbody tr',
+  waterfall: '#spans .span',
+  status: '.card',
+};
+
+for (const colorScheme of SCHEMES) {
+  for (const width of WIDTHS) {
+    for (const [name, path] of Object.entries(pages)) {
+      await check(`${name}, ${colorScheme}, ${width} px: data, no fault, no sideways scroll`, async () => {
+        const page = await open(browser, path, { colorScheme, viewport: { width, height: 900 } });
+        const rows = await page.locator(essential[name]).count();
+        expect(rows > 0, 'no data on the page');
+        const beyond = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        expect(beyond <= 0, `${beyond} px too wide`);
+        const broken = await page.evaluate(() => /NaN|undefined|Infinity/.test(document.querySelector('main').outerHTML));
+        expect(!broken, 'a number that is none');
+        expect(page.faults.length === 0, page.faults.join('; '));
+        await page.context().close();
+      });
+      await check(`${name}, ${colorScheme}, ${width} px: contrast of text`, async () => {
+        const page = await open(browser, path, { colorScheme, viewport: { width, height: 900 } });
+        const worst = await page.evaluate(lowestContrast);
+        expect(worst.ratio >= 4.5, `${worst.ratio.toFixed(2)} of ${JSON.stringify(worst.text)}`);
+        await page.context().close();
+      });
+    }
+  }
+}
+
+await check('sorting changes order, aria-sort and address; Back restores them', async () => {
+  const page = await open(browser, '/');
+  await page.click('#pause');
+  const before = await names(page);
+  await page.click('th a[data-sort="name"]');
+  await page.waitForURL(/sort=name/);
+  const sorted = await names(page);
+  expect(sorted.join() === [...sorted].sort(byBytes).join(), 'not sorted by name');
+  const state = await page.getAttribute('th:has(a[data-sort="name"])', 'aria-sort');
+  expect(state === 'ascending', `aria-sort is ${state}`);
+  await page.click('th a[data-sort="name"]');
+  await page.waitForURL(/dir=desc/);
+  expect((await names(page)).join() === [...sorted].reverse().join(), 'not reversed');
+  await page.goBack();
+  await page.goBack();
+  expect(!page.url().includes('sort='), 'the address is not restored');
+  const after = await names(page);
+  expect([...after].sort().join() === [...before].sort().join(), 'other rows after Back');
+  expect((await page.getAttribute('th:has(a[data-sort="rate"])', 'aria-sort')) === 'descending', 'sort is not restored');
+  await page.context().close();
+});
+
+await check('an address opened anew shows the same window, filter and order', async () => {
+  const query = '/?window=15m&sort=name&dir=desc&q=e';
+  const first = await open(browser, query);
+  const second = await open(browser, query);
+  expect((await names(first)).join() === (await names(second)).join(), 'the rows differ');
+  expect((await second.inputValue('#filter')) === 'e', 'the filter is lost');
+  expect((await second.textContent('.windows [aria-current]')) === '15 min', 'the window is lost');
+  await first.context().close();
+  await second.context().close();
+});
+
+await check('a new service appears without reload, and focus and typed text stay', async () => {
+  const page = await open(browser, '/?window=5m');
+  await page.evaluate(() => { window.sameDocument = true; });
+  const service = `checks-${Date.now()}`;
+  await page.focus('#services tbody tr:first-child a');
+  const focused = await page.evaluate(() => document.activeElement.textContent);
+  await sendSpan(address, { service, operation: 'GET /live' });
+  await page.waitForSelector(`tr[data-key="${service}"]`, { timeout: 5000 });
+  expect(await page.evaluate(() => window.sameDocument), 'the page was loaded anew');
+  expect((await page.evaluate(() => document.activeElement.textContent)) === focused, 'the focus moved');
+  await page.context().close();
+});
+
+await check('Pause stops the updates, and going on catches up', async () => {
+  const page = await open(browser, '/');
+  await page.keyboard.press('p');
+  expect((await page.getAttribute('#pause', 'aria-pressed')) === 'true', 'not paused');
+  const service = `paused-${Date.now()}`;
+  const watcher = await open(browser, '/');
+  await sendSpan(address, { service, operation: 'GET /paused' });
+  await watcher.waitForSelector(`tr[data-key="${service}"]`, { timeout: 5000 });
+  expect((await page.locator(`tr[data-key="${service}"]`).count()) === 0, 'a paused page changed');
+  await page.click('#pause');
+  await page.waitForSelector(`tr[data-key="${service}"]`, { timeout: 5000 });
+  await page.context().close();
+  await watcher.context().close();
+});
+
+await check('a lost stream is told, and cleared when it is back', async () => {
+  const page = await open(browser, '/');
+  await page.waitForSelector('#live[data-state="on"]');
+  await page.route('**/events', (route) => route.abort());
+  await page.reload();
+  await page.waitForSelector('#live[data-state="off"]', { timeout: 5000 });
+  expect((await page.textContent('#live')).includes('disconnected'), 'not told in words');
+  await page.unroute('**/events');
+  await page.waitForSelector('#live[data-state="on"]', { timeout: 15000 });
+  await page.context().close();
+});
+
+await check('the keyboard alone: / filters, Esc leaves, j k move, Enter opens, ? helps', async () => {
+  const page = await open(browser, '/?sort=name&dir=asc');
+  await page.click('#pause');
+  await page.locator('#pause').blur();
+  const all = await names(page);
+  await page.keyboard.press('/');
+  const needle = all.at(-1).slice(0, 6).toLowerCase();
+  await page.keyboard.type(`${needle}j`);
+  await page.keyboard.press('Backspace');
+  const visible = () => page.locator('#services tbody tr:visible').evaluateAll((rows) => rows.map((row) => row.dataset.key));
+  expect((await visible()).every((name) => name.toLowerCase().includes(needle)), 'the filter does not filter');
+  expect((await page.inputValue('#filter')) === needle, 'a key was taken from the field');
+  await page.fill('#filter', '');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('j');
+  await page.keyboard.press('j');
+  await page.keyboard.press('k');
+  const at = await page.evaluate(() => document.activeElement.closest('tr')?.dataset.key);
+  expect(at === (await visible())[0], `j j k stands at ${at}`);
+  await page.keyboard.press('?');
+  expect(await page.locator('#help').isVisible(), 'no help');
+  await page.keyboard.press('Escape');
+  expect(!(await page.locator('#help').isVisible()), 'the help stays');
+  await page.keyboard.press('j');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/\/services\//);
+  await page.keyboard.press('m');
+  await page.waitForURL(/\/map/);
+  await page.context().close();
+});
+
+await check('the map: every edge of the table, and a focus leaves the neighbours', async () => {
+  const page = await open(browser, '/map');
+  await page.click('#pause');
+  const edges = await page.locator('svg.map .edge').count();
+  expect(edges > 0 && edges === (await page.locator('#edges tbody tr').count()), 'drawing and table differ');
+  const gaps = await page.locator('svg.map .label .gap').count();
+  expect(gaps === edges, 'an edge without a word on its gap');
+  const edge = await page.getAttribute('#edges tbody tr', 'data-key');
+  const server = edge.split(' → ')[1];
+  await page.goto(`${address}/map?focus=${encodeURIComponent(server)}`);
+  const left = await page.locator('#edges tbody tr').evaluateAll((rows) => rows.map((row) => row.dataset.key));
+  expect(left.length > 0 && left.every((key) => key.split(' → ').includes(server)), 'edges of others are left');
+  await page.context().close();
+});
+
+await check('the waterfall: a row for each span, details open by keyboard, gap named', async () => {
+  const page = await open(browser, pages.waterfall);
+  const trace = await (await fetch(`${address}/api/v1${pages.waterfall}`)).json();
+  expect((await page.locator('#spans .span').count()) === trace.spans.length, 'not one row for each span');
+  expect((await page.locator('#spans .span-bar').count()) === trace.spans.length, 'not one bar for each span');
+  await page.keyboard.press('j');
+  await page.keyboard.press('Enter');
+  expect((await page.locator('details.span[open] .facts').count()) === 1, 'the details do not open');
+  const wanted = trace.spans.some((span) => span.critical);
+  expect(!wanted || (await page.locator('.span-bar .critical').count()) > 0, 'the critical path is not marked');
+  expect((await page.locator('.span-bar .gap').count()) > 0, 'no call names its network gap');
+  await page.context().close();
+});
+
+await check('hostile names stay text, and the policy blocks inline script', async () => {
+  for (const path of ['/', '/map', '/traces', `/services/${encodeURIComponent(HOSTILE)}`, `/traces/${sent}`]) {
+    const page = await open(browser, path, { viewport: { width: 375, height: 900 } });
+    expect((await page.evaluate(() => window.broken)) === undefined, `${path.slice(0, 20)}: a name ran as script`);
+    expect((await page.locator('main script').count()) === 0, 'a name became an element');
+    const beyond = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    expect(beyond <= 0, `${path.slice(0, 20)}: ${beyond} px too wide`);
+    expect(page.faults.length === 0, page.faults.join('; '));
+    await page.context().close();
+  }
+  const page = await open(browser, '/');
+  const ran = await page.evaluate(() => {
+    const script = document.createElement('script');
+    script.textContent = 'window.inlineRan = true';
+    document.body.append(script);
+    return window.inlineRan === true;
+  });
+  expect(!ran, 'inline script ran');
+  await page.context().close();
+});
+
+await check('without script: tables, filter form, sorting and details work', async () => {
+  const page = await open(browser, '/', { javaScriptEnabled: false });
+  expect((await page.locator('#services tbody tr').count()) > 0, 'no table');
+  expect((await page.locator('#pause').isVisible()) === false, 'a button that does nothing');
+  await page.locator('th a[data-sort="p99"]').click();
+  await page.waitForURL(/sort=p99/);
+  const name = await page.locator('#services tbody tr').first().getAttribute('data-key');
+  await page.locator('#filter').fill(name.slice(0, 5));
+  await page.locator('#filter').press('Enter');
+  await page.waitForURL(/q=/);
+  expect((await page.locator('#services tbody tr').count()) > 0, 'the form does not filter');
+  await page.goto(address + pages.waterfall);
+  await page.locator('details.span summary').first().click();
+  expect((await page.locator('details.span[open]').count()) === 1, 'details do not open');
+  await page.context().close();
+});
+
+await check('reduced motion stops the animation', async () => {
+  const page = await open(browser, '/', { reducedMotion: 'reduce' });
+  await page.waitForSelector('#live[data-state="on"]');
+  const animation = await page.evaluate(() => getComputedStyle(document.querySelector('.dot')).animationName);
+  expect(animation === 'none', animation);
+  await page.context().close();
+});
+
+await check('the theme can be overridden and is kept', async () => {
+  const page = await open(browser, '/', { colorScheme: 'light' });
+  await page.click('#theme');
+  await page.click('#theme');
+  expect((await page.getAttribute('html', 'data-theme')) === 'dark', 'not dark');
+  await page.goto(`${address}/map`);
+  const scheme = await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme);
+  expect(scheme === 'dark', `the next page is ${scheme}`);
+  await page.context().close();
+});
+
+await check('the numbers of the page are those of the API', async () => {
+  const page = await open(browser, '/?sort=name&dir=asc&window=1h');
+  await page.click('#pause');
+  const shown = await names(page);
+  const { items } = await (await fetch(`${address}/api/v1/services?window=1h`)).json();
+  const known = new Set(items.map((item) => item.service));
+  expect(shown.length > 0 && shown.every((name) => known.has(name)), 'a row the API does not know');
+  const seconds = (text) => {
+    const [, number, unit] = /([\d.]+)\s(\S+)/.exec(text) ?? [];
+    return Number(number) * { ns: 1e-9, µs: 1e-6, ms: 1e-3, s: 1, min: 60 }[unit];
+  };
+  const maxima = await numbers(page, 8);
+  const close = shown.filter((name, index) => {
+    const item = items.find((candidate) => candidate.service === name);
+    return item.max === null || Math.abs(seconds(maxima[index]) - item.max) <= 0.006 * item.max;
+  });
+  // While traffic runs the maximum of a busy service may rise between the two questions.
+  expect(close.length >= shown.length * 0.7, `only ${close.length} of ${shown.length} maxima agree`);
+  await page.context().close();
+});
+
+await check('an unknown page, service and trace say so', async () => {
+  for (const [path, status] of [['/nowhere', 404], ['/services/nobody-of-this-name', 404], ['/traces/xyz', 400], [`/traces/${'f'.repeat(32)}`, 404], ['/?window=soon', 400]]) {
+    const answer = await fetch(address + path);
+    expect(answer.status === status, `${path} answered ${answer.status}`);
+    expect((await answer.text()).includes('<h1>'), `${path} has no heading`);
+  }
+});
+
+await browser.close();
+console.log(failed === 0 ? 'all checks passed' : `${failed} checks failed`);
+process.exit(failed === 0 ? 0 : 1);
+
+function byBytes(a, b) {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/** Runs in the page: the lowest contrast (WCAG 2.2, 1.4.3) of any visible text with what lies behind it. */
+function lowestContrast() {
+  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const rgba = (color) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = ([r, g, b]) => {
+    const linear = [r, g, b].map((part) => {
+      const share = part / 255;
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  const behind = (element) => {
+    const box = element.closest('.node')?.querySelector('.box');
+    if (box) return rgba(getComputedStyle(box).fill);
+    for (let at = element; at; at = at.parentElement) {
+      const color = rgba(getComputedStyle(at).backgroundColor);
+      if (color[3] === 255) return color;
+    }
+    return rgba(getComputedStyle(document.body).backgroundColor);
+  };
+  let worst = { ratio: Infinity, text: '' };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let seen = 0; walker.nextNode() && seen < 3000; seen += 1) {
+    const element = walker.currentNode.parentElement;
+    const text = walker.currentNode.nodeValue.trim();
+    if (!text || !element.checkVisibility() || element.closest('title, script, option, dialog')) continue;
+    const style = getComputedStyle(element);
+    const front = luminance(rgba(element instanceof SVGElement ? style.fill : style.color));
+    const back = luminance(behind(element));
+    const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
+    if (ratio < worst.ratio) worst = { ratio, text: text.slice(0, 40) };
+  }
+  return worst;
+}
