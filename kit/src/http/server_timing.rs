@@ -27,9 +27,12 @@ pub(super) fn write(elapsed: Duration, text: &mut [u8; MAX_LEN]) -> &[u8] {
             .unwrap_or_default(),
     ];
     let mut len = 0;
-    for (to, from) in text.iter_mut().zip(parts.into_iter().flatten()) {
-        *to = *from;
-        len += 1;
+    for part in parts {
+        let end = len + part.len();
+        if let Some(to) = text.get_mut(len..end) {
+            to.copy_from_slice(part);
+            len = end;
+        }
     }
     text.get(..len).unwrap_or_default()
 }

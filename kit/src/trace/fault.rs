@@ -36,6 +36,9 @@ pub(super) fn advice(config: &ExportConfig, cause: &str) -> &'static str {
     if config.exporter != ExporterKind::Otlp {
         return "nothing else is affected";
     }
+    if cause.contains("InvalidContentType") {
+        return "that port speaks no TLS: write http:// in OTEL_EXPORTER_OTLP_ENDPOINT";
+    }
     let port = config
         .url()
         .parse::<Uri>()

@@ -164,6 +164,7 @@ fn http(
 fn grpc(config: &ExportConfig) -> Result<SpanExporter, String> {
     use opentelemetry_otlp::WithTonicConfig as _;
     use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
+    use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
 
     let headers = config.headers.iter().cloned().collect();
     let mut builder = SpanExporter::builder()
@@ -173,6 +174,10 @@ fn grpc(config: &ExportConfig) -> Result<SpanExporter, String> {
         .with_metadata(MetadataMap::from_headers(headers));
     if config.compression == Compression::Gzip {
         builder = builder.with_compression(opentelemetry_otlp::Compression::Gzip);
+    }
+    if config.url().starts_with("https://") {
+        // The library's own default trusts no root at all.
+        builder = builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
     }
     builder.build().map_err(|error| error.to_string())
 }

@@ -26,7 +26,7 @@ async fn unready(addr: SocketAddr) {
 
 #[tokio::test]
 async fn unready_before_it_stops() {
-    let mut service = Service::start(&[("BELLWETHER_DRAIN_DELAY", "1s")]).await;
+    let mut service = Service::start(&[("BELLWETHER_DRAIN_DELAY", "2s")]).await;
     while status(service.addr, "/readyz").await != 200 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -43,10 +43,9 @@ async fn unready_before_it_stops() {
     assert!(get(service.addr, "/hello/new").await.closes());
     let last = kept.get("/hello/kept").await.unwrap();
     assert!(last.status == 200 && last.closes());
-    assert!(began.elapsed() < Duration::from_secs(1));
 
     assert!(service.exited().await.success());
-    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert!(began.elapsed() >= Duration::from_secs(2));
     assert!(began.elapsed() < Duration::from_secs(10));
     assert!(TcpStream::connect(service.addr).await.is_err());
 }
@@ -155,7 +154,7 @@ async fn what_outlives_the_grace_is_cut() {
         began.elapsed()
     );
     assert!(
-        began.elapsed() < Duration::from_secs(4),
+        began.elapsed() < Duration::from_secs(6),
         "{:?}",
         began.elapsed()
     );

@@ -103,7 +103,7 @@ async fn operators_see_more_than_callers() {
     loop {
         let report = get(admin, "/readyz?verbose").await;
         assert_eq!(report.header("content-type"), "application/health+json");
-        let report: serde_json::Value = serde_json::from_str(&report.body).unwrap();
+        let report: Value = serde_json::from_str(&report.body).unwrap();
         let mail = &report["checks"]["mail"][0];
         if mail["output"] == "has not run yet" || report["status"] == "fail" {
             tokio::time::sleep(Duration::from_millis(5)).await;
