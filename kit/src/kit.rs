@@ -149,6 +149,13 @@ impl Kit {
         }
     }
 
+    /// Resolves when a second signal asks to stop at once, whatever is left undone. For services that own their
+    /// server; [`serve`](Self::serve) heeds it by itself.
+    pub fn hurry_signal(&self) -> impl Future<Output = ()> + Send + 'static {
+        let shutdown = self.0.shutdown.clone();
+        async move { shutdown.hurried().await }
+    }
+
     /// What is left of the grace; all of the flush's share of it while no shutdown was asked for. For services
     /// that own their server and drain in steps.
     #[must_use]
