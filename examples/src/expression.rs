@@ -164,7 +164,7 @@ impl Parser {
         self.at += 1;
         Ok(match self.operand()? {
             Expression::Number(number) => Expression::Number(-number),
-            other => Expression::Apply(
+            other @ Expression::Apply(..) => Expression::Apply(
                 Operation::Subtract,
                 Box::new(Expression::Number(0.0)),
                 Box::new(other),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use bellwether::Kit;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use http::Uri;
 use tokio::net::TcpListener;
 use tower::BoxError;
@@ -20,32 +20,7 @@ pub enum Part {
     /// The API and the operations in one process.
     Monolith,
     /// The API; the operations are called over HTTP.
-    Api {
-        /// The add service.
-        #[arg(long, env = "ADD_URL", default_value = "http://127.0.0.1:8081/add")]
-        add: Uri,
-        /// The subtract service.
-        #[arg(
-            long,
-            env = "SUBTRACT_URL",
-            default_value = "http://127.0.0.1:8082/subtract"
-        )]
-        subtract: Uri,
-        /// The multiply service.
-        #[arg(
-            long,
-            env = "MULTIPLY_URL",
-            default_value = "http://127.0.0.1:8083/multiply"
-        )]
-        multiply: Uri,
-        /// The divide service.
-        #[arg(
-            long,
-            env = "DIVIDE_URL",
-            default_value = "http://127.0.0.1:8084/divide"
-        )]
-        divide: Uri,
-    },
+    Api(Box<Urls>),
     /// a + b
     Add,
     /// a − b
@@ -56,11 +31,40 @@ pub enum Part {
     Divide,
 }
 
+/// Where the operations' services are.
+#[derive(Clone, Debug, Args)]
+pub struct Urls {
+    /// The add service.
+    #[arg(long, env = "ADD_URL", default_value = "http://127.0.0.1:8081/add")]
+    add: Uri,
+    /// The subtract service.
+    #[arg(
+        long,
+        env = "SUBTRACT_URL",
+        default_value = "http://127.0.0.1:8082/subtract"
+    )]
+    subtract: Uri,
+    /// The multiply service.
+    #[arg(
+        long,
+        env = "MULTIPLY_URL",
+        default_value = "http://127.0.0.1:8083/multiply"
+    )]
+    multiply: Uri,
+    /// The divide service.
+    #[arg(
+        long,
+        env = "DIVIDE_URL",
+        default_value = "http://127.0.0.1:8084/divide"
+    )]
+    divide: Uri,
+}
+
 impl Part {
     fn name(&self) -> &'static str {
         match self {
             Self::Monolith => "calculator",
-            Self::Api { .. } => "api",
+            Self::Api(_) => "api",
             Self::Add => Operation::Add.name(),
             Self::Subtract => Operation::Subtract.name(),
             Self::Multiply => Operation::Multiply.name(),
@@ -71,25 +75,23 @@ impl Part {
     fn router(self, kit: &Kit, faults: Faults) -> Router {
         match self {
             Self::Monolith => api::router(Operations::InProcess),
-            Self::Api {
-                add,
-                subtract,
-                multiply,
-                divide,
-            } => {
-                let services = HashMap::from([
-                    (Operation::Add, add),
-                    (Operation::Subtract, subtract),
-                    (Operation::Multiply, multiply),
-                    (Operation::Divide, divide),
-                ]);
-                api::router(Operations::remote(kit, services))
-            }
+            Self::Api(urls) => api::router(Operations::remote(kit, urls.by_operation())),
             Self::Add => Operation::Add.router(faults),
             Self::Subtract => Operation::Subtract.router(faults),
             Self::Multiply => Operation::Multiply.router(faults),
             Self::Divide => Operation::Divide.router(faults),
         }
+    }
+}
+
+impl Urls {
+    fn by_operation(self) -> HashMap<Operation, Uri> {
+        HashMap::from([
+            (Operation::Add, self.add),
+            (Operation::Subtract, self.subtract),
+            (Operation::Multiply, self.multiply),
+            (Operation::Divide, self.divide),
+        ])
     }
 }
 

@@ -19,7 +19,8 @@ use super::{Compression, ExportConfig, ExporterKind, Protocol};
 #[derive(Debug)]
 pub(super) enum Transport {
     Http {
-        exporter: SpanExporter,
+        /// Boxed for the builds in which the other variants are empty.
+        exporter: Box<SpanExporter>,
         observer: Arc<Observer>,
     },
     #[cfg(feature = "otlp-grpc")]
@@ -157,6 +158,7 @@ fn http(
     }
     // The configured headers are the client's to add: the builder would percent-decode them once more.
     let exporter = builder.build().map_err(|error| error.to_string())?;
+    let exporter = Box::new(exporter);
     Ok(Transport::Http { exporter, observer })
 }
 

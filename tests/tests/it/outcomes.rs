@@ -83,7 +83,7 @@ fn each_settles_once() {
     assert_eq!(line["http.response.body.size"], 60);
 
     check(&service, "/stream/12", "client_gone", |service| {
-        hang_up(service, "/stream/12", 150)
+        hang_up(service, "/stream/12", 150);
     });
     check(&service, "/wait/1200", "client_gone", |service| {
         let mut stream = TcpStream::connect(("127.0.0.1", service.port)).expect("a connection");
