@@ -180,6 +180,18 @@ pub(super) fn error_ratio(ratio: f64) -> Markup {
     html! { span.bad[ratio > 0.0].muted[ratio <= 0.0] { (super::format::ratio(ratio)) } }
 }
 
+/// Explains the row that takes what is beyond a limit, when there is one.
+pub(super) fn overflow_note<'a>(mut names: impl Iterator<Item = &'a str>) -> Markup {
+    html! {
+        @if let Some(name) = names.find(|name| name.starts_with("(other ")) {
+            p.muted {
+                b { (name) } " holds what came after the limit on different names was reached. "
+                "Names that hold an id or an address fill it; a template such as " code { "GET /orders/{id}" } " does not."
+            }
+        }
+    }
+}
+
 fn header(frame: &Frame<'_>) -> Markup {
     let entries = [
         (Tab::Services, "/", "Services", "s"),
@@ -292,6 +304,13 @@ mod tests {
             other.attribute("a", "href").as_deref(),
             Some("/?window=1h&sort=rate&dir=desc")
         );
+    }
+
+    #[test]
+    fn only_an_overflow_row_is_explained() {
+        let note = |names: &[&str]| overflow_note(names.iter().copied()).into_string();
+        assert!(note(&["GET /", "(other operations)"]).contains("<b>(other operations)</b>"));
+        assert_eq!(note(&["GET /", "other"]), "");
     }
 
     #[test]

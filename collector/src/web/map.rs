@@ -8,8 +8,8 @@ use super::charts::bars::{Part, stack};
 use super::charts::graph::{Graph, graph, kind_name, why_no_gap};
 use super::format::{count, counted, maybe_duration, rate, ratio};
 use super::layout::{
-    Frame, Tab, colour, error_ratio, filter_box, page as frame_page, service_link, service_name,
-    window_choice,
+    Frame, Tab, colour, error_ratio, filter_box, overflow_note, page as frame_page, service_link,
+    service_name, window_choice,
 };
 use super::query::{BadParameter, PageQuery};
 use super::{Web, empty, live, rendered};
@@ -106,7 +106,11 @@ fn content(query: &PageQuery, map: &Map, services: &[ServiceReport]) -> Markup {
                 " is the caller's time less the server's own, call by call: what the way there and back costs. No clocks are compared."
             }
             (drawing(query, focus, &nodes, &edges, services))
-            @if !edges.is_empty() { (table(query, &edges)) (meaning()) }
+            @if !edges.is_empty() {
+                (table(query, &edges))
+                (overflow_note(edges.iter().flat_map(|edge| [edge.client.as_str(), edge.server.as_str()])))
+                (meaning())
+            }
         }
     }
 }

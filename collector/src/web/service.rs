@@ -13,8 +13,8 @@ use super::format::{
     NONE, count, counted, duration, maybe_duration, rate, ratio, shorten, url_component,
 };
 use super::layout::{
-    Frame, Tab, error_ratio, figure, filter_box, page as frame_page, service_link, service_name,
-    window_choice,
+    Frame, Tab, error_ratio, figure, filter_box, overflow_note, page as frame_page, service_link,
+    service_name, window_choice,
 };
 use super::query::{BadParameter, PageQuery};
 use super::{Web, empty, layout, live, rendered, traces};
@@ -113,8 +113,10 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
     );
     html! {
         div.heading {
-            h1 { (service_name(page.name)) }
-            @if let Some(version) = page.report.and_then(|report| report.version.as_ref()) { span.version { (version) } }
+            h1 {
+                (service_name(page.name))
+                @if let Some(version) = page.report.and_then(|report| report.version.as_ref()) { span.version { (version) } }
+            }
             (window_choice(query, &path, page.window))
             (filter_box(query, &path, "Filter operations", "operations"))
         }
@@ -214,6 +216,7 @@ fn operations(query: &PageQuery, page: &Content<'_>) -> Markup {
                     tbody { @for row in &rows { (operation_row(query, page.name, row)) } }
                 }
             }
+            (overflow_note(rows.iter().map(|row| row.operation.as_str())))
             @if rows.is_empty() {
                 (empty::filter_hides_all(query, &format!("/services/{}", url_component(page.name)), page.operations.len(), "operation"))
             }
@@ -263,7 +266,7 @@ fn neighbours(
         section {
             h2 { (title) }
             @if edges.is_empty() {
-                p.muted { "Nobody that sends spans here, in this range." }
+                p.muted { "No call seen in this range." }
             } @else {
                 div.scroll { table.rows {
                     thead { tr {

@@ -9,8 +9,8 @@ use maud::{Markup, html};
 use super::charts::spark::spark;
 use super::format::{count, counted, duration, maybe_duration, rate};
 use super::layout::{
-    Frame, Tab, error_ratio, figure, filter_box, page as frame_page, service_link, sort_heading,
-    window_choice,
+    Frame, Tab, error_ratio, figure, filter_box, overflow_note, page as frame_page, service_link,
+    sort_heading, window_choice,
 };
 use super::query::{BadParameter, Direction, PageQuery};
 use super::{Web, empty, live, rendered};
@@ -136,6 +136,7 @@ fn content(
                 (empty::filter_hides_all(query, "/", services.len(), "service"))
             } @else {
                 (table(query, sorting, &shown))
+                (overflow_note(shown.iter().map(|service| service.service.as_str())))
             }
             p.hidden-note data-empty-for="services" hidden { "The filter hides every service." }
         }

@@ -185,7 +185,7 @@ fn span_row(row: &Row<'_>, trace_start: u64) -> Markup {
             data-text={ (span.service.to_lowercase()) " " (span.operation.to_lowercase()) } {
             summary {
                 span.tree {
-                    @for _ in 0..span.depth.min(MAX_INDENT) { i.indent {} }
+                    @if span.depth > 0 { i.indent.{ "d" (span.depth.min(MAX_INDENT)) } {} }
                     span.who title={ (span.service) " " (span.operation) } {
                         (service_name(&span.service)) " " bdi.operation { (span.operation) }
                     }
@@ -384,7 +384,9 @@ mod tests {
         }
         let page = show(&trace);
         assert_eq!(page.class("span").count(), 2000);
-        assert!(page.class("indent").count() <= 2000 * MAX_INDENT);
+        let deepest = format!("d{MAX_INDENT}");
+        assert_eq!(page.class(&deepest).count(), 2000 - MAX_INDENT);
+        assert!(include_str!("assets/bellwether.css").contains(&format!(".{deepest} ")));
     }
 
     #[test]

@@ -100,24 +100,34 @@
     busy = false;
     if (late) refresh();
   };
+  let events;
+  let silence;
+  const stop = () => {
+    clearTimeout(silence);
+    events?.close();
+    events = undefined;
+  };
+  // A browser opens few connections to one origin, so a page that nobody sees gives its stream back.
   const listen = () => {
-    if (!main().hasAttribute('data-live')) return;
-    const events = new EventSource('/events');
-    let silence;
-    events.onopen = () => {
+    if (events || document.hidden || !main().hasAttribute('data-live')) return;
+    const stream = new EventSource('/events');
+    events = stream;
+    stream.onopen = () => {
       clearTimeout(silence);
       say(paused ? 'paused' : 'on', paused ? 'paused' : 'live');
     };
-    events.onerror = () => {
+    stream.onerror = () => {
       clearTimeout(silence);
       silence = setTimeout(() => say('off', 'disconnected'), 700);
       // A refusal closes the stream for good; it is asked for again.
-      if (events.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
+      if (stream.readyState === EventSource.CLOSED && events === stream) {
+        events = undefined;
+        setTimeout(listen, 5000);
+      }
     };
-    events.addEventListener('window', (event) => {
+    stream.addEventListener('window', (event) => {
       if (!paused && event.data !== main().dataset.live) refresh();
     });
-    addEventListener('pagehide', () => events.close());
   };
   const togglePause = () => {
     const button = find('pause');
@@ -227,6 +237,8 @@
     openLinked();
     listen();
   });
-  // A page brought back from the browser's cache has lost its stream.
-  addEventListener('pageshow', (event) => { if (event.persisted) { listen(); refresh(); } });
+  // A page brought back from the browser's cache has lost its stream; the first event tells what it missed.
+  addEventListener('pagehide', stop);
+  addEventListener('pageshow', (event) => { if (event.persisted) listen(); });
+  document.addEventListener('visibilitychange', () => { if (document.hidden) stop(); else listen(); });
 })();

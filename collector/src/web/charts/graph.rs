@@ -22,8 +22,10 @@ const LABEL_HEIGHT: f64 = 34.0;
 const FIT: std::ops::Range<f64> = 1000.0..2000.0;
 /// From this share of failed calls on an arrow is red; any failure is told in red beside it.
 const FAILING: f64 = 0.05;
-/// Lone nodes stand side by side, so many in a row.
-const LONE_COLUMNS: usize = 4;
+/// Lone nodes stand side by side, at least so many in a row.
+const LONE_COLUMNS: f64 = 4.0;
+/// Between them, to the right and down.
+const LONE_GAPS: (f64, f64) = (24.0, 16.0);
 
 /// What the map draws.
 #[derive(Debug)]
@@ -52,7 +54,8 @@ pub(in crate::web) fn graph(graph: &Graph<'_>, link: impl Fn(&Node) -> String) -
     } else {
         placed.height + 56.0
     };
-    let (width, height) = extent(&placed, lone.len(), lone_top);
+    let lone_points = lone_points(lone.len(), placed.width, lone_top);
+    let (width, height) = extent(&placed, &lone_points);
     let labels = place_labels(&placed);
     html! {
         svg.map.fit[FIT.contains(&width)] role="img" width=(width) height=(height)
@@ -70,9 +73,7 @@ pub(in crate::web) fn graph(graph: &Graph<'_>, link: impl Fn(&Node) -> String) -
             @if !lone.is_empty() && !joined.is_empty() {
                 text.axis x="0" y=(lone_top - 14.0) { "no calls between services seen" }
             }
-            @for (index, node) in lone.iter().enumerate() {
-                (node_box(graph, node, lone_point(index, lone_top), &link))
-            }
+            @for (node, point) in lone.iter().zip(&lone_points) { (node_box(graph, node, *point, &link)) }
         }
     }
 }
@@ -89,23 +90,31 @@ fn split<'a>(graph: &Graph<'a>) -> (Vec<&'a Node>, Vec<&'a Node>) {
     graph.nodes.iter().copied().partition(is_joined)
 }
 
-fn lone_point(index: usize, top: f64) -> Point {
-    let (column, row) = (index % LONE_COLUMNS, index / LONE_COLUMNS);
-    Point {
-        x: column as f64 * (SIZES.node_width + 24.0) + SIZES.node_width / 2.0,
-        y: top + row as f64 * (SIZES.node_height + 16.0) + SIZES.node_height / 2.0,
-    }
+/// Where lone nodes stand, below the others: rows as long as the drawing above is wide.
+fn lone_points(count: usize, width: f64, top: f64) -> Vec<Point> {
+    let step = SIZES.node_width + LONE_GAPS.0;
+    let columns = ((width + LONE_GAPS.0) / step).floor().max(LONE_COLUMNS);
+    let point = |index| {
+        let row = (f64::from(index) / columns).floor();
+        let column = f64::from(index) - row * columns;
+        Point {
+            x: column * step + SIZES.node_width / 2.0,
+            y: top + row * (SIZES.node_height + LONE_GAPS.1) + SIZES.node_height / 2.0,
+        }
+    };
+    (0..u32::try_from(count).unwrap_or(u32::MAX))
+        .map(point)
+        .collect()
 }
 
-fn extent(placed: &Layout, lone: usize, lone_top: f64) -> (f64, f64) {
-    let half = Point {
-        x: SIZES.node_width / 2.0,
-        y: SIZES.node_height / 2.0,
-    };
-    let corner = (0..lone)
-        .map(|index| lone_point(index, lone_top))
+fn extent(placed: &Layout, lone: &[Point]) -> (f64, f64) {
+    let corner = lone
+        .iter()
         .fold((placed.width, placed.height), |(x, y), point| {
-            (x.max(point.x + half.x), y.max(point.y + half.y))
+            (
+                x.max(point.x + SIZES.node_width / 2.0),
+                y.max(point.y + SIZES.node_height / 2.0),
+            )
         });
     (corner.0 + 2.0 * MARGIN, corner.1 + 2.0 * MARGIN)
 }

@@ -7,7 +7,8 @@ use crate::web::layout::colour;
 use crate::web::timeline::{Gap, Row};
 
 const HEIGHT: f64 = 26.0;
-/// The axis ends here, so that there is room for a label beside a bar that reaches its end.
+/// The axis ends here, so that there is room for a label beside a bar that reaches its end; the style sheet
+/// draws its quarters.
 const AXIS_WIDTH: &str = "84%";
 
 /// The axis: five times, evenly apart.
@@ -34,7 +35,6 @@ pub(in crate::web) fn bar(row: &Row<'_>) -> Markup {
         svg.span-bar role="img" width="100%" height=(HEIGHT) {
             title { (sentence(row)) }
             svg width=(AXIS_WIDTH) height=(HEIGHT) {
-                @for quarter in ["25%", "50%", "75%", "100%"] { line.grid x1=(quarter) x2=(quarter) y1="0" y2=(HEIGHT) {} }
                 @if let Gap::Known { server: (from, to), .. } = row.gap {
                     (piece("network", row.from, from))
                     (piece(&format!("call {class}"), from, to))
