@@ -19,12 +19,11 @@ use super::{Compression, ExportConfig, ExporterKind, Protocol};
 #[derive(Debug)]
 pub(super) enum Transport {
     Http {
-        /// Boxed for the builds in which the other variants are empty.
         exporter: Box<SpanExporter>,
         observer: Arc<Observer>,
     },
     #[cfg(feature = "otlp-grpc")]
-    Grpc(SpanExporter),
+    Grpc(Box<SpanExporter>),
     Console,
 }
 
@@ -102,7 +101,7 @@ impl Transport {
                 http(config, opentelemetry_otlp::Protocol::HttpJson)?
             }
             #[cfg(feature = "otlp-grpc")]
-            (ExporterKind::Otlp, Protocol::Grpc) => Self::Grpc(grpc(config)?),
+            (ExporterKind::Otlp, Protocol::Grpc) => Self::Grpc(Box::new(grpc(config)?)),
             #[cfg(not(feature = "otlp-grpc"))]
             (ExporterKind::Otlp, Protocol::Grpc) => return Err("built without gRPC".to_owned()),
         };
