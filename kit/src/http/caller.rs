@@ -8,6 +8,7 @@ use ::http::header::{AsHeaderName, FORWARDED};
 use ::http::{Extensions, HeaderMap, HeaderValue};
 
 use super::host::parse_ip;
+use super::names::{BAGGAGE, TRACEPARENT, TRACESTATE, X_FORWARDED_FOR};
 use super::{PeerAddr, Telemetry};
 use crate::context::{
     RequestContext, RequestId, SharedContext, SpanId, TraceId, TraceParent, TraceState, Trust,
@@ -59,7 +60,7 @@ pub(super) fn identify(
         trace_id,
         span_id,
         flags: inherited & TraceParent::RANDOM | u8::from(sampled),
-        trace_state: parent.and_then(|_| TraceState::parse(headers.get_all("tracestate").iter())),
+        trace_state: parent.and_then(|_| TraceState::parse(headers.get_all(TRACESTATE).iter())),
         baggage: (caller.trusted && telemetry.propagation.baggage)
             .then(|| baggage(headers))
             .flatten(),
@@ -87,7 +88,7 @@ fn request_id(
 
 /// Several `traceparent` headers are as good as none (W3C Trace Context §4.2).
 fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
-    let mut values = headers.get_all("traceparent").iter();
+    let mut values = headers.get_all(TRACEPARENT).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => TraceParent::parse(value.as_bytes()),
         _ => None,
@@ -96,7 +97,7 @@ fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
 
 /// Several `baggage` headers are one list. Copied: the context outlives the connection's read buffer.
 fn baggage(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut values = headers.get_all("baggage").iter();
+    let mut values = headers.get_all(BAGGAGE).iter();
     let mut list = values.next()?.as_bytes().to_vec();
     for value in values {
         list.push(b',');
@@ -125,8 +126,8 @@ fn peer_address(extensions: &Extensions) -> Option<SocketAddr> {
 /// `X-Forwarded-For` wins over `Forwarded` (RFC 7239): a proxy that writes one of them usually passes
 /// the client's own version of the other on unread, and most write the former.
 fn forwarded_for(trust: &Trust, headers: &HeaderMap) -> Option<IpAddr> {
-    if headers.contains_key("x-forwarded-for") {
-        nearest_untrusted(trust, elements(headers, "x-forwarded-for").map(parse_ip))
+    if headers.contains_key(X_FORWARDED_FOR) {
+        nearest_untrusted(trust, elements(headers, X_FORWARDED_FOR).map(parse_ip))
     } else {
         nearest_untrusted(
             trust,

@@ -10,9 +10,9 @@ use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use super::caller::{Caller, identify};
 use super::concurrency::Permit;
 use super::method::KnownMethod;
+use super::names::{SERVER_TIMING, X_FORWARDED_PROTO};
 use super::request_texts::RequestTexts;
 use super::routes::Route;
-use super::server_timing::SERVER_TIMING;
 use super::{Outcome, Telemetry, server_span};
 use crate::context::{SharedContext, SpanId};
 use crate::log::RequestLine;
@@ -212,7 +212,7 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 fn scheme<B>(caller: Caller, request: &Request<B>) -> &'static str {
     let forwarded = caller
         .trusted
-        .then(|| request.headers().get("x-forwarded-proto"))
+        .then(|| request.headers().get(X_FORWARDED_PROTO))
         .flatten()
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(',').next())

@@ -11,6 +11,7 @@ mod future;
 mod host;
 mod layer;
 mod method;
+mod names;
 mod outcome;
 mod panic;
 mod request_texts;

@@ -110,7 +110,7 @@ impl SpanTexts {
             method_original: unknown.then(|| packer.text(request.method().as_str())),
             server_address: (!host.is_empty()).then(|| packer.text(host)),
             server_port: port,
-            client_address: client.map(|client| packer.display(client)),
+            client_address: client.map(|client| packer.address(client)),
         }
     }
 }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderName};
+use ::http::HeaderMap;
 
-pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+use super::names::SERVER_TIMING;
 
 /// The longest value that [`write`] makes, in bytes.
 pub(super) const MAX_LEN: usize = 40;

@@ -1,6 +1,7 @@
 //! Texts from requests, made fit for spans: bounded, and in a buffer of their own.
 
 use std::fmt::{self, Write};
+use std::net::IpAddr;
 
 use ::http::HeaderValue;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -41,6 +42,21 @@ impl TextPacker {
         self.0.split().freeze()
     }
 
+    /// IPv4 by hand: the general formatter costs ten times as much.
+    pub(super) fn address(&mut self, address: IpAddr) -> Bytes {
+        let IpAddr::V4(address) = address else {
+            return self.display(address);
+        };
+        for (index, octet) in address.octets().into_iter().enumerate() {
+            if index > 0 {
+                self.0.put_u8(b'.');
+            }
+            self.0
+                .put_slice(itoa::Buffer::new().format(octet).as_bytes());
+        }
+        self.0.split().freeze()
+    }
+
     pub(super) fn display(&mut self, value: impl fmt::Display) -> Bytes {
         // Writing to a buffer that grows cannot fail.
         let _ = write!(self.0, "{value}");
@@ -70,6 +86,20 @@ mod tests {
         let long = "é".repeat(MAX_TEXT);
         assert_eq!(clip(&long).len(), MAX_TEXT);
         assert_eq!(clip(&format!("x{long}")).len(), MAX_TEXT - 1);
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_does() {
+        let mut packer = TextPacker::with_capacity(0);
+        for text in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "203.0.113.255",
+            "::1",
+            "2001:db8::7",
+        ] {
+            assert_eq!(packer.address(text.parse().unwrap()), text);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::context::{
 };
 use crate::http::host::split_host_port;
 use crate::http::method::KnownMethod;
+use crate::http::names::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use crate::http::status::status_text;
 use crate::http::text::{MAX_TEXT, TextPacker, clip, value};
 use crate::http::{Telemetry, server_timing};
@@ -91,14 +92,14 @@ impl Call {
                 span_id: self.span_id,
                 flags: context.flags,
             };
-            headers.insert("traceparent", parent.to_header());
-            headers.remove("tracestate");
+            headers.insert(TRACEPARENT, parent.to_header());
+            headers.remove(TRACESTATE);
             if let Some(state) = &context.trace_state {
-                headers.insert("tracestate", state.header_value());
+                headers.insert(TRACESTATE, state.header_value());
             }
         }
         if let (true, Some(baggage)) = (self.telemetry.propagation.baggage, &context.baggage) {
-            headers.entry("baggage").or_insert_with(|| baggage.clone());
+            headers.entry(BAGGAGE).or_insert_with(|| baggage.clone());
         }
     }
 
