@@ -49,6 +49,12 @@ impl Json {
         self
     }
 
+    /// An object's next member, key and value, that was written elsewhere.
+    pub(super) fn member(&mut self, member: &[u8]) {
+        self.comma();
+        self.out.extend_from_slice(member);
+    }
+
     /// A string value.
     pub(super) fn string(&mut self, text: &str) {
         self.out.push(b'"');

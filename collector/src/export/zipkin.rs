@@ -210,7 +210,12 @@ fn annotation(event: EventRef<'_>) -> String {
 /// Writes tags, each key once: Zipkin's tags are a map, and keys that come twice would hide each other.
 #[derive(Default)]
 struct Tags<'a> {
+    /// Keys of the span under way.
     written: Vec<&'a str>,
+    /// The `Resource` message that `resource_tags` are of.
+    resource: &'a [u8],
+    /// Its attributes: keys, and whole members of an object.
+    resource_tags: Vec<(&'a str, Vec<u8>)>,
 }
 
 impl<'a> Tags<'a> {
@@ -219,7 +224,9 @@ impl<'a> Tags<'a> {
         json.key("tags").open_object();
         self.put_status(json, span);
         for attribute in span.attributes() {
-            self.put_value(json, attribute.key, attribute.value);
+            if self.is_new(attribute.key) {
+                put_tag(json, attribute.key, attribute.value);
+            }
         }
         self.put_text(json, "otel.scope.name", span.scope.name());
         self.put_text(json, "otel.scope.version", span.scope.version());
@@ -237,12 +244,7 @@ impl<'a> Tags<'a> {
         );
         self.put_count(json, "otel.dropped_events_count", rare.dropped_events);
         self.put_count(json, "otel.dropped_links_count", rare.dropped_links);
-        for attribute in span.resource.attributes() {
-            // It is the local endpoint's name.
-            if attribute.key != "service.name" {
-                self.put_value(json, attribute.key, attribute.value);
-            }
-        }
+        self.put_resource(json, span);
         json.close_object();
     }
 
@@ -259,32 +261,28 @@ impl<'a> Tags<'a> {
         self.written.push("error");
     }
 
-    fn put_value(&mut self, json: &mut Json, key: &'a str, value: AnyValueRef<'a>) {
-        match value {
-            AnyValueRef::Str(text) => {
-                if self.is_new(key) {
-                    json.key(key).string(text);
-                }
-            }
-            AnyValueRef::Int(number) => {
-                if self.is_new(key) {
-                    json.key(key).string(itoa::Buffer::new().format(number));
-                }
-            }
-            AnyValueRef::Empty => {
-                if self.is_new(key) {
-                    json.key(key).string("");
-                }
-            }
-            other => {
-                if self.is_new(key) {
-                    match to_json(other) {
-                        serde_json::Value::String(text) => json.key(key).string(&text),
-                        value => json.key(key).string(&value.to_string()),
-                    }
+    /// The resource's attributes give way to the span's own. Spans of one resource come in a row, so its tags
+    /// are written out once and copied from then on.
+    fn put_resource(&mut self, json: &mut Json, span: &SpanRef<'a>) {
+        if !std::ptr::eq(self.resource, span.resource.raw) {
+            self.resource = span.resource.raw;
+            self.resource_tags.clear();
+            for attribute in span.resource.attributes() {
+                // That one is the local endpoint's name.
+                if attribute.key != "service.name" {
+                    let mut tag = Json::with_capacity(64);
+                    put_tag(&mut tag, attribute.key, attribute.value);
+                    self.resource_tags.push((attribute.key, tag.into_bytes()));
                 }
             }
         }
+        let resource_tags = std::mem::take(&mut self.resource_tags);
+        for (key, tag) in &resource_tags {
+            if self.is_new(key) {
+                json.member(tag);
+            }
+        }
+        self.resource_tags = resource_tags;
     }
 
     fn put_count(&mut self, json: &mut Json, key: &'static str, count: u64) {
@@ -305,6 +303,20 @@ impl<'a> Tags<'a> {
             self.written.push(key);
         }
         new
+    }
+}
+
+/// One tag: every value becomes a text, lists and maps as JSON.
+fn put_tag(json: &mut Json, key: &str, value: AnyValueRef<'_>) {
+    let json = json.key(key);
+    match value {
+        AnyValueRef::Str(text) => json.string(text),
+        AnyValueRef::Int(number) => json.string(itoa::Buffer::new().format(number)),
+        AnyValueRef::Empty => json.string(""),
+        other => match to_json(other) {
+            serde_json::Value::String(text) => json.string(&text),
+            value => json.string(&value.to_string()),
+        },
     }
 }
 
@@ -554,6 +566,32 @@ mod tests {
             spans[0]["tags"],
             json!({"region": "us", "zone": "b", "otel.scope.name": "tests"})
         );
+    }
+
+    #[test]
+    fn each_span_has_its_own_resources_tags() {
+        let group = |zone: &str, spans| {
+            let mut group = resource_spans("shop", spans);
+            let resource = group.resource.as_mut().unwrap();
+            resource.attributes.push(attribute("zone", zone));
+            group
+        };
+        let mut own = test_support::span(1, 1, 0);
+        own.attributes = vec![attribute("zone", "mine")];
+        let plain = || test_support::span(1, 2, 0);
+        let request = vec![
+            group("a", vec![own, plain()]),
+            group("b", vec![plain(), plain()]),
+        ];
+        let batch: Bytes = test_support::encode(request).into();
+        let bytes = encode(&[batch.clone(), batch]).unwrap();
+        let spans: Vec<Json> = serde_json::from_slice(&bytes).unwrap();
+        let zones: Vec<_> = spans
+            .iter()
+            .map(|span| span["tags"]["zone"].as_str())
+            .collect();
+        let once = ["mine", "a", "b", "b"].map(Some);
+        assert_eq!(zones, [once, once].concat());
     }
 
     #[test]

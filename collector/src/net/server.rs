@@ -55,8 +55,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Serves `handler`, which is told each request's peer, until `shutdown`, then stops accepting, tells peers to go (GOAWAY, `Connection: close`)
-/// and lets requests under way finish. Returns how many connections the drain deadline cut off.
+/// Serves `handler`, which is told each request's peer, until `shutdown`. Then it stops accepting, tells peers to
+/// go (GOAWAY, `Connection: close`) and lets requests under way finish. Returns how many connections the drain
+/// deadline cut off.
 pub async fn serve<H, F, B>(
     listener: TcpListener,
     handler: H,

@@ -1,0 +1,170 @@
+//! Both receivers over loopback sockets: what they take, and what everything else is answered.
+
+mod grpc;
+mod http;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::HeaderMap;
+use bytes::Bytes;
+use libdeflater::{CompressionLvl, Compressor};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use prost::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Receiver, otlp_grpc, otlp_http};
+use crate::budget::Budget;
+use crate::intake::Intake;
+use crate::log::{BatchLog, Cursor};
+use crate::net::client::{Client, Pieces, Protocol, Reply};
+use crate::net::grpc::prefix;
+use crate::net::server;
+use crate::status::{ExporterStatus, ReceiverStatus};
+use crate::views::{Config, Views};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+
+/// Both receivers, and a reader of what they took.
+struct Fixture {
+    grpc: String,
+    http: String,
+    grpc_status: Arc<ReceiverStatus>,
+    http_status: Arc<ReceiverStatus>,
+    budget: Budget,
+    cursor: Cursor,
+}
+
+async fn start() -> Fixture {
+    start_with(Budget::new(64 << 20)).await
+}
+
+async fn start_with(budget: Budget) -> Fixture {
+    let log = BatchLog::in_memory(64 << 20);
+    let cursor = log.reader(Arc::new(ExporterStatus::default()));
+    let views = Arc::new(Views::new(Config {
+        retention: Duration::from_secs(3_600),
+        trace_bytes: 1 << 20,
+        view_bytes: 1 << 20,
+    }));
+    let intake = Intake::new(log, views);
+    let grpc_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let grpc = grpc_listener.local_addr().unwrap().to_string();
+    let http = http_listener.local_addr().unwrap().to_string();
+    let receiver = |protocol, address: &str, other: &str| Receiver {
+        intake: intake.clone(),
+        budget: budget.clone(),
+        status: Arc::new(ReceiverStatus::listening(protocol, address.to_owned())),
+        other: Some(other.into()),
+    };
+    let for_grpc = receiver("otlp-grpc", &grpc, &http);
+    let for_http = receiver("otlp-http", &http, &grpc);
+    let (grpc_status, http_status) = (Arc::clone(&for_grpc.status), Arc::clone(&for_http.status));
+    let (config, never) = (server::Config::default(), std::future::pending::<()>);
+    tokio::spawn(otlp_grpc::serve(grpc_listener, for_grpc, config, never()));
+    tokio::spawn(otlp_http::serve(http_listener, for_http, config, never()));
+    Fixture {
+        grpc,
+        http,
+        grpc_status,
+        http_status,
+        budget,
+        cursor,
+    }
+}
+
+impl Fixture {
+    /// Asserts that exactly this batch was taken.
+    async fn took(&mut self, batch: &[u8]) {
+        let next = tokio::time::timeout(PATIENCE, self.cursor.next(1));
+        let records = next.await.expect("a batch in time").unwrap();
+        assert_eq!(records.len(), 1);
+        assert!(records[0].bytes == batch, "other bytes came");
+        self.cursor.ack(records[0].sequence);
+        self.took_nothing();
+    }
+
+    fn took_nothing(&self) {
+        assert_eq!(self.cursor.unsent_spans(), 0);
+        assert_eq!(self.budget.used(), 0);
+    }
+}
+
+async fn post(
+    address: &str,
+    protocol: Protocol,
+    path: &str,
+    headers: &[(&'static str, &str)],
+    body: impl Into<Bytes>,
+) -> Reply {
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let mut client = Client::new(host.to_owned(), port.parse().unwrap(), protocol);
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(*name, value.parse().unwrap());
+    }
+    client
+        .post(path, &map, Pieces::new([body.into()]))
+        .await
+        .unwrap()
+}
+
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut compressor = Compressor::new(CompressionLvl::default());
+    let mut out = vec![0; compressor.gzip_compress_bound(data.len())];
+    let length = compressor.gzip_compress(data, &mut out).unwrap();
+    out.truncate(length);
+    out
+}
+
+fn zlib(data: &[u8]) -> Vec<u8> {
+    let mut compressor = Compressor::new(CompressionLvl::default());
+    let mut out = vec![0; compressor.zlib_compress_bound(data.len())];
+    let length = compressor.zlib_compress(data, &mut out).unwrap();
+    out.truncate(length);
+    out
+}
+
+fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
+    let mut framed = prefix(message.len()).unwrap().to_vec();
+    framed[0] = flag;
+    framed.extend(message);
+    framed
+}
+
+fn decoded(batch: &[u8]) -> ExportTraceServiceRequest {
+    ExportTraceServiceRequest::decode(batch).unwrap()
+}
+
+async fn tonic_client(address: &str) -> TraceServiceClient<tonic::transport::Channel> {
+    TraceServiceClient::connect(format!("http://{address}"))
+        .await
+        .unwrap()
+}
+
+async fn until(mut condition: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "not in time");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Sends bytes as they are, reading meanwhile; the whole answer.
+async fn raw(address: &str, request: &[u8]) -> String {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut read, mut write) = stream.into_split();
+    let mut answer = Vec::new();
+    let exchange = async {
+        let (written, received) =
+            tokio::join!(write.write_all(request), read.read_to_end(&mut answer));
+        written.unwrap();
+        received.unwrap();
+    };
+    tokio::time::timeout(PATIENCE, exchange).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
