@@ -81,3 +81,32 @@ impl Drop for Reservation {
         self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reservations_share_one_limit_and_give_back() {
+        let budget = Budget::new(100);
+        let mut first = budget.reserve(60).unwrap();
+        assert!(budget.reserve(41).is_none());
+        let second = budget.reserve(40).unwrap();
+        assert!(!first.grow_to(61), "nothing is left");
+        assert_eq!((first.bytes(), budget.used()), (60, 100));
+        drop(second);
+        assert!(first.grow_to(100));
+        assert!(first.grow_to(10), "shrinking is not growing");
+        assert_eq!((first.bytes(), budget.used()), (100, 100));
+        drop(first);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_size_beyond_every_limit_does_not_wrap_around() {
+        let budget = Budget::new(usize::MAX);
+        let _held = budget.reserve(10).unwrap();
+        assert!(budget.reserve(usize::MAX).is_none());
+        assert_eq!(budget.used(), 10);
+    }
+}

@@ -5,6 +5,7 @@ mod admin;
 mod builder;
 #[cfg(feature = "axum")]
 mod mount;
+mod outlets;
 #[cfg(feature = "axum")]
 mod server;
 
@@ -22,8 +23,9 @@ use crate::health::{Health, State};
 use crate::http::{ClientLayer, HttpLayer, Telemetry};
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
-use crate::trace::{ExportConfig, Exporter, ExporterKind};
+use crate::trace::Exporter;
 pub use builder::KitBuilder;
+use outlets::Outlets;
 #[cfg(feature = "axum")]
 pub use server::run;
 
@@ -42,6 +44,7 @@ struct Inner {
     health: Health,
     shutdown: Shutdown,
     exporter: Exporter,
+    outlets: Outlets,
     #[cfg(feature = "axum")]
     admin: Option<admin::Admin>,
 }
@@ -99,6 +102,19 @@ impl Kit {
         self.0.health.ready(&[])
     }
 
+    /// What `/readyz?verbose` answers, as `application/health+json`.
+    #[must_use]
+    pub fn health_report(&self) -> String {
+        self.0.health.report(&self.ready(), &[], false).to_string()
+    }
+
+    /// What `/telemetry` of the admin address answers, as JSON: where the spans are, and what became of the
+    /// lines.
+    #[must_use]
+    pub fn telemetry_report(&self) -> String {
+        self.0.outlets.report().to_string()
+    }
+
     /// `service.name`, as every line, span and metric has it.
     #[must_use]
     pub fn service_name(&self) -> &str {
@@ -133,6 +149,13 @@ impl Kit {
         }
     }
 
+    /// Resolves when a second signal asks to stop at once, whatever is left undone. For services that own their
+    /// server; [`serve`](Self::serve) heeds it by itself.
+    pub fn hurry_signal(&self) -> impl Future<Output = ()> + Send + 'static {
+        let shutdown = self.0.shutdown.clone();
+        async move { shutdown.hurried().await }
+    }
+
     /// What is left of the grace; all of the flush's share of it while no shutdown was asked for. For services
     /// that own their server and drain in steps.
     #[must_use]
@@ -150,19 +173,22 @@ impl Kit {
     }
 
     /// Sends what spans and lines are left within the rest of the grace. [`serve`](Self::serve) does it
-    /// by itself; a service that owns its server calls it last.
+    /// by itself; a service that owns its server calls it last. A second call does nothing.
     pub async fn finish(&self) {
         let inner = &self.0;
-        inner.shutdown.lifecycle().advance(State::Stopped);
+        let lifecycle = inner.shutdown.lifecycle();
+        if lifecycle.state() == State::Stopped {
+            return;
+        }
+        lifecycle.advance(State::Stopped);
         let left = if inner.shutdown.is_hurried() {
             Duration::ZERO
         } else {
             inner.shutdown.left()
         };
         let for_spans = left.saturating_sub(LOG_FLUSH);
-        if !inner.exporter.shutdown(for_spans).await {
-            tracing::warn!(target: "bellwether::export", "spans are lost: the collector did not take them in time");
-        }
+        // The exporter tells by itself what it could not send.
+        inner.exporter.shutdown(for_spans).await;
         tracing::info!(target: "bellwether", "stopped");
         let logger = inner.telemetry.logger.clone();
         // The sink waits by blocking; a failed join means that the runtime is going down under us.
@@ -177,12 +203,12 @@ impl Kit {
     /// The one line that says what is in force, and the warnings gathered before there was a log.
     fn announce(&self) {
         let config = &self.0.config;
-        let export = &config.export;
+        let outlets = &self.0.outlets;
         tracing::info!(
             target: "bellwether",
             version = env!("CARGO_PKG_VERSION"),
-            exporter = exporter_name(export.exporter),
-            endpoint = shown_endpoint(export),
+            exporter = outlets.exporter(),
+            endpoint = outlets.endpoint(),
             sampler = ?config.sampler,
             trust = %config.trust,
             grace_seconds = config.grace.as_secs_f64(),
@@ -195,45 +221,5 @@ impl Kit {
         for warning in &config.warnings {
             tracing::warn!(target: "bellwether", "{warning}");
         }
-    }
-}
-
-fn exporter_name(exporter: ExporterKind) -> &'static str {
-    match exporter {
-        ExporterKind::Otlp => "otlp",
-        ExporterKind::Console => "console",
-        ExporterKind::None => "none",
-    }
-}
-
-/// Where spans go, unless it is nowhere else.
-fn shown_endpoint(export: &ExportConfig) -> Option<String> {
-    (export.exporter == ExporterKind::Otlp).then(|| without_credentials(&export.url()))
-}
-
-/// A URL as it may be shown.
-fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(authority_end);
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    format!("{scheme}://{host}{path}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_of_a_url_are_not_shown() {
-        fn check(url: &str, expected: &str) {
-            assert_eq!(without_credentials(url), expected);
-        }
-        check("http://c:4318/v1/traces", "http://c:4318/v1/traces");
-        check("https://user:secret@c/v1/traces", "https://c/v1/traces");
-        check("http://user@c:1", "http://c:1");
-        check("c:4317", "c:4317");
     }
 }

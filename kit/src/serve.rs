@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::health::Lifecycle;
 use crate::shutdown::Shutdown;
@@ -30,6 +31,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// The pause after an error that a retry will most likely see again, such as no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// The least time between two lines about it.
+const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(10);
 /// The most connections taken from the backlog once accepting ends; the kernel queues no more by default.
 const MAX_BACKLOG: usize = 4_096;
 /// How long connections may take to let go once they are cut.
@@ -38,8 +41,9 @@ const CUT_WAIT: Duration = Duration::from_millis(200);
 /// Serves `app` on `listener` until `shutdown` is through; returns the number of connections that were cut.
 pub(crate) async fn run(listener: TcpListener, app: Router, shutdown: &Shutdown) -> usize {
     let server = Server::new(app, shutdown.lifecycle().clone());
-    server.accept(&listener, shutdown).await;
-    for (stream, peer) in backlog(listener) {
+    let mut acceptor = Acceptor::new(listener);
+    server.accept(&mut acceptor, shutdown).await;
+    for (stream, peer) in backlog(acceptor.listener) {
         server.spawn(stream, peer);
     }
     server.finish(shutdown).await
@@ -49,8 +53,9 @@ pub(crate) async fn run(listener: TcpListener, app: Router, shutdown: &Shutdown)
 pub(crate) async fn run_admin(listener: TcpListener, app: Router) {
     // Scrapes go on while the service drains: nobody balances them.
     let server = Server::new(app, Lifecycle::new());
+    let mut acceptor = Acceptor::new(listener);
     loop {
-        let (stream, peer) = accept(&listener).await;
+        let (stream, peer) = acceptor.next().await;
         server.spawn(stream, peer);
     }
 }
@@ -87,7 +92,7 @@ impl Server {
     }
 
     /// Accepts until the shutdown's delay is over.
-    async fn accept(&self, listener: &TcpListener, shutdown: &Shutdown) {
+    async fn accept(&self, acceptor: &mut Acceptor, shutdown: &Shutdown) {
         let mut asked = std::pin::pin!(shutdown.asked());
         let mut stop = std::pin::pin!(shutdown.stop_accepting());
         loop {
@@ -98,7 +103,7 @@ impl Server {
                 () = &mut asked, if !draining => {
                     self.phase.send_replace(Phase::Draining);
                 }
-                (stream, peer) = accept(listener) => self.spawn(stream, peer),
+                (stream, peer) = acceptor.next() => self.spawn(stream, peer),
             }
         }
     }
@@ -130,17 +135,43 @@ impl Server {
     }
 }
 
-/// The next connection. Errors of one connection are skipped; others, such as no file descriptors left,
-/// are told and waited out.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::warn!(target: "bellwether::serve", %error, "cannot accept a connection; trying again");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+/// Accepts for as long as it is asked to, whatever the operating system says.
+struct Acceptor {
+    listener: TcpListener,
+    /// When an error was last told.
+    told: Option<Instant>,
+}
+
+impl Acceptor {
+    fn new(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            told: None,
+        }
+    }
+
+    /// The next connection. Errors of one connection are skipped; others, such as no file descriptors left,
+    /// are told and waited out.
+    async fn next(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    self.tell(&error);
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
+        }
+    }
+
+    fn tell(&mut self, error: &io::Error) {
+        if self
+            .told
+            .is_none_or(|told| told.elapsed() >= ACCEPT_TOLD_EVERY)
+        {
+            self.told = Some(Instant::now());
+            tracing::warn!(target: "bellwether::serve", %error, "cannot accept connections; trying again");
         }
     }
 }

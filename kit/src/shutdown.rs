@@ -81,8 +81,11 @@ impl Shutdown {
     }
 
     /// When requests still in flight are cut, so that the flush has its share of the grace.
+    #[cfg(feature = "axum")]
     pub(crate) fn drain_deadline(&self) -> Instant {
-        self.began() + self.0.grace.saturating_sub(self.flush_share())
+        let first = self.0.asked.borrow().first;
+        let began = first.map_or_else(Instant::now, |(at, _)| at);
+        began + self.0.grace.saturating_sub(self.flush_share())
     }
 
     /// What is left of the grace; before anyone asked, the flush's share of it.
@@ -112,11 +115,6 @@ impl Shutdown {
 
     fn flush_share(&self) -> Duration {
         (self.0.grace / 5).min(MAX_FLUSH_SHARE)
-    }
-
-    fn began(&self) -> Instant {
-        let first = self.0.asked.borrow().first;
-        first.map_or_else(Instant::now, |(at, _)| at)
     }
 
     async fn wait(&self, reached: impl FnMut(&Asked) -> bool) {

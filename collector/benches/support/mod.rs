@@ -33,13 +33,19 @@ const SERVICES: [&str; 20] = [
 ];
 
 /// A request as one service's SDK sends it: `spans` spans with 8 attributes each, about 400 bytes a span.
-/// `seed` picks the service and the trace ids.
+/// `seed` picks the service; twenty seeds in a row hold whole traces, in which each service is called by the
+/// one before it and calls the one after it.
 pub(crate) fn request(seed: u64, spans: usize) -> Vec<u8> {
+    let round = seed / SERVICES.len() as u64;
+    let place = seed % SERVICES.len() as u64;
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let service = SERVICES[seed as usize % SERVICES.len()];
-    let spans = (0..spans)
-        .map(|index| span(service, index, &mut random))
+    let spans = (0..spans as u64)
+        .map(|index| {
+            let trace = mixed(round * spans as u64 + index / SPANS_A_CALL);
+            span(trace, place, index % SPANS_A_CALL, &mut random)
+        })
         .collect();
+    let service = SERVICES[place as usize];
     let resource = Resource {
         attributes: vec![
             text("service.name", service),
@@ -74,24 +80,36 @@ pub(crate) fn request(seed: u64, spans: usize) -> Vec<u8> {
     .encode_to_vec()
 }
 
-fn span(service: &str, index: usize, random: &mut Random) -> Span {
-    let operation = random.next() % 6;
+/// SERVER, INTERNAL, CLIENT.
+const SPANS_A_CALL: u64 = 3;
+
+/// One of the spans of the service at `place` in `trace`.
+fn span(trace: u64, place: u64, role: u64, random: &mut Random) -> Span {
+    let service = SERVICES[place as usize];
+    let operation = trace % 6;
     let failed = random.next().is_multiple_of(50);
-    let start = 1_700_000_000_000_000_000 + index as u64 * 1_000_000;
-    let kind = match index % 3 {
-        0 => SpanKind::Server,
-        1 => SpanKind::Client,
-        _ => SpanKind::Internal,
+    let start = 1_700_000_000_000_000_000 + random.next() % 1_000_000_000;
+    let id = |place: u64, role: u64| mixed(trace ^ (place * SPANS_A_CALL + role + 1) << 40);
+    let (kind, parent) = match role {
+        // Called by the CLIENT span of the service before; the first service's call comes from outside.
+        0 => (
+            SpanKind::Server,
+            place.checked_sub(1).map(|before| id(before, 2)),
+        ),
+        1 => (SpanKind::Internal, Some(id(place, 0))),
+        _ => (SpanKind::Client, Some(id(place, 1))),
     };
+    // A call takes its callee's time and some of its own, so that the network gap is positive.
+    let duration = 40_000_000 - (place * SPANS_A_CALL + role) * 500_000 + random.next() % 400_000;
     Span {
-        trace_id: [random.next().to_be_bytes(), random.next().to_be_bytes()].concat(),
-        span_id: random.next().to_be_bytes().into(),
-        parent_span_id: random.next().to_be_bytes().into(),
+        trace_id: [mixed(!trace).to_be_bytes(), mixed(trace).to_be_bytes()].concat(),
+        span_id: id(place, role).to_be_bytes().into(),
+        parent_span_id: parent.map(|id| id.to_be_bytes().into()).unwrap_or_default(),
         flags: 0x101,
         name: format!("POST /{service}/v1/items/{{id}}/step-{operation}"),
         kind: kind.into(),
         start_time_unix_nano: start,
-        end_time_unix_nano: start + 200_000 + random.next() % 40_000_000,
+        end_time_unix_nano: start + duration,
         attributes: vec![
             text("http.request.method", "POST"),
             text(
@@ -133,6 +151,14 @@ fn attribute(key: &str, value: Value) -> KeyValue {
         value: Some(AnyValue { value: Some(value) }),
         ..KeyValue::default()
     }
+}
+
+/// A number without a pattern from one with (splitmix64's last steps).
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
 }
 
 /// xorshift64: reproducible, and good enough for ids.

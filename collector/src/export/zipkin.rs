@@ -12,38 +12,6 @@ use crate::wire::{
     to_json, walk,
 };
 
-/// Attributes that name the other side of a call, the best first.
-const REMOTE_NAMES: [&str; 12] = [
-    "peer.service",
-    "server.address",
-    "net.peer.name",
-    "network.peer.address",
-    "server.socket.domain",
-    "server.socket.address",
-    "net.sock.peer.name",
-    "net.sock.peer.addr",
-    "peer.hostname",
-    "peer.address",
-    "db.name",
-    "db.namespace",
-];
-
-/// The port that belongs to an address attribute.
-const REMOTE_PORTS: [(&str, &str); 5] = [
-    ("server.address", "server.port"),
-    ("net.peer.name", "net.peer.port"),
-    ("network.peer.address", "network.peer.port"),
-    ("server.socket.address", "server.socket.port"),
-    ("net.sock.peer.addr", "net.sock.peer.port"),
-];
-
-/// Counts of what a sender left out of a span: field of `Span`, and its tag.
-const DROPPED_COUNTS: [(u32, &str); 3] = [
-    (10, "otel.dropped_attributes_count"),
-    (12, "otel.dropped_events_count"),
-    (14, "otel.dropped_links_count"),
-];
-
 /// All spans of `batches` as one JSON array.
 ///
 /// # Errors
@@ -89,9 +57,39 @@ fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
     json.key("serviceName").string(span.resource.service_name);
     json.close_object();
     put_remote_endpoint(json, span);
-    put_annotations(json, span);
-    tags.put(json, span);
+    let rare = Rare::of(span);
+    if rare.events {
+        put_annotations(json, span);
+    }
+    tags.put(json, span, &rare);
     json.close_object();
+}
+
+/// Fields of `Span` that most spans do not have, looked for in one pass instead of one for each.
+#[derive(Default)]
+struct Rare {
+    events: bool,
+    links: bool,
+    dropped_attributes: u64,
+    dropped_events: u64,
+    dropped_links: u64,
+}
+
+impl Rare {
+    fn of(span: &SpanRef<'_>) -> Self {
+        let mut rare = Self::default();
+        for field in fields(span.raw) {
+            match field {
+                (10, Value::Varint(count)) => rare.dropped_attributes = count,
+                (11, Value::Bytes(_)) => rare.events = true,
+                (12, Value::Varint(count)) => rare.dropped_events = count,
+                (13, Value::Bytes(_)) => rare.links = true,
+                (14, Value::Varint(count)) => rare.dropped_links = count,
+                _ => {}
+            }
+        }
+        rare
+    }
 }
 
 /// Zipkin has no kind for work inside a service.
@@ -110,23 +108,25 @@ fn put_remote_endpoint(json: &mut Json, span: &SpanRef<'_>) {
     if !matches!(span.kind, SpanKind::Client | SpanKind::Producer) {
         return;
     }
-    let mut best: Option<(usize, &str)> = None;
+    let mut best: Option<(u8, &str)> = None;
+    let mut ports = [None; REMOTE_PORTS.len()];
     for attribute in span.attributes() {
-        let AnyValueRef::Str(value) = attribute.value else {
-            continue;
-        };
-        let rank = REMOTE_NAMES.iter().position(|name| *name == attribute.key);
-        if let Some(rank) = rank
-            && !value.is_empty()
-            && best.is_none_or(|(other, _)| rank < other)
+        if let (Some(rank), AnyValueRef::Str(value)) = (remote_rank(attribute.key), attribute.value)
         {
-            best = Some((rank, value));
+            if !value.is_empty() && best.is_none_or(|(other, _)| rank < other) {
+                best = Some((rank, value));
+            }
+        } else if let Some(at) = REMOTE_PORTS
+            .iter()
+            .position(|(_, key)| *key == attribute.key)
+            && let Some(port) = ports.get_mut(at)
+        {
+            *port = port_number(attribute.value);
         }
     }
     let Some((rank, value)) = best else {
         return;
     };
-    let name = REMOTE_NAMES.get(rank).copied().unwrap_or_default();
     json.key("remoteEndpoint").open_object();
     // The name is what Zipkin draws its dependencies by, so a called address is its name too.
     json.key("serviceName").string(value);
@@ -135,15 +135,46 @@ fn put_remote_endpoint(json: &mut Json, span: &SpanRef<'_>) {
         Ok(IpAddr::V6(_)) => json.key("ipv6").string(value),
         Err(_) => {}
     }
-    if let Some(port) = port_of(span, name) {
+    let port = REMOTE_PORTS
+        .iter()
+        .zip(ports)
+        .find(|((of, _), _)| *of == rank);
+    if let Some((_, Some(port))) = port {
         json.key("port").number(port);
     }
     json.close_object();
 }
 
-fn port_of(span: &SpanRef<'_>, address: &str) -> Option<u64> {
-    let (_, wanted) = REMOTE_PORTS.iter().find(|(name, _)| *name == address)?;
-    match span.attributes().get(wanted)? {
+/// Attributes that name the other side of a call; the lower the better.
+fn remote_rank(key: &str) -> Option<u8> {
+    Some(match key {
+        "peer.service" => 1,
+        "server.address" => 2,
+        "net.peer.name" => 3,
+        "network.peer.address" => 4,
+        "server.socket.domain" => 5,
+        "server.socket.address" => 6,
+        "net.sock.peer.name" => 7,
+        "net.sock.peer.addr" => 8,
+        "peer.hostname" => 9,
+        "peer.address" => 10,
+        "db.name" => 11,
+        "db.namespace" => 12,
+        _ => return None,
+    })
+}
+
+/// The ports that belong to addresses, by the addresses' rank.
+const REMOTE_PORTS: [(u8, &str); 5] = [
+    (2, "server.port"),
+    (3, "net.peer.port"),
+    (4, "network.peer.port"),
+    (6, "server.socket.port"),
+    (8, "net.sock.peer.port"),
+];
+
+fn port_number(value: AnyValueRef<'_>) -> Option<u64> {
+    match value {
         AnyValueRef::Int(port) => u64::try_from(port).ok(),
         AnyValueRef::Str(port) => port.parse().ok(),
         _ => None,
@@ -152,12 +183,8 @@ fn port_of(span: &SpanRef<'_>, address: &str) -> Option<u64> {
 }
 
 fn put_annotations(json: &mut Json, span: &SpanRef<'_>) {
-    let mut events = span.events().peekable();
-    if events.peek().is_none() {
-        return;
-    }
     json.key("annotations").open_array();
-    for event in events {
+    for event in span.events() {
         json.element();
         json.open_object();
         json.key("timestamp").number(event.time_unix_nano / 1_000);
@@ -187,7 +214,7 @@ struct Tags<'a> {
 }
 
 impl<'a> Tags<'a> {
-    fn put(&mut self, json: &mut Json, span: &SpanRef<'a>) {
+    fn put(&mut self, json: &mut Json, span: &SpanRef<'a>, rare: &Rare) {
         self.written.clear();
         json.key("tags").open_object();
         self.put_status(json, span);
@@ -197,17 +224,19 @@ impl<'a> Tags<'a> {
         self.put_text(json, "otel.scope.name", span.scope.name());
         self.put_text(json, "otel.scope.version", span.scope.version());
         self.put_text(json, "w3c.tracestate", span.trace_state());
-        for (number, link) in span.links().enumerate() {
-            json.key(&format!("otlp.link.{number}"))
-                .string(&link_text(link));
-        }
-        for (number, value) in fields(span.raw) {
-            if let Value::Varint(count @ 1..) = value
-                && let Some((_, key)) = DROPPED_COUNTS.iter().find(|(field, _)| *field == number)
-            {
-                self.put_text(json, key, &count.to_string());
+        if rare.links {
+            for (number, link) in span.links().enumerate() {
+                json.key(&format!("otlp.link.{number}"))
+                    .string(&link_text(link));
             }
         }
+        self.put_count(
+            json,
+            "otel.dropped_attributes_count",
+            rare.dropped_attributes,
+        );
+        self.put_count(json, "otel.dropped_events_count", rare.dropped_events);
+        self.put_count(json, "otel.dropped_links_count", rare.dropped_links);
         for attribute in span.resource.attributes() {
             // It is the local endpoint's name.
             if attribute.key != "service.name" {
@@ -255,6 +284,12 @@ impl<'a> Tags<'a> {
                     }
                 }
             }
+        }
+    }
+
+    fn put_count(&mut self, json: &mut Json, key: &'static str, count: u64) {
+        if count > 0 {
+            self.put_text(json, key, itoa::Buffer::new().format(count));
         }
     }
 

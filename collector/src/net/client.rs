@@ -137,12 +137,13 @@ impl Client {
         headers: &HeaderMap,
         body: Pieces,
     ) -> Result<Reply, ClientError> {
-        let request = || self.request(path, headers, body.clone());
-        let first = request()?;
-        let again = request()?;
-        let (reply, kept) = self.attempt(first).await;
+        let request = self.request(path, headers, body.clone())?;
+        let (reply, kept) = self.attempt(request).await;
         match reply {
-            Err(ClientError::Broken { .. }) if kept => self.attempt(again).await.0,
+            Err(ClientError::Broken { .. }) if kept => {
+                let request = self.request(path, headers, body)?;
+                self.attempt(request).await.0
+            }
             reply => reply,
         }
     }
@@ -166,7 +167,7 @@ impl Client {
                 }
                 Ok(reply)
             }
-            Ok(Err(error)) => Err(self.broken(&error)),
+            Ok(Err(error)) => Err(self.broken(&error, kept)),
             Err(_) => Err(ClientError::TimedOut {
                 peer: self.peer(),
                 timeout: REQUEST_TIMEOUT,
@@ -195,7 +196,7 @@ impl Client {
         let handshake = Connection::new(TokioIo::new(stream), self.protocol);
         match tokio::time::timeout(CONNECT_TIMEOUT, handshake).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(self.broken(&error)),
+            Ok(Err(error)) => Err(self.broken(&error, false)),
             Err(_) => Err(ClientError::TimedOut {
                 peer: self.peer(),
                 timeout: CONNECT_TIMEOUT,
@@ -226,14 +227,15 @@ impl Client {
         }
     }
 
-    fn broken(&self, error: &hyper::Error) -> ClientError {
+    /// A broken connection; one that never served a request may have met another protocol.
+    fn broken(&self, error: &hyper::Error, kept: bool) -> ClientError {
         let text = with_causes(error);
         let hint = match self.protocol {
-            Protocol::Http2 if text.contains("frame with invalid size") => {
-                "; it seems to speak HTTP/1.1: for OTLP over HTTP write otlp+http://, usually port 4318"
+            Protocol::Http2 if !kept => {
+                "; if it takes OTLP over HTTP, write otlp+http://, usually port 4318"
             }
             Protocol::Http1 if error.is_parse() => {
-                "; it seems not to speak HTTP/1.1: for OTLP over gRPC write otlp+grpc://, usually port 4317"
+                "; if it takes OTLP over gRPC, write otlp+grpc://, usually port 4317"
             }
             _ => "",
         };
@@ -375,5 +377,82 @@ async fn drive(connection: impl Future<Output = hyper::Result<()>>) {
     if let Err(error) = connection.await {
         // The request under way fails with the same error; between requests nobody waits for this one.
         tracing::debug!(%error, "an outgoing connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A peer that answers the first bytes of each connection with one of `answers` and closes.
+    async fn peer(answers: &'static [&'static str]) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        port
+    }
+
+    fn client(port: u16, protocol: Protocol) -> Client {
+        Client::new("127.0.0.1".to_owned(), port, protocol)
+    }
+
+    async fn post(client: &mut Client) -> Result<Reply, ClientError> {
+        let body = Pieces::new([
+            Bytes::from_static(b"a"),
+            Bytes::new(),
+            Bytes::from_static(b"b"),
+        ]);
+        client.post("/p", &HeaderMap::new(), body).await
+    }
+
+    async fn check(protocol: Protocol, answer: &'static [&'static str], part: &str) {
+        let error = post(&mut client(peer(answer).await, protocol))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains(part), "`{error}` lacks `{part}`");
+    }
+
+    #[tokio::test]
+    async fn a_peer_of_another_protocol_is_named() {
+        let http1 = &["HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"];
+        check(Protocol::Http2, http1, "otlp+http://, usually port 4318").await;
+        let http2 = &["\0\0\x06\x04\0\0\0\0\0\0\x05\0\0\x40\0"];
+        check(Protocol::Http1, http2, "otlp+grpc://, usually port 4317").await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_peer_closed_meanwhile_is_made_anew() {
+        let taken = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        let answers: &[&str] = Box::leak(Box::new([taken, taken, ""]));
+        let mut client = client(peer(answers).await, Protocol::Http1);
+        for _ in 0..2 {
+            let reply = post(&mut client).await.unwrap();
+            assert_eq!(reply.body, "ok");
+        }
+        // The third connection ends without an answer, and there is none after it.
+        assert!(post(&mut client).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_is_cut() {
+        let long = "x".repeat(2 * MAX_ANSWER_BYTES);
+        let answer = format!(
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{long}",
+            long.len()
+        );
+        let answers: &[&str] = Box::leak(Box::new([&*answer.leak()]));
+        let reply = post(&mut client(peer(answers).await, Protocol::Http1))
+            .await
+            .unwrap();
+        assert_eq!(reply.body.len(), MAX_ANSWER_BYTES);
     }
 }

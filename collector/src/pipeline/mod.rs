@@ -3,7 +3,9 @@
 
 mod bind;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -65,13 +67,20 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let collector = Collector::start(&kit, config, bound);
     // Made only now, for making it turns the collector ready.
     kit.shutdown_signal().await;
-    collector.drain(&kit).await;
+    let status = Arc::clone(&collector.status);
+    // Not dropped by the signal: what waits must still be there to be told.
+    let mut drain = pin!(collector.drain(&kit));
+    tokio::select! {
+        () = &mut drain => {}
+        () = kit.hurry_signal() => tell_unsent(&status),
+    }
     kit.finish().await;
     Ok(())
 }
 
 /// Everything that runs.
 struct Collector {
+    status: Arc<Status>,
     log: BatchLog,
     /// Turns true when receivers stop accepting and live pages end.
     closing: watch::Sender<bool>,
@@ -111,14 +120,15 @@ impl Collector {
         let receivers = start_receivers([grpc, http], &status, &intake, &budget, &closed);
         let pages = Web {
             views,
-            status,
-            allowed_hosts: config.web_hosts.into(),
+            status: Arc::clone(&status),
+            allowed_hosts: allowed_hosts(config.web_hosts, config.web.host),
             closing: closed,
         };
         let web = web
             .ok()
             .map(|web| WebServer::start(web.listener, kit.wrap(web::router(pages))));
         Self {
+            status,
             log,
             closing,
             receivers,
@@ -266,6 +276,26 @@ fn tell_left_out(listeners: [(&'static str, &Bound); 3]) {
             );
         }
     }
+}
+
+/// A second signal cuts the drain short: what that costs is told.
+fn tell_unsent(status: &Status) {
+    for exporter in &status.exporters {
+        let bytes = exporter.queue_bytes.load(Ordering::Relaxed);
+        if bytes > 0 {
+            tracing::warn!(
+                exporter = exporter.name,
+                bytes,
+                "stopped at once: what this exporter had not sent is lost"
+            );
+        }
+    }
+}
+
+/// The pages answer to the name they were told to listen on, too.
+fn allowed_hosts(mut hosts: Vec<String>, listening: String) -> Arc<[String]> {
+    hosts.push(listening);
+    hosts.into()
 }
 
 /// One line that a person and a program can read: the addresses as bound, port 0 resolved.

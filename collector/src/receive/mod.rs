@@ -3,6 +3,8 @@
 
 pub mod otlp_grpc;
 pub mod otlp_http;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -22,6 +22,8 @@ mod varint;
 mod window;
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

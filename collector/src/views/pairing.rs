@@ -25,7 +25,7 @@ const QUEUE_FACTOR: usize = 4;
 
 /// Bytes of one call in the table, about, with its share of the queues.
 pub(crate) const CALL_BYTES: usize =
-    size_of::<Call>() + 2 * size_of::<u32>() + 2 * QUEUE_FACTOR * size_of::<Due>();
+    size_of::<Call>() + 3 * size_of::<u32>() + 2 * QUEUE_FACTOR * size_of::<Due>();
 
 /// What a call turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,9 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Pairing {
     calls: Vec<Call>,
+    /// Of each call: grows whenever it is freed, so that a queue sees that its entry's is gone. Apart from the calls, since
+    /// most entries of `waiting` are looked at for this alone and the calls are not in the cache any more.
+    generations: Vec<u32>,
     free: Vec<u32>,
     table: HashTable<u32>,
     hasher: RandomState,
@@ -88,8 +91,6 @@ struct Call {
     several: bool,
     /// In which its last half came.
     slot: u32,
-    /// Grows whenever the entry is freed, so that queues see that theirs is gone.
-    generation: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +124,7 @@ impl Pairing {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             calls: Vec::new(),
+            generations: Vec::new(),
             free: Vec::new(),
             table: HashTable::new(),
             hasher: RandomState::default(),
@@ -221,10 +223,9 @@ impl Pairing {
     /// The complete calls that still linger, as they stand.
     pub(crate) fn lingering(&self) -> impl Iterator<Item = Settled> + '_ {
         self.complete.iter().filter_map(|due| {
+            let gone = self.generation(due.call) != due.generation;
             let call = self.calls.get(due.call as usize)?;
-            (call.generation == due.generation)
-                .then(|| call.settled())
-                .flatten()
+            (!gone).then(|| call.settled()).flatten()
         })
     }
 
@@ -240,7 +241,7 @@ impl Pairing {
 
     /// Heap bytes held, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.calls.capacity() * size_of::<Call>()
+        self.calls.capacity() * (size_of::<Call>() + size_of::<u32>())
             + (self.waiting.capacity() + self.complete.capacity()) * size_of::<Due>()
             + (self.free.capacity() + self.table.capacity()) * size_of::<u32>()
     }
@@ -267,22 +268,21 @@ impl Pairing {
         {
             self.finish_oldest();
         }
-        let mut call = Call {
+        let call = Call {
             trace_id,
             span_id,
             client: None,
             server: None,
             several: false,
             slot: at.slot,
-            generation: 0,
         };
         let index = self.free.pop().unwrap_or(self.calls.len() as u32);
         match self.calls.get_mut(index as usize) {
-            Some(freed) => {
-                call.generation = freed.generation;
-                *freed = call;
+            Some(freed) => *freed = call,
+            None => {
+                self.calls.push(call);
+                self.generations.push(0);
             }
-            None => self.calls.push(call),
         }
         let generation = self.generation(index);
         let Self {
@@ -316,9 +316,10 @@ impl Pairing {
     }
 
     fn generation(&self, call: u32) -> u32 {
-        self.calls
+        self.generations
             .get(call as usize)
-            .map_or(0, |call| call.generation)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn finish_oldest(&mut self) {
@@ -333,13 +334,15 @@ impl Pairing {
 
     /// Frees a call; false when that was done before.
     fn finish(&mut self, due: Due) -> bool {
-        let Some(call) = self.calls.get_mut(due.call as usize) else {
+        let at = due.call as usize;
+        let (Some(generation), Some(call)) = (self.generations.get_mut(at), self.calls.get(at))
+        else {
             return false;
         };
-        if call.generation != due.generation {
+        if *generation != due.generation {
             return false;
         }
-        call.generation = call.generation.wrapping_add(1);
+        *generation = generation.wrapping_add(1);
         match call.settled() {
             Some(settled) => self.settled.push(settled),
             None => self.server_only += 1,

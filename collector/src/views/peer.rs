@@ -29,7 +29,7 @@ impl<'a> Peer<'a> {
     /// Reads the attributes; where an old and a new name are both there, the new one wins.
     pub(crate) fn of(span: &SpanRef<'a>) -> Self {
         let mut peer = Self::default();
-        for attribute in span.attributes() {
+        for attribute in span.attributes().select(says_peer) {
             let text = attribute.value.as_str().filter(|text| !text.is_empty());
             match attribute.key {
                 "peer.service" => peer.service = text,
@@ -99,6 +99,15 @@ impl<'a> Peer<'a> {
             None => {}
         }
     }
+}
+
+/// Whether a key can be one of those read above.
+fn says_peer(key: &[u8]) -> bool {
+    key.starts_with(b"server.")
+        || key.starts_with(b"db.")
+        || key.starts_with(b"messaging.")
+        || key.starts_with(b"net")
+        || key == b"peer.service"
 }
 
 fn port(value: AnyValueRef<'_>) -> Option<Port<'_>> {

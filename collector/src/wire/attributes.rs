@@ -110,6 +110,23 @@ impl<'a> Attributes<'a> {
         Self(Fields::new(message, field))
     }
 
+    /// The attributes whose key `wanted` picks; the others are stepped over without reading their values, for readers
+    /// that look for a few keys in every span.
+    pub fn select(self, wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = KeyValueRef<'a>> {
+        const KEY: u32 = len_tag(1);
+        self.0.filter_map(move |entry| {
+            let mut key = entry;
+            // Encoders write the key first; an entry that begins otherwise is read whole.
+            if let Ok(Some(KEY)) = key.tag()
+                && !wanted(key.len_bytes().ok()?)
+            {
+                return None;
+            }
+            let attribute = key_value(entry).ok()?;
+            wanted(attribute.key.as_bytes()).then_some(attribute)
+        })
+    }
+
     /// The value of the first attribute called `key`.
     pub fn get(&self, key: &str) -> Option<AnyValueRef<'a>> {
         self.clone()

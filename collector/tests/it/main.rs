@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a fault is a failure")]
 
+mod imports;
 mod process;
 
 use std::time::Duration;
@@ -136,6 +137,23 @@ fn a_dead_peer_does_not_outlast_the_grace() {
     let lost = lines.iter().find(|line| line["spans"] == 4).expect("told");
     assert_eq!(lost["level"], "WARN");
     assert_eq!(lost["exporter"], format!("{url}/v1/traces"));
+}
+
+#[test]
+fn a_second_signal_ends_the_drain_at_once() {
+    let dead = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let url = format!("otlp+grpc://{dead}");
+    let collector = Collector::start_with(&["--export", &url], &[("BELLWETHER_GRACE", "60s")]);
+    assert_eq!(post(&collector.traces(), &batch("cart", 4)).0, 200);
+    collector.terminate();
+    wait_for("the drain to begin", || collector.logged("draining"));
+    collector.terminate();
+    let lines = collector.exits_with_success();
+    let told = |line: &serde_json::Value| line["level"] == "WARN" && line["bytes"].is_u64();
+    assert!(lines.iter().any(told), "{lines:?}");
 }
 
 #[test]

@@ -85,6 +85,12 @@ impl Collector {
         format!("http://{}/v1/traces", self.http_address())
     }
 
+    /// Whether it has logged this message.
+    pub(crate) fn logged(&self, message: &str) -> bool {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().any(|line| line["message"] == message)
+    }
+
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
         let pid = self.child.id().to_string();

@@ -16,13 +16,13 @@ impl RequestId {
     /// The longest id accepted, in bytes.
     pub(crate) const MAX_LEN: usize = 128;
 
-    /// A new id: UUID v7, so ids sort by time.
+    #[cfg(test)]
     pub(crate) fn generate() -> Self {
         Self::generate_at(SystemTime::now())
     }
 
-    /// A new id for a request that began at `at`. The random part comes from the thread's generator:
-    /// the `uuid` crate's own v7 clock is behind a process-wide lock.
+    /// A new id for a request that began at `at`: UUID v7, so ids sort by time. The random part comes from
+    /// the thread's generator: the `uuid` crate's own v7 clock is behind a process-wide lock.
     pub(crate) fn generate_at(at: SystemTime) -> Self {
         let since_epoch = at
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -60,9 +60,9 @@ impl RequestId {
             len: 0,
             bytes: [0; Self::MAX_LEN],
         };
-        for (to, from) in id.bytes.iter_mut().zip(value) {
-            *to = *from;
-            id.len += 1;
+        if let (Some(to), Ok(len)) = (id.bytes.get_mut(..value.len()), value.len().try_into()) {
+            to.copy_from_slice(value);
+            id.len = len;
         }
         id
     }

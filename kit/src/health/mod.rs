@@ -5,7 +5,6 @@ mod check;
 mod endpoints;
 mod lifecycle;
 mod readiness;
-#[cfg(feature = "axum")]
 mod report;
 mod runner;
 

@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::text::clip;
 use super::tracked::Tracked;
 use super::{BoxError, Outcome};
 
@@ -105,8 +106,11 @@ where
                 Err(_) => (Outcome::Panic, BoxError::from("the response body panicked")),
             }
         };
-        if let (Outcome::BodyError, Some(exchange)) = (outcome, tracked.open()) {
-            exchange.error = Some(super::text::clip(&error.to_string()).to_owned());
+        if outcome == Outcome::BodyError
+            && let Ok(text) = tracked.run(|| error.to_string())
+            && let Some(exchange) = tracked.open()
+        {
+            exchange.error = Some(clip(&text).to_owned());
         }
         let _ = tracked.run(|| this.source.set(Source::Ended));
         tracked.settle(outcome);

@@ -46,9 +46,10 @@ mod tests {
     #[test]
     fn places_are_given_back() {
         let limit = ConcurrencyLimit::new(2);
-        let (first, second) = (limit.try_acquire(), limit.clone().try_acquire());
+        let shared = limit.clone();
+        let (first, second) = (limit.try_acquire(), shared.try_acquire());
         assert!(first.is_some() && second.is_some());
-        assert!(limit.try_acquire().is_none());
+        assert!(limit.try_acquire().is_none() && shared.try_acquire().is_none());
         drop(first);
         let third = limit.try_acquire();
         assert!(third.is_some() && limit.try_acquire().is_none());

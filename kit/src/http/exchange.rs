@@ -1,18 +1,19 @@
 //! The one record of a request, from the layer's first look at it to its single settlement, from which
 //! the log line, the span and the metrics are all made.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ::http::header::{CONNECTION, CONTENT_LENGTH, HOST, USER_AGENT};
-use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use ::http::header::{CONNECTION, CONTENT_LENGTH};
+use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
 use super::caller::{Caller, identify};
 use super::concurrency::Permit;
 use super::method::KnownMethod;
+use super::request_texts::RequestTexts;
 use super::routes::Route;
-use super::{Outcome, Telemetry, server_span, server_timing};
+use super::server_timing::SERVER_TIMING;
+use super::{Outcome, Telemetry, server_span};
 use crate::context::{SharedContext, SpanId};
 use crate::log::RequestLine;
 use crate::metrics::{ActiveRequest, Exemplar, ServerLabels};
@@ -27,20 +28,15 @@ pub(super) struct Exchange {
     pub(super) parent: Option<SpanId>,
     pub(super) started_at: SystemTime,
     pub(super) method: KnownMethod,
-    /// The method as received, when it is not a known one.
-    pub(super) method_original: Option<Method>,
     pub(super) scheme: &'static str,
     pub(super) version: Version,
     pub(super) route: Option<Arc<Route>>,
-    pub(super) uri: Uri,
-    pub(super) host: Option<HeaderValue>,
-    pub(super) user_agent: Option<HeaderValue>,
-    pub(super) client_address: Option<IpAddr>,
+    pub(super) texts: RequestTexts,
     pub(super) status: Option<StatusCode>,
     /// The text of a panic or a body error.
     pub(super) error: Option<String>,
     start: Instant,
-    trusted: bool,
+    caller: Caller,
     time_to_first_byte: Option<Duration>,
     sent_bytes: u64,
     /// What the response's length is known to be.
@@ -57,23 +53,21 @@ impl Exchange {
         let (context, parent) = identify(telemetry, caller, headers, started_at);
         let method = KnownMethod::of(request.method());
         let scheme = scheme(caller, request);
+        let exported = context.sampled() && telemetry.spans().is_some();
+        let texts = RequestTexts::copy(request, &context, caller.address, exported);
         Box::new(Self {
             context,
             parent,
             started_at,
             method,
-            method_original: (method == KnownMethod::Other).then(|| request.method().clone()),
             scheme,
             version: request.version(),
             route: None,
-            uri: request.uri().clone(),
-            host: headers.get(HOST).cloned(),
-            user_agent: headers.get(USER_AGENT).cloned(),
-            client_address: caller.address,
+            texts,
             status: None,
             error: None,
             start,
-            trusted: caller.trusted,
+            caller,
             time_to_first_byte: None,
             sent_bytes: 0,
             expected_bytes: None,
@@ -99,12 +93,13 @@ impl Exchange {
         let elapsed = self.start.elapsed();
         self.status = Some(status);
         self.time_to_first_byte = Some(elapsed);
-        headers.insert(
-            self.telemetry.request_id_header.clone(),
-            self.context.request_id.header_value(),
-        );
-        if self.trusted {
-            headers.append(server_timing::SERVER_TIMING, server_timing::header(elapsed));
+        if let Some(request_id) = self.texts.request_id_header() {
+            headers.insert(&self.telemetry.request_id_header, request_id);
+        }
+        if self.caller.trusted
+            && let Some(timing) = self.texts.server_timing_header(elapsed)
+        {
+            headers.append(SERVER_TIMING, timing);
         }
         // An upgrade keeps its own `connection` header.
         let closing = self.telemetry.lifecycle.is_draining()
@@ -176,16 +171,13 @@ impl Exchange {
             outcome,
             method: self.method.as_str(),
             route: self.route.as_deref().map(|route| &**route.path()),
-            path: self.uri.path(),
+            path: self.texts.path(),
             status: self.status.map(|status| status.as_u16()),
             duration,
             time_to_first_byte: self.time_to_first_byte,
             response_body_size: self.sent_bytes,
-            client_address: self.client_address,
-            user_agent: self
-                .user_agent
-                .as_ref()
-                .and_then(|agent| agent.to_str().ok()),
+            client_address: self.caller.address,
+            user_agent: self.texts.user_agent(),
             error: self.error.as_deref(),
         });
     }

@@ -13,6 +13,7 @@ mod layer;
 mod method;
 mod outcome;
 mod panic;
+mod request_texts;
 mod routes;
 mod server_span;
 mod server_timing;

@@ -8,8 +8,7 @@ use std::time::Duration;
 use ::http::Version;
 
 use super::exchange::Exchange;
-use super::host::split_host_port;
-use super::text::{MAX_TEXT, TextPacker};
+use super::request_texts::SpanTexts;
 use super::{Outcome, text};
 use crate::trace::{Attribute, SharedText, SpanKind, SpanName, SpanRecord, SpanStatus, Value};
 
@@ -38,19 +37,13 @@ const MAX_ATTRIBUTES: usize = 14;
 
 fn attributes(exchange: &Exchange, outcome: Outcome) -> Vec<Attribute> {
     let mut attributes = Vec::with_capacity(MAX_ATTRIBUTES);
-    let mut texts = TextPacker::with_capacity(text_bytes(exchange));
     let mut put = |key, value| attributes.push((key, value));
     let fixed = |text| Value::Text(SharedText::Static(text));
+    let texts = &exchange.texts;
 
     put("http.request.method", fixed(exchange.method.as_str()));
-    if let Some(original) = &exchange.method_original {
-        put(
-            "http.request.method_original",
-            texts.text(original.as_str()),
-        );
-    }
     put("url.scheme", fixed(exchange.scheme));
-    put("url.path", texts.text(exchange.uri.path()));
+    put("url.path", text::value(texts.path_bytes()));
     if let Some(route) = &exchange.route {
         let route = Arc::clone(route.path());
         put("http.route", Value::Text(SharedText::Shared(route)));
@@ -59,57 +52,38 @@ fn attributes(exchange: &Exchange, outcome: Outcome) -> Vec<Attribute> {
         let status = i64::from(status.as_u16());
         put("http.response.status_code", Value::Int(status));
     }
-    if let Some((host, port)) = server(exchange) {
-        put("server.address", texts.text(host));
-        if let Some(port) = port {
-            put("server.port", Value::Int(i64::from(port)));
-        }
-    }
     if let Some(version) = protocol_version(exchange.version) {
         put("network.protocol.version", fixed(version));
     }
-    if let Some(address) = exchange.client_address {
-        put("client.address", texts.display(address));
+    if let Some(agent) = texts.user_agent_bytes() {
+        put("user_agent.original", text::value(agent));
     }
-    if let Some(agent) = &exchange.user_agent {
-        put("user_agent.original", texts.header(agent));
-    }
-    let request_id = exchange.context.request_id.as_str();
-    put("bellwether.request_id", texts.text(request_id));
+    put("bellwether.request_id", text::value(texts.request_id()));
     if let Some(error_type) = outcome.error_type(exchange.status) {
         put("error.type", fixed(error_type));
     }
     if outcome != Outcome::Ok {
         put("bellwether.outcome", fixed(outcome.as_str()));
     }
+    if let Some(texts) = &texts.span {
+        put_span_texts(texts, put);
+    }
     attributes
 }
 
-/// Room for the texts above, so that their buffer never grows.
-fn text_bytes(exchange: &Exchange) -> usize {
-    const ADDRESS: usize = 48;
-    let header = |value: &Option<::http::HeaderValue>| {
-        value.as_ref().map_or(0, |value| value.len().min(MAX_TEXT))
-    };
-    let original = exchange.method_original.as_ref();
-    let host = exchange
-        .uri
-        .host()
-        .map_or(0, |host| host.len().min(MAX_TEXT));
-    original.map_or(0, |method| method.as_str().len().min(MAX_TEXT))
-        + exchange.uri.path().len().min(MAX_TEXT)
-        + header(&exchange.host).max(host)
-        + header(&exchange.user_agent)
-        + exchange.context.request_id.as_str().len()
-        + ADDRESS
-}
-
-/// `server.address` and `server.port`: what the caller asked for.
-fn server(exchange: &Exchange) -> Option<(&str, Option<u16>)> {
-    let authority = exchange.uri.authority().map(|authority| authority.as_str());
-    let host = exchange.host.as_ref().and_then(|host| host.to_str().ok());
-    let (host, port) = split_host_port(authority.or(host)?);
-    (!host.is_empty()).then_some((host, port))
+fn put_span_texts(texts: &SpanTexts, mut put: impl FnMut(&'static str, Value)) {
+    if let Some(method) = &texts.method_original {
+        put("http.request.method_original", text::value(method));
+    }
+    if let Some(address) = &texts.server_address {
+        put("server.address", text::value(address));
+        if let Some(port) = texts.server_port {
+            put("server.port", Value::Int(i64::from(port)));
+        }
+    }
+    if let Some(address) = &texts.client_address {
+        put("client.address", text::value(address));
+    }
 }
 
 fn protocol_version(version: Version) -> Option<&'static str> {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use ::http::HeaderValue;
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::trace::{SharedText, Value};
 
@@ -20,44 +20,43 @@ pub(super) fn clip(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// Copies the texts of one span into one buffer: two allocations however many there are, and none of
+/// Copies the texts of one request into one buffer: two allocations however many there are, and none of
 /// them holds on to the connection's read buffer.
 #[derive(Debug)]
 pub(super) struct TextPacker(BytesMut);
 
 impl TextPacker {
+    /// Room for texts of `bytes` in all, beyond which the buffer grows.
     pub(super) fn with_capacity(bytes: usize) -> Self {
         Self(BytesMut::with_capacity(bytes))
     }
 
-    pub(super) fn text(&mut self, text: &str) -> Value {
-        self.0.put_slice(clip(text).as_bytes());
-        self.cut()
+    pub(super) fn text(&mut self, text: &str) -> Bytes {
+        self.bytes(clip(text).as_bytes())
     }
 
-    /// A header value, which need not be UTF-8.
-    pub(super) fn header(&mut self, value: &HeaderValue) -> Value {
-        let value = value.as_bytes();
-        self.0.put_slice(value.get(..MAX_TEXT).unwrap_or(value));
-        self.cut()
+    /// A header value, say, which need not be UTF-8.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Bytes {
+        self.0.put_slice(bytes.get(..MAX_TEXT).unwrap_or(bytes));
+        self.0.split().freeze()
     }
 
-    pub(super) fn display(&mut self, value: impl fmt::Display) -> Value {
+    pub(super) fn display(&mut self, value: impl fmt::Display) -> Bytes {
         // Writing to a buffer that grows cannot fail.
         let _ = write!(self.0, "{value}");
         self.0.truncate(MAX_TEXT);
-        self.cut()
+        self.0.split().freeze()
     }
+}
 
-    fn cut(&mut self) -> Value {
-        let bytes = self.0.split().freeze();
-        match HeaderValue::from_maybe_shared(bytes.clone()) {
-            Ok(value) => Value::Header(value),
-            // A URI may hold what a header may not (DEL).
-            Err(_) => Value::Text(SharedText::Owned(
-                String::from_utf8_lossy(&bytes).into_owned(),
-            )),
-        }
+/// A packed text as an attribute's value.
+pub(super) fn value(bytes: &Bytes) -> Value {
+    match HeaderValue::from_maybe_shared(bytes.clone()) {
+        Ok(value) => Value::Header(value),
+        // A URI may hold what a header may not (DEL).
+        Err(_) => Value::Text(SharedText::Owned(
+            String::from_utf8_lossy(bytes).into_owned(),
+        )),
     }
 }
 
@@ -76,13 +75,13 @@ mod tests {
     #[test]
     fn packed_texts_are_what_went_in() {
         let mut packer = TextPacker::with_capacity(4);
-        let text = |value: Value| match value {
+        let text = |bytes: Bytes| match value(&bytes) {
             Value::Header(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
             Value::Text(SharedText::Owned(text)) => text,
             other => panic!("{other:?}"),
         };
         let first = packer.text("/a/b");
-        let second = packer.header(&HeaderValue::from_static("curl/8"));
+        let second = packer.bytes(b"curl/8");
         let third = packer.display(42);
         let fourth = packer.text("/\u{7f}");
         let fifth = packer.text(&"x".repeat(2 * MAX_TEXT));

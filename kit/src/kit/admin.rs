@@ -2,25 +2,22 @@
 //! answers until the very end of a shutdown.
 
 use std::net::{SocketAddr, TcpListener};
-use std::time::SystemTime;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use super::outlets::Outlets;
 use crate::config::Config;
 use crate::error::Error;
 use crate::health::{self, Audience, Health};
 use crate::http::NotTraffic;
-use crate::log::Logger;
 use crate::metrics::Metrics;
 use crate::serve;
-use crate::trace::{DropReason, ExportConfig, TelemetryCounters};
 
 /// What is there, for whoever asks for something else.
 const NOT_FOUND: &str =
@@ -37,9 +34,7 @@ pub(super) struct Admin {
 pub(super) struct Told {
     pub(super) health: Health,
     pub(super) metrics: Metrics,
-    pub(super) export: ExportConfig,
-    pub(super) counters: TelemetryCounters,
-    pub(super) logger: Logger,
+    pub(super) outlets: Outlets,
 }
 
 /// A listener bound early, so that a taken port is an error of `start` before anything else has begun.
@@ -119,36 +114,10 @@ pub(super) fn metrics(metrics: Metrics) -> MethodRouter {
 
 /// `/telemetry`: where the spans and lines are.
 fn telemetry(told: &Told) -> MethodRouter {
-    let export = told.export.clone();
-    let (counters, logger) = (told.counters.clone(), told.logger.clone());
+    let outlets = told.outlets.clone();
     get(move || {
-        let report = report(&export, &counters, &logger);
-        std::future::ready(answer("application/json", format!("{report}\n")))
-    })
-}
-
-fn report(export: &ExportConfig, counters: &TelemetryCounters, logger: &Logger) -> Value {
-    let now = SystemTime::now();
-    let age = |at: SystemTime| now.duration_since(at).unwrap_or_default().as_secs_f64();
-    let last_error = counters
-        .last_error()
-        .map(|fault| json!({ "age_seconds": age(fault.at), "cause": fault.cause }));
-    json!({
-        "traces": {
-            "exporter": super::exporter_name(export.exporter),
-            "endpoint": super::shown_endpoint(export),
-            "exported": counters.exported(),
-            "dropped": {
-                "queue_full": counters.dropped(DropReason::QueueFull),
-                "shutdown": counters.dropped(DropReason::Shutdown),
-            },
-            "failed": counters.failed(),
-            "waiting": counters.waiting(),
-            "queue_size": export.max_queue_size,
-            "last_success_age_seconds": counters.last_success().map(age),
-            "last_error": last_error,
-        },
-        "logs": { "dropped": logger.dropped() },
+        let report = format!("{}\n", outlets.report());
+        std::future::ready(answer("application/json", report))
     })
 }
 

@@ -14,7 +14,7 @@ use tracing_subscriber::{EnvFilter, Registry};
 
 #[cfg(feature = "axum")]
 use super::admin::{self, Told};
-use super::{Inner, Kit};
+use super::{Inner, Kit, Outlets};
 use crate::config::{Config, LogFormat};
 use crate::context::Trust;
 use crate::error::Error;
@@ -178,14 +178,17 @@ impl KitBuilder {
             lifecycle: lifecycle.clone(),
             checks: Arc::new(checks.unwrap_or_default()),
         };
+        let outlets = Outlets {
+            export: config.export.clone(),
+            counters: spans.counters().clone(),
+            logger: sinks.logger.clone(),
+        };
         #[cfg(feature = "axum")]
         let admin = admin.map(|admin| {
             admin.serve(&Told {
                 health: health.clone(),
                 metrics: metrics.clone(),
-                export: config.export.clone(),
-                counters: spans.counters().clone(),
-                logger: sinks.logger.clone(),
+                outlets: outlets.clone(),
             })
         });
         let kit = Kit(Arc::new(Inner {
@@ -194,6 +197,7 @@ impl KitBuilder {
             metrics,
             health,
             exporter,
+            outlets,
             #[cfg(feature = "axum")]
             admin,
             config,

@@ -95,34 +95,42 @@ mod tests {
         async fn handler() -> &'static str {
             unreachable!("nothing of the service runs")
         }
-        fn check(app: Router, path: &str, expected: Option<&str>) {
-            let found = Owner::of(&app).route_of(path);
+        fn check(app: &Router, path: &str, expected: Option<&str>) {
+            let found = Owner::of(app).route_of(path);
             assert_eq!(found.as_deref(), expected, "{path}");
         }
-        check(Router::new(), "/livez", None);
-        check(Router::new().fallback(handler), "/livez", None);
-        check(Router::new().route("/orders", get(handler)), "/livez", None);
+        check(&Router::new(), "/livez", None);
+        check(&Router::new().fallback(handler), "/livez", None);
         check(
-            Router::new().route("/livez", get(handler)),
+            &Router::new().route("/orders", get(handler)),
+            "/livez",
+            None,
+        );
+        check(
+            &Router::new().route("/livez", get(handler)),
             "/livez",
             Some("/livez"),
         );
         check(
-            Router::new().route("/livez", post(handler)),
+            &Router::new().route("/livez", post(handler)),
             "/livez",
             Some("/livez"),
         );
-        check(Router::new().route("/{name}", get(handler)), "/livez", None);
         check(
-            Router::new().route("/{*rest}", get(handler)),
+            &Router::new().route("/{name}", get(handler)),
+            "/livez",
+            None,
+        );
+        check(
+            &Router::new().route("/{*rest}", get(handler)),
             "/health/live",
             None,
         );
         let nested = Router::new().nest("/health", Router::new().route("/live", get(handler)));
-        check(nested.clone(), "/health/live", Some("/health/live"));
-        check(nested, "/health/ready", None);
+        check(&nested, "/health/live", Some("/health/live"));
+        check(&nested, "/health/ready", None);
         let wild = Router::new().route("/health/{check}", get(handler));
-        check(wild, "/health/ready", Some("/health/{check}"));
+        check(&wild, "/health/ready", Some("/health/{check}"));
     }
 
     #[tokio::test]

@@ -32,7 +32,8 @@ impl Kit {
     /// Serves `app` on `listener` until SIGTERM, SIGINT or [`shutdown`](Self::shutdown), then drains:
     /// unready at once; still serving for the drain delay, while connections are told to close; then no new
     /// connections; requests in flight finish; what outlives the grace is cut; spans and lines are flushed.
-    /// A second signal ends all of it at once.
+    /// A second signal ends all of it at once. A kit serves one listener: what is flushed at its end is
+    /// the whole process's.
     ///
     /// # Errors
     ///

@@ -66,7 +66,7 @@ impl Logger {
     }
 
     /// Writes the line that closes a request, unless the filter in force hides it
-    /// (target `bellwether::request`) or no [`LogLayer`](super::LogLayer) is installed.
+    /// (target `bellwether::request`) or no [`layer`](super::layer()) is installed.
     pub(crate) fn request(&self, line: &RequestLine<'_>) {
         if request_line::is_shown(line) {
             self.write(&line.head(), |out| line.fields(&self.0.request_keys, out));

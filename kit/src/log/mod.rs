@@ -22,7 +22,7 @@ mod value;
 mod tests;
 
 pub(crate) use format::Format;
-pub(crate) use layer::{LogLayer, layer};
+pub(crate) use layer::layer;
 #[cfg(test)]
 pub(crate) use logger::Captured;
 pub(crate) use logger::Logger;

@@ -255,3 +255,90 @@ impl Write for Watched {
         self.io().poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::{Instant, sleep};
+
+    /// The verdict for a connection after `before` has set it up, and how long it took to come.
+    async fn check(
+        before: impl AsyncFnOnce(&Shared, &watch::Sender<Phase>),
+        expected: Verdict,
+        after: Duration,
+    ) {
+        let (shared, phase) = (Shared::default(), watch::Sender::new(Phase::Serving));
+        let began = Instant::now();
+        let judged = async {
+            let verdict = verdict(&shared, phase.subscribe()).await;
+            (verdict, began.elapsed())
+        };
+        let ((verdict, took), ()) = tokio::join!(judged, before(&shared, &phase));
+        assert_eq!(verdict, expected);
+        let late = took.checked_sub(after);
+        assert!(
+            late.is_some_and(|late| late < Duration::from_millis(5)),
+            "{took:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_must_send_its_first_request_in_time() {
+        check(async |_, _| {}, Verdict::Drop, FIRST_REQUEST).await;
+        let hour = Duration::from_secs(3_600);
+        let busy = async |shared: &Shared, phase: &watch::Sender<Phase>| {
+            shared.requested.store(true, Ordering::Relaxed);
+            sleep(hour).await;
+            phase.send_replace(Phase::Stopping);
+        };
+        check(busy, Verdict::Finish, hour + QUIET).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http1_connection_is_closed_once_it_is_quiet() {
+        let draining = Duration::from_secs(5);
+        let trickle = async |shared: &Shared, phase: &watch::Sender<Phase>| {
+            phase.send_replace(Phase::Draining);
+            sleep(draining).await;
+            phase.send_replace(Phase::Stopping);
+            sleep(QUIET / 2).await;
+            shared.transfers.fetch_add(1, Ordering::Relaxed);
+        };
+        check(trickle, Verdict::Finish, draining + QUIET * 2).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_connection_goes_away_with_its_first_request() {
+        let delay = Duration::from_secs(1);
+        let new = async |shared: &Shared, phase: &watch::Sender<Phase>| {
+            phase.send_replace(Phase::Draining);
+            sleep(delay).await;
+            shared.http2.notify_one();
+        };
+        check(new, Verdict::Finish, delay).await;
+        let old = async |shared: &Shared, phase: &watch::Sender<Phase>| {
+            shared.http2.notify_one();
+            sleep(delay).await;
+            phase.send_replace(Phase::Draining);
+        };
+        check(old, Verdict::Finish, delay).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cut_spares_nobody() {
+        let cut = async |_: &Shared, phase: &watch::Sender<Phase>| {
+            phase.send_replace(Phase::Stopping);
+            sleep(QUIET / 2).await;
+            phase.send_replace(Phase::Cut);
+        };
+        check(cut, Verdict::Drop, QUIET / 2).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_ends_with_its_server() {
+        let (shared, phase) = (Shared::default(), watch::Sender::new(Phase::Serving));
+        let orphan = verdict(&shared, phase.subscribe());
+        drop(phase);
+        assert_eq!(orphan.await, Verdict::Drop);
+    }
+}

@@ -65,6 +65,21 @@ impl ExportConfig {
     }
 }
 
+impl ExportConfig {
+    /// [`url`](Self::url) as it may be logged: without user, password and query.
+    pub(crate) fn shown_url(&self) -> String {
+        let url = self.url();
+        let url = url.split(['?', '#']).next().unwrap_or_default();
+        let (scheme, rest) = match url.split_once("://") {
+            Some((scheme, rest)) => (format!("{scheme}://"), rest),
+            None => (String::new(), url),
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        format!("{scheme}{host}{path}")
+    }
+}
+
 /// Where finished spans go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExporterKind {
@@ -113,6 +128,22 @@ fn with_scheme(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shown_url_keeps_no_secret() {
+        fn check(url: &str, expected: &str) {
+            let config = ExportConfig {
+                endpoint: Endpoint::Traces(url.to_owned()),
+                ..ExportConfig::default()
+            };
+            assert_eq!(config.shown_url(), expected);
+        }
+        check("http://c:4318/v1/traces", "http://c:4318/v1/traces");
+        check("https://me:se@cret@c/v1?key=x#y", "https://c/v1");
+        check("https://c?key=x", "https://c");
+        check("me:secret@c:1/a@b", "c:1/a@b");
+        check("", "");
+    }
 
     #[test]
     fn url_follows_the_exporter_specification() {

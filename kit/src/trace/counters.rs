@@ -56,21 +56,6 @@ impl TelemetryCounters {
         self.0.failed.load(Ordering::Relaxed)
     }
 
-    /// Spans waiting to be sent, those of a batch under way included.
-    pub(crate) fn waiting(&self) -> usize {
-        self.0.waiting.load(Ordering::Relaxed)
-    }
-
-    /// When the collector last accepted a batch.
-    pub(crate) fn last_success(&self) -> Option<SystemTime> {
-        self.last().success
-    }
-
-    /// What last went wrong, also when it works again since.
-    pub(crate) fn last_error(&self) -> Option<ExportFault> {
-        self.last().error
-    }
-
     pub(super) fn add_dropped(&self, reason: DropReason, spans: usize) {
         self.dropped_cell(reason)
             .fetch_add(spans as u64, Ordering::Relaxed);
@@ -103,11 +88,32 @@ impl TelemetryCounters {
         }
     }
 
-    fn last(&self) -> Last {
-        self.with_last(|last| last.clone())
-    }
-
     fn with_last<T>(&self, act: impl FnOnce(&mut Last) -> T) -> T {
         act(&mut self.0.last.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg_attr(
+    not(feature = "axum"),
+    allow(dead_code, reason = "for the admin endpoints, which need axum")
+)]
+impl TelemetryCounters {
+    /// Spans waiting to be sent, those of a batch under way included.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed)
+    }
+
+    /// When the collector last accepted a batch.
+    pub(crate) fn last_success(&self) -> Option<SystemTime> {
+        self.last().success
+    }
+
+    /// What last went wrong, also when it works again since.
+    pub(crate) fn last_error(&self) -> Option<ExportFault> {
+        self.last().error
+    }
+
+    fn last(&self) -> Last {
+        self.with_last(|last| last.clone())
     }
 }

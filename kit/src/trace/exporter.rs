@@ -83,6 +83,7 @@ pub(crate) fn start(
 
 impl Exporter {
     /// Sends everything queued so far. False when not all of it was accepted within `timeout`.
+    #[cfg(test)]
     pub(crate) async fn flush(&self, timeout: Duration) -> bool {
         self.ask(timeout, false).await
     }

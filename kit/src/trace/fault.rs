@@ -36,14 +36,19 @@ pub(super) fn advice(config: &ExportConfig, cause: &str) -> &'static str {
     if config.exporter != ExporterKind::Otlp {
         return "nothing else is affected";
     }
+    if cause.contains("InvalidContentType") {
+        return "that port speaks no TLS: write http:// in OTEL_EXPORTER_OTLP_ENDPOINT";
+    }
     let port = config
         .url()
         .parse::<Uri>()
         .ok()
         .and_then(|uri| uri.port_u16());
-    // An HTTP/1 client that is sent HTTP/2 frames; an HTTP/2 client that is sent an HTTP/1 status line, or
-    // whose connection is closed at its first bytes, or whose path nobody knows.
-    let grpc_answered = port == Some(4317) || cause.contains("invalid HTTP version");
+    // An HTTP/1 client that is sent HTTP/2 frames, before or after its own bytes; an HTTP/2 client that is
+    // sent an HTTP/1 status line, is cut off at its first bytes, or asks for a path that nobody knows.
+    let grpc_answered = port == Some(4317)
+        || cause.contains("invalid HTTP version")
+        || cause.contains("unexpected message from connection");
     let cut_off = cause.contains("transport error") && !cause.contains("connect error");
     let http_answered = port == Some(4318) || cut_off || cause.contains("Unimplemented");
     match config.protocol {

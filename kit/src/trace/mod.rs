@@ -19,7 +19,7 @@ mod transport;
 mod worker;
 
 pub(crate) use config::{Compression, Endpoint, ExportConfig, ExporterKind, Protocol};
-pub(crate) use counters::{DropReason, ExportFault, TelemetryCounters};
+pub(crate) use counters::{DropReason, TelemetryCounters};
 pub(crate) use exporter::{Exporter, start};
 pub(crate) use layer::SpanLayer;
 pub(crate) use queue::SpanQueue;

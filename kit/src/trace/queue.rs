@@ -66,9 +66,10 @@ impl SpanQueue {
             return self.refuse(state, DropReason::QueueFull);
         }
         state.spans.push(span);
-        let (queued, waiting) = (state.spans.len(), state.spans.len() + state.in_hand);
+        let queued = state.spans.len();
+        // Told under the lock, or a slower thread's older number could stay.
+        self.0.counters.set_waiting(queued + state.in_hand);
         drop(state);
-        self.0.counters.set_waiting(waiting);
         // Only the push that fills the batch wakes: the others would be system calls for nothing.
         if queued == self.0.batch {
             self.0.full_batch.notify_one();
@@ -92,9 +93,9 @@ impl SpanQueue {
     pub(super) fn settle(&self, spans: usize) {
         let mut state = self.lock();
         state.in_hand = state.in_hand.saturating_sub(spans);
-        let waiting = state.spans.len() + state.in_hand;
-        drop(state);
-        self.0.counters.set_waiting(waiting);
+        self.0
+            .counters
+            .set_waiting(state.spans.len() + state.in_hand);
     }
 
     /// What is queued, for tests of those who push.
@@ -114,9 +115,9 @@ impl SpanQueue {
         let mut state = self.lock();
         let lost = std::mem::take(&mut state.spans).len() + state.in_hand;
         state.in_hand = 0;
+        self.0.counters.set_waiting(0);
         drop(state);
         self.0.counters.add_failed(lost as u64);
-        self.0.counters.set_waiting(0);
         self.0.counters.faulted(SystemTime::now(), cause.to_owned());
     }
 

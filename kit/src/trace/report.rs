@@ -24,7 +24,7 @@ impl Reporter {
         self.say(|| {
             tracing::warn!(
                 target: "bellwether::export",
-                endpoint = config.url(),
+                endpoint = config.shown_url(),
                 cause,
                 advice = fault::advice(config, cause),
                 "spans cannot be exported; up to {} wait, the others are dropped and counted",
@@ -37,7 +37,7 @@ impl Reporter {
         self.say(|| {
             tracing::info!(
                 target: "bellwether::export",
-                endpoint = config.url(),
+                endpoint = config.shown_url(),
                 lost_meanwhile,
                 "spans flow again"
             );
@@ -48,7 +48,7 @@ impl Reporter {
         self.say(|| {
             tracing::warn!(
                 target: "bellwether::export",
-                endpoint = config.url(),
+                endpoint = config.shown_url(),
                 cause,
                 "spans are rejected; these and further ones are counted as failed"
             );

@@ -42,11 +42,11 @@ impl Sampler {
         match self {
             Self::AlwaysOn => true,
             Self::AlwaysOff => false,
-            Self::Ratio(ratio) => below(ratio, trace_id),
+            Self::Ratio(ratio) => keeps(ratio, trace_id),
             Self::ParentBasedAlwaysOn => parent_sampled.unwrap_or(true),
             Self::ParentBasedAlwaysOff => parent_sampled.unwrap_or(false),
             Self::ParentBasedRatio(ratio) => {
-                parent_sampled.unwrap_or_else(|| below(ratio, trace_id))
+                parent_sampled.unwrap_or_else(|| keeps(ratio, trace_id))
             }
         }
     }
@@ -57,7 +57,7 @@ const RANDOMNESS: u64 = 1 << 56;
 
 /// Keeps a trace when its randomness is at or above the rejection threshold (OpenTelemetry, "TraceState:
 /// probability sampling"): services at the same or a higher ratio keep it too, so traces stay whole.
-fn below(ratio: f64, trace_id: TraceId) -> bool {
+fn keeps(ratio: f64, trace_id: TraceId) -> bool {
     let rejected = (1.0 - ratio) * RANDOMNESS as f64;
     let threshold = rejected.round() as u64;
     let [.., a, b, c, d, e, f, g] = trace_id.to_bytes();

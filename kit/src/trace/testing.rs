@@ -109,7 +109,7 @@ impl Collector {
             received
                 .batches
                 .iter()
-                .flat_map(spans_of)
+                .flat_map(|batch| spans_of(batch))
                 .cloned()
                 .collect()
         })

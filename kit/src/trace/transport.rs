@@ -1,7 +1,6 @@
 //! The way out for a batch of spans: OTLP through `opentelemetry-otlp`, or lines on stderr. Built and
 //! used on the exporter's own thread and runtime only.
 
-use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -53,8 +52,9 @@ pub(super) fn check(config: &ExportConfig) -> Result<(), String> {
     if config.exporter != ExporterKind::Otlp {
         return Ok(());
     }
-    let url = config.url();
-    let uri: Uri = url
+    let url = config.shown_url();
+    let uri: Uri = config
+        .url()
         .parse()
         .map_err(|error| format!("OTLP endpoint {url:?} is not a URL ({error})"))?;
     if uri.host().is_none() {
@@ -155,12 +155,8 @@ fn http(
     if config.compression == Compression::Gzip {
         builder = builder.with_compression(opentelemetry_otlp::Compression::Gzip);
     }
-    // `HttpConfig` names itself in `User-Agent`; an empty set keeps that and adds nothing: our own
-    // headers are the client's, since this one would percent-decode their values a second time.
-    let exporter = builder
-        .with_headers(HashMap::new())
-        .build()
-        .map_err(|error| error.to_string())?;
+    // The configured headers are the client's to add: the builder would percent-decode them once more.
+    let exporter = builder.build().map_err(|error| error.to_string())?;
     Ok(Transport::Http { exporter, observer })
 }
 
@@ -168,6 +164,7 @@ fn http(
 fn grpc(config: &ExportConfig) -> Result<SpanExporter, String> {
     use opentelemetry_otlp::WithTonicConfig as _;
     use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
+    use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
 
     let headers = config.headers.iter().cloned().collect();
     let mut builder = SpanExporter::builder()
@@ -177,6 +174,10 @@ fn grpc(config: &ExportConfig) -> Result<SpanExporter, String> {
         .with_metadata(MetadataMap::from_headers(headers));
     if config.compression == Compression::Gzip {
         builder = builder.with_compression(opentelemetry_otlp::Compression::Gzip);
+    }
+    if config.url().starts_with("https://") {
+        // The library's own default trusts no root at all.
+        builder = builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
     }
     builder.build().map_err(|error| error.to_string())
 }

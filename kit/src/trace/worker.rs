@@ -128,6 +128,9 @@ impl Worker {
         self.queue.take_into(&mut self.pending, &mut self.spare);
         let mut all_accepted = true;
         while !self.pending.is_empty() {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return false;
+            }
             let batch = self.config.max_export_batch_size.max(1);
             let spans = self.pending.len().min(batch);
             match self.send(spans, deadline).await {

@@ -11,9 +11,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use bellwether::{Kit, check};
+use http::StatusCode;
 use http_body::Frame;
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
@@ -24,6 +27,8 @@ use tokio::time::timeout;
 /// Nothing here takes longer, however busy the machine.
 const DEADLINE: Duration = Duration::from_secs(20);
 const CHILD: &str = "TEST_SERVICE";
+/// Set for a child that keeps its own server.
+pub(crate) const OWN_SERVER: &str = "TEST_OWN_SERVER";
 
 /// The child's `main`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,16 +55,42 @@ async fn child() {
             "/panic",
             get(|| async { panic!("the inside") as &'static str }),
         )
-        .route("/hang", get(std::future::pending::<&'static str>))
-        .route("/livez", get(|| async { "the service's own" }));
+        .route("/upgrade", get(upgrade))
+        .route("/hang", get(std::future::pending::<&'static str>));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    if std::env::var_os(OWN_SERVER).is_some() {
+        return own_server(&kit, listener, app).await;
+    }
+    let app = app.route("/livez", get(|| async { "the service's own" }));
     let app = kit.wrap(app);
     kit.serve(listener, app).await.unwrap();
+}
+
+/// A service that keeps its server takes the kit's parts.
+async fn own_server(kit: &Kit, listener: TcpListener, app: Router) {
+    let app = app.merge(kit.routes()).layer(kit.layer());
+    tracing::info!(address = %listener.local_addr().unwrap(), "listening");
+    axum::serve(listener, app)
+        .with_graceful_shutdown(kit.shutdown_signal())
+        .await
+        .unwrap();
+    kit.finish().await;
 }
 
 async fn hello(Path(name): Path<String>, request: Request) -> String {
     tracing::info!(version = ?request.version(), "greeting");
     format!("hello {name}")
+}
+
+/// Echoes on the bare connection until the client closes its side.
+async fn upgrade(mut request: Request) -> impl IntoResponse {
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let (mut read, mut write) = tokio::io::split(TokioIo::new(upgraded.await.unwrap()));
+        tokio::io::copy(&mut read, &mut write).await.unwrap();
+    });
+    let headers = [("connection", "upgrade"), ("upgrade", "echo")];
+    (StatusCode::SWITCHING_PROTOCOLS, headers)
 }
 
 async fn slow(Path(millis): Path<u64>) -> &'static str {

@@ -15,7 +15,7 @@ use crate::context::{
 use crate::http::host::split_host_port;
 use crate::http::method::KnownMethod;
 use crate::http::status::status_text;
-use crate::http::text::{MAX_TEXT, TextPacker, clip};
+use crate::http::text::{MAX_TEXT, TextPacker, clip, value};
 use crate::http::{Telemetry, server_timing};
 use crate::metrics::{ClientLabels, Exemplar};
 use crate::trace::{
@@ -166,16 +166,18 @@ impl Call {
 
     fn attributes(&self, error_type: Option<&'static str>) -> Vec<Attribute> {
         let mut attributes = Vec::with_capacity(8);
-        let mut texts = TextPacker::with_capacity(self.address.len() + 2 * MAX_TEXT.min(128));
+        let mut texts = TextPacker::with_capacity(
+            2 * self.address.len() + self.uri.path().len().min(MAX_TEXT) + 16,
+        );
         let mut put = |key, value| attributes.push((key, value));
         let fixed = |text| Value::Text(SharedText::Static(text));
 
         put("http.request.method", fixed(self.method.as_str()));
         if !self.address.is_empty() {
-            put("server.address", texts.text(&self.address));
+            put("server.address", value(&texts.text(&self.address)));
             put("server.port", Value::Int(i64::from(self.port)));
         }
-        put("url.full", texts.display(UrlFull(self)));
+        put("url.full", value(&texts.display(UrlFull(self))));
         if let Some(status) = self.status {
             let status = i64::from(status.as_u16());
             put("http.response.status_code", Value::Int(status));

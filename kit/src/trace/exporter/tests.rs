@@ -419,6 +419,24 @@ async fn grpc_sent_to_an_http_port_is_named() {
     assert!(warning[0].contains("PROTOCOL=http/protobuf"), "{warning:?}");
 }
 
+#[cfg(all(feature = "otlp-grpc", feature = "tls"))]
+#[tokio::test]
+async fn tls_to_a_plain_port_fails_with_one_warning() {
+    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
+        let bench = Bench::new(|config| {
+            let url = config.url().replace("http://", "https://");
+            (config.protocol, config.endpoint) = (protocol, Endpoint::Traces(url));
+        })
+        .await;
+        bench.push(1);
+        assert!(!bench.exporter.flush(LONG).await);
+        let warning = bench.events.with("WARN");
+        assert_eq!(warning.len(), 1, "{warning:?}");
+        assert!(warning[0].contains("speaks no TLS"), "{warning:?}");
+        assert!(bench.collector.spans().is_empty());
+    }
+}
+
 #[tokio::test]
 async fn a_configuration_that_cannot_work_is_told_and_switches_traces_off() {
     async fn check(endpoint: &str, part: &str) {

@@ -1,0 +1,71 @@
+//! Admission whole: walk, append to a log that one exporter reads, count into the views. Budget: 130–160 ns a
+//! span for walk and count.
+
+mod support;
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether_collector::intake::Intake;
+use bellwether_collector::log::BatchLog;
+use bellwether_collector::status::{ExporterStatus, ReceiverStatus};
+use bellwether_collector::views::{Config, Views};
+use bellwether_collector::wire::walk;
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+
+/// Requests taken in turn: two rounds of every service.
+const REQUESTS: u64 = 40;
+
+fn admission(criterion: &mut Criterion) {
+    for spans in [100, 512, 4096] {
+        let requests: Vec<_> = (0..REQUESTS)
+            .map(|seed| support::request(seed, spans))
+            .collect();
+        let log = BatchLog::in_memory(16 << 20);
+        // Never acknowledges: the log stays full, and every append pushes an old batch out.
+        let _cursor = log.reader(Arc::new(ExporterStatus::named("a peer that is gone")));
+        let views = Arc::new(Views::new(Config {
+            retention: Duration::from_secs(3_600),
+            trace_bytes: 60 << 20,
+            view_bytes: 60 << 20,
+        }));
+        let intake = Intake::new(log, views);
+        let status = ReceiverStatus::listening("otlp-grpc", "127.0.0.1:4317".to_owned());
+        let mut turn = (0_u64..).zip(requests.iter().cycle());
+        let mut group = criterion.benchmark_group(format!("{spans} spans a request"));
+        group.throughput(Throughput::Elements(spans as u64));
+        group.bench_function("admit", |bencher| {
+            bencher.iter_batched(
+                || {
+                    turn.next()
+                        .map(|(turn, request)| fresh(request, turn / REQUESTS))
+                        .unwrap_or_default()
+                },
+                |batch| black_box(intake.admit(batch, &status)),
+                BatchSize::LargeInput,
+            );
+        });
+        group.finish();
+    }
+}
+
+/// The request with other trace ids in each round, as real traffic has them: the views would take it for
+/// duplicates otherwise.
+fn fresh(request: &[u8], round: u64) -> Bytes {
+    let mut copy = request.to_vec();
+    let start = request.as_ptr() as usize;
+    let patched = walk(request, |span| {
+        // A span's first field is its trace id: tag, length, 16 bytes.
+        let at = span.raw.as_ptr() as usize - start + 2;
+        for (byte, other) in copy[at..].iter_mut().zip(round.to_be_bytes()) {
+            *byte ^= other;
+        }
+    });
+    assert!(patched.is_ok());
+    Bytes::from(copy)
+}
+
+criterion_group!(benches, admission);
+criterion_main!(benches);
