@@ -106,7 +106,8 @@ fn says_peer(key: &[u8]) -> bool {
     key.starts_with(b"server.")
         || key.starts_with(b"db.")
         || key.starts_with(b"messaging.")
-        || key.starts_with(b"net")
+        || key.starts_with(b"net.peer.")
+        || key.starts_with(b"network.peer.")
         || key == b"peer.service"
 }
 

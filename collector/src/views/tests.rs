@@ -494,3 +494,36 @@ fn the_slowest_and_the_failed_stay_longest() {
     assert!(kept(900_001) && kept(900_002) && kept(4_999));
     assert!(!kept(1) && !kept(150));
 }
+
+#[test]
+fn under_a_flood_some_traces_are_kept_whole_and_the_rest_is_counted() {
+    let views = views();
+    let padding = "x".repeat(1_000);
+    let half = |trace: u64, id| {
+        with(
+            timed(trace.into(), id, id - 1, Kind::Server, 1),
+            &[("p", &padding)],
+        )
+    };
+    for second in 0..90_u64 {
+        let first = (0..100).map(|n| half(1 + second * 100 + n, 1));
+        let late = (0..100).map(|n| half(1 + second.saturating_sub(5) * 100 + n, 2));
+        count(
+            &views,
+            "cart",
+            first.chain(late).collect(),
+            T0 + second * SECOND,
+        );
+    }
+    assert!(views.status().spans_of_traces_not_taken > 10_000);
+    let query = TraceQuery {
+        limit: 1_000,
+        ..TraceQuery::default()
+    };
+    // The halves of the last seconds are still to come.
+    let settled = Range::Between(T0 + 70 * SECOND, T0 + 80 * SECOND);
+    let (_, list) = views.traces_at(&query, settled, T0 + 90 * SECOND);
+    assert!(!list.is_empty());
+    let whole = list.iter().filter(|trace| trace.spans == 2).count();
+    assert!(whole * 10 >= list.len() * 9, "{whole} of {}", list.len());
+}
