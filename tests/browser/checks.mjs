@@ -110,7 +110,7 @@ await check('an address opened anew shows the same window, filter and order', as
   await second.context().close();
 });
 
-await check('a new service appears without reload, and focus and typed text stay', async () => {
+await check('a new service appears without reload, and the focus stays', async () => {
   const page = await open(browser, '/?window=5m');
   await page.evaluate(() => { window.sameDocument = true; });
   const service = `checks-${Date.now()}`;

@@ -108,7 +108,8 @@ fn try_it(http: &str) -> Markup {
         section.way {
             h2 { "One span from the command line" }
             (command("curl", &format!(
-                "echo {body} | base64 -d |\n  curl -sS --data-binary @- -H 'Content-Type: application/x-protobuf' http://{http}/v1/traces"
+                "echo {body} | base64 -d |\n  curl -sS --data-binary @- -H 'Content-Type: application/x-protobuf' \
+                 http://{http}/v1/traces"
             )))
         }
     }

@@ -94,10 +94,15 @@ pub(super) fn bad_parameter(error: &BadParameter) -> Response {
     )
 }
 
+/// The address of a service's page.
+pub(super) fn service_path(name: &str) -> String {
+    format!("/services/{}", url_component(name))
+}
+
 /// A service's name with its colour, linked to its page.
 pub(super) fn service_link(name: &str, query: &PageQuery) -> Markup {
-    let path = format!("/services/{}", url_component(name));
-    html! { a.service href=(query.link_keeping_window(&path)) title=(name) { (service_name(name)) } }
+    let path = query.link_keeping_window(&service_path(name));
+    html! { a.service href=(path) title=(name) { (service_name(name)) } }
 }
 
 /// A service's name with its colour.

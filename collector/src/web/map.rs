@@ -9,7 +9,7 @@ use super::charts::graph::{Graph, graph, kind_name, why_no_gap};
 use super::format::{count, counted, maybe_duration, rate, ratio};
 use super::layout::{
     Frame, Tab, colour, error_ratio, filter_box, overflow_note, page as frame_page, service_link,
-    service_name, window_choice,
+    service_name, service_path, window_choice,
 };
 use super::query::{BadParameter, PageQuery};
 use super::{Web, empty, live, rendered};
@@ -103,7 +103,8 @@ fn content(query: &PageQuery, map: &Map, services: &[ServiceReport]) -> Markup {
         } @else {
             p.legend {
                 b.gap { "↔ network gap" }
-                " is the caller's time less the server's own, call by call: what the way there and back costs. No clocks are compared."
+                " is the caller's time less the server's own, call by call: what the way there and back costs. "
+                "No clocks are compared."
             }
             (drawing(query, focus, &nodes, &edges, services))
             @if !edges.is_empty() {
@@ -123,7 +124,9 @@ fn focus_bar(query: &PageQuery, focus: &str, nodes: &[&Node]) -> Markup {
         p.focus-bar {
             @if nodes.is_empty() { "Nothing is known of " b { bdi { (focus) } } " in this range. " }
             @else { "The neighbourhood of " b { (service_name(focus)) } ". " }
-            @if is_service { a.button href=(query.link_keeping_window(&format!("/services/{}", super::format::url_component(focus)))) { "Open the service" } " " }
+            @if is_service {
+                a.button href=(query.link_keeping_window(&service_path(focus))) { "Open the service" } " "
+            }
             a.button href=(query.link("/map", &[("focus", None)])) { "Whole map" }
         }
     }
@@ -189,9 +192,9 @@ fn table(query: &PageQuery, edges: &[&Edge]) -> Markup {
                             tr {
                                 th scope="col" { "Client" } th scope="col" { "Server" }
                                 th.num scope="col" { "Rate" } th.num scope="col" { "Errors" }
-                                @for _ in 0..1 { th.num.gap.first scope="col" { "p50" } th.num.gap scope="col" { "p90" } th.num.gap scope="col" { "p99" } }
+                                (percentile_headings(true))
                                 th.share scope="col" title="Gap p50 against client p50" { "Share" }
-                                @for _ in 0..2 { th.num.first scope="col" { "p50" } th.num scope="col" { "p90" } th.num scope="col" { "p99" } }
+                                (percentile_headings(false)) (percentile_headings(false))
                                 @for (index, (name, meaning)) in COUNTS.iter().enumerate() {
                                     th.num.first[index == 0] scope="col" title=(meaning) { (name) }
                                 }
@@ -205,11 +208,27 @@ fn table(query: &PageQuery, edges: &[&Edge]) -> Markup {
     }
 }
 
+fn percentile_headings(gap: bool) -> Markup {
+    html! {
+        @for (index, name) in ["p50", "p90", "p99"].into_iter().enumerate() {
+            th.num.gap[gap].first[index == 0] scope="col" { (name) }
+        }
+    }
+}
+
 fn text_of(edge: &Edge) -> String {
     format!("{} → {}", edge.client, edge.server).to_lowercase()
 }
 
 fn row(query: &PageQuery, edge: &Edge) -> Markup {
+    // In the order of COUNTS.
+    let counts = [
+        edge.paired,
+        edge.unpaired,
+        edge.negative,
+        edge.retried,
+        edge.asynchronous,
+    ];
     html! {
         tr data-key={ (edge.client) " → " (edge.server) } data-row data-text=(text_of(edge)) {
             th.name scope="row" { (service_link(&edge.client, query)) }
@@ -230,7 +249,7 @@ fn row(query: &PageQuery, edge: &Edge) -> Markup {
             td.num.first { (maybe_duration(edge.server_p50)) }
             td.num { (maybe_duration(edge.server_p90)) }
             td.num { (maybe_duration(edge.server_p99)) }
-            @for (index, number) in [edge.paired, edge.unpaired, edge.negative, edge.retried, edge.asynchronous].into_iter().enumerate() {
+            @for (index, number) in counts.into_iter().enumerate() {
                 td.num.first[index == 0].muted[number == 0] { (count(number)) }
             }
         }

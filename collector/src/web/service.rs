@@ -9,12 +9,10 @@ use super::charts::bars::bar;
 use super::charts::graph::why_no_gap;
 use super::charts::line::{Series, line};
 use super::charts::spark::spark;
-use super::format::{
-    NONE, count, counted, duration, maybe_duration, rate, ratio, shorten, url_component,
-};
+use super::format::{NONE, count, counted, duration, maybe_duration, rate, ratio, shorten};
 use super::layout::{
     Frame, Tab, error_ratio, figure, filter_box, overflow_note, page as frame_page, service_link,
-    service_name, window_choice,
+    service_name, service_path, window_choice,
 };
 use super::query::{BadParameter, PageQuery};
 use super::{Web, empty, layout, live, rendered, traces};
@@ -96,7 +94,7 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
 }
 
 fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
-    let path = format!("/services/{}", url_component(page.name));
+    let path = service_path(page.name);
     let callers: Vec<&Edge> = page
         .edges
         .iter()
@@ -218,7 +216,7 @@ fn operations(query: &PageQuery, page: &Content<'_>) -> Markup {
             }
             (overflow_note(rows.iter().map(|row| row.operation.as_str())))
             @if rows.is_empty() {
-                (empty::filter_hides_all(query, &format!("/services/{}", url_component(page.name)), page.operations.len(), "operation"))
+                (empty::filter_hides_all(query, &service_path(page.name), page.operations.len(), "operation"))
             }
         }
     }
@@ -241,7 +239,7 @@ fn operation_row(query: &PageQuery, service: &str, row: &OperationReport) -> Mar
             th.name scope="row" { a href=(link) title=(row.operation) { bdi { (row.operation) } } }
             td { span.kind { (row.kind) } }
             td.num title=(counted(row.count, "span")) { (rate(row.rate)) }
-            td.plot { (spark(&rates, &format!("rate, now {}", rate(rates.last().copied().flatten().unwrap_or(0.0))), "rate")) }
+            td.plot { (spark(&rates, "rate", rate)) }
             td.num { (error_ratio(row.error_ratio)) }
             td.num { (maybe_duration(latency.p50)) }
             td.num { (maybe_duration(latency.p95)) }
@@ -289,7 +287,9 @@ fn neighbours(
                                 td.num.gap { (maybe_duration(edge.gap_p50)) }
                                 td.num.gap.strong { (maybe_duration(edge.gap_p99)) }
                             } @else {
-                                td.num.muted colspan="2" title={ (count(edge.paired)) " calls of which both sides came" } { (why_no_gap(edge)) }
+                                td.num.muted colspan="2" title={ (count(edge.paired)) " calls with both sides" } {
+                                    (why_no_gap(edge))
+                                }
                             }
                         }
                     } }

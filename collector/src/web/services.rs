@@ -202,12 +202,12 @@ fn row(query: &PageQuery, service: &ServiceReport) -> Markup {
                 }
             }
             td.num title=(counted(service.count, "request")) { (rate(service.rate)) }
-            td.plot { (spark(&rates, &format!("rate, now {}", rate(service.spark.rate.last().copied().unwrap_or(0.0))), "rate")) }
+            td.plot { (spark(&rates, "rate", rate)) }
             td.num { (error_ratio(service.error_ratio)) }
             td.num { (maybe_duration(latency.p50)) }
             td.num { (maybe_duration(latency.p95)) }
             td.num.strong { (maybe_duration(latency.p99)) }
-            td.plot { (spark(&service.spark.p99, &format!("p99, now {}", maybe_duration(service.spark.p99.last().copied().flatten())), "p99")) }
+            td.plot { (spark(&service.spark.p99, "p99", duration)) }
             td.num { (maybe_duration(latency.max)) }
         }
     }

@@ -88,7 +88,10 @@ fn content(
         @if traces.is_empty() && is_filtered {
             section.empty {
                 h2 { "No kept trace matches" }
-                p { "Kept are the slowest and the failed ones of every operation, and the newest of the others, as far as memory allows." }
+                p {
+                    "Kept are the slowest and the failed ones of every operation, and the newest of the others, "
+                    "as far as memory allows."
+                }
                 p { a.button href=(query.link_keeping_window("/traces")) { "Clear the filter" } }
             }
         } @else if traces.is_empty() {
@@ -109,7 +112,11 @@ fn form(query: &PageQuery, asked: &TraceQuery, services: &[&str]) -> Markup {
     html! {
         form.search role="search" method="get" action="/traces" {
             @if let Some(window) = query.get("window") { input type="hidden" name="window" value=(window); }
-            label { "Service" input #filter name="service" list="known-services" value=(value("service")) placeholder="any  /" autocomplete="off"; }
+            label {
+                "Service"
+                input #filter name="service" list="known-services" value=(value("service")) placeholder="any  /"
+                    autocomplete="off";
+            }
             datalist #known-services { @for name in services { option value=(name) {} } }
             label { "Operation" input name="operation" value=(value("operation")) placeholder="any" autocomplete="off"; }
             label { "Attribute" input name="attr" value=(value("attr")) placeholder="key:value" autocomplete="off"; }
@@ -150,12 +157,17 @@ fn long_table(traces: &[TraceSummary]) -> Markup {
                         td.num { (count(trace.spans as u64)) }
                         td.num { (count(trace.services as u64)) }
                         td { (outcome(trace)) }
-                        td.num.muted title={ (utc(nanos(&trace.start_unix_nano))) " UTC" } { (ago(nanos(&trace.start_unix_nano), now)) }
+                        (started(trace, now))
                     }
                 } }
             }
         }
     }
+}
+
+fn started(trace: &TraceSummary, now: u64) -> Markup {
+    let start = nanos(&trace.start_unix_nano);
+    html! { td.num.muted title={ (utc(start)) " UTC" } { (ago(start, now)) } }
 }
 
 /// A few traces beside other things; `name` tells the tables of a page apart.

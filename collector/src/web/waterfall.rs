@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::charts::bars::{Part, stack};
 use super::charts::waterfall::{axis, bar, gap_class, gap_note};
-use super::format::{counted, duration, ratio, shorten, utc};
+use super::format::{count, counted, duration, ratio, shorten, utc};
 use super::layout::{Frame, Tab, colour, figure, page as frame_page, service_link, service_name};
 use super::query::PageQuery;
 use super::timeline::{Gap, Row, Spent, Timeline, nanos};
@@ -97,8 +97,8 @@ fn heading(query: &PageQuery, trace: &Trace) -> Markup {
                 @else { "Trace" }
             }
             span.filter.js-only {
-                input #filter type="search" placeholder="Filter spans  /" aria-label="Filter spans" autocomplete="off" data-filter="spans"
-                    value=(query.get("q").unwrap_or_default());
+                input #filter type="search" placeholder="Filter spans  /" aria-label="Filter spans"
+                    autocomplete="off" data-filter="spans" value=(query.get("q").unwrap_or_default());
             }
         }
         p.ids {
@@ -129,9 +129,11 @@ fn figures(trace: &Trace, timeline: &Timeline<'_>) -> Markup {
     html! {
         dl.figures {
             (figure("Duration", &duration(trace.duration), "", &html! { (utc(timeline.start_unix_nano)) " UTC" }))
-            (figure("Network gap", &duration(timeline.network_seconds), "gap", &html! { "in " (counted(calls as u64, "call")) " with both sides" }))
-            (figure("Spans", &super::format::count(trace.spans.len() as u64), "", &html! { (counted(services.len() as u64, "service")) }))
-            (figure("Failed spans", &super::format::count(failed as u64), bad, &html! {}))
+            (figure("Network gap", &duration(timeline.network_seconds), "gap", &html! {
+                "in " (counted(calls as u64, "call")) " with both sides"
+            }))
+            (figure("Spans", &count(trace.spans.len() as u64), "", &html! { (counted(services.len() as u64, "service")) }))
+            (figure("Failed spans", &count(failed as u64), bad, &html! {}))
         }
     }
 }
@@ -207,7 +209,11 @@ fn badges(row: &Row<'_>) -> Markup {
     html! {
         @if row.span.status == "error" { span.badge.bad { "error" } }
         @if row.parent_missing { span.badge.warn title="It names a parent span that has not come" { "parent missing" } }
-        @if row.outside_parent { span.badge.warn title="It starts before or ends after its parent: clocks disagree, or it went on after the answer" { "outside parent" } }
+        @if row.outside_parent {
+            span.badge.warn title="It starts before or ends after its parent: clocks disagree, or it went on after the answer" {
+                "outside parent"
+            }
+        }
     }
 }
 
@@ -259,10 +265,14 @@ fn attributes(title: &str, attributes: &Attributes) -> Markup {
         @if !attributes.is_empty() {
             div.attributes {
                 h3 { (title) }
-                table { tbody { @for (key, value) in attributes { tr { th scope="row" { (key) } td { (text(value)) } } } } }
+                (pairs(attributes))
             }
         }
     }
+}
+
+fn pairs(attributes: &Attributes) -> Markup {
+    html! { dl.pairs { @for (key, value) in attributes { dt { (key) } dd { (text(value)) } } } }
 }
 
 fn events(span: &TraceSpan, trace_start: u64) -> Markup {
@@ -275,9 +285,7 @@ fn events(span: &TraceSpan, trace_start: u64) -> Markup {
                         span.num { (duration(nanos(&event.time_unix_nano).saturating_sub(trace_start) as f64 / 1e9)) }
                         " " b { (event.name) }
                     }
-                    @if !event.attributes.is_empty() {
-                        table { tbody { @for (key, value) in &event.attributes { tr { th scope="row" { (key) } td { (text(value)) } } } } }
-                    }
+                    @if !event.attributes.is_empty() { (pairs(&event.attributes)) }
                 }
             }
         }
@@ -290,7 +298,10 @@ fn links(span: &TraceSpan) -> Markup {
             div.attributes {
                 h3 { "Links" }
                 @for link in &span.links {
-                    p { a href={ "/traces/" (link.trace_id) "#span-" (link.span_id) } { code { (link.trace_id) } } " span " code { (link.span_id) } }
+                    p {
+                        a href={ "/traces/" (link.trace_id) "#span-" (link.span_id) } { code { (link.trace_id) } }
+                        " span " code { (link.span_id) }
+                    }
                 }
             }
         }

@@ -2,18 +2,21 @@
 
 use maud::{Markup, html};
 
-use crate::web::format::coordinate;
+use crate::web::format::{NONE, coordinate};
 
 const WIDTH: f64 = 88.0;
 const HEIGHT: f64 = 18.0;
 
-/// The course of `values`, oldest first; where there is no value the line is broken.
-pub(in crate::web) fn spark(values: &[Option<f64>], title: &str, class: &str) -> Markup {
+/// The course of `values`, oldest first, of what `name` says (its class of colour, too); where there is no value
+/// the line is broken. `show` writes one value.
+pub(in crate::web) fn spark(values: &[Option<f64>], name: &str, show: fn(f64) -> String) -> Markup {
+    let last = values.last().copied().flatten();
+    let now = last.map_or_else(|| NONE.to_owned(), show);
     let path = line_path(values, WIDTH, HEIGHT, top(values));
     html! {
-        svg.spark.(class) role="img" width=(WIDTH) height=(HEIGHT)
+        svg.spark.(name) role="img" width=(WIDTH) height=(HEIGHT)
             viewBox={ "-1 -1 " (WIDTH + 2.0) " " (HEIGHT + 2.0) } {
-            title { (title) }
+            title { (name) ", now " (now) }
             @if !path.is_empty() { path d=(path) {} }
         }
     }
@@ -86,7 +89,7 @@ mod tests {
         #[test]
         fn any_numbers_can_be_drawn(values in proptest::collection::vec(
             proptest::option::of(proptest::num::f64::ANY), 0..40)) {
-            assert_drawable(&Page::parse(&spark(&values, "rate", "x").into_string()));
+            assert_drawable(&Page::parse(&spark(&values, "rate", crate::web::format::rate).into_string()));
         }
     }
 }
