@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use tower_service::Service;
 
 pub use bind::BindError;
@@ -30,7 +30,7 @@ use crate::log::BatchLog;
 use crate::metrics::FlowMetrics;
 use crate::net::server;
 use crate::receive::{Receiver, otlp_grpc, otlp_http};
-use crate::status::{ExporterStatus, ReceiverStatus, Status};
+use crate::status::{ExporterStatus, ReceiverStatus, Status, now_unix_nano};
 use crate::views::{self, Views};
 use crate::web::{self, Web};
 
@@ -89,6 +89,8 @@ struct Collector {
     drain: watch::Sender<Option<Instant>>,
     exporters: JoinSet<()>,
     web: Option<WebServer>,
+    /// Ends with the collector.
+    _clock: JoinSet<()>,
 }
 
 struct WebServer {
@@ -118,6 +120,7 @@ impl Collector {
         let intake = Intake::new(log.clone(), Arc::clone(&views));
         let budget = Budget::new(config.memory.bodies);
         let receivers = start_receivers([grpc, http], &status, &intake, &budget, &closed);
+        let clock = start_clock(Arc::clone(&views));
         let pages = Web {
             views,
             status: Arc::clone(&status),
@@ -135,6 +138,7 @@ impl Collector {
             drain,
             exporters,
             web,
+            _clock: clock,
         }
     }
 
@@ -253,6 +257,21 @@ fn start_receivers(
         }
     }
     receivers
+}
+
+/// Lets time pass for the views, also while no span arrives: calls stop waiting for their other half, and
+/// live pages learn of the last spans.
+fn start_clock(views: Arc<Views>) -> JoinSet<()> {
+    let mut clock = JoinSet::new();
+    clock.spawn(async move {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            second.tick().await;
+            views.tick(now_unix_nano());
+        }
+    });
+    clock
 }
 
 fn receiver_status(protocol: &'static str, bound: &Bound) -> Arc<ReceiverStatus> {

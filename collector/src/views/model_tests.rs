@@ -13,12 +13,15 @@ const SECOND: u64 = 1_000_000_000;
 const T0: u64 = 1_800_000_000 * SECOND;
 const SERVICES: [&str; 4] = ["api", "cart", "stock", "bank"];
 
+/// Views that have been up for an hour.
 fn views(view_bytes: usize) -> Views {
-    Views::new(Config {
+    let views = Views::new(Config {
         retention: Duration::from_secs(3600),
         trace_bytes: 1 << 20,
         view_bytes,
-    })
+    });
+    views.tick(T0 - 3_600 * SECOND);
+    views
 }
 
 fn span(

@@ -12,12 +12,17 @@ const T0: u64 = 1_800_000_000_000_000_000 + 13 * SECOND;
 const SECOND: u64 = 1_000_000_000;
 const FIVE_MINUTES: Range = Range::Last(Duration::from_secs(300));
 
+const CONFIG: Config = Config {
+    retention: Duration::from_secs(3600),
+    trace_bytes: 1 << 20,
+    view_bytes: 8 << 20,
+};
+
+/// Views that have been up for an hour.
 fn views() -> Views {
-    Views::new(Config {
-        retention: Duration::from_secs(3600),
-        trace_bytes: 1 << 20,
-        view_bytes: 8 << 20,
-    })
+    let views = Views::new(CONFIG);
+    views.tick(T0 - 3_600 * SECOND);
+    views
 }
 
 fn count(views: &Views, service: &str, spans: Vec<Span>, at: u64) {
@@ -106,6 +111,24 @@ fn windows_tell_to_what_they_were_rounded() {
         (last.from.as_str(), last.seconds),
         ("2027-01-15T07:55:10Z", 310.0)
     );
+}
+
+#[test]
+fn a_window_does_not_reach_back_before_the_start() {
+    let views = Views::new(CONFIG);
+    views.tick(T0);
+    for second in 0..30 {
+        count(&views, "cart", vec![span(1, 1, 0)], T0 + second * SECOND);
+    }
+    let (window, services) = views.services_at(FIVE_MINUTES, T0 + 25 * SECOND);
+    assert_eq!(
+        (window.from.as_str(), window.seconds),
+        ("2027-01-15T08:00:10Z", 40.0)
+    );
+    assert_eq!((services[0].count, services[0].rate), (30, 0.75));
+    assert_eq!(services[0].spark.rate.len(), 4);
+    let before = Range::Between(T0 - 600 * SECOND, T0 - 590 * SECOND);
+    assert!(views.services_at(before, T0 + 25 * SECOND).1.is_empty());
 }
 
 #[test]
@@ -497,7 +520,11 @@ fn the_slowest_and_the_failed_stay_longest() {
 
 #[test]
 fn under_a_flood_some_traces_are_kept_whole_and_the_rest_is_counted() {
-    let views = views();
+    // Room for dozens of traces a second: with a handful, chance would move the share up and down.
+    let views = Views::new(Config {
+        trace_bytes: 8 << 20,
+        ..CONFIG
+    });
     let padding = "x".repeat(1_000);
     let half = |trace: u64, id| {
         with(
@@ -515,7 +542,8 @@ fn under_a_flood_some_traces_are_kept_whole_and_the_rest_is_counted() {
             T0 + second * SECOND,
         );
     }
-    assert!(views.status().spans_of_traces_not_taken > 10_000);
+    let untaken = views.status().spans_of_traces_not_taken;
+    assert!(untaken > 4_000, "{untaken}");
     let query = TraceQuery {
         limit: 1_000,
         ..TraceQuery::default()

@@ -22,6 +22,8 @@ const SPARK_POINTS: u32 = 60;
 /// Which slot is now. It never runs backwards: while the machine's clock is set back, spans go to the newest slot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
+    /// The slot of the first look at the clock: nothing was counted before.
+    started: u32,
     now: u32,
     oldest: u32,
     retention_minutes: u32,
@@ -64,6 +66,7 @@ pub(crate) struct Snapshot<const C: usize, const H: usize>(Vec<(u32, Packed)>);
 impl Clock {
     pub(crate) fn new(retention_minutes: u32) -> Self {
         Self {
+            started: 0,
             now: 0,
             oldest: 0,
             retention_minutes: retention_minutes.max(FINE_MINUTES + 1),
@@ -75,6 +78,9 @@ impl Clock {
         let slot = u32::try_from(unix_nano / SLOT_NANOS).unwrap_or(u32::MAX - SLOTS_A_MINUTE);
         let moved = slot > self.now;
         if moved {
+            if self.now == 0 {
+                self.started = slot;
+            }
             self.now = slot;
             self.oldest = self.oldest.max(
                 (slot / SLOTS_A_MINUTE).saturating_sub(self.retention_minutes) * SLOTS_A_MINUTE,
@@ -102,7 +108,8 @@ impl Clock {
         more
     }
 
-    /// Rounds a range outward to slots, within what is kept; always at least one slot.
+    /// Rounds a range outward to slots, within what is kept and, so that rates are right from the first minute on,
+    /// not before the start; always at least one slot.
     pub(crate) fn round(&self, range: Range, now_unix_nano: u64) -> Slots {
         let (from, to) = match range {
             Range::Last(length) => {
@@ -121,8 +128,13 @@ impl Clock {
                 slot
             }
         };
-        let from = outward(slot(from / SLOT_NANOS), 0).clamp(self.oldest, self.now);
         let to = outward(slot(to.div_ceil(SLOT_NANOS)), SLOTS_A_MINUTE - 1);
+        let started = outward(self.started, 0);
+        // A range that ends before the start keeps its place: it is empty, not another one.
+        let since = if to > started { started } else { 0 };
+        let from = outward(slot(from / SLOT_NANOS), 0)
+            .max(since)
+            .clamp(self.oldest, self.now);
         Slots {
             from,
             to: to.clamp(from + 1, (self.now + 1).max(from + 1)),
@@ -145,7 +157,7 @@ impl Slots {
         }
     }
 
-    /// The divisor of rates: the window's length as told, also when the collector has been up for less.
+    /// The divisor of rates: the window's length as told.
     pub(crate) fn seconds(&self) -> f64 {
         f64::from((self.to - self.from) * SLOT_SECONDS)
     }
