@@ -369,11 +369,11 @@ impl Share {
             return;
         }
         let stay = (limit / 2) as f64 / self.taken.max(1) as f64 * elapsed as f64;
-        // A trace whose last spans come after the share grew to take it in is kept in part, so it grows slowly.
+        // Whoever comes into the share or leaves it halfway is kept in part: it moves little when it need not move much.
         let factor = match stay / MIN_STAY_NANOS as f64 {
             fitting @ 0.0..0.5 => fitting,
             0.5..2.0 => 1.0,
-            _ => 1.02,
+            _ => 1.1,
         };
         self.threshold = ((self.threshold as f64 * factor) as u64).clamp(1 << 12, 1 << 32);
         self.adjusted_unix_nano = now_unix_nano;
