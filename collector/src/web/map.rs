@@ -123,9 +123,9 @@ fn focus_bar(query: &PageQuery, focus: &str, nodes: &[&Node]) -> Markup {
     html! {
         p.focus-bar {
             @if nodes.is_empty() { "Nothing is known of " b { bdi { (focus) } } " in this range. " }
-            @else { "The neighbourhood of " b { (service_name(focus)) } ". " }
+            @else { "The neighbourhood of " b { (service_name(focus)) } " " }
             @if is_service {
-                a.button href=(query.link_keeping_window(&service_path(focus))) { "Open the service" } " "
+                a.button href=(query.link_keeping_window(&service_path(focus))) { "Open the service" }
             }
             a.button href=(query.link("/map", &[("focus", None)])) { "Whole map" }
         }

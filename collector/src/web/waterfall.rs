@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::charts::bars::{Part, stack};
 use super::charts::waterfall::{axis, bar, gap_class, gap_note};
-use super::format::{count, counted, duration, ratio, shorten, utc};
+use super::format::{NONE, count, counted, duration, ratio, shorten, utc};
 use super::layout::{Frame, Tab, colour, figure, page as frame_page, service_link, service_name};
 use super::query::PageQuery;
 use super::timeline::{Gap, Row, Spent, Timeline, nanos};
@@ -18,6 +18,9 @@ use crate::views::report::{Trace, TraceSpan};
 
 /// Levels that are drawn indented; deeper ones stand below the last.
 const MAX_INDENT: usize = 16;
+
+/// Warnings that are not folded.
+const OPEN_WARNINGS: usize = 4;
 
 type Attributes = serde_json::Map<String, Value>;
 
@@ -75,9 +78,7 @@ fn content(query: &PageQuery, trace: &Trace) -> Markup {
     html! {
         (heading(query, trace))
         (figures(trace, &timeline))
-        @if !trace.warnings.is_empty() {
-            ul.warnings { @for warning in &trace.warnings { li { (warning) } } }
-        }
+        (warnings(&trace.warnings))
         (spent(&timeline.spent))
         (legend())
         div.waterfall #spans {
@@ -85,6 +86,24 @@ fn content(query: &PageQuery, trace: &Trace) -> Markup {
             @for row in &timeline.rows { (span_row(row, timeline.start_unix_nano)) }
         }
         p.hidden-note data-empty-for="spans" hidden { "The filter hides every span." }
+    }
+}
+
+/// The first few at a glance, the others folded.
+fn warnings(warnings: &[String]) -> Markup {
+    let (first, others) = warnings.split_at(warnings.len().min(OPEN_WARNINGS));
+    html! {
+        @if !first.is_empty() {
+            div.warnings role="note" {
+                ul { @for warning in first { li { (warning) } } }
+                @if !others.is_empty() {
+                    details {
+                        summary { (counted(others.len() as u64, "more warning")) }
+                        ul { @for warning in others { li { (warning) } } }
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -126,10 +145,15 @@ fn figures(trace: &Trace, timeline: &Timeline<'_>) -> Markup {
         .filter(|row| matches!(row.gap, Gap::Known { .. }))
         .count();
     let bad = if failed > 0 { "bad" } else { "" };
+    let network = if calls > 0 {
+        duration(timeline.network_seconds)
+    } else {
+        NONE.to_owned()
+    };
     html! {
         dl.figures {
             (figure("Duration", &duration(trace.duration), "", &html! { (utc(timeline.start_unix_nano)) " UTC" }))
-            (figure("Network gap", &duration(timeline.network_seconds), "gap", &html! {
+            (figure("Network gap", &network, "gap", &html! {
                 "in " (counted(calls as u64, "call")) " with both sides"
             }))
             (figure("Spans", &count(trace.spans.len() as u64), "", &html! { (counted(services.len() as u64, "service")) }))
@@ -362,6 +386,14 @@ mod tests {
             .map(|badge| badge.text.clone())
             .collect();
         assert_eq!(badges, ["error", "parent missing"]);
+    }
+
+    #[test]
+    fn many_warnings_are_folded_not_lost() {
+        let mut trace = fixtures::trace();
+        trace.warnings = (0..9).map(|index| format!("warning {index}")).collect();
+        let page = show(&trace);
+        assert!(page.text().contains("5 more warnings") && page.text().contains("warning 8"));
     }
 
     #[test]
