@@ -46,6 +46,8 @@
 //!
 //! Services that own their server take [`Kit::layer`], [`Kit::routes`], [`Kit::shutdown_signal`] and
 //! [`Kit::finish`]; those that own their `tracing` subscriber take [`KitBuilder::log_layer`].
+#![doc = ""]
+#![doc = include_str!("../docs/configuration.md")]
 
 mod config;
 mod context;

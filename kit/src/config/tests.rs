@@ -250,3 +250,21 @@ fn a_service_needs_a_name() {
     let nameless = Config::read(" ", &|_| None);
     assert_eq!(nameless.all_faults().len(), 1);
 }
+
+#[test]
+fn the_documentation_names_every_variable_that_is_read() {
+    let documentation = include_str!("../../docs/configuration.md");
+    let asked = std::cell::RefCell::new(Vec::new());
+    Config::read("orders", &|name| {
+        asked.borrow_mut().push(name.to_owned());
+        None
+    });
+    let asked = asked.into_inner();
+    assert!(asked.len() > 20, "{asked:?}");
+    for name in asked {
+        assert!(
+            documentation.contains(&format!("`{name}`")),
+            "{name} is not documented"
+        );
+    }
+}
