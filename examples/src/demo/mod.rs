@@ -17,6 +17,7 @@ use std::time::Duration;
 use children::Children;
 use collector::Collector;
 use ports::Ports;
+use tokio::signal::unix::{SignalKind, signal};
 use tower::BoxError;
 
 /// How long to wait for a child to answer on its port, and for all of them to end.
@@ -64,11 +65,20 @@ async fn run_with(
     tokio::select! {
         () = watch(&collector) => {}
         () = sleep_or_forever(options.duration) => {}
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        stopped = told_to_stop() => stopped?,
         failed = children.wait_for_failure() => return Err(failed.into()),
     }
     traffic.abort();
     finish(&collector, answered.load(Ordering::Relaxed)).await
+}
+
+/// Ctrl-C, or SIGTERM from whoever started the demo in the background.
+async fn told_to_stop() -> std::io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminated.recv() => Ok(()),
+    }
 }
 
 async fn sleep_or_forever(duration: Option<Duration>) {
