@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::health::Lifecycle;
+use crate::health::{Lifecycle, State};
 use crate::shutdown::Shutdown;
 use connection::Phase;
 use live::Count;
@@ -128,6 +128,8 @@ impl Server {
             () = shutdown.hurried() => {}
         }
         let cut = self.connections.get();
+        // Before the first is cut: their requests must not settle as if their callers had hung up.
+        self.lifecycle.advance(State::Cutting);
         self.phase.send_replace(Phase::Cut);
         // Their requests settle while they are dropped; the flush must not come before that.
         let _ = tokio::time::timeout(CUT_WAIT, self.connections.none()).await;

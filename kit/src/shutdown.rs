@@ -14,6 +14,9 @@ use crate::health::{Lifecycle, State};
 /// Of the grace, the part kept for the flush: a fifth, at most this.
 const MAX_FLUSH_SHARE: Duration = Duration::from_secs(5);
 
+/// The longest grace and delay; beyond it moments could not be computed, and nobody waits that long.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
+
 /// The shared wish; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Shutdown(Arc<Shared>);
@@ -38,8 +41,8 @@ impl Shutdown {
     pub(crate) fn new(lifecycle: Lifecycle, grace: Duration, delay: Duration) -> Self {
         Self(Arc::new(Shared {
             lifecycle,
-            grace,
-            delay,
+            grace: grace.min(LONGEST),
+            delay: delay.min(LONGEST),
             asked: watch::Sender::new(Asked::default()),
             watching: AtomicBool::new(false),
         }))
@@ -233,6 +236,14 @@ mod tests {
         shutdown.stop_accepting().await;
         assert_eq!(began.elapsed(), DELAY);
         assert!(!shutdown.is_hurried());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grace_without_end_is_a_long_one() {
+        let shutdown = Shutdown::new(Lifecycle::new(), Duration::MAX, Duration::MAX);
+        shutdown.ask();
+        assert_eq!(shutdown.left(), LONGEST);
+        assert!(shutdown.drain_deadline() > Instant::now());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! starting → ready → draining → stopped: the one state that probes, `http` and `serve` read.
+//! starting → ready → draining → cutting → stopped: the one state that probes, `http` and `serve` read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,6 +10,8 @@ pub(crate) enum State {
     Starting,
     Ready,
     Draining,
+    /// Out of time: what is still in flight is being cut.
+    Cutting,
     Stopped,
 }
 
@@ -27,6 +29,7 @@ impl Lifecycle {
             0 => State::Starting,
             1 => State::Ready,
             2 => State::Draining,
+            3 => State::Cutting,
             _ => State::Stopped,
         }
     }
@@ -38,5 +41,10 @@ impl Lifecycle {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.state() >= State::Draining
+    }
+
+    /// Whether a request that ends now without its answer was ended by this side.
+    pub(crate) fn is_cutting(&self) -> bool {
+        self.state() >= State::Cutting
     }
 }

@@ -18,7 +18,9 @@ impl Health {
         match self.lifecycle.state() {
             State::Starting => return Err("starting".to_owned()),
             State::Ready => {}
-            State::Draining | State::Stopped => return Err("draining".to_owned()),
+            State::Draining | State::Cutting | State::Stopped => {
+                return Err("draining".to_owned());
+            }
         }
         let blocking = self.critical(exclude).find_map(|entry| match entry.last() {
             None => Some(format!("check {} has not run yet", entry.name)),
@@ -33,7 +35,7 @@ impl Health {
     pub(crate) fn started(&self) -> Result<(), String> {
         match self.lifecycle.state() {
             State::Starting => Err("starting".to_owned()),
-            State::Ready | State::Draining | State::Stopped => Ok(()),
+            State::Ready | State::Draining | State::Cutting | State::Stopped => Ok(()),
         }
     }
 

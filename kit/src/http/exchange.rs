@@ -150,6 +150,15 @@ impl Exchange {
         }
     }
 
+    /// The outcome of a request that nobody answers any more: its caller left, unless it is being cut.
+    pub(super) fn abandoned(&self) -> Outcome {
+        if self.telemetry.lifecycle.is_cutting() {
+            Outcome::Timeout
+        } else {
+            Outcome::ClientGone
+        }
+    }
+
     pub(super) fn timeout_left(&self) -> Option<Duration> {
         let timeout = self.telemetry.request_timeout?;
         Some(timeout.saturating_sub(self.start.elapsed()))

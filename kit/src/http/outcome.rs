@@ -13,7 +13,7 @@ pub(crate) enum Outcome {
     Error,
     /// The caller hung up before the last byte.
     ClientGone,
-    /// The kit's request time-out ended it.
+    /// The kit's request time-out ended it, or the end of the shutdown's grace.
     Timeout,
     /// The handler panicked.
     Panic,

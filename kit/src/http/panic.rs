@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 
@@ -16,8 +17,17 @@ pub(super) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, String> {
             { exception.message = message, code.file.path = file, code.line.number = line },
             "handler panicked"
         );
+        free(payload);
         message
     })
+}
+
+/// Payloads may be of any type, and a panic of their own drop must not get past [`catch`] either.
+fn free(payload: Box<dyn Any + Send>) {
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // Nobody knows where that chain would end, so it ends here: what was thrown is leaked.
+        let _leaked = ManuallyDrop::new(another);
+    }
 }
 
 /// A panic's payload does not say where it happened, its hook does. Puts a hook before the one in force
@@ -73,4 +83,23 @@ fn message(payload: &(dyn Any + Send)) -> String {
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a panic without a text");
     super::text::clip(text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_that_panics_while_it_is_dropped_is_caught_too() {
+        struct Panics;
+
+        impl Drop for Panics {
+            fn drop(&mut self) {
+                panic!("again");
+            }
+        }
+
+        let caught = catch(|| std::panic::panic_any(Panics));
+        assert_eq!(caught.unwrap_err(), "a panic without a text");
+    }
 }

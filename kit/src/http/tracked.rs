@@ -88,11 +88,15 @@ pub(super) struct Panicked;
 
 impl Drop for Tracked {
     fn drop(&mut self) {
+        let Some(exchange) = self.exchange.take() else {
+            return;
+        };
         // A panic that passes through here came from a layer outside of ours.
-        if std::thread::panicking() {
-            self.settle(Outcome::Panic);
+        let outcome = if std::thread::panicking() {
+            Outcome::Panic
         } else {
-            self.settle(Outcome::ClientGone);
-        }
+            exchange.abandoned()
+        };
+        exchange.settle(outcome);
     }
 }

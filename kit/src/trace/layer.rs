@@ -70,8 +70,17 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
+        if span.extensions().get::<Open>().is_none() {
+            return;
+        }
+        // Before the span is locked: formatting runs code of the user's, which may log in its turn.
+        let mut fields = Fields(Vec::new());
+        values.record(&mut fields);
         if let Some(open) = span.extensions_mut().get_mut::<Open>() {
-            values.record(&mut open.attributes);
+            let Fields(attributes) = fields;
+            for (name, value) in attributes {
+                open.attributes.set(name, value);
+            }
         }
     }
 
@@ -126,9 +135,8 @@ where
 struct Fields(Vec<Attribute>);
 
 impl Fields {
-    fn set(&mut self, field: &Field, value: Value) {
+    fn set(&mut self, name: &'static str, value: Value) {
         // All fields of a span are its call site's, so one name is one address.
-        let name = field.name();
         match self.0.iter_mut().find(|(key, _)| std::ptr::eq(*key, name)) {
             Some((_, present)) => *present = value,
             None => self.0.push((name, value)),
@@ -136,22 +144,22 @@ impl Fields {
     }
 
     fn set_text(&mut self, field: &Field, text: String) {
-        self.set(field, Value::Text(SharedText::Owned(text)));
+        self.set(field.name(), Value::Text(SharedText::Owned(text)));
     }
 }
 
 impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.set(field, Value::Float(value));
+        self.set(field.name(), Value::Float(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.set(field, Value::Int(value));
+        self.set(field.name(), Value::Int(value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
         match i64::try_from(value) {
-            Ok(value) => self.set(field, Value::Int(value)),
+            Ok(value) => self.set(field.name(), Value::Int(value)),
             // OpenTelemetry has no unsigned integers.
             Err(_) => self.set_text(field, value.to_string()),
         }
@@ -159,20 +167,20 @@ impl Visit for Fields {
 
     fn record_i128(&mut self, field: &Field, value: i128) {
         match i64::try_from(value) {
-            Ok(value) => self.set(field, Value::Int(value)),
+            Ok(value) => self.set(field.name(), Value::Int(value)),
             Err(_) => self.set_text(field, value.to_string()),
         }
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
         match i64::try_from(value) {
-            Ok(value) => self.set(field, Value::Int(value)),
+            Ok(value) => self.set(field.name(), Value::Int(value)),
             Err(_) => self.set_text(field, value.to_string()),
         }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.set(field, Value::Bool(value));
+        self.set(field.name(), Value::Bool(value));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -298,6 +306,35 @@ mod tests {
                 "late=\"again\"",
             ]
         );
+    }
+
+    #[test]
+    fn a_recorded_value_may_log_while_it_is_formatted() {
+        struct Logs;
+
+        impl fmt::Debug for Logs {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                tracing::info_span!("inside").in_scope(|| f.write_str("logged"))
+            }
+        }
+
+        let (done, ended) = std::sync::mpsc::channel();
+        // On a thread of its own: a deadlock must fail the test, not hang it.
+        std::thread::spawn(move || {
+            let spans = spans(testing::context(), || {
+                let span = tracing::info_span!("handler", late = tracing::field::Empty);
+                span.in_scope(|| span.record("late", tracing::field::debug(Logs)));
+            });
+            let _ = done.send(spans);
+        });
+        let spans = ended
+            .recv_timeout(std::time::Duration::from_secs(10))
+            .unwrap();
+        let [inside, handler] = &spans[..] else {
+            panic!("{spans:?}")
+        };
+        assert_eq!(inside.parent, Some(handler.span_id));
+        assert_eq!(text(handler), ["late=\"logged\""]);
     }
 
     #[test]

@@ -164,7 +164,7 @@ async fn what_outlives_the_grace_is_cut() {
         (&cut["connections"], &cut["level"]),
         (&1.into(), &"WARN".into())
     );
-    assert_eq!(service.closing("/hang").await["outcome"], "client_gone");
+    assert_eq!(service.closing("/hang").await["outcome"], "timeout");
 }
 
 #[tokio::test]
