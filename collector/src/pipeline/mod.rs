@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tower_service::Service;
 
 pub use bind::BindError;
@@ -30,12 +30,15 @@ use crate::log::BatchLog;
 use crate::metrics::FlowMetrics;
 use crate::net::server;
 use crate::receive::{Receiver, otlp_grpc, otlp_http};
-use crate::status::{ExporterStatus, ReceiverStatus, Status};
+use crate::status::{ExporterStatus, ReceiverStatus, Status, now_unix_nano};
 use crate::views::{self, Views};
 use crate::web::{self, Web};
 
 /// Of the time left once receivers stop, what the web address and the last log lines may take.
 const LAST_SHARE: Duration = Duration::from_secs(1);
+
+/// How often the views are told that time passes.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Why the collector did not start.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +127,7 @@ impl Collector {
             allowed_hosts: allowed_hosts(config.web_hosts, config.web.host),
             closing: closed,
         };
+        tokio::spawn(tick(Arc::clone(&pages.views)));
         let web = web
             .ok()
             .map(|web| WebServer::start(web.listener, kit.wrap(web::router(pages))));
@@ -275,6 +279,17 @@ fn tell_left_out(listeners: [(&'static str, &Bound); 3]) {
                 "this default listener is left out; ask for another port by its flag"
             );
         }
+    }
+}
+
+/// Lets time pass for the views until the runtime ends: without it calls would settle, and live pages hear of
+/// the last spans, only when more spans come.
+async fn tick(views: Arc<Views>) {
+    let mut seconds = interval(TICK);
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        views.tick(now_unix_nano());
     }
 }
 

@@ -107,6 +107,21 @@ fn spans_pass_from_one_collector_to_the_next() {
 }
 
 #[test]
+fn live_pages_hear_of_the_last_spans_too() {
+    let collector = Collector::start(&[]);
+    let events = collector.events();
+    wait_for("the first event", || !events.lock().unwrap().is_empty());
+    // The second batch comes within the second in which nobody is told again.
+    for service in ["cart", "checkout"] {
+        assert_eq!(post(&collector.traces(), &batch(service, 1)).0, 200);
+    }
+    wait_for("an event for each", || {
+        events.lock().unwrap().contains("data: 2")
+    });
+    collector.stop();
+}
+
+#[test]
 fn what_was_accepted_last_is_still_sent_while_draining() {
     let next = Collector::start(&[]);
     let url = format!("otlp+grpc://{}", next.grpc_address());
