@@ -377,6 +377,22 @@ fn cycles_and_clock_skew_are_told() {
 }
 
 #[test]
+fn a_child_that_lies_outside_by_its_clock_covers_nothing() {
+    let views = views();
+    let mut ahead = timed(7, 2, 1, Kind::Internal, 5);
+    ahead.start_time_unix_nano += 3_600 * SECOND;
+    ahead.end_time_unix_nano += 3_600 * SECOND;
+    let mut behind = timed(7, 3, 1, Kind::Internal, 5);
+    behind.start_time_unix_nano -= 3_600 * SECOND;
+    behind.end_time_unix_nano -= 3_600 * SECOND;
+    let root = timed(7, 1, 0, Kind::Server, 1_000);
+    count(&views, "cart", vec![root, ahead, behind], T0);
+    let trace = views.trace(7_u128.to_be_bytes()).unwrap();
+    let root = &trace.spans[0];
+    assert_eq!((root.self_time, root.duration), (1e-6, 1e-6));
+}
+
+#[test]
 fn lists_of_traces_are_filtered_and_ordered() {
     let views = views();
     for (trace, nanos) in [(1, 5_000_000), (2, 50_000_000), (3, 20_000_000)] {

@@ -170,6 +170,8 @@ impl Tree {
             .filter_map(|&child| self.nodes.get(child));
         let mut covered: Vec<_> = children
             .map(|child| (child.start.max(node.start), child.end.min(node.end)))
+            // One that lies wholly outside, by another clock, covers nothing.
+            .filter(|(start, end)| start < end)
             .collect();
         covered.sort_unstable();
         let (mut alone, mut reached) = (0, node.start);
