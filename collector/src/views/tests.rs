@@ -393,6 +393,30 @@ fn a_child_that_lies_outside_by_its_clock_covers_nothing() {
 }
 
 #[test]
+fn a_large_resource_is_not_repeated_without_end() {
+    let views = Views::new(Config {
+        retention: Duration::from_secs(3600),
+        trace_bytes: 64 << 20,
+        view_bytes: 8 << 20,
+    });
+    let spans = (1..=100).map(|id| timed(7, id, 0, Kind::Server, 10));
+    let mut group = resource_spans("cart", spans.collect());
+    let resource = group.resource.as_mut().unwrap();
+    let note = attribute("note", &"x".repeat(1 << 20));
+    resource.attributes.push(note);
+    let bytes = encode(vec![group]);
+    let mut refs = Vec::new();
+    walk(&bytes, |span| refs.push(span)).unwrap();
+    views.count(&refs, T0);
+    let trace = views.trace(7_u128.to_be_bytes()).unwrap();
+    let with_resource = trace.spans.iter().filter(|span| !span.resource.is_empty());
+    assert_eq!(with_resource.count(), 7);
+    assert_eq!(trace.spans.len(), 100);
+    let warnings = trace.warnings.join("\n");
+    assert!(warnings.contains("of 93 spans are left out"), "{warnings}");
+}
+
+#[test]
 fn lists_of_traces_are_filtered_and_ordered() {
     let views = views();
     for (trace, nanos) in [(1, 5_000_000), (2, 50_000_000), (3, 20_000_000)] {
