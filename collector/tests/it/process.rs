@@ -108,6 +108,15 @@ impl Collector {
         lines.iter().any(|line| line["message"] == message)
     }
 
+    /// Memory it holds.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap() * 1024
+    }
+
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
         let pid = self.child.id().to_string();
