@@ -377,6 +377,31 @@ fn cycles_and_clock_skew_are_told() {
 }
 
 #[test]
+fn edges_beyond_the_cap_are_one_before_and_after_they_settle() {
+    let views = views();
+    let id = |client: u64, server: u64| 1_000 * client + server;
+    for service in 1..=40 {
+        let calls = (1..=40).map(|server| {
+            let id = id(service, server);
+            timed(u128::from(id), id, 0, Kind::Client, 10)
+        });
+        let answers = (1..=40).map(|client| {
+            let id = id(client, service);
+            timed(u128::from(id), 7, id, Kind::Server, 5)
+        });
+        let spans = calls.chain(answers).collect();
+        count(&views, &format!("s{service}"), spans, T0);
+    }
+    for now in [T0, T0 + 20 * SECOND] {
+        let edges = views.map_at(FIVE_MINUTES, now).edges;
+        assert_eq!(edges.len(), 1_001);
+        let other = edges.iter().find(|edge| edge.client == "(other edges)");
+        assert_eq!(other.map(|edge| edge.count), Some(600));
+        assert_eq!(edges.iter().map(|edge| edge.count).sum::<u64>(), 1_600);
+    }
+}
+
+#[test]
 fn a_child_that_lies_outside_by_its_clock_covers_nothing() {
     let views = views();
     let mut ahead = timed(7, 2, 1, Kind::Internal, 5);
