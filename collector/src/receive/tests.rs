@@ -33,6 +33,8 @@ const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 const GRPC: (&str, &str) = ("content-type", "application/grpc");
 
+type Headers = &'static [(&'static str, &'static str)];
+
 /// Both receivers, and a reader of what they took.
 struct Fixture {
     grpc: String,
@@ -390,11 +392,11 @@ async fn what_is_no_grpc_is_told_the_right_port() {
 async fn http_batches_are_taken_plain_and_compressed() {
     let mut fixture = start().await;
     let batch = test_support::request("shop", 300);
-    let charset = ("content-type", "application/x-protobuf; charset=utf-8");
+    const CHARSET: (&str, &str) = ("content-type", "application/x-protobuf; charset=utf-8");
     let members = [gzip(&batch[..100]), gzip(&batch[100..])].concat();
-    let bodies: [(&[(&'static str, &str)], Vec<u8>); 5] = [
+    let bodies: [(Headers, Vec<u8>); 5] = [
         (&[PROTOBUF], batch.clone()),
-        (&[charset, ("content-encoding", "identity")], batch.clone()),
+        (&[CHARSET, ("content-encoding", "identity")], batch.clone()),
         (&[PROTOBUF, ("content-encoding", "gzip")], gzip(&batch)),
         (&[PROTOBUF, ("content-encoding", "gzip")], members),
         (&[PROTOBUF, ("content-encoding", "deflate")], zlib(&batch)),
