@@ -20,6 +20,11 @@ pub(super) enum Outcome {
         /// When, if the peer told.
         after: Option<Duration>,
     },
+    /// Not sent at all: it would be larger than a request may be, so fewer spans have to go at once.
+    TooLarge {
+        /// What would be larger than what.
+        reason: String,
+    },
     /// Never: sending the same again cannot help.
     Refused {
         /// What happened.
@@ -169,6 +174,7 @@ mod tests {
                 reason,
                 by_content: false,
             } => (Kind::SetAside, reason),
+            Outcome::TooLarge { reason } => panic!("no answer means that: {reason}"),
         };
         assert_eq!(kind, expected, "{reason}");
         assert!(reason.contains(part), "`{reason}` lacks `{part}`");

@@ -19,9 +19,9 @@ pub(super) struct Part {
     pub(super) spans: u64,
 }
 
-/// The spans of `request` from number `from` on, as many as make about `max_bytes`, but at least one; `None`
-/// when there are no more.
-pub(super) fn part(request: &[u8], from: u64, max_bytes: usize) -> Option<Part> {
+/// The spans of `request` from number `from` on, as many as make about `max_bytes` and at most `max_spans`, but at
+/// least one; `None` when there are no more.
+pub(super) fn part(request: &[u8], from: u64, max_bytes: usize, max_spans: u64) -> Option<Part> {
     let mut bytes = Vec::new();
     let mut index = 0;
     let mut spans = 0;
@@ -34,7 +34,7 @@ pub(super) fn part(request: &[u8], from: u64, max_bytes: usize) -> Option<Part> 
             let mut full = false;
             for span in messages(scope_spans, SPANS) {
                 let size = bytes.len() + shell + scope.len() + span.len();
-                full = spans > 0 && size > max_bytes;
+                full = spans > 0 && (size > max_bytes || spans >= max_spans);
                 if full {
                     break;
                 }
@@ -88,10 +88,10 @@ mod tests {
     use proptest::prelude::*;
     use prost::Message;
 
-    fn parts(request: &[u8], max_bytes: usize) -> Vec<Part> {
+    fn parts(request: &[u8], max_bytes: usize, max_spans: u64) -> Vec<Part> {
         let mut from = 0;
         std::iter::from_fn(|| {
-            let part = part(request, from, max_bytes)?;
+            let part = part(request, from, max_bytes, max_spans)?;
             from += part.spans;
             Some(part)
         })
@@ -112,31 +112,33 @@ mod tests {
         fn parts_hold_every_span_once_with_its_resource(
             services in prop::collection::vec(1u64..20, 0..5),
             max_bytes in 0usize..2000,
+            max_spans in 0u64..30,
         ) {
             let groups = services.iter().enumerate().map(|(service, &count)| {
                 let spans = (1..=count).map(|id| test_support::span(1, id + 100 * service as u64, 0));
                 test_support::resource_spans(&format!("s{service}"), spans.collect())
             });
             let request = test_support::encode(groups.collect());
-            let parts = parts(&request, max_bytes);
+            let parts = parts(&request, max_bytes, max_spans);
             let all: Vec<_> = parts.iter().flat_map(|part| ids(&part.bytes)).collect();
             prop_assert_eq!(all, ids(&request));
             for part in &parts {
                 prop_assert_eq!(part.spans as usize, ids(&part.bytes).len());
                 prop_assert!(part.spans == 1 || part.bytes.len() <= max_bytes);
+                prop_assert!(part.spans <= max_spans.max(1));
             }
         }
 
         #[test]
         fn any_bytes_end(bytes in any::<Vec<u8>>()) {
-            prop_assert!(parts(&bytes, 10).len() <= bytes.len());
+            prop_assert!(parts(&bytes, 10, 3).len() <= bytes.len());
         }
     }
 
     #[test]
     fn what_fits_stays_as_it_was() {
         let request = test_support::request("shop", 10);
-        let [part] = &parts(&request, 1 << 20)[..] else {
+        let [part] = &parts(&request, 1 << 20, u64::MAX)[..] else {
             panic!("one part expected");
         };
         let read = |bytes: &[u8]| ExportTraceServiceRequest::decode(bytes).unwrap();

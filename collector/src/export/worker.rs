@@ -77,14 +77,14 @@ impl Worker {
     }
 
     async fn work(&mut self, cursor: &mut Cursor) {
-        let max_bytes = self.peer.max_bytes();
-        while let Some(mut records) = cursor.next(max_bytes).await {
+        while let Some(mut records) = cursor.next(self.peer.max_bytes()).await {
             self.suspects.narrow(&mut records);
+            keep_spans(&mut records, self.peer.max_spans());
             let Some(last) = records.last().map(|record| record.sequence) else {
                 continue;
             };
             let outcome = match &records[..] {
-                [record] if record.bytes.len() > max_bytes => self.send_in_parts(record).await,
+                [record] if self.is_too_large(record) => self.send_in_parts(record).await,
                 _ => {
                     let spans = records.iter().map(|record| record.spans).sum();
                     let batches = records.iter().map(|record| record.bytes.clone());
@@ -94,6 +94,8 @@ impl Worker {
             match outcome {
                 Sent::Settled => cursor.ack(last),
                 Sent::Later { after } => self.wait(after).await,
+                // The peer asks for less now.
+                Sent::TooLarge => {}
                 Sent::Refused {
                     by_content: true, ..
                 } if records.len() > 1 => {
@@ -142,6 +144,11 @@ impl Worker {
                 }
                 Sent::Later { after }
             }
+            Outcome::TooLarge { .. } if spans > 1 => Sent::TooLarge,
+            Outcome::TooLarge { reason } => Sent::Refused {
+                reason,
+                by_content: true,
+            },
             Outcome::Refused { reason, by_content } => {
                 self.works_again();
                 Sent::Refused { reason, by_content }
@@ -149,14 +156,23 @@ impl Worker {
         }
     }
 
+    fn is_too_large(&self, record: &Record) -> bool {
+        record.bytes.len() > self.peer.max_bytes() || record.spans > self.peer.max_spans()
+    }
+
     /// Sends one record that is larger than a request may be, in requests of fewer spans.
     async fn send_in_parts(&mut self, record: &Record) -> Sent {
-        let max_bytes = self.peer.max_bytes();
         let mut done = self.in_parts.resume(record.sequence);
-        while let Some(Part { bytes, spans }) = split::part(&record.bytes, done, max_bytes) {
+        while let Some(Part { bytes, spans }) = split::part(
+            &record.bytes,
+            done,
+            self.peer.max_bytes(),
+            self.peer.max_spans(),
+        ) {
             match self.send(vec![bytes.into()], spans).await {
                 Sent::Settled => {}
                 later @ Sent::Later { .. } => return later,
+                Sent::TooLarge => continue,
                 Sent::Refused { reason, .. } => {
                     self.refusals.count(&self.status, spans, &reason);
                 }
@@ -189,12 +205,25 @@ impl Worker {
     }
 }
 
+/// Cuts `records` down to those that have `max_spans` together, but at least one.
+fn keep_spans(records: &mut Vec<Record>, max_spans: u64) {
+    let mut spans = 0_u64;
+    let fit = records.iter().take_while(|record| {
+        spans = spans.saturating_add(record.spans);
+        spans <= max_spans
+    });
+    let fit = fit.count();
+    records.truncate(fit.max(1));
+}
+
 /// What became of one attempt.
 enum Sent {
     /// Taken, or counted as set aside.
     Settled,
     /// To be tried again.
     Later { after: Option<Duration> },
+    /// Not sent, since it would be too large: the peer now takes less at once.
+    TooLarge,
     /// Refused for good and not counted yet.
     Refused { reason: String, by_content: bool },
 }

@@ -446,6 +446,33 @@ async fn the_wrong_protocol_is_named() {
 }
 
 #[tokio::test]
+async fn zipkin_gets_what_would_be_huge_as_json_in_pieces() {
+    let sizes = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&sizes);
+    let peer = HttpPeer::start(move |_, body| {
+        into.lock().unwrap().push(body.len());
+        answer(202, &[])
+    })
+    .await;
+    let mut group = resource_spans("large", (1..=100).map(|id| span(7, id, 0)).collect());
+    let resource = group.resource.as_mut().unwrap();
+    let note = test_support::attribute("note", &"x".repeat(300_000));
+    resource.attributes.push(note);
+    let mut waiting = batches(&["before", "after"]);
+    waiting.insert(1, encode(vec![group]));
+    let mut huge = span(8, 1, 0);
+    huge.attributes = vec![test_support::attribute("note", &"x".repeat(5 << 20))];
+    waiting.insert(2, encode(vec![resource_spans("huge", vec![huge])]));
+    let url = format!("zipkin+http://{}", peer.address);
+    let mut fixture = Fixture::start(&url, &waiting);
+    fixture.finish().await;
+    fixture.check(106, 1, 0);
+    let sizes = sizes.lock().unwrap();
+    assert!(sizes.iter().all(|&size| size < 5 << 20), "{sizes:?}");
+    assert!(sizes.len() < 20, "{sizes:?}");
+}
+
+#[tokio::test]
 async fn zipkin_gets_json() {
     let bodies = Arc::new(Mutex::new(Vec::new()));
     let got = Arc::clone(&bodies);

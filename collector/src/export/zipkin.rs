@@ -1,9 +1,11 @@
 //! Spans as Zipkin JSON v2, written straight from the received bytes (OpenTelemetry specification, trace/
 //! sdk_exporters/zipkin.md; Zipkin API v2, `ListOfSpans`). Called by `peer`.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 
 use super::json::Json;
 use crate::net::proto::{Value, fields};
@@ -12,21 +14,45 @@ use crate::wire::{
     to_json, walk,
 };
 
-/// All spans of `batches` as one JSON array.
+/// Why there is no JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum EncodeError {
+    /// The first fault in the bytes.
+    #[error("not readable as OTLP: {0}")]
+    Malformed(#[from] WireError),
+    /// It would be too long, which only fewer spans can help.
+    #[error("as Zipkin JSON it is larger than the {limit} bytes that are sent at once")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+        /// Spans that would fit.
+        fits: u64,
+    },
+}
+
+/// All spans of `batches` as one JSON array of about `limit` bytes at most. Each span repeats its resource, so a few
+/// bytes of OTLP may stand for any number of them.
 ///
 /// # Errors
-/// The first fault in the bytes.
-pub(super) fn encode(batches: &[Bytes]) -> Result<Vec<u8>, WireError> {
+/// [`EncodeError`].
+pub(super) fn encode(batches: &[Bytes], limit: usize) -> Result<Vec<u8>, EncodeError> {
     // Attribute names and values come as they are; ids double and the framing is spelt out.
     let expected: usize = batches.iter().map(|batch| batch.len() * 2).sum();
     let mut json = Json::with_capacity(expected);
     let mut tags = Tags::default();
+    let mut fits = 0;
     json.open_array();
     for batch in batches {
         walk(batch, |span| {
-            json.element();
-            put_span(&mut json, &mut tags, &span);
+            if json.len() <= limit {
+                json.element();
+                put_span(&mut json, &mut tags, &span);
+                fits += u64::from(json.len() <= limit);
+            }
         })?;
+    }
+    if json.len() > limit {
+        return Err(EncodeError::TooLarge { limit, fits });
     }
     json.close_array();
     Ok(json.into_bytes())
@@ -210,17 +236,25 @@ fn annotation(event: EventRef<'_>) -> String {
 /// Writes tags, each key once: Zipkin's tags are a map, and keys that come twice would hide each other.
 #[derive(Default)]
 struct Tags<'a> {
-    /// Keys of the span under way.
+    /// The first [`FEW_TAGS`] keys of the span under way.
     written: Vec<&'a str>,
+    /// All of them, once there are more.
+    many: HashSet<&'a str, RandomState>,
     /// The `Resource` message that `resource_tags` are of.
     resource: &'a [u8],
     /// Its attributes: keys, and whole members of an object.
     resource_tags: Vec<(&'a str, Vec<u8>)>,
 }
 
+/// For so many keys looking at each is faster than hashing.
+const FEW_TAGS: usize = 32;
+
 impl<'a> Tags<'a> {
     fn put(&mut self, json: &mut Json, span: &SpanRef<'a>, rare: &Rare) {
         self.written.clear();
+        if !self.many.is_empty() {
+            self.many = HashSet::default();
+        }
         json.key("tags").open_object();
         self.put_status(json, span);
         for attribute in span.attributes() {
@@ -298,11 +332,17 @@ impl<'a> Tags<'a> {
     }
 
     fn is_new(&mut self, key: &'a str) -> bool {
-        let new = !self.written.contains(&key);
-        if new {
-            self.written.push(key);
+        if self.written.len() < FEW_TAGS {
+            let new = !self.written.contains(&key);
+            if new {
+                self.written.push(key);
+            }
+            return new;
         }
-        new
+        if self.many.is_empty() {
+            self.many.extend(&self.written);
+        }
+        self.many.insert(key)
     }
 }
 
@@ -347,7 +387,7 @@ mod tests {
 
     fn zipkin(span: Span) -> Json {
         let request = test_support::encode(vec![resource_spans("shop", vec![span])]);
-        let bytes = encode(&[request.into()]).unwrap();
+        let bytes = encode(&[request.into()], usize::MAX).unwrap();
         let mut spans: Vec<Json> = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(spans.len(), 1);
         spans.remove(0)
@@ -558,7 +598,7 @@ mod tests {
         resource.attributes.push(attribute("region", "eu"));
         resource.attributes.push(attribute("zone", "b"));
         group.scope_spans[0].spans[0].attributes = vec![attribute("region", "us")];
-        let bytes = encode(&[test_support::encode(vec![group]).into()]).unwrap();
+        let bytes = encode(&[test_support::encode(vec![group]).into()], usize::MAX).unwrap();
         let text = String::from_utf8(bytes).unwrap();
         assert_eq!(text.matches("\"region\"").count(), 1, "{text}");
         let spans: Json = serde_json::from_str(&text).unwrap();
@@ -584,7 +624,7 @@ mod tests {
             group("b", vec![plain(), plain()]),
         ];
         let batch: Bytes = test_support::encode(request).into();
-        let bytes = encode(&[batch.clone(), batch]).unwrap();
+        let bytes = encode(&[batch.clone(), batch], usize::MAX).unwrap();
         let spans: Vec<Json> = serde_json::from_slice(&bytes).unwrap();
         let zones: Vec<_> = spans
             .iter()
@@ -620,8 +660,42 @@ mod tests {
 
     #[test]
     fn no_spans_are_an_empty_array_and_bad_bytes_an_error() {
-        assert_eq!(encode(&[]).unwrap(), b"[]");
-        assert!(encode(&[Bytes::from_static(b"\x0a\x05")]).is_err());
+        assert_eq!(encode(&[], 2).unwrap(), b"[]");
+        assert!(encode(&[Bytes::from_static(b"\x0a\x05")], 2).is_err());
+    }
+
+    #[test]
+    fn a_resource_that_every_span_repeats_is_bounded() {
+        let spans = (1..=1000).map(|id| test_support::span(7, id, 0)).collect();
+        let mut group = resource_spans("shop", spans);
+        let resource = group.resource.as_mut().unwrap();
+        resource
+            .attributes
+            .push(attribute("note", &"x".repeat(10_000)));
+        let batch = [Bytes::from(test_support::encode(vec![group]))];
+        let limit = 1 << 20;
+        let fits = 102;
+        assert_eq!(
+            encode(&batch, limit),
+            Err(EncodeError::TooLarge { limit, fits })
+        );
+        assert!(encode(&batch, 16 << 20).is_ok());
+    }
+
+    #[test]
+    fn many_keys_are_written_once_each_and_fast() {
+        let mut attributes: Vec<_> = (0..100_000)
+            .map(|key| attribute(&format!("{key:06}"), ""))
+            .collect();
+        attributes.push(attribute("000007", "again"));
+        let mut span = test_support::span(7, 2, 1);
+        span.attributes = attributes;
+        let started = std::time::Instant::now();
+        let tags = zipkin(span)["tags"].as_object().unwrap().clone();
+        // Comparing each key with each would take minutes.
+        assert!(started.elapsed() < std::time::Duration::from_secs(10));
+        assert_eq!(tags.len(), 100_001, "with the scope's name");
+        assert_eq!(tags["000007"], "");
     }
 
     proptest! {

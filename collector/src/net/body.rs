@@ -166,23 +166,19 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// A buffer for `length` bytes in all.
+    /// A buffer for `length` bytes in all. Beyond the first of them it grows with what comes: a sender that only
+    /// promises a large body must not hold the room that others could use.
     ///
     /// # Errors
-    /// [`BodyError::TooLarge`] over `limit`; [`BodyError::NoRoom`] when `budget` has not that many.
+    /// [`BodyError::TooLarge`] over `limit`, or over all of `budget`, which waiting would not make larger;
+    /// [`BodyError::NoRoom`] when `budget` is used up.
     pub fn with_length(length: usize, limit: usize, budget: &Budget) -> Result<Self, BodyError> {
+        const FIRST: usize = 64 * 1024;
+        let limit = limit.min(budget.limit());
         if length > limit {
             return Err(BodyError::TooLarge { limit });
         }
-        let reservation = budget
-            .reserve(length)
-            .ok_or_else(|| no_room(length, budget))?;
-        Ok(Self {
-            bytes: Vec::with_capacity(length),
-            reservation,
-            limit: length,
-            budget: budget.clone(),
-        })
+        Self::new(length.min(FIRST), length, budget)
     }
 
     /// A buffer that grows with what comes, up to `limit` bytes.
@@ -191,9 +187,20 @@ impl Buffer {
     /// [`BodyError::NoRoom`] when `budget` is used up.
     pub fn growing(limit: usize, budget: &Budget) -> Result<Self, BodyError> {
         const FIRST: usize = 8 * 1024;
-        let mut buffer = Self::with_length(FIRST.min(limit), limit, budget)?;
-        buffer.limit = limit;
-        Ok(buffer)
+        let limit = limit.min(budget.limit());
+        Self::new(FIRST.min(limit), limit, budget)
+    }
+
+    fn new(capacity: usize, limit: usize, budget: &Budget) -> Result<Self, BodyError> {
+        let reservation = budget
+            .reserve(capacity)
+            .ok_or_else(|| no_room(capacity, budget))?;
+        Ok(Self {
+            bytes: Vec::with_capacity(capacity),
+            reservation,
+            limit,
+            budget: budget.clone(),
+        })
     }
 
     /// Bytes in it.
@@ -342,12 +349,7 @@ mod tests {
             Err("larger than the 100000 bytes"),
         )
         .await;
-        check(
-            whole(5000),
-            4999,
-            Err("no room for 5000 bytes now (0 of 4999"),
-        )
-        .await;
+        check(whole(5000), 4999, Err("larger than the 4999 bytes")).await;
         check(chunked(&[]), LIMIT, Ok(0)).await;
         check(chunked(&[1, 9000, 60_000]), LIMIT, Ok(69_001)).await;
         check(
@@ -356,7 +358,30 @@ mod tests {
             Err("larger than the 100000 bytes"),
         )
         .await;
-        check(chunked(&[60_000]), 50_000, Err("no room for")).await;
+        check(
+            chunked(&[60_000]),
+            50_000,
+            Err("larger than the 50000 bytes"),
+        )
+        .await;
+    }
+
+    #[test]
+    fn a_length_told_is_reserved_as_the_bytes_come() {
+        let budget = Budget::new(LIMIT);
+        let mut slow: Vec<_> = (0..2)
+            .map(|_| Buffer::with_length(LIMIT, LIMIT, &budget))
+            .collect();
+        assert!(matches!(slow.pop(), Some(Err(BodyError::NoRoom { .. }))));
+        let Some(Ok(mut slow)) = slow.pop() else {
+            panic!("there is room for the first one");
+        };
+        let other = Buffer::with_length(30_000, LIMIT, &budget).unwrap();
+        let refused = slow.push(&[7; LIMIT]);
+        assert!(matches!(refused, Err(BodyError::NoRoom { .. })));
+        drop(other);
+        slow.push(&[7; LIMIT]).unwrap();
+        assert_eq!(slow.finish().bytes.len(), LIMIT);
     }
 
     #[tokio::test]

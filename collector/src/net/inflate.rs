@@ -70,6 +70,8 @@ pub fn inflate(
     limit: usize,
     budget: &Budget,
 ) -> Result<Held, BodyError> {
+    // Beside the body itself, more than this will never have room.
+    let limit = limit.min(budget.limit().saturating_sub(body.reservation.bytes()));
     match encoding {
         Encoding::Identity => Ok(body),
         Encoding::Gzip => {
@@ -371,13 +373,17 @@ mod tests {
 
     #[test]
     fn no_room_is_refused_before_decompressing() {
-        let budget = Budget::new(1000);
+        let budget = Budget::new(2000);
+        let others = budget.reserve(1000).unwrap();
         let error = run(&gzip(&[7; 1001]), Encoding::Gzip, &budget).unwrap_err();
         assert!(
             matches!(error, BodyError::NoRoom { needed: 1001, .. }),
             "{error}"
         );
+        drop(others);
         assert_eq!(budget.used(), 0);
+        let error = run(&gzip(&[7; 2001]), Encoding::Gzip, &budget).unwrap_err();
+        assert!(matches!(error, BodyError::TooLarge { .. }), "{error}");
     }
 
     #[test]

@@ -48,8 +48,9 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 const MAX_STREAMS: u32 = 256;
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// Bytes of a body that HTTP/1.1 reads ahead of the handler, for each connection.
-const READ_AHEAD_BYTES: usize = 128 * 1024;
+/// Bytes of a body that HTTP/1.1 reads ahead of the handler. A connection keeps about twice as many while it is idle, and
+/// there may be thousands, which no budget counts.
+const READ_AHEAD_BYTES: usize = 32 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -54,8 +54,7 @@ impl Edges {
         let now = clock.now();
         let mut ends = (call.client, call.server);
         if self.edges.len() >= MAX_EDGES && !self.edges.contains_key(&ends) {
-            let other = names.intern(OTHER_EDGES, NodeKind::External, now);
-            ends = (other, other);
+            ends = other(names, now);
             self.overflowed += 1;
         }
         names.touch(ends.0, now);
@@ -90,11 +89,13 @@ impl Edges {
         self.overflowed
     }
 
-    /// A snapshot of every edge with calls in the range, complete calls that are not settled yet included.
+    /// A snapshot of every edge with calls in the range, complete calls that are not settled yet included: those on
+    /// edges as they will be settled, beyond the cap on the overflow edge.
     pub(crate) fn snapshot(
         &self,
         lingering: impl Iterator<Item = Settled>,
         slots: Slots,
+        names: &mut Names,
     ) -> Vec<(Ends, EdgeSnapshot)> {
         let mut edges: HashMap<Ends, EdgeSnapshot, RandomState> = HashMap::default();
         for (ends, series) in &self.edges {
@@ -103,8 +104,17 @@ impl Edges {
                 edges.entry(*ends).or_default().kept = Some(snapshot);
             }
         }
+        let mut new = 0;
         for call in lingering.filter(|call| slots.contains(call.slot)) {
-            let edge = edges.entry((call.client, call.server)).or_default();
+            let mut ends = (call.client, call.server);
+            if !self.edges.contains_key(&ends) && !edges.contains_key(&ends) {
+                if self.edges.len() + new < MAX_EDGES {
+                    new += 1;
+                } else {
+                    ends = other(names, call.slot);
+                }
+            }
+            let edge = edges.entry(ends).or_default();
             count(edge.lingering.get_or_insert_default(), call);
         }
         edges.into_iter().collect()
@@ -157,6 +167,12 @@ impl EdgeSnapshot {
             asynchronous: calls[ASYNCHRONOUS],
         }
     }
+}
+
+/// The edge that takes calls beyond the cap.
+fn other(names: &mut Names, slot: u32) -> Ends {
+    let other = names.intern(OTHER_EDGES, NodeKind::External, slot);
+    (other, other)
 }
 
 /// Counts a call; the five outcomes exclude each other and add up to all calls. A call whose server span is the longer

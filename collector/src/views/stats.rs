@@ -106,8 +106,9 @@ impl Stats {
 
     pub(crate) fn map(&mut self, range: Range, now_unix_nano: u64) -> MapSnapshot {
         let slots = self.round(range, now_unix_nano);
+        let lingering = self.pairing.lingering();
+        let edges = self.edges.snapshot(lingering, slots, &mut self.names);
         let name = |id: NameId| self.names.get(id).cloned();
-        let edges = self.edges.snapshot(self.pairing.lingering(), slots);
         let named = |((client, server), edge): (Ends, EdgeSnapshot)| {
             Some((name(client)?, name(server)?, edge))
         };

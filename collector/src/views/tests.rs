@@ -400,6 +400,71 @@ fn cycles_and_clock_skew_are_told() {
 }
 
 #[test]
+fn edges_beyond_the_cap_are_one_before_and_after_they_settle() {
+    let views = views();
+    let id = |client: u64, server: u64| 1_000 * client + server;
+    for service in 1..=40 {
+        let calls = (1..=40).map(|server| {
+            let id = id(service, server);
+            timed(u128::from(id), id, 0, Kind::Client, 10)
+        });
+        let answers = (1..=40).map(|client| {
+            let id = id(client, service);
+            timed(u128::from(id), 7, id, Kind::Server, 5)
+        });
+        let spans = calls.chain(answers).collect();
+        count(&views, &format!("s{service}"), spans, T0);
+    }
+    for now in [T0, T0 + 20 * SECOND] {
+        let edges = views.map_at(FIVE_MINUTES, now).edges;
+        assert_eq!(edges.len(), 1_001);
+        let other = edges.iter().find(|edge| edge.client == "(other edges)");
+        assert_eq!(other.map(|edge| edge.count), Some(600));
+        assert_eq!(edges.iter().map(|edge| edge.count).sum::<u64>(), 1_600);
+    }
+}
+
+#[test]
+fn a_child_that_lies_outside_by_its_clock_covers_nothing() {
+    let views = views();
+    let mut ahead = timed(7, 2, 1, Kind::Internal, 5);
+    ahead.start_time_unix_nano += 3_600 * SECOND;
+    ahead.end_time_unix_nano += 3_600 * SECOND;
+    let mut behind = timed(7, 3, 1, Kind::Internal, 5);
+    behind.start_time_unix_nano -= 3_600 * SECOND;
+    behind.end_time_unix_nano -= 3_600 * SECOND;
+    let root = timed(7, 1, 0, Kind::Server, 1_000);
+    count(&views, "cart", vec![root, ahead, behind], T0);
+    let trace = views.trace(7_u128.to_be_bytes()).unwrap();
+    let root = &trace.spans[0];
+    assert_eq!((root.self_time, root.duration), (1e-6, 1e-6));
+}
+
+#[test]
+fn a_large_resource_is_not_repeated_without_end() {
+    let views = Views::new(Config {
+        retention: Duration::from_secs(3600),
+        trace_bytes: 64 << 20,
+        view_bytes: 8 << 20,
+    });
+    let spans = (1..=100).map(|id| timed(7, id, 0, Kind::Server, 10));
+    let mut group = resource_spans("cart", spans.collect());
+    let resource = group.resource.as_mut().unwrap();
+    let note = attribute("note", &"x".repeat(1 << 20));
+    resource.attributes.push(note);
+    let bytes = encode(vec![group]);
+    let mut refs = Vec::new();
+    walk(&bytes, |span| refs.push(span)).unwrap();
+    views.count(&refs, T0);
+    let trace = views.trace(7_u128.to_be_bytes()).unwrap();
+    let with_resource = trace.spans.iter().filter(|span| !span.resource.is_empty());
+    assert_eq!(with_resource.count(), 7);
+    assert_eq!(trace.spans.len(), 100);
+    let warnings = trace.warnings.join("\n");
+    assert!(warnings.contains("of 93 spans are left out"), "{warnings}");
+}
+
+#[test]
 fn lists_of_traces_are_filtered_and_ordered() {
     let views = views();
     for (trace, nanos) in [(1, 5_000_000), (2, 50_000_000), (3, 20_000_000)] {

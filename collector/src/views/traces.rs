@@ -41,7 +41,9 @@ pub(crate) struct Traces {
     hasher: RandomState,
     /// In order of arrival: trace id and serial.
     ordinary: VecDeque<Key>,
+    /// In order of protection, with those of traces that have gone since.
     protected: VecDeque<Key>,
+    protected_swept: usize,
     protected_bytes: usize,
     classes: HashMap<u64, Class, RandomState>,
     origins: HashTable<Arc<Origin>>,
@@ -81,6 +83,7 @@ impl Traces {
             hasher: RandomState::default(),
             ordinary: VecDeque::new(),
             protected: VecDeque::new(),
+            protected_swept: 0,
             protected_bytes: 0,
             classes: HashMap::default(),
             origins: HashTable::new(),
@@ -277,6 +280,7 @@ impl Traces {
         trace.protected_by = Some(class);
         self.protected_bytes += trace.cost();
         self.protected.push_back(key);
+        self.sweep_protected();
         if let Some(displaced) = displaced {
             self.unprotect(displaced);
         }
@@ -285,6 +289,27 @@ impl Traces {
         {
             self.unprotect(oldest);
         }
+    }
+
+    /// Drops the entries of traces that have gone: behind one that stays they would gather for the whole retention.
+    fn sweep_protected(&mut self) {
+        if self.protected.len() < 2 * self.protected_swept.max(MAX_CLASSES) {
+            return;
+        }
+        let Self {
+            traces,
+            hasher,
+            protected,
+            ..
+        } = self;
+        protected.retain(|key| {
+            traces
+                .find(hasher.hash_one(key.0), |trace| {
+                    (trace.trace_id, trace.serial) == *key
+                })
+                .is_some()
+        });
+        self.protected_swept = self.protected.len();
     }
 
     /// Drops a protected trace. Its entry in the queue is passed over when it is the oldest.
@@ -440,4 +465,24 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     digits
         .map(|digit| char::from(DIGITS[usize::from(digit & 15)]))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{test_support, walk};
+
+    #[test]
+    fn traces_that_have_gone_leave_nothing_behind() {
+        let mut traces = Traces::new(1 << 20, 3_600 * NANOS_A_SECOND);
+        for trace in 1..=20_000 {
+            let span = test_support::span(trace, 1, 0);
+            let group = test_support::resource_spans("shop", vec![span]);
+            let bytes = test_support::encode(vec![group]);
+            walk(&bytes, |span| traces.keep(&[span], NANOS_A_SECOND)).unwrap();
+        }
+        assert!(traces.bytes() <= 1 << 20);
+        let queued = traces.ordinary.len() + traces.protected.len();
+        assert!(queued < traces.len() + 2 * MAX_CLASSES, "{queued}");
+    }
 }

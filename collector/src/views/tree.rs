@@ -15,6 +15,10 @@ use crate::wire::{SpanKind, SpanRef, StatusCode, attributes_to_json};
 /// More warnings of one sort are told as a number.
 const MAX_WARNINGS: usize = 10;
 
+/// Resource attributes are shown up to so many bytes in all: a resource stands once in the store, but with each of its
+/// spans in the report.
+const MAX_RESOURCE_BYTES: usize = 8 * 1024 * 1024;
+
 /// The report of a kept trace.
 pub(crate) fn trace(kept: &KeptTrace) -> Trace {
     let mut warnings = Vec::new();
@@ -44,17 +48,31 @@ pub(crate) fn trace(kept: &KeptTrace) -> Trace {
             to_unix_nano: stretch.to.to_string(),
         })
     });
+    let mut room = MAX_RESOURCE_BYTES;
+    let mut left_out = 0;
     let rows = tree.order.iter().filter_map(|&(at, depth)| {
         let span = spans.get(at)?;
         let mut row = row(span, depth);
+        if let Some(left) = room.checked_sub(span.resource.raw.len()) {
+            room = left;
+            row.resource = attributes_to_json(span.resource.attributes());
+        } else {
+            left_out += 1;
+        }
         row.self_time = seconds(tree.self_nanos(at) as f64);
         row.critical = critical.get(at).copied().unwrap_or(false);
         Some(row)
     });
+    let rows = rows.collect();
+    if left_out > 0 {
+        warnings.push(format!(
+            "the resource attributes of {left_out} spans are left out: those of one trace are shown up to 8 MiB"
+        ));
+    }
     Trace {
         trace_id: hex(&kept.trace_id),
         duration: seconds(kept.nanos() as f64),
-        spans: rows.collect(),
+        spans: rows,
         critical_path: segments.collect(),
         warnings,
     }
@@ -170,6 +188,8 @@ impl Tree {
             .filter_map(|&child| self.nodes.get(child));
         let mut covered: Vec<_> = children
             .map(|child| (child.start.max(node.start), child.end.min(node.end)))
+            // One that lies wholly outside, by another clock, covers nothing.
+            .filter(|(start, end)| start < end)
             .collect();
         covered.sort_unstable();
         let (mut alone, mut reached) = (0, node.start);
@@ -329,7 +349,7 @@ fn row(span: &SpanRef<'_>, depth: usize) -> TraceSpan {
         },
         status_message: span.status_message().to_owned(),
         attributes: attributes_to_json(span.attributes()),
-        resource: attributes_to_json(span.resource.attributes()),
+        resource: serde_json::Map::new(),
         events: events(span),
         links: span
             .links()

@@ -5,6 +5,8 @@
 mod imports;
 mod process;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -107,6 +109,21 @@ fn spans_pass_from_one_collector_to_the_next() {
 }
 
 #[test]
+fn live_pages_hear_of_the_last_spans_too() {
+    let collector = Collector::start(&[]);
+    let events = collector.events();
+    wait_for("the first event", || !events.lock().unwrap().is_empty());
+    // The second batch comes within the second in which nobody is told again.
+    for service in ["cart", "checkout"] {
+        assert_eq!(post(&collector.traces(), &batch(service, 1)).0, 200);
+    }
+    wait_for("an event for each", || {
+        events.lock().unwrap().contains("data: 2")
+    });
+    collector.stop();
+}
+
+#[test]
 fn what_was_accepted_last_is_still_sent_while_draining() {
     let next = Collector::start(&[]);
     let url = format!("otlp+grpc://{}", next.grpc_address());
@@ -169,6 +186,34 @@ fn malformed_bytes_get_a_reason_and_leave_the_collector_well() {
     assert_eq!(post(&collector.traces(), &batch("cart", 1)).0, 200);
     let rejected = "bellwether_receiver_rejected_batches_total{protocol=\"otlp-http\"}";
     assert_eq!(metric(&collector, rejected), Some(2.0));
+    collector.stop();
+}
+
+/// Thousands of senders may keep a connection each, and no limit counts what those hold.
+#[cfg(target_os = "linux")]
+#[test]
+fn idle_connections_keep_little_memory() {
+    let collector = Collector::start(&[]);
+    let body = vec![0; 512 * 1024];
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-protobuf\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    let before = collector.resident_bytes();
+    let idle: Vec<_> = (0..200)
+        .map(|_| {
+            let mut sender = TcpStream::connect(collector.http_address()).unwrap();
+            sender.write_all(head.as_bytes()).unwrap();
+            sender.write_all(&body).unwrap();
+            let mut answer = [0; 12];
+            sender.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 400");
+            sender
+        })
+        .collect();
+    let each = (collector.resident_bytes() - before) / idle.len() as u64;
+    assert!(each < 128 * 1024, "{each} bytes for each idle connection");
     collector.stop();
 }
 

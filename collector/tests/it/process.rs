@@ -1,7 +1,8 @@
 //! A collector in a child process, on free loopback ports, stopped when the test ends.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -80,6 +81,22 @@ impl Collector {
         format!("http://{}{path}", self.web_address())
     }
 
+    /// What the stream of live events has said so far; it grows until the collector ends.
+    pub(crate) fn events(&self) -> Arc<Mutex<String>> {
+        let mut stream = TcpStream::connect(self.web_address()).unwrap();
+        let ask = "GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        stream.write_all(ask.as_bytes()).unwrap();
+        let said = Arc::default();
+        let into: Arc<Mutex<String>> = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                let is_data = line.starts_with("data");
+                into.lock().unwrap().extend(is_data.then_some(line));
+            }
+        });
+        said
+    }
+
     /// The URL that takes OTLP over HTTP.
     pub(crate) fn traces(&self) -> String {
         format!("http://{}/v1/traces", self.http_address())
@@ -89,6 +106,15 @@ impl Collector {
     pub(crate) fn logged(&self, message: &str) -> bool {
         let lines = self.lines.lock().unwrap();
         lines.iter().any(|line| line["message"] == message)
+    }
+
+    /// Memory it holds.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap() * 1024
     }
 
     /// SIGTERM.

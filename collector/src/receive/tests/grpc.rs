@@ -74,7 +74,8 @@ async fn a_generated_grpc_client_reads_its_errors() {
 
 #[tokio::test]
 async fn no_room_is_unavailable_with_a_retry_time() {
-    let fixture = start_with(Budget::new(100)).await;
+    let fixture = start_with(Budget::new(100_000)).await;
+    let others = fixture.budget.reserve(100_000).unwrap();
     let batch = test_support::request("shop", 50);
     let mut client = tonic_client(&fixture.grpc).await;
     let error = client.export(decoded(&batch)).await.unwrap_err();
@@ -94,6 +95,7 @@ async fn no_room_is_unavailable_with_a_retry_time() {
     assert_eq!(reply.headers["retry-after"], "1");
     let status = RpcStatus::from_protobuf(&reply.body);
     assert!(status.message.contains("no room for"), "{}", status.message);
+    drop(others);
     fixture.took_nothing();
     assert_eq!(
         fixture.grpc_status.refused_batches.load(Ordering::Relaxed),
@@ -103,6 +105,26 @@ async fn no_room_is_unavailable_with_a_retry_time() {
         fixture.http_status.refused_batches.load(Ordering::Relaxed),
         1
     );
+}
+
+#[tokio::test]
+async fn what_will_never_have_room_is_too_large_and_not_to_be_sent_again() {
+    let fixture = start_with(Budget::new(10_000)).await;
+    let batch = test_support::request("shop", 500);
+    let mut client = tonic_client(&fixture.grpc).await;
+    let error = client.export(decoded(&batch)).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::ResourceExhausted);
+    assert_eq!(error.details(), b"");
+    let zipped = gzip(&batch);
+    for (body, headers) in [
+        (batch, &[PROTOBUF][..]),
+        (zipped, &[PROTOBUF, ("content-encoding", "gzip")][..]),
+    ] {
+        let reply = post(&fixture.http, Protocol::Http1, "/v1/traces", headers, body).await;
+        assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(!reply.headers.contains_key("retry-after"));
+    }
+    fixture.took_nothing();
 }
 
 #[tokio::test]
