@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hashbrown::Equivalent;
 
@@ -31,6 +31,8 @@ pub(crate) struct ActiveRequest {
     metrics: Arc<Inner>,
     gauge: Arc<Series<AtomicI64>>,
     stripe: StripeIndex,
+    /// `None`: when this is dropped.
+    ended: Option<Instant>,
 }
 
 /// What identifies a duration series.
@@ -75,7 +77,12 @@ impl Default for ServerMetrics {
 
 impl ServerMetrics {
     /// Counts a request as active until the returned guard is dropped.
-    pub(crate) fn started(&self, method: &'static str, scheme: &'static str) -> ActiveRequest {
+    pub(crate) fn started(
+        &self,
+        method: &'static str,
+        scheme: &'static str,
+        at: Instant,
+    ) -> ActiveRequest {
         let gauge = self
             .0
             .active
@@ -84,7 +91,8 @@ impl ServerMetrics {
         ActiveRequest {
             metrics: Arc::clone(&self.0),
             gauge,
-            stripe: self.0.in_flight.started(),
+            stripe: self.0.in_flight.started(at),
+            ended: None,
         }
     }
 
@@ -157,9 +165,17 @@ impl ServerMetrics {
     }
 }
 
+impl ActiveRequest {
+    /// Ends at a time that the caller has read the clock for.
+    pub(crate) fn ended(mut self, at: Instant) {
+        self.ended = Some(at);
+    }
+}
+
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        self.metrics.in_flight.ended(self.stripe);
+        let ended = self.ended.unwrap_or_else(Instant::now);
+        self.metrics.in_flight.ended(self.stripe, ended);
         self.gauge.value.fetch_sub(1, Ordering::Relaxed);
     }
 }
