@@ -82,6 +82,8 @@ pub(crate) struct Fixture {
     case: Case,
     runtime: Runtime,
     app: Router,
+    /// Kept: without it nothing is exported.
+    _kit: Option<Kit>,
 }
 
 impl Fixture {
@@ -104,15 +106,21 @@ impl Fixture {
                 "/spans/{times}",
                 get(|Path(times)| async move { spans(times) }),
             );
-        let app = match case {
-            Case::Bare => app,
-            _ => {
-                let _inside = runtime.enter();
-                let kit = Kit::from_env("checkout").and_then(bellwether::KitBuilder::start);
-                kit.expect("a kit").wrap(app)
-            }
+        let kit = (case != Case::Bare).then(|| {
+            let _inside = runtime.enter();
+            let kit = Kit::from_env("checkout").and_then(bellwether::KitBuilder::start);
+            kit.expect("a kit")
+        });
+        let app = match &kit {
+            Some(kit) => kit.wrap(app),
+            None => app,
         };
-        let fixture = Self { case, runtime, app };
+        let fixture = Self {
+            case,
+            runtime,
+            app,
+            _kit: kit,
+        };
         fixture.run(100);
         fixture
     }

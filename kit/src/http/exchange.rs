@@ -205,6 +205,7 @@ impl Exchange {
             route: self.route.as_deref().map(Route::path),
             status: self.status.map(|status| status.as_u16()),
             error_type: outcome.error_type(self.status),
+            recent: self.route.as_deref().map(Route::series),
         };
         let exemplar = self.exported_to().map(|_| Exemplar {
             trace_id: self.context.trace_id,

@@ -10,7 +10,7 @@ use hashbrown::Equivalent;
 use super::histogram::Histogram;
 use super::in_flight::{InFlight, StripeIndex};
 use super::labels::LabelText;
-use super::table::{Labels, Series, Table};
+use super::table::{Labels, Recent, Series, Table};
 use super::text::{Kind, Text};
 use super::{DURATION_BUCKETS, Exemplar};
 
@@ -22,6 +22,7 @@ pub(crate) struct ServerMetrics(Arc<Inner>);
 struct Inner {
     durations: Table<Key, Histogram>,
     active: Table<ActiveKey, AtomicI64>,
+    recently_active: Recent<ActiveKey, AtomicI64>,
     in_flight: InFlight,
 }
 
@@ -46,6 +47,20 @@ pub(crate) struct ServerLabels<'a> {
     pub(crate) status: Option<u16>,
     /// Set when the request failed: the status code as text for 5xx, else the outcome.
     pub(crate) error_type: Option<&'static str>,
+    /// Kept with the route by whoever keeps routes.
+    pub(crate) recent: Option<&'a RouteSeries>,
+}
+
+/// The duration series of one route.
+pub(crate) type RouteSeries = Recent<OfRoute, Histogram>;
+
+/// What tells the series of one route apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OfRoute {
+    status: Option<u16>,
+    method: &'static str,
+    scheme: &'static str,
+    error_type: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +85,7 @@ impl Default for ServerMetrics {
                 Histogram::new(&DURATION_BUCKETS)
             }),
             active: Table::new("http_server_active_requests", AtomicI64::default),
+            recently_active: Recent::default(),
             in_flight: InFlight::new(),
         }))
     }
@@ -83,10 +99,20 @@ impl ServerMetrics {
         scheme: &'static str,
         at: Instant,
     ) -> ActiveRequest {
-        let gauge = self
-            .0
-            .active
-            .with(&ActiveKey { method, scheme }, Arc::clone);
+        let key = ActiveKey { method, scheme };
+        let Inner {
+            active,
+            recently_active,
+            ..
+        } = &*self.0;
+        let gauge = recently_active.get(&key).cloned();
+        let gauge = gauge.unwrap_or_else(|| {
+            let gauge = active.with(&key, Arc::clone);
+            if !active.is_overflow(&gauge) {
+                recently_active.keep(key, &gauge);
+            }
+            gauge
+        });
         gauge.value.fetch_add(1, Ordering::Relaxed);
         ActiveRequest {
             metrics: Arc::clone(&self.0),
@@ -103,9 +129,20 @@ impl ServerMetrics {
         duration: Duration,
         exemplar: Option<Exemplar>,
     ) {
-        self.0
-            .durations
-            .with(&labels, |series| series.value.observe(duration, exemplar));
+        let durations = &self.0.durations;
+        let Some(recent) = labels.recent else {
+            return durations.with(&labels, |series| series.value.observe(duration, exemplar));
+        };
+        let key = labels.of_route();
+        if let Some(series) = recent.get(&key) {
+            return series.value.observe(duration, exemplar);
+        }
+        durations.with(&labels, |series| {
+            series.value.observe(duration, exemplar);
+            if !durations.is_overflow(series) {
+                recent.keep(key, series);
+            }
+        });
     }
 
     /// Requests in flight, of all methods and schemes, for tests of those who start them.
@@ -181,6 +218,15 @@ impl Drop for ActiveRequest {
 }
 
 impl ServerLabels<'_> {
+    fn of_route(&self) -> OfRoute {
+        OfRoute {
+            status: self.status,
+            method: self.method,
+            scheme: self.scheme,
+            error_type: self.error_type,
+        }
+    }
+
     /// What a borrowed and an owned key have in common, for hash and equality.
     fn parts(&self) -> Parts<'_> {
         (

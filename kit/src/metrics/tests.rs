@@ -158,6 +158,7 @@ fn served<'a>(route: Option<&'a Arc<str>>, status: Option<u16>) -> ServerLabels<
         route,
         status,
         error_type: None,
+        recent: None,
     }
 }
 
@@ -188,6 +189,7 @@ fn requests_and_calls_are_shown_with_their_labels() {
     );
     let gone = ServerLabels {
         error_type: Some("client_gone"),
+        recent: None,
         ..served(None, None)
     };
     server.settled(gone, Duration::from_millis(1), None);
