@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ::http::header::{AsHeaderName, FORWARDED};
-use ::http::{Extensions, HeaderMap, HeaderValue};
+use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use super::host::parse_ip;
 use super::names::{BAGGAGE, TRACEPARENT, TRACESTATE, X_FORWARDED_FOR};
@@ -20,16 +20,61 @@ pub(super) struct Caller {
     pub(super) trusted: bool,
     /// `client.address`: what trusted proxies say of the client, else the peer.
     pub(super) address: Option<IpAddr>,
+    pub(super) present: Present,
+}
+
+/// Which of the headers that the kit reads a request has. One pass over the few names that a request has
+/// costs less than looking for each of these, nearly all of which are nearly always absent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Present {
+    request_id: bool,
+    traceparent: bool,
+    baggage: bool,
+    forwarded: bool,
+    pub(super) forwarded_proto: bool,
+}
+
+impl Present {
+    fn of(headers: &HeaderMap, request_id_header: &HeaderName) -> Self {
+        let mut present = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "traceparent" => present.traceparent = true,
+                "baggage" => present.baggage = true,
+                "x-forwarded-for" | "forwarded" => present.forwarded = true,
+                "x-forwarded-proto" => present.forwarded_proto = true,
+                _ => {}
+            }
+            // Any of the above, if a service so chooses.
+            present.request_id |= name == request_id_header;
+        }
+        present
+    }
 }
 
 impl Caller {
-    pub(super) fn of(trust: &Trust, extensions: &Extensions, headers: &HeaderMap) -> Self {
+    pub(super) fn of(
+        trust: &Trust,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+        request_id_header: &HeaderName,
+    ) -> Self {
         let peer = peer_address(extensions).map(|peer| peer.ip().to_canonical());
         let trusted = trust.trusts(peer);
-        let forwarded = trusted.then(|| forwarded_for(trust, headers)).flatten();
+        // Whoever is not trusted has said nothing.
+        let present = if trusted {
+            Present::of(headers, request_id_header)
+        } else {
+            Present::default()
+        };
+        let forwarded = present
+            .forwarded
+            .then(|| forwarded_for(trust, headers))
+            .flatten();
         Self {
             trusted,
             address: forwarded.or(peer),
+            present,
         }
     }
 }
@@ -42,7 +87,7 @@ pub(super) fn identify(
     headers: &HeaderMap,
     at: SystemTime,
 ) -> (SharedContext, Option<SpanId>) {
-    let trace_context = caller.trusted && telemetry.propagation.trace_context;
+    let trace_context = caller.present.traceparent && telemetry.propagation.trace_context;
     let parent = trace_context.then(|| traceparent(headers)).flatten();
     let trace_id = parent.map_or_else(TraceId::random, |parent| parent.trace_id);
     let inherited = parent.map_or(TraceParent::RANDOM, |parent| parent.flags);
@@ -61,7 +106,7 @@ pub(super) fn identify(
         span_id,
         flags: inherited & TraceParent::RANDOM | u8::from(sampled),
         trace_state: parent.and_then(|_| TraceState::parse(headers.get_all(TRACESTATE).iter())),
-        baggage: (caller.trusted && telemetry.propagation.baggage)
+        baggage: (caller.present.baggage && telemetry.propagation.baggage)
             .then(|| baggage(headers))
             .flatten(),
     };
@@ -78,7 +123,8 @@ fn request_id(
     at: SystemTime,
 ) -> RequestId {
     let received = caller
-        .trusted
+        .present
+        .request_id
         .then(|| headers.get(&telemetry.request_id_header))
         .flatten();
     received
@@ -193,7 +239,12 @@ mod tests {
         if let Some(peer) = peer {
             extensions.insert(PeerAddr(SocketAddr::new(peer.parse().unwrap(), 1)));
         }
-        let caller = Caller::of(&Trust::parse(trust).unwrap(), &extensions, &headers);
+        let caller = Caller::of(
+            &Trust::parse(trust).unwrap(),
+            &extensions,
+            &headers,
+            &BAGGAGE,
+        );
         let expected = expected.map(|address| address.parse().unwrap());
         assert_eq!(caller.address, expected, "{trust} {peer:?} {forwarded:?}");
     }

@@ -1,6 +1,7 @@
 //! The one record of a request, from the layer's first look at it to its single settlement, from which
 //! the log line, the span and the metrics are all made.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +14,7 @@ use super::method::KnownMethod;
 use super::names::{SERVER_TIMING, X_FORWARDED_PROTO};
 use super::request_texts::RequestTexts;
 use super::routes::Route;
-use super::{Outcome, Telemetry, server_span};
+use super::{Outcome, Telemetry, response_headers, server_span};
 use crate::context::{SharedContext, SpanId};
 use crate::log::RequestLine;
 use crate::metrics::{ActiveRequest, Exemplar, ServerLabels};
@@ -49,12 +50,17 @@ impl Exchange {
     pub(super) fn begin<B>(telemetry: &Arc<Telemetry>, request: &Request<B>) -> Box<Self> {
         let (start, started_at) = (Instant::now(), SystemTime::now());
         let headers = request.headers();
-        let caller = Caller::of(&telemetry.trust, request.extensions(), headers);
+        let caller = Caller::of(
+            &telemetry.trust,
+            request.extensions(),
+            headers,
+            &telemetry.request_id_header,
+        );
         let (context, parent) = identify(telemetry, caller, headers, started_at);
         let method = KnownMethod::of(request.method());
         let scheme = scheme(caller, request);
         let exported = context.sampled() && telemetry.spans().is_some();
-        let texts = RequestTexts::copy(request, &context, caller.address, exported);
+        let texts = RequestTexts::copy(request, exported);
         Box::new(Self {
             context,
             parent,
@@ -72,7 +78,7 @@ impl Exchange {
             sent_bytes: 0,
             expected_bytes: None,
             permit: None,
-            active: Some(telemetry.server.started(method.as_str(), scheme)),
+            active: Some(telemetry.server.started(method.as_str(), scheme, start)),
             telemetry: Arc::clone(telemetry),
         })
     }
@@ -93,14 +99,16 @@ impl Exchange {
         let elapsed = self.start.elapsed();
         self.status = Some(status);
         self.time_to_first_byte = Some(elapsed);
-        if let Some(request_id) = self.texts.request_id_header() {
-            headers.insert(&self.telemetry.request_id_header, request_id);
-        }
-        if self.caller.trusted
-            && let Some(timing) = self.texts.server_timing_header(elapsed)
-        {
+        let request_id = &self.context.request_id;
+        let request_id = if !self.caller.trusted {
+            request_id.header_value()
+        } else if let Some((id, timing)) = response_headers::with_timing(request_id, elapsed) {
             headers.append(SERVER_TIMING, timing);
-        }
+            id
+        } else {
+            request_id.header_value()
+        };
+        headers.insert(&self.telemetry.request_id_header, request_id);
         // An upgrade keeps its own `connection` header.
         let closing = self.telemetry.lifecycle.is_draining()
             && self.version <= Version::HTTP_11
@@ -166,9 +174,12 @@ impl Exchange {
 
     /// The end: everything that is told of a request is told here, of the same numbers.
     pub(super) fn settle(mut self: Box<Self>, outcome: Outcome) {
-        let duration = self.start.elapsed();
+        let now = Instant::now();
+        let duration = now.saturating_duration_since(self.start);
         // Whoever sees one of the records below finds the request no longer in flight.
-        drop(self.active.take());
+        if let Some(active) = self.active.take() {
+            active.ended(now);
+        }
         drop(self.permit.take());
         self.record_duration(outcome, duration);
         if let Some(spans) = self.exported_to() {
@@ -185,10 +196,15 @@ impl Exchange {
             duration,
             time_to_first_byte: self.time_to_first_byte,
             response_body_size: self.sent_bytes,
-            client_address: self.caller.address,
+            client_address: self.client_address(),
             user_agent: self.texts.user_agent(),
             error: self.error.as_deref(),
         });
+    }
+
+    /// `client.address`.
+    pub(super) fn client_address(&self) -> Option<IpAddr> {
+        self.caller.address
     }
 
     fn record_duration(&self, outcome: Outcome, duration: Duration) {
@@ -198,6 +214,7 @@ impl Exchange {
             route: self.route.as_deref().map(Route::path),
             status: self.status.map(|status| status.as_u16()),
             error_type: outcome.error_type(self.status),
+            recent: self.route.as_deref().map(Route::series),
         };
         let exemplar = self.exported_to().map(|_| Exemplar {
             trace_id: self.context.trace_id,
@@ -220,7 +237,8 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 /// `url.scheme`: what a trusted proxy says, else the URI's own (HTTP/2), else plain.
 fn scheme<B>(caller: Caller, request: &Request<B>) -> &'static str {
     let forwarded = caller
-        .trusted
+        .present
+        .forwarded_proto
         .then(|| request.headers().get(X_FORWARDED_PROTO))
         .flatten()
         .and_then(|value| value.to_str().ok())

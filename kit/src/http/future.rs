@@ -25,7 +25,9 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             // What the handler's own drops log belongs to the request, before its closing line.
             let mut this = this.project();
-            let _ = this.tracked.run(|| this.state.set(State::Done));
+            if !matches!(*this.state, State::Done) {
+                let _ = this.tracked.run(|| this.state.set(State::Done));
+            }
         }
     }
 }

@@ -4,6 +4,11 @@ use std::net::IpAddr;
 
 /// Splits the port off; brackets around an IPv6 address are taken off, so is anything up to an `@`.
 pub(super) fn split_host_port(text: &str) -> (&str, Option<u16>) {
+    // By bytes: the searches of `str` cost more than texts this short are long.
+    let bytes = text.as_bytes();
+    if !bytes.iter().any(|byte| matches!(byte, b'@' | b'[' | b':')) {
+        return (text, None);
+    }
     let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
     if let Some(rest) = text.strip_prefix('[') {
         let (host, port) = rest.split_once(']').unwrap_or((rest, ""));

@@ -15,6 +15,7 @@ mod names;
 mod outcome;
 mod panic;
 mod request_texts;
+mod response_headers;
 mod routes;
 mod server_span;
 mod server_timing;

@@ -1,116 +1,93 @@
 //! The texts of a request that outlive it: copied once, together, when its exchange begins.
 
-use std::net::IpAddr;
-use std::time::Duration;
+use std::ops::Range;
 
+use ::http::Request;
 use ::http::header::{HOST, USER_AGENT};
-use ::http::{HeaderValue, Request};
 use bytes::Bytes;
 
 use super::host::split_host_port;
 use super::method::KnownMethod;
-use super::server_timing;
-use super::text::{MAX_TEXT, TextPacker};
-use crate::context::RequestContext;
+use super::text::{MAX_TEXT, clip};
 
-/// What the log line, the span and the response's headers say in the request's own words, each at most
-/// [`MAX_TEXT`] bytes.
+/// What the log line and the span say in the request's own words, each at most [`MAX_TEXT`] bytes.
 #[derive(Debug)]
 pub(super) struct RequestTexts {
-    request_id: Bytes,
-    path: Bytes,
-    user_agent: Option<Bytes>,
+    buffer: TextBuffer,
+    path: Range<usize>,
+    user_agent: Option<Range<usize>>,
     /// `None` for a request that has no span.
-    pub(super) span: Option<SpanTexts>,
-    packer: TextPacker,
+    span: Option<SpanTexts>,
 }
 
 /// What only a span says.
 #[derive(Debug)]
-pub(super) struct SpanTexts {
+struct SpanTexts {
     /// The method as received, when it is not a known one.
+    method_original: Option<Range<usize>>,
+    server_address: Option<Range<usize>>,
+    server_port: Option<u16>,
+}
+
+/// The texts as a span keeps them: beyond the exchange, in one allocation of their own.
+#[derive(Debug)]
+pub(super) struct SharedTexts {
+    pub(super) path: Bytes,
+    pub(super) user_agent: Option<Bytes>,
     pub(super) method_original: Option<Bytes>,
     pub(super) server_address: Option<Bytes>,
     pub(super) server_port: Option<u16>,
-    pub(super) client_address: Option<Bytes>,
 }
 
 impl RequestTexts {
-    pub(super) fn copy<B>(
-        request: &Request<B>,
-        context: &RequestContext,
-        client: Option<IpAddr>,
-        for_span: bool,
-    ) -> Self {
-        let path = request.uri().path();
+    pub(super) fn copy<B>(request: &Request<B>, for_span: bool) -> Self {
+        let mut buffer = TextBuffer::default();
         let user_agent = request.headers().get(USER_AGENT);
-        let user_agent = user_agent.map(HeaderValue::as_bytes);
-        let request_id = context.request_id.as_bytes();
-        let bytes = request_id.len()
-            + path.len().min(MAX_TEXT)
-            + user_agent.map_or(0, |agent| agent.len().min(MAX_TEXT))
-            + server_timing::MAX_LEN
-            + if for_span {
-                SpanTexts::room(request)
-            } else {
-                0
-            };
-        let mut packer = TextPacker::with_capacity(bytes);
         Self {
-            request_id: packer.bytes(request_id),
-            path: packer.text(path),
-            user_agent: user_agent.map(|agent| packer.bytes(agent)),
-            span: for_span.then(|| SpanTexts::copy(request, client, &mut packer)),
-            packer,
+            path: buffer.push(clip(request.uri().path()).as_bytes()),
+            user_agent: user_agent.map(|agent| buffer.push(agent.as_bytes())),
+            span: for_span.then(|| SpanTexts::copy(request, &mut buffer)),
+            buffer,
         }
     }
 
     pub(super) fn path(&self) -> &str {
-        std::str::from_utf8(&self.path).unwrap_or_default()
-    }
-
-    pub(super) fn path_bytes(&self) -> &Bytes {
-        &self.path
+        let path = self.buffer.get(&self.path);
+        std::str::from_utf8(path).unwrap_or_default()
     }
 
     pub(super) fn user_agent(&self) -> Option<&str> {
-        let agent = self.user_agent.as_deref();
-        agent.and_then(|agent| std::str::from_utf8(agent).ok())
+        let agent = self.user_agent.as_ref()?;
+        std::str::from_utf8(self.buffer.get(agent)).ok()
     }
 
-    pub(super) fn user_agent_bytes(&self) -> Option<&Bytes> {
-        self.user_agent.as_ref()
-    }
-
-    pub(super) fn request_id(&self) -> &Bytes {
-        &self.request_id
-    }
-
-    pub(super) fn request_id_header(&self) -> Option<HeaderValue> {
-        HeaderValue::from_maybe_shared(self.request_id.clone()).ok()
-    }
-
-    pub(super) fn server_timing_header(&mut self, elapsed: Duration) -> Option<HeaderValue> {
-        let mut text = [0; server_timing::MAX_LEN];
-        let text = server_timing::write(elapsed, &mut text);
-        HeaderValue::from_maybe_shared(self.packer.bytes(text)).ok()
+    /// One allocation.
+    pub(super) fn share(&self) -> SharedTexts {
+        let all = Bytes::from_owner(self.buffer.clone());
+        let shared = |range: &Range<usize>| all.slice(range.clone());
+        let span = self.span.as_ref();
+        SharedTexts {
+            path: shared(&self.path),
+            user_agent: self.user_agent.as_ref().map(shared),
+            method_original: span
+                .and_then(|span| span.method_original.as_ref())
+                .map(shared),
+            server_address: span
+                .and_then(|span| span.server_address.as_ref())
+                .map(shared),
+            server_port: span.and_then(|span| span.server_port),
+        }
     }
 }
 
 impl SpanTexts {
-    fn room<B>(request: &Request<B>) -> usize {
-        const ADDRESS: usize = 48;
-        ADDRESS + authority(request).map_or(0, |authority| authority.len().min(MAX_TEXT))
-    }
-
-    fn copy<B>(request: &Request<B>, client: Option<IpAddr>, packer: &mut TextPacker) -> Self {
+    fn copy<B>(request: &Request<B>, buffer: &mut TextBuffer) -> Self {
         let unknown = KnownMethod::of(request.method()) == KnownMethod::Other;
         let (host, port) = authority(request).map(split_host_port).unwrap_or_default();
         Self {
-            method_original: unknown.then(|| packer.text(request.method().as_str())),
-            server_address: (!host.is_empty()).then(|| packer.text(host)),
+            method_original: unknown.then(|| buffer.push(request.method().as_str().as_bytes())),
+            server_address: (!host.is_empty()).then(|| buffer.push(clip(host).as_bytes())),
             server_port: port,
-            client_address: client.map(|client| packer.address(client)),
         }
     }
 }
@@ -119,6 +96,95 @@ impl SpanTexts {
 fn authority<B>(request: &Request<B>) -> Option<&str> {
     let authority = request.uri().authority();
     let authority = authority.map(::http::uri::Authority::as_str);
-    let host = request.headers().get(HOST);
-    authority.or_else(|| host.and_then(|host| host.to_str().ok()))
+    authority.or_else(|| request.headers().get(HOST)?.to_str().ok())
+}
+
+/// Texts one behind the other; those of nearly all requests fit in place.
+#[derive(Clone, Debug)]
+struct TextBuffer {
+    short: [u8; Self::SHORT],
+    len: usize,
+    /// All of them, once they no longer fit in place.
+    long: Vec<u8>,
+}
+
+impl TextBuffer {
+    /// Room for a path, a host and the user agent of a library or of most browsers.
+    const SHORT: usize = 256;
+
+    fn push(&mut self, text: &[u8]) -> Range<usize> {
+        let text = text.get(..MAX_TEXT).unwrap_or(text);
+        let start = self.as_ref().len();
+        let range = start..start + text.len();
+        match self.short.get_mut(range.clone()) {
+            Some(place) if self.long.is_empty() => {
+                place.copy_from_slice(text);
+                self.len = range.end;
+            }
+            _ => self.push_long(text),
+        }
+        range
+    }
+
+    #[cold]
+    fn push_long(&mut self, text: &[u8]) {
+        if self.long.is_empty() {
+            let short = self.short.get(..self.len).unwrap_or_default();
+            self.long.extend_from_slice(short);
+        }
+        self.long.extend_from_slice(text);
+    }
+
+    fn get(&self, range: &Range<usize>) -> &[u8] {
+        self.as_ref().get(range.clone()).unwrap_or_default()
+    }
+}
+
+impl Default for TextBuffer {
+    fn default() -> Self {
+        Self {
+            short: [0; Self::SHORT],
+            len: 0,
+            long: Vec::new(),
+        }
+    }
+}
+
+impl AsRef<[u8]> for TextBuffer {
+    fn as_ref(&self) -> &[u8] {
+        if self.long.is_empty() {
+            self.short.get(..self.len).unwrap_or_default()
+        } else {
+            &self.long
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_come_back_as_they_were_in_place_or_not() {
+        for agent in ["curl/8".to_owned(), "a".repeat(250), "é".repeat(MAX_TEXT)] {
+            let agent = ::http::HeaderValue::from_bytes(agent.as_bytes()).unwrap();
+            let request = Request::builder()
+                .uri("/a/b?c")
+                .method("BREW")
+                .header(USER_AGENT, &agent)
+                .header(HOST, "shop.example:8080")
+                .body(())
+                .unwrap();
+            let texts = RequestTexts::copy(&request, true);
+            let kept = agent.as_bytes().get(..MAX_TEXT).unwrap_or(agent.as_bytes());
+            assert_eq!(texts.path(), "/a/b");
+            assert_eq!(texts.user_agent(), std::str::from_utf8(kept).ok());
+            let shared = texts.share();
+            assert_eq!(shared.path, "/a/b");
+            assert_eq!(shared.user_agent.as_deref(), Some(kept));
+            assert_eq!(shared.method_original.as_deref(), Some(&b"BREW"[..]));
+            assert_eq!(shared.server_address.as_deref(), Some(&b"shop.example"[..]));
+            assert_eq!(shared.server_port, Some(8080));
+        }
+    }
 }

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 
 use super::method::KnownMethod;
+use crate::metrics::RouteSeries;
 use crate::trace::SpanName;
 
 /// A matched route (`/users/{id}`) and what is derived from it.
@@ -13,6 +14,7 @@ use crate::trace::SpanName;
 pub(super) struct Route {
     path: Arc<str>,
     span_names: [OnceLock<Arc<str>>; KnownMethod::COUNT],
+    series: RouteSeries,
 }
 
 impl Route {
@@ -20,11 +22,16 @@ impl Route {
         Self {
             path: Arc::from(path),
             span_names: Default::default(),
+            series: RouteSeries::default(),
         }
     }
 
     pub(super) fn path(&self) -> &Arc<str> {
         &self.path
+    }
+
+    pub(super) fn series(&self) -> &RouteSeries {
+        &self.series
     }
 
     /// `{method} {route}`.

@@ -8,7 +8,6 @@ use std::time::Duration;
 use ::http::Version;
 
 use super::exchange::Exchange;
-use super::request_texts::SpanTexts;
 use super::{Outcome, text};
 use crate::trace::{Attribute, SharedText, SpanKind, SpanName, SpanRecord, SpanStatus, Value};
 
@@ -39,11 +38,11 @@ fn attributes(exchange: &Exchange, outcome: Outcome) -> Vec<Attribute> {
     let mut attributes = Vec::with_capacity(MAX_ATTRIBUTES);
     let mut put = |key, value| attributes.push((key, value));
     let fixed = |text| Value::Text(SharedText::Static(text));
-    let texts = &exchange.texts;
+    let texts = exchange.texts.share();
 
     put("http.request.method", fixed(exchange.method.as_str()));
     put("url.scheme", fixed(exchange.scheme));
-    put("url.path", text::value(texts.path_bytes()));
+    put("url.path", Value::Bytes(texts.path));
     if let Some(route) = &exchange.route {
         let route = Arc::clone(route.path());
         put("http.route", Value::Text(SharedText::Shared(route)));
@@ -55,35 +54,29 @@ fn attributes(exchange: &Exchange, outcome: Outcome) -> Vec<Attribute> {
     if let Some(version) = protocol_version(exchange.version) {
         put("network.protocol.version", fixed(version));
     }
-    if let Some(agent) = texts.user_agent_bytes() {
-        put("user_agent.original", text::value(agent));
+    if let Some(agent) = texts.user_agent {
+        put("user_agent.original", Value::Bytes(agent));
     }
-    put("bellwether.request_id", text::value(texts.request_id()));
+    put("bellwether.request_id", Value::RequestId);
     if let Some(error_type) = outcome.error_type(exchange.status) {
         put("error.type", fixed(error_type));
     }
     if outcome != Outcome::Ok {
         put("bellwether.outcome", fixed(outcome.as_str()));
     }
-    if let Some(texts) = &texts.span {
-        put_span_texts(texts, put);
+    if let Some(method) = texts.method_original {
+        put("http.request.method_original", Value::Bytes(method));
     }
-    attributes
-}
-
-fn put_span_texts(texts: &SpanTexts, mut put: impl FnMut(&'static str, Value)) {
-    if let Some(method) = &texts.method_original {
-        put("http.request.method_original", text::value(method));
-    }
-    if let Some(address) = &texts.server_address {
-        put("server.address", text::value(address));
+    if let Some(address) = texts.server_address {
+        put("server.address", Value::Bytes(address));
         if let Some(port) = texts.server_port {
             put("server.port", Value::Int(i64::from(port)));
         }
     }
-    if let Some(address) = &texts.client_address {
-        put("client.address", text::value(address));
+    if let Some(address) = exchange.client_address() {
+        put("client.address", Value::Address(address));
     }
+    attributes
 }
 
 fn protocol_version(version: Version) -> Option<&'static str> {

@@ -49,7 +49,10 @@ where
         let mut exchange = Exchange::begin(&self.telemetry, &request);
         let admitted = exchange.admit();
         let mut tracked = Tracked::begin(exchange);
-        let (route, request) = self.route(&mut tracked, request);
+        let (route, request) = match &self.route_hook {
+            Some(hook) => self.ask(hook, &mut tracked, request),
+            None => (self.matched(&request), request),
+        };
         if let Some(exchange) = tracked.open() {
             exchange.route = route;
         }
@@ -65,22 +68,22 @@ where
 
 impl<S> HttpService<S> {
     /// What the hook says, else what axum matched. A hook that panics has been told of and names nothing.
-    fn route<B>(
+    fn ask<B>(
         &self,
+        hook: &RouteHook,
         tracked: &mut Tracked,
         request: Request<B>,
     ) -> (Option<Arc<Route>>, Request<B>) {
         let routes = &self.telemetry.routes;
-        let Some(hook) = &self.route_hook else {
-            let route = matched_path(&request).map(|path| routes.get(path));
-            return (route, request);
-        };
         let (parts, body) = request.into_parts();
         let route = tracked.run(|| hook(&parts).map(|path| routes.get(&path)));
         let request = Request::from_parts(parts, body);
         let route = route.ok().flatten();
-        let route = route.or_else(|| matched_path(&request).map(|path| routes.get(path)));
-        (route, request)
+        (route.or_else(|| self.matched(&request)), request)
+    }
+
+    fn matched<B>(&self, request: &Request<B>) -> Option<Arc<Route>> {
+        matched_path(request).map(|path| self.telemetry.routes.get(path))
     }
 }
 

@@ -139,7 +139,8 @@ pub(super) fn attribute<'a>(attributes: &'a [Attribute], key: &str) -> Option<&'
 pub(super) fn text(attributes: &[Attribute], key: &str) -> Option<String> {
     attribute(attributes, key).map(|value| match value {
         Value::Text(text) => shared_text(text),
-        Value::Header(value) => value.to_str().unwrap().to_owned(),
+        Value::Bytes(text) => String::from_utf8(text.to_vec()).unwrap(),
+        Value::Address(address) => address.to_string(),
         other => panic!("{key} is {other:?}"),
     })
 }

@@ -79,8 +79,13 @@ fn push_ids(out: &mut Vec<u8>, ids: Ids<'_>) {
     text[TRACE_FLAGS]
         .copy_from_slice(&[HEX[usize::from(flags >> 4)], HEX[usize::from(flags & 15)]]);
     out.extend_from_slice(&text);
-    let request_id = Value::Text(ids.context.request_id.as_str());
-    self::text(out, &request_id, out.len() + MAX_NAME_BYTES);
+    let request_id = &ids.context.request_id;
+    if is_plain(request_id.as_bytes()) {
+        out.extend_from_slice(request_id.as_bytes());
+    } else {
+        let end = out.len() + MAX_NAME_BYTES;
+        self::text(out, &Value::Text(request_id.as_str()), end);
+    }
 }
 
 /// What stands between the values of `timestamp` and `message`.
@@ -101,6 +106,28 @@ pub(super) fn key(out: &mut Vec<u8>, key: Key) {
 }
 
 pub(super) fn value(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
+    match *value {
+        Value::Text(text) => plain_text(out, text, end),
+        Value::I64(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+        Value::U64(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        _ => any_value(out, value, end),
+    }
+}
+
+/// The most frequent value by far: text that needs no escape.
+fn plain_text(out: &mut Vec<u8>, text: &str, end: usize) {
+    out.push(b'"');
+    if !push_plain(out, text, end) {
+        escaped(out, &Value::Text(text), end);
+    }
+    out.push(b'"');
+}
+
+/// Kept out of line, so that the values above have few registers to save.
+#[inline(never)]
+fn any_value(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
     let quoted = !value.is_literal();
     if quoted {
         out.push(b'"');
@@ -127,6 +154,10 @@ fn text(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
     {
         return;
     }
+    escaped(out, value, end);
+}
+
+fn escaped(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
     let mut escaped = Escaped {
         out,
         end,

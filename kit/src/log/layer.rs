@@ -56,12 +56,18 @@ where
         if request_line::answer(metadata) {
             return;
         }
-        let mut scope = scope(event, &context);
-        let near: [_; NEAR] = std::array::from_fn(|_| scope.next());
-        let mut spans = near.iter().flatten();
-        let identity = spans
+        let mut next = context.event_span(event);
+        let near: [_; NEAR] = std::array::from_fn(|_| {
+            let span = next.take();
+            next = span.as_ref().and_then(SpanRef::parent);
+            span
+        });
+        let identity = near
+            .iter()
+            .flatten()
+            .chain(next.as_ref())
             .find_map(identity)
-            .or_else(|| scope.find_map(|span| identity(&span)))
+            .or_else(|| beyond(next.as_ref()).find_map(|span| identity(&span)))
             .or_else(current_request);
         let head = Head {
             at: SystemTime::now(),
@@ -79,11 +85,9 @@ where
                     line.field(name, &value);
                 }
             }));
-            near.iter().flatten().for_each(|span| copy(span, line));
-            if near.last().is_some_and(Option::is_some) {
-                let far = self::scope(event, &context).skip(NEAR);
-                far.for_each(|span| copy(&span, line));
-            }
+            let spans = near.iter().flatten().chain(next.as_ref());
+            spans.for_each(|span| copy(span, line));
+            beyond(next.as_ref()).for_each(|span| copy(&span, line));
         });
     }
 }
@@ -92,15 +96,12 @@ where
 /// deeper; for those behind, the way is gone twice.
 const NEAR: usize = 3;
 
-/// The spans that an event happened in, nearest first.
-fn scope<'a, S>(
-    event: &Event<'_>,
-    context: &'a Context<'_, S>,
-) -> impl Iterator<Item = SpanRef<'a, S>>
+/// The spans around `span`, nearest first.
+fn beyond<'a, S>(span: Option<&SpanRef<'a, S>>) -> impl Iterator<Item = SpanRef<'a, S>>
 where
-    S: Subscriber + for<'span> LookupSpan<'span>,
+    S: LookupSpan<'a>,
 {
-    context.event_scope(event).into_iter().flatten()
+    std::iter::successors(span.and_then(SpanRef::parent), SpanRef::parent)
 }
 
 /// Whose line it is: the nearest span's that belongs to a request.

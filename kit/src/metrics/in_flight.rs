@@ -48,15 +48,15 @@ impl InFlight {
         }
     }
 
-    /// A request starts now; hand the index back to [`ended`](Self::ended).
-    pub(super) fn started(&self) -> StripeIndex {
+    /// A request starts; hand the index back to [`ended`](Self::ended).
+    pub(super) fn started(&self, at: Instant) -> StripeIndex {
         let index = StripeIndex(this_thread() % STRIPES);
-        self.start(index, self.now());
+        self.start(index, self.nanos(at));
         index
     }
 
-    pub(super) fn ended(&self, index: StripeIndex) {
-        self.end(index, self.now());
+    pub(super) fn ended(&self, index: StripeIndex, at: Instant) {
+        self.end(index, self.nanos(at));
     }
 
     /// Request-seconds so far, those of unfinished requests included; never less than shown before.
@@ -66,7 +66,12 @@ impl InFlight {
     }
 
     fn now(&self) -> Nanos {
-        Nanos::try_from(self.began.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
+        self.nanos(Instant::now())
+    }
+
+    fn nanos(&self, at: Instant) -> Nanos {
+        let since = at.saturating_duration_since(self.began);
+        Nanos::try_from(since.as_nanos()).unwrap_or(Nanos::MAX)
     }
 
     fn start(&self, index: StripeIndex, at: Nanos) {
@@ -163,8 +168,8 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..1_000 {
-                        let index = integral.started();
-                        integral.ended(index);
+                        let index = integral.started(Instant::now());
+                        integral.ended(index, Instant::now());
                     }
                 });
             }

@@ -17,7 +17,7 @@ use ::http::HeaderValue;
 use prometheus_client::registry::Registry;
 
 pub(crate) use client::{ClientLabels, ClientMetrics};
-pub(crate) use server::{ActiveRequest, ServerLabels, ServerMetrics};
+pub(crate) use server::{ActiveRequest, RouteSeries, ServerLabels, ServerMetrics};
 
 use self::telemetry::Telemetry;
 use self::text::{Format, Kind, Text};

@@ -3,14 +3,14 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hashbrown::Equivalent;
 
 use super::histogram::Histogram;
 use super::in_flight::{InFlight, StripeIndex};
 use super::labels::LabelText;
-use super::table::{Labels, Series, Table};
+use super::table::{Labels, Recent, Series, Table};
 use super::text::{Kind, Text};
 use super::{DURATION_BUCKETS, Exemplar};
 
@@ -22,6 +22,7 @@ pub(crate) struct ServerMetrics(Arc<Inner>);
 struct Inner {
     durations: Table<Key, Histogram>,
     active: Table<ActiveKey, AtomicI64>,
+    recently_active: Recent<ActiveKey, AtomicI64>,
     in_flight: InFlight,
 }
 
@@ -31,6 +32,8 @@ pub(crate) struct ActiveRequest {
     metrics: Arc<Inner>,
     gauge: Arc<Series<AtomicI64>>,
     stripe: StripeIndex,
+    /// `None`: when this is dropped.
+    ended: Option<Instant>,
 }
 
 /// What identifies a duration series.
@@ -44,6 +47,20 @@ pub(crate) struct ServerLabels<'a> {
     pub(crate) status: Option<u16>,
     /// Set when the request failed: the status code as text for 5xx, else the outcome.
     pub(crate) error_type: Option<&'static str>,
+    /// Kept with the route by whoever keeps routes.
+    pub(crate) recent: Option<&'a RouteSeries>,
+}
+
+/// The duration series of one route.
+pub(crate) type RouteSeries = Recent<OfRoute, Histogram>;
+
+/// What tells the series of one route apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OfRoute {
+    status: Option<u16>,
+    method: &'static str,
+    scheme: &'static str,
+    error_type: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +85,7 @@ impl Default for ServerMetrics {
                 Histogram::new(&DURATION_BUCKETS)
             }),
             active: Table::new("http_server_active_requests", AtomicI64::default),
+            recently_active: Recent::default(),
             in_flight: InFlight::new(),
         }))
     }
@@ -75,16 +93,32 @@ impl Default for ServerMetrics {
 
 impl ServerMetrics {
     /// Counts a request as active until the returned guard is dropped.
-    pub(crate) fn started(&self, method: &'static str, scheme: &'static str) -> ActiveRequest {
-        let gauge = self
-            .0
-            .active
-            .with(&ActiveKey { method, scheme }, Arc::clone);
+    pub(crate) fn started(
+        &self,
+        method: &'static str,
+        scheme: &'static str,
+        at: Instant,
+    ) -> ActiveRequest {
+        let key = ActiveKey { method, scheme };
+        let Inner {
+            active,
+            recently_active,
+            ..
+        } = &*self.0;
+        let gauge = recently_active.get(&key).cloned();
+        let gauge = gauge.unwrap_or_else(|| {
+            let gauge = active.with(&key, Arc::clone);
+            if !active.is_overflow(&gauge) {
+                recently_active.keep(key, &gauge);
+            }
+            gauge
+        });
         gauge.value.fetch_add(1, Ordering::Relaxed);
         ActiveRequest {
             metrics: Arc::clone(&self.0),
             gauge,
-            stripe: self.0.in_flight.started(),
+            stripe: self.0.in_flight.started(at),
+            ended: None,
         }
     }
 
@@ -95,9 +129,20 @@ impl ServerMetrics {
         duration: Duration,
         exemplar: Option<Exemplar>,
     ) {
-        self.0
-            .durations
-            .with(&labels, |series| series.value.observe(duration, exemplar));
+        let durations = &self.0.durations;
+        let Some(recent) = labels.recent else {
+            return durations.with(&labels, |series| series.value.observe(duration, exemplar));
+        };
+        let key = labels.of_route();
+        if let Some(series) = recent.get(&key) {
+            return series.value.observe(duration, exemplar);
+        }
+        durations.with(&labels, |series| {
+            series.value.observe(duration, exemplar);
+            if !durations.is_overflow(series) {
+                recent.keep(key, series);
+            }
+        });
     }
 
     /// Requests in flight, of all methods and schemes, for tests of those who start them.
@@ -157,14 +202,31 @@ impl ServerMetrics {
     }
 }
 
+impl ActiveRequest {
+    /// Ends at a time that the caller has read the clock for.
+    pub(crate) fn ended(mut self, at: Instant) {
+        self.ended = Some(at);
+    }
+}
+
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        self.metrics.in_flight.ended(self.stripe);
+        let ended = self.ended.unwrap_or_else(Instant::now);
+        self.metrics.in_flight.ended(self.stripe, ended);
         self.gauge.value.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl ServerLabels<'_> {
+    fn of_route(&self) -> OfRoute {
+        OfRoute {
+            status: self.status,
+            method: self.method,
+            scheme: self.scheme,
+            error_type: self.error_type,
+        }
+    }
+
     /// What a borrowed and an owned key have in common, for hash and equality.
     fn parts(&self) -> Parts<'_> {
         (

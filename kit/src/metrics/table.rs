@@ -44,6 +44,41 @@ pub(crate) struct Series<V> {
     pub(crate) value: V,
 }
 
+/// The series that one place asks for again and again: found by comparing a few keys, without a hash.
+#[derive(Debug)]
+pub(crate) struct Recent<K, V> {
+    first: [OnceLock<(K, Arc<Series<V>>)>; 4],
+}
+
+impl<K, V> Default for Recent<K, V> {
+    fn default() -> Self {
+        Self {
+            first: Default::default(),
+        }
+    }
+}
+
+impl<K: PartialEq, V> Recent<K, V> {
+    /// The series of `key`, if it was among the first asked for.
+    pub(super) fn get(&self, key: &K) -> Option<&Arc<Series<V>>> {
+        let known = self.first.iter().map_while(OnceLock::get);
+        let mut found = known.filter(|(known, _)| known == key);
+        found.next().map(|(_, series)| series)
+    }
+
+    /// Remembers a series while there is room.
+    pub(super) fn keep(&self, key: K, series: &Arc<Series<V>>) {
+        let mut entry = Some((key, Arc::clone(series)));
+        for place in &self.first {
+            if let Some(new) = entry.take()
+                && let Err(new) = place.set(new)
+            {
+                entry = Some(new);
+            }
+        }
+    }
+}
+
 impl<K: Clone + Eq + Hash, V> Table<K, V> {
     /// `metric` is the full name, for the counter of measurements beyond the limit.
     pub(crate) fn new(metric: &'static str, make: fn() -> V) -> Self {
@@ -90,6 +125,12 @@ impl<K: Clone + Eq + Hash, V> Table<K, V> {
             Some(new) => act(&new),
             None => act(self.overflow()),
         }
+    }
+
+    /// Whether `series` stands for all beyond the limit.
+    pub(super) fn is_overflow(&self, series: &Arc<Series<V>>) -> bool {
+        let overflow = self.overflow.get();
+        overflow.is_some_and(|overflow| Arc::ptr_eq(overflow, series))
     }
 
     /// All series in the order of their labels.

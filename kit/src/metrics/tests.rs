@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::http::HeaderValue;
 use prometheus_client::metrics::counter::Counter;
@@ -158,6 +158,7 @@ fn served<'a>(route: Option<&'a Arc<str>>, status: Option<u16>) -> ServerLabels<
         route,
         status,
         error_type: None,
+        recent: None,
     }
 }
 
@@ -188,10 +189,11 @@ fn requests_and_calls_are_shown_with_their_labels() {
     );
     let gone = ServerLabels {
         error_type: Some("client_gone"),
+        recent: None,
         ..served(None, None)
     };
     server.settled(gone, Duration::from_millis(1), None);
-    let active = server.started("GET", "http");
+    let active = server.started("GET", "http", Instant::now());
     let call = ClientLabels {
         method: "POST",
         server_address: "add.internal",
@@ -368,7 +370,7 @@ fn requests_in_flight_end_also_when_their_thread_does() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let active = metrics.server().started("GET", "https");
+                let active = metrics.server().started("GET", "https", Instant::now());
                 assert!(metrics.server().active_total() >= 1);
                 drop(active);
             });

@@ -52,7 +52,7 @@ pub(super) fn span_data(record: &SpanRecord, scope: &InstrumentationScope) -> Sp
         attributes: record
             .attributes
             .iter()
-            .map(|(key, attribute)| KeyValue::new(*key, value(attribute)))
+            .map(|(key, attribute)| KeyValue::new(*key, value(attribute, record)))
             .collect(),
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
@@ -83,14 +83,18 @@ fn name(name: &SharedText) -> Cow<'static, str> {
     }
 }
 
-fn value(value: &Value) -> OtelValue {
+fn text_value(text: String) -> OtelValue {
+    OtelValue::String(StringValue::from(text))
+}
+
+fn value(value: &Value, record: &SpanRecord) -> OtelValue {
     match value {
         Value::Text(SharedText::Static(text)) => OtelValue::from(*text),
         Value::Text(SharedText::Shared(text)) => OtelValue::from(text.clone()),
         Value::Text(SharedText::Owned(text)) => OtelValue::from(text.clone()),
-        Value::Header(header) => OtelValue::String(StringValue::from(
-            String::from_utf8_lossy(header.as_bytes()).into_owned(),
-        )),
+        Value::Bytes(text) => text_value(String::from_utf8_lossy(text).into_owned()),
+        Value::Address(address) => text_value(address.to_string()),
+        Value::RequestId => text_value(record.context.request_id.as_str().to_owned()),
         Value::Int(number) => OtelValue::I64(*number),
         Value::Float(number) => OtelValue::F64(*number),
         Value::Bool(flag) => OtelValue::Bool(*flag),

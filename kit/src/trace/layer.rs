@@ -255,7 +255,7 @@ mod tests {
             Value::Text(SharedText::Owned(text)) => format!("{text:?}"),
             Value::Text(SharedText::Static(text)) => format!("{text:?}"),
             Value::Text(SharedText::Shared(text)) => format!("{text:?}"),
-            Value::Header(header) => format!("{header:?}"),
+            Value::Bytes(_) | Value::Address(_) | Value::RequestId => format!("{value:?}"),
             Value::Int(number) => number.to_string(),
             Value::Float(number) => format!("{number:?}"),
             Value::Bool(flag) => flag.to_string(),

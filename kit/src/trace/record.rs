@@ -1,10 +1,11 @@
 //! A finished span as the request path hands it over: plain data, no OpenTelemetry types.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ::http::HeaderValue;
+use bytes::Bytes;
 
 use crate::context::{SharedContext, SpanId};
 
@@ -58,8 +59,11 @@ pub(crate) type Attribute = (&'static str, Value);
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Text(SharedText),
-    /// A header as received; exported as text, invalid UTF-8 replaced.
-    Header(HeaderValue),
+    /// Text as received; exported with invalid UTF-8 replaced.
+    Bytes(Bytes),
+    Address(IpAddr),
+    /// The request id of the record's context.
+    RequestId,
     Int(i64),
     Float(f64),
     Bool(bool),

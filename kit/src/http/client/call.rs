@@ -16,7 +16,7 @@ use crate::http::host::split_host_port;
 use crate::http::method::KnownMethod;
 use crate::http::names::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use crate::http::status::status_text;
-use crate::http::text::{MAX_TEXT, TextPacker, clip, value};
+use crate::http::text::{MAX_TEXT, TextPacker, clip};
 use crate::http::{Telemetry, server_timing};
 use crate::metrics::{ClientLabels, Exemplar};
 use crate::trace::{
@@ -175,10 +175,10 @@ impl Call {
 
         put("http.request.method", fixed(self.method.as_str()));
         if !self.address.is_empty() {
-            put("server.address", value(&texts.text(&self.address)));
+            put("server.address", Value::Bytes(texts.text(&self.address)));
             put("server.port", Value::Int(i64::from(self.port)));
         }
-        put("url.full", value(&texts.display(UrlFull(self))));
+        put("url.full", Value::Bytes(texts.display(UrlFull(self))));
         if let Some(status) = self.status {
             let status = i64::from(status.as_u16());
             put("http.response.status_code", Value::Int(status));

@@ -115,7 +115,7 @@ async fn a_span_arrives_as_it_was_recorded() {
     span.attributes = vec![
         ("text", Value::Text(SharedText::Static("a"))),
         ("shared", Value::Text(SharedText::Shared("b".into()))),
-        ("header", Value::Header(HeaderValue::from_static("c"))),
+        ("header", Value::Bytes(bytes::Bytes::from_static(b"c"))),
         ("int", Value::Int(-1)),
         ("float", Value::Float(0.5)),
         ("flag", Value::Bool(true)),

@@ -1,0 +1,207 @@
+//! What is measured, and how often.
+
+use std::hint::black_box;
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, Request};
+use axum::routing::get;
+use bellwether::Kit;
+use http::header::{HOST, USER_AGENT};
+use http_body_util::BodyExt;
+use tokio::runtime::{Builder, Runtime};
+use tower::ServiceExt;
+
+/// One thing measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Case {
+    /// A request to the router alone: what the others are compared with.
+    Bare,
+    /// The same through the kit: one log line, all metrics, one span exported.
+    Sampled,
+    /// The same, no span.
+    Unsampled,
+    /// One event in two spans of four fields each, outside of any request.
+    Event,
+    /// The same within a sampled request: the line has its ids.
+    EventInRequest,
+    /// A debug event that the filter hides, within the same two spans.
+    EventHidden,
+    /// A handler span of four fields, opened and closed within a sampled request.
+    Span,
+    /// The same within a request that is not sampled: its fields still go on every line.
+    SpanUnsampled,
+}
+
+impl Case {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Bare,
+        Self::Sampled,
+        Self::Unsampled,
+        Self::Event,
+        Self::EventInRequest,
+        Self::EventHidden,
+        Self::Span,
+        Self::SpanUnsampled,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Sampled => "sampled",
+            Self::Unsampled => "unsampled",
+            Self::Event => "event",
+            Self::EventInRequest => "event-in-request",
+            Self::EventHidden => "event-hidden",
+            Self::Span => "span",
+            Self::SpanUnsampled => "span-unsampled",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|case| case.name() == name)
+    }
+
+    /// The case that this one's cost is added to.
+    pub(crate) fn base(self) -> Option<Self> {
+        matches!(self, Self::Sampled | Self::Unsampled).then_some(Self::Bare)
+    }
+
+    /// `OTEL_TRACES_SAMPLER`.
+    pub(crate) fn sampler(self) -> &'static str {
+        match self {
+            Self::Unsampled | Self::SpanUnsampled => "always_off",
+            _ => "always_on",
+        }
+    }
+}
+
+/// A case made ready: what is done once is done.
+pub(crate) struct Fixture {
+    case: Case,
+    runtime: Runtime,
+    app: Router,
+    /// Kept: without it nothing is exported.
+    _kit: Option<Kit>,
+}
+
+impl Fixture {
+    pub(crate) fn new(case: Case) -> Self {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let app = Router::new()
+            .route("/hello/{name}", get(hello))
+            .route(
+                "/events/{times}",
+                get(|Path(times)| async move { events(times) }),
+            )
+            .route(
+                "/hidden/{times}",
+                get(|Path(times)| async move { hidden_events(times) }),
+            )
+            .route(
+                "/spans/{times}",
+                get(|Path(times)| async move { spans(times) }),
+            );
+        let kit = (case != Case::Bare).then(|| {
+            let _inside = runtime.enter();
+            let kit = Kit::from_env("checkout").and_then(bellwether::KitBuilder::start);
+            kit.expect("a kit")
+        });
+        let app = match &kit {
+            Some(kit) => kit.wrap(app),
+            None => app,
+        };
+        let fixture = Self {
+            case,
+            runtime,
+            app,
+            _kit: kit,
+        };
+        fixture.run(100);
+        fixture
+    }
+
+    /// Does the case's thing so many times.
+    pub(crate) fn run(&self, times: u64) {
+        match self.case {
+            Case::Bare | Case::Sampled | Case::Unsampled => {
+                for _ in 0..times {
+                    self.request("/hello/world");
+                }
+            }
+            Case::Event => events(times),
+            Case::EventInRequest => self.request(&format!("/events/{times}")),
+            Case::EventHidden => self.request(&format!("/hidden/{times}")),
+            Case::Span | Case::SpanUnsampled => self.request(&format!("/spans/{times}")),
+        }
+    }
+
+    /// One request, as a server calls its service for it, and its response to the last byte.
+    fn request(&self, path: &str) {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
+        let request = Request::get(path)
+            .header(HOST, "checkout.shop.example")
+            .header(USER_AGENT, "curl/8.5.0")
+            .extension(ConnectInfo(peer))
+            .body(Body::empty())
+            .expect("a request");
+        let app = self.app.clone();
+        let body = self.runtime.block_on(async {
+            let Ok(response) = app.oneshot(request).await;
+            response.into_body().collect().await.expect("a body")
+        });
+        black_box(body.to_bytes());
+    }
+}
+
+async fn hello(Path(name): Path<String>) -> String {
+    format!("hello {name}")
+}
+
+macro_rules! in_two_spans {
+    () => {
+        let user = "ann@example.com";
+        let _outer = tracing::info_span!(
+            "place",
+            user,
+            order = 12_345,
+            retry = false,
+            region = "eu-west-1"
+        )
+        .entered();
+        let _inner = tracing::info_span!(
+            "query",
+            table = "orders",
+            rows = 17,
+            cached = true,
+            shard = "s-12"
+        )
+        .entered();
+    };
+}
+
+fn events(times: u64) {
+    in_two_spans!();
+    for item in 0..times {
+        tracing::info!(item, sku = "AB-1234", paid = true, "order placed");
+    }
+}
+
+fn hidden_events(times: u64) {
+    in_two_spans!();
+    for item in 0..times {
+        tracing::debug!(item, sku = "AB-1234", paid = true, "order placed");
+    }
+}
+
+fn spans(times: u64) {
+    let user = "ann@example.com";
+    for order in 0..times {
+        let _span = tracing::info_span!("place", user, order, retry = false, region = "eu-west-1")
+            .entered();
+    }
+}
