@@ -14,10 +14,11 @@ pub(in crate::web) fn spark(values: &[Option<f64>], name: &str, show: fn(f64) ->
     let now = last.map_or_else(|| NONE.to_owned(), show);
     let path = line_path(values, WIDTH, HEIGHT, top(values));
     html! {
-        svg.spark.(name) role="img" width=(WIDTH) height=(HEIGHT)
+        // As wide as its cell: only the line is stretched, not its stroke.
+        svg.spark.(name) role="img" width="100%" height=(HEIGHT) preserveAspectRatio="none"
             viewBox={ "-1 -1 " (WIDTH + 2.0) " " (HEIGHT + 2.0) } {
             title { (name) ", now " (now) }
-            @if !path.is_empty() { path d=(path) {} }
+            @if !path.is_empty() { path d=(path) vector-effect="non-scaling-stroke" {} }
         }
     }
 }
