@@ -271,6 +271,22 @@ mod tests {
     }
 
     #[test]
+    fn a_wider_window_is_offered_only_where_it_shows_more() {
+        let check = |seconds: f64, want: bool| {
+            let window = Window {
+                seconds,
+                ..crate::web::fixtures::window()
+            };
+            let markup = nothing_in_range(&PageQuery::default(), "/", &window).into_string();
+            let text = Page::parse(&markup).text();
+            assert_eq!(text.contains("Show the last 15 min"), want, "{text}");
+            assert_eq!(text.contains("Nothing older is known"), !want, "{text}");
+        };
+        check(300.0, true);
+        check(40.0, false);
+    }
+
+    #[test]
     fn the_command_sends_one_valid_span() {
         let request =
             ExportTraceServiceRequest::decode(one_span(1_700_000_000_000_000_123).as_slice());

@@ -86,6 +86,15 @@ mod tests {
         check(&[Some(f64::NAN), Some(f64::INFINITY), Some(1.0)], "M10 0h0");
     }
 
+    #[test]
+    fn a_line_fills_its_cell_and_keeps_its_stroke() {
+        let values = [Some(1.0), Some(2.0)];
+        let page = Page::parse(&spark(&values, "rate", crate::web::format::rate).into_string());
+        assert_eq!(page.attribute("svg", "width").as_deref(), Some("100%"));
+        let effect = page.attribute("path", "vector-effect");
+        assert_eq!(effect.as_deref(), Some("non-scaling-stroke"));
+    }
+
     proptest::proptest! {
         #[test]
         fn any_numbers_can_be_drawn(values in proptest::collection::vec(
