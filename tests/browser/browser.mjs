@@ -28,7 +28,7 @@ export const launch = () => {
   });
 };
 
-/** The pages worth a look, found through the API: the busiest service, the trace with the most services. */
+/** The pages worth a look, found through the API: the busiest service, and the most telling trace. */
 export const findPages = async (address) => {
   const ask = async (path) => {
     const answer = await fetch(address + path);
@@ -36,19 +36,35 @@ export const findPages = async (address) => {
     return answer.json();
   };
   const services = (await ask('/api/v1/services')).items;
-  const traces = (await ask('/api/v1/traces?limit=200')).items;
+  const widest = await widestGap(ask);
+  const through = widest ? `&service=${encodeURIComponent(widest.server)}` : '';
+  const traces = (await ask(`/api/v1/traces?limit=200${through}`)).items;
   if (services.length === 0 || traces.length === 0) {
     throw new Error('the collector has no data: send it some traffic first');
   }
   const busiest = services.reduce((best, item) => (item.rate > best.rate ? item : best));
-  const width = (trace) => trace.services * 1000 + Math.min(trace.spans, 500);
-  const widest = traces.reduce((best, item) => (width(item) > width(best) ? item : best));
   return {
     services: '/',
     service: `/services/${encodeURIComponent(busiest.service)}`,
     map: '/map',
     traces: '/traces?order=slowest',
-    waterfall: `/traces/${widest.trace_id}`,
+    waterfall: `/traces/${traces.sort(mostTelling(widest))[0].trace_id}`,
     status: '/status',
   };
+};
+
+/** The call that the network costs most, when any gap is known. */
+const widestGap = async (ask) => {
+  const edges = (await ask('/api/v1/map')).edges.filter((edge) => edge.gap_p50 !== null);
+  return edges.reduce((best, edge) => (edge.gap_p50 > (best?.gap_p50 ?? 0) ? edge : best), undefined);
+};
+
+/** Orders traces: many services first, then those that fit on a screen, did not fail, in which the widest gap stands
+    out, and that have many spans. */
+const mostTelling = (widest) => (a, b) => {
+  const fits = (trace) => Number(trace.spans <= 16);
+  const standsOut = (trace) => Number(trace.duration < 2 * (widest?.gap_p50 ?? 0));
+  return (
+    b.services - a.services || fits(b) - fits(a) || Number(a.error) - Number(b.error) || standsOut(b) - standsOut(a) || b.spans - a.spans
+  );
 };

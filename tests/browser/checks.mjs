@@ -47,7 +47,7 @@ const browser = await launch();
 const essential = {
   services: '#services tbody tr',
   service: '#operations tbody tr',
-  map: 'svg.map .node',
+  map: 'svg.map.wide .node',
   traces: '#traces tbody tr',
   waterfall: '#spans .span',
   status: '.card',
@@ -184,15 +184,34 @@ await check('the keyboard alone: / filters, Esc leaves, j k move, Enter opens, ?
 await check('the map: every edge of the table, and a focus leaves the neighbours', async () => {
   const page = await open(browser, '/map');
   await page.click('#pause');
-  const edges = await page.locator('svg.map .edge').count();
+  const edges = await page.locator('svg.map.wide .edge').count();
   expect(edges > 0 && edges === (await page.locator('#edges tbody tr').count()), 'drawing and table differ');
-  const gaps = await page.locator('svg.map .label .gap').count();
+  const gaps = await page.locator('svg.map.wide .label .gap').count();
   expect(gaps === edges, 'an edge without a word on its gap');
   const edge = await page.getAttribute('#edges tbody tr', 'data-key');
   const server = edge.split(' → ')[1];
   await page.goto(`${address}/map?focus=${encodeURIComponent(server)}`);
   const left = await page.locator('#edges tbody tr').evaluateAll((rows) => rows.map((row) => row.dataset.key));
   expect(left.length > 0 && left.every((key) => key.split(' → ').includes(server)), 'edges of others are left');
+  await page.context().close();
+});
+
+for (const [width, drawing] of [[1440, 'wide'], [375, 'narrow']]) {
+  await check(`the map at ${width} px: no line runs through a label, labels and nodes keep apart`, async () => {
+    const page = await open(browser, '/map', { viewport: { width, height: 900 } });
+    expect(await page.locator(`svg.map.${drawing}`).isVisible(), `the ${drawing} drawing is not shown`);
+    expect((await page.locator('svg.map:visible').count()) === 1, 'two drawings at once');
+    const touching = await page.evaluate(touchingLabels, drawing);
+    expect(touching.length === 0, touching.join('; '));
+    await page.context().close();
+  });
+}
+
+await check('a window longer than the collector has run says what it covers', async () => {
+  const page = await open(browser, '/?window=1h');
+  const { window } = await (await fetch(`${address}/api/v1/services?window=1h`)).json();
+  const short = Date.parse(window.to) - Date.parse(window.from) < 3_600_000;
+  expect((await page.textContent('.asof')).includes('so far') === short, await page.textContent('.asof'));
   await page.context().close();
 });
 
@@ -207,6 +226,9 @@ await check('the waterfall: a row for each span, details open by keyboard, gap n
   const wanted = trace.spans.some((span) => span.critical);
   expect(!wanted || (await page.locator('.span-bar .critical').count()) > 0, 'the critical path is not marked');
   expect((await page.locator('.span-bar .gap').count()) > 0, 'no call names its network gap');
+  const servers = await page.locator('.who .target bdi').allTextContents();
+  const known = trace.spans.filter((span) => span.kind === 'server').map((span) => span.service);
+  expect(servers.some((server) => known.includes(server)), 'no call says where it goes');
   await page.context().close();
 });
 
@@ -302,6 +324,34 @@ process.exit(failed === 0 ? 0 : 1);
 
 function byBytes(a, b) {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/** Runs in the page: texts of the map that an edge, a node or the text of another label runs through. */
+function touchingLabels(drawing) {
+  const map = document.querySelector(`svg.map.${drawing}`);
+  const inset = 2;
+  const boxOf = (element) => element.getBoundingClientRect();
+  const texts = [...map.querySelectorAll('.label text')].map((text) => ({ text, box: boxOf(text) }));
+  const overlap = (a, b) =>
+    a.left + inset < b.right - inset && b.left + inset < a.right - inset && a.top + inset < b.bottom - inset && b.top + inset < a.bottom - inset;
+  const found = [];
+  for (const { text, box } of texts) {
+    const name = `"${text.textContent}"`;
+    for (const path of map.querySelectorAll('path.edge')) {
+      const matrix = path.getScreenCTM();
+      const length = path.getTotalLength();
+      for (let at = 0; at <= length; at += 4) {
+        const { x, y } = path.getPointAtLength(at).matrixTransform(matrix);
+        if (overlap(box, { left: x - inset - 1, right: x + inset + 1, top: y - inset - 1, bottom: y + inset + 1 })) {
+          found.push(`${name} on ${path.textContent.trim()}`);
+          break;
+        }
+      }
+    }
+    if ([...map.querySelectorAll('.node')].some((node) => overlap(box, boxOf(node)))) found.push(`${name} on a node`);
+    if (texts.some((other) => other.text.parentNode !== text.parentNode && overlap(box, other.box))) found.push(`${name} on another label`);
+  }
+  return found;
 }
 
 /** Runs in the page: the lowest contrast (WCAG 2.2, 1.4.3) of any visible text with what lies behind it. */

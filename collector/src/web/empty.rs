@@ -38,13 +38,19 @@ pub(super) fn nothing_ever(status: &Status) -> Markup {
 
 /// There are spans, but none in the chosen range.
 pub(super) fn nothing_in_range(query: &PageQuery, path: &str, window: &Window) -> Markup {
+    // Where the window already reaches back to the first thing known, a wider one shows no more.
     let wider = WINDOWS
         .iter()
-        .find(|(_, _, seconds)| *seconds as f64 > window.seconds + 60.0);
+        .find(|(_, _, seconds)| *seconds as f64 > window.seconds + 60.0)
+        .filter(|_| !query.is_shortened(window));
     html! {
         section.empty {
             h2 { "Nothing in the last " (coarse(window.seconds)) }
-            p { "Spans were received before that, or are being received with other names." }
+            @if query.is_shortened(window) {
+                p { "Nothing older is known. Spans may be arriving with other names." }
+            } @else {
+                p { "Spans were received before that, or are being received with other names." }
+            }
             @if let Some((value, label, _)) = wider {
                 p { a.button href=(query.link(path, &[("window", Some(value))])) { "Show the last " (label) } }
             }
@@ -262,6 +268,22 @@ mod tests {
         let text = page(&[("otlp-grpc", Err("taken"))]).text();
         assert!(text.contains("listens on no address"));
         assert!(!text.contains("curl"));
+    }
+
+    #[test]
+    fn a_wider_window_is_offered_only_where_it_shows_more() {
+        let check = |seconds: f64, want: bool| {
+            let window = Window {
+                seconds,
+                ..crate::web::fixtures::window()
+            };
+            let markup = nothing_in_range(&PageQuery::default(), "/", &window).into_string();
+            let text = Page::parse(&markup).text();
+            assert_eq!(text.contains("Show the last 15 min"), want, "{text}");
+            assert_eq!(text.contains("Nothing older is known"), !want, "{text}");
+        };
+        check(300.0, true);
+        check(40.0, false);
     }
 
     #[test]

@@ -140,17 +140,19 @@ pub(super) fn sort_heading(
     }
 }
 
-/// The lengths of time to choose from, and what is shown now.
+/// The lengths of time to choose from, and what is shown now: less than was asked while nothing older is known.
 pub(super) fn window_choice(query: &PageQuery, path: &str, window: &Window) -> Markup {
     let chosen = query.get("window").unwrap_or("5m");
+    let length = coarse(window.seconds);
+    let short = query.is_shortened(window);
     html! {
         nav.windows aria-label="Time range" {
             @for (value, label, _) in WINDOWS {
                 a href=(query.link(path, &[("window", Some(value))]))
                   aria-current=[(value == chosen).then_some("true")] { (label) }
             }
-            span.asof title={ (window.from) " to " (window.to) } {
-                "last " (coarse(window.seconds)) ", to "
+            span.asof title={ (window.from) " to " (window.to) @if short { ": nothing older is known" } } {
+                @if short { (length) " so far, to " } @else { "last " (length) ", to " }
                 time datetime=(window.to) { (time_of_day(&window.to)) } " UTC"
             }
         }
@@ -309,6 +311,25 @@ mod tests {
             other.attribute("a", "href").as_deref(),
             Some("/?window=1h&sort=rate&dir=desc")
         );
+    }
+
+    #[test]
+    fn a_window_shorter_than_asked_says_so() {
+        let check = |asked: &str, seconds: f64, want: &str| {
+            let query = PageQuery::new(vec![("window".into(), asked.into())]);
+            let window = Window {
+                seconds,
+                ..crate::web::fixtures::window()
+            };
+            let text = Page::parse(&window_choice(&query, "/", &window).into_string()).text();
+            assert!(text.contains(want), "{want} in {text}");
+        };
+        check("5m", 40.0, "40 s so far, to 15:46:20");
+        check("5m", 290.0, "5 min so far");
+        check("5m", 300.0, "last 5 min, to 15:46:20");
+        // Windows are rounded outward.
+        check("5m", 310.0, "last 5 min");
+        check("1h", 310.0, "5 min so far");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::format::url_component;
 use crate::views::Range;
+use crate::views::report::Window;
 
 /// The windows a page offers: what stands in the URL, what is shown, seconds.
 pub(super) const WINDOWS: [(&str, &str, u64); 3] = [
@@ -101,6 +102,13 @@ impl PageQuery {
     /// [`PageQuery::window`] as the views take it.
     pub(super) fn range(&self) -> Result<Range, BadParameter> {
         self.window().map(Range::Last)
+    }
+
+    /// Whether a window told is shorter than the one asked for, because nothing older is known: windows do not
+    /// begin before the collector did, nor before what memory holds. Rounding only ever lengthens them.
+    pub(super) fn is_shortened(&self, told: &Window) -> bool {
+        self.window()
+            .is_ok_and(|asked| told.seconds < asked.as_secs_f64())
     }
 
     /// A latency such as `250us`, `100ms`, `1.5s`; a bare number is seconds, as in the JSON API.

@@ -125,8 +125,8 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
         @if page.operations.is_empty() { (empty::nothing_in_range(query, &path, page.window)) }
         @else { (operations(query, page)) }
         div.two {
-            (neighbours("Called by", &callers, |edge| &edge.client, query))
-            (neighbours("Calls", &callees, |edge| &edge.server, query))
+            (neighbours(("Called by", "Nobody that sends spans called it in this range."), &callers, |edge| &edge.client, query))
+            (neighbours(("Calls", "It called nobody in this range."), &callees, |edge| &edge.server, query))
         }
         p { a href=(focus) { "Its neighbourhood on the map" } }
         div.two {
@@ -152,7 +152,9 @@ fn figures(report: &ServiceReport, callers: &[&Edge]) -> Markup {
             (figure("p99", &maybe_duration(latency.p99), "", &html! {}))
             (figure("Max", &maybe_duration(latency.max), "", &html! {}))
             (figure("Network gap in front of it, p99", &maybe_duration(widest), "gap", &html! {
-                @if widest.is_some() { "of its slowest caller" } @else { "no call with both sides yet" }
+                @if widest.is_some() { "of its slowest caller" }
+                @else if callers.is_empty() { "entry: nobody that sends spans calls it" }
+                @else { "no call with both sides yet" }
             }))
         }
     }
@@ -255,7 +257,7 @@ fn operation_row(query: &PageQuery, service: &str, row: &OperationReport) -> Mar
 }
 
 fn neighbours(
-    title: &str,
+    (title, none): (&str, &str),
     edges: &[&Edge],
     other: impl Fn(&Edge) -> &String,
     query: &PageQuery,
@@ -264,7 +266,7 @@ fn neighbours(
         section {
             h2 { (title) }
             @if edges.is_empty() {
-                p.muted { "No call seen in this range." }
+                p.muted { (none) }
             } @else {
                 div.scroll { table.rows {
                     thead { tr {
@@ -349,6 +351,20 @@ mod tests {
         let text = show(&PageQuery::default(), &fixtures::operations()).text();
         assert!(text.contains("gateway") && text.contains("1.20 ms") && text.contains("9.80 ms"));
         assert!(text.contains("postgres:orders") && text.contains("no server span"));
+    }
+
+    #[test]
+    fn a_service_that_nobody_calls_is_an_entry_not_a_fault() {
+        let services = fixtures::services();
+        let note = |callers: &[&Edge]| {
+            let page = Page::parse(&figures(&services[0], callers).into_string());
+            page.class("gap").next().unwrap().text.clone()
+        };
+        let mut unpaired = fixtures::edge("gateway", "checkout");
+        unpaired.gap_p99 = None;
+        assert!(note(&[]).contains("entry: nobody that sends spans calls it"));
+        assert!(note(&[&unpaired]).contains("no call with both sides yet"));
+        assert!(note(&[&fixtures::edge("gateway", "checkout")]).contains("of its slowest caller"));
     }
 
     #[test]

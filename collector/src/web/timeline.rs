@@ -1,7 +1,10 @@
 //! A trace on one axis of time: where each span's bar stands, which part of a client's bar is network, where
 //! the critical path runs. Pure; called by the page of a trace and its chart.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
 
 use crate::views::report::{Trace, TraceSpan};
 
@@ -29,6 +32,8 @@ pub(super) struct Row<'a> {
     /// Stretches of the critical path inside this span.
     pub(super) critical: Vec<(f64, f64)>,
     pub(super) gap: Gap,
+    /// Whom a client span calls, where that is known: its own name is often the method alone.
+    pub(super) target: Option<Cow<'a, str>>,
     /// It names a parent that is not in the trace.
     pub(super) parent_missing: bool,
     /// It starts before or ends after its parent, which only clocks that disagree or work that goes on
@@ -88,6 +93,7 @@ impl<'a> Timeline<'a> {
                 to: axis.share(nanos(&span.end_unix_nano)),
                 critical: critical.remove(span.span_id.as_str()).unwrap_or_default(),
                 gap: gap(span, &servers, &axis),
+                target: target(span, &servers),
                 parent_missing: named.is_some() && parent.is_none(),
                 outside_parent: parent.is_some_and(|parent| is_outside(span, parent)),
             }
@@ -170,6 +176,41 @@ fn gap(span: &TraceSpan, servers: &HashMap<&str, Vec<&TraceSpan>>, axis: &Axis) 
         }
         Some(several) => Gap::Retried(several.len()),
     }
+}
+
+/// Whom a client span calls: the service of the server spans under it; without any, what its attributes say, named
+/// like the map's nodes. Server spans of several services under one call name nobody.
+fn target<'a>(
+    span: &'a TraceSpan,
+    servers: &HashMap<&str, Vec<&'a TraceSpan>>,
+) -> Option<Cow<'a, str>> {
+    if span.kind != "client" {
+        return None;
+    }
+    match servers.get(span.span_id.as_str()).map(Vec::as_slice) {
+        None | Some([]) => peer(span),
+        Some([first, others @ ..]) => others
+            .iter()
+            .all(|server| server.service == first.service)
+            .then_some(Cow::Borrowed(first.service.as_str())),
+    }
+}
+
+/// `peer.service`, else `server.address` with its port.
+fn peer(span: &TraceSpan) -> Option<Cow<'_, str>> {
+    let text = |key| {
+        let value = span.attributes.get(key).and_then(Value::as_str);
+        value.filter(|text| !text.is_empty())
+    };
+    if let Some(service) = text("peer.service") {
+        return Some(Cow::Borrowed(service));
+    }
+    let address = text("server.address")?;
+    Some(match span.attributes.get("server.port") {
+        Some(Value::Number(port)) => Cow::Owned(format!("{address}:{port}")),
+        Some(Value::String(port)) if !port.is_empty() => Cow::Owned(format!("{address}:{port}")),
+        _ => Cow::Borrowed(address),
+    })
 }
 
 /// Where the server's part is drawn inside the client's bar. The length is sure (each clock measured its
@@ -275,6 +316,54 @@ mod tests {
         }
         let timeline = Timeline::new(&trace);
         assert!(matches!(row(&timeline, "c1").gap, Gap::Negative(by) if by > 0.0));
+    }
+
+    #[test]
+    fn a_call_names_its_server_or_what_its_attributes_say() {
+        let target = |change: &dyn Fn(&mut Trace)| {
+            let mut trace = trace();
+            change(&mut trace);
+            let timeline = Timeline::new(&trace);
+            row(&timeline, "c1").target.as_deref().map(str::to_owned)
+        };
+        let alone = |trace: &mut Trace, attributes: &[(&str, Value)]| {
+            trace.spans.retain(|span| span.span_id != "s1");
+            for (key, value) in attributes {
+                trace.spans[1]
+                    .attributes
+                    .insert((*key).to_owned(), value.clone());
+            }
+        };
+        let address = ("server.address", Value::from("10.0.0.7"));
+        let check = |attributes: &[(&str, Value)], want: Option<&str>| {
+            assert_eq!(
+                target(&|trace| alone(trace, attributes)).as_deref(),
+                want,
+                "{attributes:?}"
+            );
+        };
+        assert_eq!(target(&|_| {}).as_deref(), Some("checkout"));
+        check(&[], None);
+        check(&[("server.port", 80.into())], None);
+        check(std::slice::from_ref(&address), Some("10.0.0.7"));
+        check(
+            &[address.clone(), ("server.port", 8081.into())],
+            Some("10.0.0.7:8081"),
+        );
+        check(
+            &[address, ("peer.service", "billing".into())],
+            Some("billing"),
+        );
+        let two = |service: &'static str| {
+            target(&move |trace| {
+                let second = span("s1b", Some("c1"), service, "server", 30, 40);
+                trace.spans.push(second);
+            })
+        };
+        assert_eq!(two("checkout").as_deref(), Some("checkout"));
+        assert_eq!(two("payments"), None);
+        let trace = trace();
+        assert_eq!(row(&Timeline::new(&trace), "s1").target, None);
     }
 
     #[test]

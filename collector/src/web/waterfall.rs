@@ -154,7 +154,7 @@ fn figures(trace: &Trace, timeline: &Timeline<'_>) -> Markup {
         dl.figures {
             (figure("Duration", &duration(trace.duration), "", &html! { (utc(timeline.start_unix_nano)) " UTC" }))
             (figure("Network gap", &network, "gap", &html! {
-                "in " (counted(calls as u64, "call")) " with both sides"
+                "summed over " (counted(calls as u64, "call")) " with both sides"
             }))
             (figure("Spans", &count(trace.spans.len() as u64), "", &html! { (counted(services.len() as u64, "service")) }))
             (figure("Failed spans", &count(failed as u64), bad, &html! {}))
@@ -196,10 +196,10 @@ fn spent(spent: &[Spent<'_>]) -> Markup {
 fn legend() -> Markup {
     html! {
         p.legend {
-            i.key.network {} " network gap of a call "
-            i.key.critical-key {} " critical path "
-            i.key.failed-key {} " failed "
-            span.muted { "· a bar has the colour of its service · open a row for attributes, events and links" }
+            span { i.key.network {} " network gap of a call" }
+            span { i.key.critical-key {} " critical path" }
+            span { i.key.failed-key {} " failed" }
+            span { "A bar has the colour of its service. Open a row for attributes, events and links." }
         }
     }
 }
@@ -208,12 +208,13 @@ fn span_row(row: &Row<'_>, trace_start: u64) -> Markup {
     let span = row.span;
     html! {
         details.span.critical-row[span.critical] #{ "span-" (span.span_id) } data-key=(span.span_id) data-row
-            data-text={ (span.service.to_lowercase()) " " (span.operation.to_lowercase()) } {
+            data-text=(whole_name(row).to_lowercase()) {
             summary {
                 span.tree {
                     @if span.depth > 0 { i.indent.{ "d" (span.depth.min(MAX_INDENT)) } {} }
-                    span.who title={ (span.service) " " (span.operation) } {
+                    span.who title=(whole_name(row)) {
                         (service_name(&span.service)) " " bdi.operation { (span.operation) }
+                        @if let Some(target) = &row.target { span.target { " → " bdi { (target) } } }
                     }
                     (badges(row))
                     // Where there is no room beside the bars, the numbers stand here.
@@ -227,6 +228,16 @@ fn span_row(row: &Row<'_>, trace_start: u64) -> Markup {
             (details(row, trace_start))
         }
     }
+}
+
+/// Service, operation and, of a call, whom it goes to.
+fn whole_name(row: &Row<'_>) -> String {
+    let mut name = format!("{} {}", row.span.service, row.span.operation);
+    if let Some(target) = &row.target {
+        name.push_str(" → ");
+        name.push_str(target);
+    }
+    name
 }
 
 fn badges(row: &Row<'_>) -> Markup {
@@ -373,6 +384,21 @@ mod tests {
         assert!(text.contains("↔ gap 10.0 ms"));
         assert_eq!(page.count("script"), 0);
         assert!(page.texts("bdi").contains(&fixtures::HOSTILE.to_owned()));
+    }
+
+    #[test]
+    fn a_call_says_where_it_goes() {
+        let page = show(&fixtures::trace());
+        let targets: Vec<_> = page
+            .class("target")
+            .map(|target| target.text.clone())
+            .collect();
+        assert_eq!(targets, [" → checkout"]);
+        let titles: Vec<_> = page
+            .class("who")
+            .filter_map(|who| who.get("title"))
+            .collect();
+        assert_eq!(titles[1], "gateway client of gateway → checkout");
     }
 
     #[test]

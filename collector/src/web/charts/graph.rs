@@ -3,23 +3,21 @@
 
 use maud::{Markup, html};
 
-use super::layers::{Layout, Point, Sizes, layout, spread};
+use super::layers::{Layout, Point, Sizes, layer_count, layout};
+use super::routes::{Room, routes};
 use crate::views::report::{Edge, Node, ServiceReport};
 use crate::web::format::{coordinate, duration, maybe_duration, rate, ratio, shorten};
 use crate::web::layout::colour;
 
-const SIZES: Sizes = Sizes {
-    node_width: 158.0,
-    node_height: 46.0,
-    layer_gap: 172.0,
-    node_gap: 30.0,
-    lane_height: 12.0,
-};
 const MARGIN: f64 = 12.0;
-/// Between two labels of edges.
-const LABEL_HEIGHT: f64 = 34.0;
+/// So wide a wide drawing would be: the content of a page on a common screen.
+const WIDE: f64 = 1300.0;
+/// Further apart layers would lose sight of each other.
+const MOST_GAP: f64 = 700.0;
 /// A drawing wider than this is shrunk to the page, one that is much wider is scrolled.
-const FIT: std::ops::Range<f64> = 1000.0..2000.0;
+const FIT: std::ops::Range<f64> = 1000.0..1800.0;
+/// With more edges than this there is no drawing of its own for narrow screens: the page would be twice as long.
+const NARROW_EDGES: usize = 40;
 /// From this share of failed calls on an arrow is red; any failure is told in red beside it.
 const FAILING: f64 = 0.05;
 /// Lone nodes stand side by side, at least so many in a row.
@@ -38,8 +36,71 @@ pub(in crate::web) struct Graph<'a> {
     pub(in crate::web) focus: Option<&'a str>,
 }
 
+/// For which screens a drawing is made; the style sheet shows one of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Screen {
+    /// Uses the width of a page.
+    Wide,
+    /// As narrow as labels allow: on a phone client and labels are in view, the rest is scrolled.
+    Narrow,
+}
+
+/// The measures of a drawing.
+#[derive(Clone, Copy, Debug)]
+struct Measures {
+    sizes: Sizes,
+    room: Room,
+    /// So many letters of a name fit into a node.
+    letters: usize,
+}
+
+impl Measures {
+    /// `own_calls`: whether a node calls itself and needs room for that label below it.
+    fn new(screen: Screen, layers: usize, own_calls: bool) -> Self {
+        // With few layers there is room for long names.
+        let (node_width, letters) = match screen {
+            Screen::Wide if layers <= 3 => (206.0, 22),
+            Screen::Wide => (158.0, 16),
+            Screen::Narrow => (132.0, 13),
+        };
+        let room = Room {
+            label_width: if screen == Screen::Wide { 172.0 } else { 156.0 },
+            label_height: 40.0,
+            tail: 26.0,
+            curve: 260.0,
+        };
+        let least = 30.0 + room.label_width + room.tail;
+        let layer_gap = match screen {
+            Screen::Narrow => least,
+            Screen::Wide => {
+                let left = WIDE - layers as f64 * node_width;
+                (left / layers.saturating_sub(1).max(1) as f64).clamp(least, MOST_GAP)
+            }
+        };
+        let sizes = Sizes {
+            node_width,
+            node_height: 46.0,
+            layer_gap,
+            node_gap: if own_calls { 50.0 } else { 30.0 },
+            lane_height: 12.0,
+        };
+        Self {
+            sizes,
+            room,
+            letters,
+        }
+    }
+}
+
 /// The whole drawing; `link` gives the address behind a node.
 pub(in crate::web) fn graph(graph: &Graph<'_>, link: impl Fn(&Node) -> String) -> Markup {
+    html! {
+        @if graph.edges.len() <= NARROW_EDGES { (drawing(graph, Screen::Narrow, &link)) }
+        (drawing(graph, Screen::Wide, &link))
+    }
+}
+
+fn drawing(graph: &Graph<'_>, screen: Screen, link: &impl Fn(&Node) -> String) -> Markup {
     let (joined, lone) = split(graph);
     let index = |id: &str| joined.iter().position(|node| node.id == id);
     let edges: Vec<(&Edge, (usize, usize))> = graph
@@ -48,32 +109,50 @@ pub(in crate::web) fn graph(graph: &Graph<'_>, link: impl Fn(&Node) -> String) -
         .filter_map(|edge| Some((*edge, (index(&edge.client)?, index(&edge.server)?))))
         .collect();
     let ends: Vec<(usize, usize)> = edges.iter().map(|(_, ends)| *ends).collect();
-    let placed = layout(joined.len(), &ends, &SIZES);
+    let own_calls = ends.iter().any(|(client, server)| client == server);
+    let measures = Measures::new(screen, layer_count(joined.len(), &ends), own_calls);
+    let placed = layout(joined.len(), &ends, &measures.sizes);
+    let routes = routes(&placed, &measures.sizes, &measures.room);
+    let bottom = routes.bottom + if own_calls { 40.0 } else { 0.0 };
     let lone_top = if joined.is_empty() {
         0.0
     } else {
-        placed.height + 56.0
+        bottom + 56.0
     };
-    let lone_points = lone_points(lone.len(), placed.width, lone_top);
-    let (width, height) = extent(&placed, &lone_points);
-    let labels = place_labels(&placed);
+    let lone_points = lone_points(lone.len(), screen, &placed, lone_top, &measures.sizes);
+    let (right, bottom) = corner(placed.width, bottom, &lone_points, &measures.sizes);
+    let (width, height) = (right + 2.0 * MARGIN, bottom - routes.top + 2.0 * MARGIN);
+    let (class, arrow) = match screen {
+        Screen::Wide => ("wide", "arrow"),
+        Screen::Narrow => ("narrow", "arrow-narrow"),
+    };
+    let top = coordinate(routes.top - MARGIN);
     html! {
-        svg.map.fit[FIT.contains(&width)] role="img" width=(width) height=(height)
-            viewBox={ (-MARGIN) " " (-MARGIN) " " (coordinate(width)) " " (coordinate(height)) } {
+        svg.map.(class).fit[screen == Screen::Wide && FIT.contains(&width)] role="img" width=(coordinate(width))
+            height=(coordinate(height))
+            viewBox={ (-MARGIN) " " (top) " " (coordinate(width)) " " (coordinate(height)) } {
             title { (joined.len() + lone.len()) " services and what they call, " (edges.len()) " kinds of calls between them" }
             defs {
-                marker #arrow viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8"
+                marker #(arrow) viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8"
                     markerUnits="userSpaceOnUse" orient="auto-start-reverse" { path d="M0 0L8 4L0 8z" {} }
             }
-            @for ((edge, _), route) in edges.iter().zip(&placed.edges) { (edge_line(edge, route)) }
-            @for ((edge, ends), label) in edges.iter().zip(&labels) {
-                (edge_label(edge, label.unwrap_or_else(|| own_label(&placed, ends.0))))
+            @for ((edge, ends), route) in edges.iter().zip(&routes.edges) {
+                @match route {
+                    Some(route) => { (edge_line(edge, &route.path, arrow)) }
+                    None => { (edge_line(edge, &own_path(&placed, ends.0, &measures.sizes), arrow)) }
+                }
             }
-            @for (node, point) in joined.iter().zip(&placed.nodes) { (node_box(graph, node, *point, &link)) }
+            @for ((edge, ends), route) in edges.iter().zip(&routes.edges) {
+                @match route {
+                    Some(route) => { (edge_label(edge, route.label)) }
+                    None => { (edge_label(edge, own_label(&placed, ends.0, &measures.sizes))) }
+                }
+            }
+            @for (node, point) in joined.iter().zip(&placed.nodes) { (node_box(graph, node, *point, &measures, link)) }
             @if !lone.is_empty() && !joined.is_empty() {
-                text.axis x="0" y=(lone_top - 14.0) { "no calls between services seen" }
+                text.axis x="0" y=(coordinate(lone_top - 14.0)) { "no calls between services seen" }
             }
-            @for (node, point) in lone.iter().zip(&lone_points) { (node_box(graph, node, *point, &link)) }
+            @for (node, point) in lone.iter().zip(&lone_points) { (node_box(graph, node, *point, &measures, link)) }
         }
     }
 }
@@ -91,15 +170,26 @@ fn split<'a>(graph: &Graph<'a>) -> (Vec<&'a Node>, Vec<&'a Node>) {
 }
 
 /// Where lone nodes stand, below the others: rows as long as the drawing above is wide.
-fn lone_points(count: usize, width: f64, top: f64) -> Vec<Point> {
-    let step = SIZES.node_width + LONE_GAPS.0;
-    let columns = ((width + LONE_GAPS.0) / step).floor().max(LONE_COLUMNS);
+fn lone_points(
+    count: usize,
+    screen: Screen,
+    placed: &Layout,
+    top: f64,
+    sizes: &Sizes,
+) -> Vec<Point> {
+    let step = sizes.node_width + LONE_GAPS.0;
+    let least = if screen == Screen::Wide {
+        LONE_COLUMNS
+    } else {
+        2.0
+    };
+    let columns = ((placed.width + LONE_GAPS.0) / step).floor().max(least);
     let point = |index| {
         let row = (f64::from(index) / columns).floor();
         let column = f64::from(index) - row * columns;
         Point {
-            x: column * step + SIZES.node_width / 2.0,
-            y: top + row * (SIZES.node_height + LONE_GAPS.1) + SIZES.node_height / 2.0,
+            x: column * step + sizes.node_width / 2.0,
+            y: top + row * (sizes.node_height + LONE_GAPS.1) + sizes.node_height / 2.0,
         }
     };
     (0..u32::try_from(count).unwrap_or(u32::MAX))
@@ -107,107 +197,60 @@ fn lone_points(count: usize, width: f64, top: f64) -> Vec<Point> {
         .collect()
 }
 
-fn extent(placed: &Layout, lone: &[Point]) -> (f64, f64) {
-    let corner = lone
-        .iter()
-        .fold((placed.width, placed.height), |(x, y), point| {
-            (
-                x.max(point.x + SIZES.node_width / 2.0),
-                y.max(point.y + SIZES.node_height / 2.0),
-            )
-        });
-    (corner.0 + 2.0 * MARGIN, corner.1 + 2.0 * MARGIN)
+/// The lower right corner of all that is drawn.
+fn corner(right: f64, bottom: f64, lone: &[Point], sizes: &Sizes) -> (f64, f64) {
+    lone.iter().fold((right, bottom), |(x, y), point| {
+        (
+            x.max(point.x + sizes.node_width / 2.0),
+            y.max(point.y + sizes.node_height / 2.0),
+        )
+    })
 }
 
-/// Where each edge's label stands: on its last stretch, past the middle where the lines of one caller have
-/// parted, moved so that labels of the same column keep apart; `None` for a call of a node to itself.
-fn place_labels(placed: &Layout) -> Vec<Option<Point>> {
-    let middles: Vec<Option<Point>> = placed
-        .edges
-        .iter()
-        .map(|route| match route.as_slice() {
-            [.., from, to] => Some(Point {
-                x: (from.x + to.x) / 2.0,
-                y: from.y * 0.3 + to.y * 0.7,
-            }),
-            _ => None,
-        })
-        .collect();
-    let mut sorted: Vec<(usize, Point)> = middles
-        .iter()
-        .enumerate()
-        .filter_map(|(index, point)| point.map(|point| (index, point)))
-        .collect();
-    sorted.sort_by(|(_, a), (_, b)| a.x.total_cmp(&b.x).then(a.y.total_cmp(&b.y)));
-    let mut labels = middles;
-    for column in sorted.chunk_by(|(_, a), (_, b)| a.x == b.x) {
-        let wanted: Vec<f64> = column.iter().map(|(_, point)| point.y).collect();
-        let gaps = vec![LABEL_HEIGHT; column.len()];
-        for ((index, point), y) in column.iter().zip(spread(&wanted, &gaps)) {
-            if let Some(label) = labels.get_mut(*index) {
-                *label = Some(Point { x: point.x, y });
-            }
-        }
-    }
-    labels
+/// A call of a node to itself is a loop on top of the node …
+fn own_path(placed: &Layout, node: usize, sizes: &Sizes) -> String {
+    let point = placed.nodes.get(node).copied().unwrap_or_default();
+    let (left, right) = (coordinate(point.x - 20.0), coordinate(point.x + 20.0));
+    let top = point.y - sizes.node_height / 2.0;
+    let (top, above) = (coordinate(top), coordinate(top - 14.0));
+    format!("M{right} {top}C{right} {above} {left} {above} {left} {top}")
 }
 
-/// A call of a node to itself is told below the node.
-fn own_label(placed: &Layout, node: usize) -> Point {
+/// … and is told below it.
+fn own_label(placed: &Layout, node: usize, sizes: &Sizes) -> Point {
     let point = placed.nodes.get(node).copied().unwrap_or_default();
     Point {
         x: point.x,
-        y: point.y + SIZES.node_height / 2.0 + 14.0,
+        y: point.y + sizes.node_height / 2.0 + 22.0,
     }
 }
 
-fn edge_line(edge: &Edge, route: &[Point]) -> Markup {
+fn edge_line(edge: &Edge, path: &str, arrow: &str) -> Markup {
     let width = 1.2 + (1.0 + edge.rate.max(0.0)).log10().min(3.0);
     html! {
         path.edge.failing[edge.error_ratio >= FAILING].asynchronous[edge.asynchronous > edge.paired]
-            d=(edge_path(route)) stroke-width=(coordinate(width)) marker-end="url(#arrow)" {
+            d=(path) stroke-width=(coordinate(width)) marker-end={ "url(#" (arrow) ")" } {
             title { (edge.client) " → " (edge.server) }
         }
     }
 }
 
-/// Curves between layers, straight lines past them.
-fn edge_path(route: &[Point]) -> String {
-    let half = SIZES.node_width / 2.0;
-    let at = |x: f64, y: f64| format!("{} {}", coordinate(x), coordinate(y));
-    let mut path = String::new();
-    for pair in route.windows(2) {
-        let [from, to] = *pair else { continue };
-        let side = if from.x < to.x { half } else { -half };
-        let (start, end) = (from.x + side, to.x - side);
-        let middle = (start + end) / 2.0;
-        path.push_str(if path.is_empty() { "M" } else { "L" });
-        path.push_str(&at(start, from.y));
-        path.push_str(&format!(
-            "C{} {} {}",
-            at(middle, from.y),
-            at(middle, to.y),
-            at(end, to.y)
-        ));
-    }
-    path
-}
-
+/// The gap above the line, how often and how well below it.
 fn edge_label(edge: &Edge, point: Point) -> Markup {
     let (x, y) = (coordinate(point.x), point.y);
     html! {
         g.label {
             title { (sentence(edge)) }
-            text x=(x) y=(coordinate(y - 4.0)) text-anchor="middle" {
-                tspan { (rate(edge.rate)) }
-                @if edge.error_ratio > 0.0 { tspan.bad dx="6" { (ratio(edge.error_ratio)) " errors" } }
-            }
-            text.gap x=(x) y=(coordinate(y + 11.0)) text-anchor="middle" {
+            text.gap x=(x) y=(coordinate(y - 7.0)) text-anchor="middle" {
                 @if let (Some(p50), Some(p99)) = (edge.gap_p50, edge.gap_p99) {
-                    tspan { "↔ " (duration(p50)) } tspan.p99 dx="6" { "p99 " (duration(p99)) }
+                    tspan { "↔ " (duration(p50)) } tspan.p99 dx="7" { "p99 " (duration(p99)) }
                 } @else {
                     tspan.muted { (why_no_gap(edge)) }
                 }
+            }
+            text x=(x) y=(coordinate(y + 16.0)) text-anchor="middle" {
+                tspan { (rate(edge.rate)) }
+                @if edge.error_ratio > 0.0 { tspan.bad dx="6" { (ratio(edge.error_ratio)) " errors" } }
             }
         }
     }
@@ -245,10 +288,12 @@ fn node_box(
     graph: &Graph<'_>,
     node: &Node,
     centre: Point,
+    measures: &Measures,
     link: &impl Fn(&Node) -> String,
 ) -> Markup {
-    let left = centre.x - SIZES.node_width / 2.0;
-    let top = centre.y - SIZES.node_height / 2.0;
+    let sizes = &measures.sizes;
+    let left = centre.x - sizes.node_width / 2.0;
+    let top = centre.y - sizes.node_height / 2.0;
     let report = graph
         .services
         .iter()
@@ -258,8 +303,8 @@ fn node_box(
             g.node.(node.kind).focus[graph.focus == Some(node.id.as_str())]
                 transform={ "translate(" (coordinate(left)) " " (coordinate(top)) ")" } {
                 title { (node.id) }
-                (shape(node))
-                text.name x="16" y="20" { (shorten(&node.id, 16)) }
+                (shape(node, sizes))
+                text.name x="16" y="20" { (shorten(&node.id, measures.letters)) }
                 text.under x="16" y="36" {
                     @if let Some(report) = report {
                         (rate(report.rate)) " · p99 " (maybe_duration(report.latency.p99))
@@ -273,8 +318,8 @@ fn node_box(
 }
 
 /// Each kind of node has a shape of its own: colour alone would not do.
-fn shape(node: &Node) -> Markup {
-    let (w, h) = (SIZES.node_width, SIZES.node_height);
+fn shape(node: &Node, sizes: &Sizes) -> Markup {
+    let (w, h) = (sizes.node_width, sizes.node_height);
     match node.kind {
         "database" => html! {
             path.box d={ "M0 6C0 -2 " (w) " -2 " (w) " 6V" (h - 6.0) "C" (w) " " (h + 2.0) " 0 " (h + 2.0) " 0 " (h - 6.0) "Z" } {}
@@ -313,17 +358,19 @@ mod tests {
             services: &fixtures::services(),
             focus: None,
         };
-        let page = Page::parse(&super::graph(&graph, |_| "/".to_owned()).into_string());
+        let markup = super::graph(&graph, |_| "/".to_owned());
+        let page = Page::parse(&html! { div { (markup) } }.into_string());
         assert_drawable(&page);
         page
     }
 
     #[test]
-    fn every_node_and_edge_is_drawn_once_with_its_numbers() {
+    fn every_node_and_edge_is_drawn_once_for_each_screen_with_its_numbers() {
         let map = fixtures::map();
         let page = draw(&map.nodes, &map.edges);
-        assert_eq!(page.class("node").count(), map.nodes.len());
-        assert_eq!(page.class("edge").count(), map.edges.len());
+        assert_eq!(page.class("wide").count() + page.class("narrow").count(), 2);
+        assert_eq!(page.class("node").count(), 2 * map.nodes.len());
+        assert_eq!(page.class("edge").count(), 2 * map.edges.len());
         let label = page
             .class("label")
             .next()
@@ -339,11 +386,11 @@ mod tests {
         let shapes: Vec<String> = ["service", "database", "queue", "external"]
             .into_iter()
             .map(|kind| {
-                shape(&Node {
+                let node = Node {
                     id: "x".to_owned(),
                     kind,
-                })
-                .into_string()
+                };
+                shape(&node, &Measures::new(Screen::Wide, 1, false).sizes).into_string()
             })
             .collect();
         let distinct: std::collections::BTreeSet<_> = shapes.iter().collect();
@@ -360,19 +407,39 @@ mod tests {
             kind: "service",
         };
         let page = draw(&[node], &[edge, fixtures::edge("ghost", "a")]);
-        assert_eq!(page.class("node").count(), 1);
+        assert_eq!(page.class("node").count(), 2);
+        let mut lines = page.class("edge").filter_map(|edge| edge.get("d"));
+        assert!(lines.all(|line| line.starts_with('M')), "a loop is a line");
         draw(&[], &[]);
     }
 
     #[test]
-    fn labels_of_a_column_keep_apart() {
-        let edges: Vec<(usize, usize)> = (1..9).map(|server| (0, server)).collect();
-        let labels = place_labels(&layout(9, &edges, &SIZES));
-        let mut ys: Vec<f64> = labels.into_iter().map(|label| label.unwrap().y).collect();
-        ys.sort_by(f64::total_cmp);
-        assert!(
-            ys.windows(2)
-                .all(|pair| pair[1] - pair[0] >= LABEL_HEIGHT - 0.01)
-        );
+    fn few_layers_use_the_width_of_the_page() {
+        let wide = |layers: usize| {
+            let sizes = Measures::new(Screen::Wide, layers, false).sizes;
+            layers as f64 * (sizes.node_width + sizes.layer_gap) - sizes.layer_gap
+        };
+        for layers in 2..=3 {
+            assert!((1000.0..=1310.0).contains(&wide(layers)), "{layers} layers");
+        }
+        assert!(FIT.contains(&(wide(5) + 2.0 * MARGIN)));
+        assert!(!FIT.contains(&wide(6)));
+    }
+
+    #[test]
+    fn a_narrow_screen_has_client_and_label_in_view() {
+        let Measures { sizes, room, .. } = Measures::new(Screen::Narrow, 2, false);
+        // Of 375 pixels the page and the frame take some.
+        assert!(MARGIN + sizes.node_width + sizes.layer_gap - room.tail <= 340.0);
+    }
+
+    #[test]
+    fn a_large_map_is_drawn_once() {
+        let map = fixtures::map();
+        let crowd: Vec<Edge> = (0..=NARROW_EDGES)
+            .map(|index| fixtures::edge("gateway", &format!("service-{index}")))
+            .collect();
+        assert_eq!(draw(&map.nodes, &map.edges).class("map").count(), 2);
+        assert_eq!(draw(&map.nodes, &crowd).class("map").count(), 1);
     }
 }

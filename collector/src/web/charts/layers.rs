@@ -84,6 +84,12 @@ pub(in crate::web) fn layout(nodes: usize, edges: &[(usize, usize)], sizes: &Siz
     }
 }
 
+/// How many layers [`layout`] would make.
+pub(super) fn layer_count(nodes: usize, edges: &[(usize, usize)]) -> usize {
+    let layers = assign_layers(nodes, &break_cycles(nodes, edges));
+    layers.into_iter().max().map_or(0, |last| last + 1)
+}
+
 /// Moves `wanted` positions, in order, as little as possible (least squares) so that each is at least
 /// `gaps[i]` after the one before it; `gaps[0]` is not read.
 pub(super) fn spread(wanted: &[f64], gaps: &[f64]) -> Vec<f64> {
@@ -387,6 +393,8 @@ mod tests {
         assert_eq!(xs, [50.0, 250.0, 450.0]);
         assert!(layout.nodes.iter().all(|point| point.y == 20.0));
         assert_eq!((layout.width, layout.height), (500.0, 40.0));
+        assert_eq!(layer_count(3, &[(0, 1), (1, 2)]), 3);
+        assert_eq!(layer_count(0, &[]), 0);
     }
 
     #[test]

@@ -5,5 +5,6 @@ pub(super) mod bars;
 pub(super) mod graph;
 pub(super) mod layers;
 pub(super) mod line;
+mod routes;
 pub(super) mod spark;
 pub(super) mod waterfall;

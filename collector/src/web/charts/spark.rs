@@ -14,10 +14,11 @@ pub(in crate::web) fn spark(values: &[Option<f64>], name: &str, show: fn(f64) ->
     let now = last.map_or_else(|| NONE.to_owned(), show);
     let path = line_path(values, WIDTH, HEIGHT, top(values));
     html! {
-        svg.spark.(name) role="img" width=(WIDTH) height=(HEIGHT)
+        // As wide as its cell: only the line is stretched, not its stroke.
+        svg.spark.(name) role="img" width="100%" height=(HEIGHT) preserveAspectRatio="none"
             viewBox={ "-1 -1 " (WIDTH + 2.0) " " (HEIGHT + 2.0) } {
             title { (name) ", now " (now) }
-            @if !path.is_empty() { path d=(path) {} }
+            @if !path.is_empty() { path d=(path) vector-effect="non-scaling-stroke" {} }
         }
     }
 }
@@ -83,6 +84,15 @@ mod tests {
         check(&[Some(1.0), None, Some(1.0)], "M0 0h0M10 0h0");
         check(&[Some(4.0)], "M0 0h0");
         check(&[Some(f64::NAN), Some(f64::INFINITY), Some(1.0)], "M10 0h0");
+    }
+
+    #[test]
+    fn a_line_fills_its_cell_and_keeps_its_stroke() {
+        let values = [Some(1.0), Some(2.0)];
+        let page = Page::parse(&spark(&values, "rate", crate::web::format::rate).into_string());
+        assert_eq!(page.attribute("svg", "width").as_deref(), Some("100%"));
+        let effect = page.attribute("path", "vector-effect");
+        assert_eq!(effect.as_deref(), Some("non-scaling-stroke"));
     }
 
     proptest::proptest! {

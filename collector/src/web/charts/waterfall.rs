@@ -9,7 +9,7 @@ use crate::web::timeline::{Gap, Row};
 const HEIGHT: f64 = 26.0;
 /// The axis ends here, so that there is room for a label beside a bar that reaches its end; the style sheet
 /// draws its quarters.
-const AXIS_WIDTH: &str = "84%";
+const AXIS_WIDTH: &str = "82%";
 
 /// The axis: five times, evenly apart.
 pub(in crate::web) fn axis(seconds: f64) -> Markup {
@@ -97,9 +97,12 @@ pub(in crate::web) fn gap_class(gap: Gap) -> &'static str {
 fn sentence(row: &Row<'_>) -> String {
     let span = row.span;
     let mut text = format!(
-        "{} {}: {}, {} of it its own",
+        "{} {}{}: {}, {} of it its own",
         span.service,
         span.operation,
+        row.target
+            .as_ref()
+            .map_or_else(String::new, |target| format!(" → {target}")),
         duration(span.duration),
         duration(span.self_time)
     );
