@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -63,16 +63,19 @@ pub(crate) async fn run_admin(listener: TcpListener, app: Router) {
 /// What every connection needs.
 struct Server {
     app: Router,
-    builder: Arc<Builder<TokioExecutor>>,
+    builder: Arc<Builder<Executor>>,
     lifecycle: Lifecycle,
     connections: Count,
+    /// The tasks that run connections and HTTP/2 streams: what they drop last are requests.
+    tasks: Count,
     /// Dropped with the server: connections then end, too.
     phase: watch::Sender<Phase>,
 }
 
 impl Server {
     fn new(app: Router, lifecycle: Lifecycle) -> Self {
-        let mut builder = Builder::new(TokioExecutor::new());
+        let tasks = Count::default();
+        let mut builder = Builder::new(Executor(tasks.clone()));
         builder
             .http1()
             .timer(TokioTimer::new())
@@ -87,6 +90,7 @@ impl Server {
             builder: Arc::new(builder),
             lifecycle,
             connections: Count::default(),
+            tasks,
             phase: watch::Sender::new(Phase::Serving),
         }
     }
@@ -114,7 +118,7 @@ impl Server {
         let builder = Arc::clone(&self.builder);
         let (app, lifecycle) = (self.app.clone(), self.lifecycle.clone());
         let (live, phase) = (self.connections.enter(), self.phase.subscribe());
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             connection::serve(&builder, stream, peer, app, lifecycle, live, phase).await;
         });
     }
@@ -132,8 +136,18 @@ impl Server {
         self.lifecycle.advance(State::Cutting);
         self.phase.send_replace(Phase::Cut);
         // Their requests settle while they are dropped; the flush must not come before that.
-        let _ = tokio::time::timeout(CUT_WAIT, self.connections.none()).await;
+        let _ = tokio::time::timeout(CUT_WAIT, self.tasks.none()).await;
         cut
+    }
+}
+
+/// Runs what hyper spawns, which are HTTP/2 streams, as counted tasks.
+#[derive(Clone)]
+struct Executor(Count);
+
+impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Executor {
+    fn execute(&self, future: F) {
+        self.0.spawn(async move { drop(future.await) });
     }
 }
 

@@ -18,7 +18,7 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::Builder;
 use pin_project_lite::pin_project;
 use tokio::net::TcpStream;
@@ -26,6 +26,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tower_service::Service as _;
 
+use super::Executor;
 use super::live::Live;
 use crate::health::Lifecycle;
 use crate::http::PeerAddr;
@@ -60,7 +61,7 @@ struct Shared {
 
 /// Serves one connection to its end.
 pub(super) async fn serve(
-    builder: &Builder<TokioExecutor>,
+    builder: &Builder<Executor>,
     stream: TcpStream,
     peer: SocketAddr,
     app: Router,

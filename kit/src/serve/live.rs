@@ -25,6 +25,15 @@ impl Count {
         Live(Arc::clone(&self.0))
     }
 
+    /// Spawns a task that is alive until everything it held is dropped.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let live = self.enter();
+        tokio::spawn(async move {
+            task.await;
+            drop(live);
+        });
+    }
+
     pub(super) fn get(&self) -> usize {
         self.0.live.load(Ordering::Acquire)
     }
