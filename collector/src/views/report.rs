@@ -180,6 +180,8 @@ pub struct TraceSummary {
     pub services: usize,
     /// Any span failed.
     pub error: bool,
+    /// What stands for the root has a parent that is not here: still on its way, or sent elsewhere.
+    pub root_missing: bool,
 }
 
 /// `/api/v1/traces/{trace_id}`.

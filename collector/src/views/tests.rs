@@ -584,6 +584,22 @@ fn the_slowest_and_the_failed_stay_longest() {
 }
 
 #[test]
+fn a_trace_says_that_its_root_is_missing_until_it_comes() {
+    let views = views();
+    let root_missing = || {
+        let query = TraceQuery {
+            limit: 10,
+            ..TraceQuery::default()
+        };
+        views.traces_at(&query, FIVE_MINUTES, T0).1[0].root_missing
+    };
+    count(&views, "stock", vec![timed(1, 2, 1, Kind::Server, 5)], T0);
+    assert!(root_missing());
+    count(&views, "cart", vec![timed(1, 1, 0, Kind::Client, 9)], T0);
+    assert!(!root_missing());
+}
+
+#[test]
 fn under_a_flood_some_traces_are_kept_whole_and_the_rest_is_counted() {
     // Room for dozens of traces a second: with a handful, chance would move the share up and down.
     let views = Views::new(Config {

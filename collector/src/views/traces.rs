@@ -441,6 +441,7 @@ fn summary(trace: &KeptTrace) -> TraceSummary {
         spans: trace.len(),
         services: services.len(),
         error: trace.failed,
+        root_missing: root.is_some_and(|root| root.parent_span_id.is_some()),
     }
 }
 

@@ -214,6 +214,7 @@ pub(super) fn summaries() -> Vec<TraceSummary> {
         spans: 3,
         services: 2,
         error,
+        root_missing: error,
     };
     vec![summary(1, 0.1, false), summary(2, 0.4, true)]
 }

@@ -21,6 +21,8 @@ const DRAWN_EDGES: usize = 120;
 const DRAWN_NODES: usize = 100;
 
 /// What the counts of an edge mean.
+const ERRORS: &str = "Client spans that failed, as the caller saw it: by the HTTP conventions an answer of 4xx fails its caller, but not the service that gave it.";
+
 const COUNTS: [(&str, &str); 5] = [
     (
         "paired",
@@ -193,7 +195,7 @@ fn table(query: &PageQuery, edges: &[&Edge]) -> Markup {
                             }
                             tr {
                                 th scope="col" { "Client" } th scope="col" { "Server" }
-                                th.num scope="col" { "Rate" } th.num scope="col" { "Errors" }
+                                th.num scope="col" { "Rate" } th.num scope="col" title=(ERRORS) { "Errors" }
                                 (percentile_headings(true))
                                 th.share scope="col" title="Gap p50 against client p50" { "Share" }
                                 (percentile_headings(false)) (percentile_headings(false))
@@ -294,7 +296,10 @@ fn meaning() -> Markup {
     html! {
         section {
             h2 { "What the counts mean" }
-            dl.meaning { @for (name, meaning) in COUNTS { dt { (name) } dd { (meaning) } } }
+            dl.meaning {
+                dt { "errors" } dd { (ERRORS) }
+                @for (name, meaning) in COUNTS { dt { (name) } dd { (meaning) } }
+            }
             p.muted {
                 "Shapes: a box is a service, a cylinder a " (kind_name("database")) ", a pipe a " (kind_name("queue"))
                 ", a dashed box an " (kind_name("external")) " that sends no spans here."

@@ -161,13 +161,19 @@ fn summary(query: &PageQuery, services: &[ServiceReport], edges: &[Edge]) -> Mar
             (figure("Errors", &super::format::ratio(ratio), if ratio > 0.0 { "bad" } else { "" }, &html! { "of these" }))
             @if let Some((gap, edge)) = widest {
                 (figure("Widest network gap, p99", &duration(gap), "gap", &html! {
-                    a href=(query.link_keeping_window("/map")) { bdi { (edge.client) } " → " bdi { (edge.server) } }
+                    a href=(focused(query, &edge.server)) { bdi { (edge.client) } " → " bdi { (edge.server) } }
                 }))
             } @else {
                 (figure("Widest network gap, p99", super::format::NONE, "gap", &html! { "no call with both sides yet" }))
             }
         }
     }
+}
+
+/// The map around one node.
+fn focused(query: &PageQuery, node: &str) -> String {
+    let pairs = [("focus", Some(node)), ("window", query.get("window"))];
+    PageQuery::default().link("/map", &pairs)
 }
 
 fn table(query: &PageQuery, sorting: Sorting, services: &[&ServiceReport]) -> Markup {
@@ -283,11 +289,17 @@ mod tests {
 
     #[test]
     fn the_numbers_are_those_of_the_report() {
-        let text = show(&query(&[]), vec![fixtures::service("gateway", 12.0, 0.020)]).text();
+        let page = show(&query(&[]), vec![fixtures::service("gateway", 12.0, 0.020)]);
+        let text = page.text();
         for number in ["12.0/s", "20.0 ms", "60.0 ms", "160 ms", "200 ms"] {
             assert!(text.contains(number), "{number} in {text}");
         }
         assert!(text.contains("9.80 ms"), "the widest gap of the map");
+        let links: Vec<_> = page.all("a").filter_map(|a| a.get("href")).collect();
+        assert!(
+            links.iter().any(|link| link.starts_with("/map?focus=")),
+            "{links:?}"
+        );
     }
 
     #[test]

@@ -223,7 +223,12 @@ fn length_bar(trace: &TraceSummary, longest: f64) -> Markup {
 }
 
 fn outcome(trace: &TraceSummary) -> Markup {
-    html! { @if trace.error { span.badge.bad { "error" } } @else { span.muted { "ok" } } }
+    html! {
+        @if trace.error { span.badge.bad { "error" } } @else { span.muted { "ok" } }
+        @if trace.root_missing {
+            " " span.muted title="The parent of its first span is not here: still on its way, or sent elsewhere." { "· no root" }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -313,6 +318,7 @@ mod tests {
             1,
             "the failed one says so in words"
         );
+        assert_eq!(page.text().matches("no root").count(), 1);
         assert_eq!(page.count("script"), 0);
     }
 

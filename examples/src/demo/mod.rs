@@ -105,10 +105,16 @@ fn print_welcome(ports: &Ports, children: &Children) {
     println!("  metrics      http://127.0.0.1:{}/metrics", ports.api);
     println!("  JSON logs    {}", children.log_directory().display());
     println!(
-        "\nPut in on purpose: 2 % of the multiply calls are slow, 2 % of the subtract calls fail, and divide\nsits behind a link of {} ms each way.",
+        "\nPut in on purpose: 2 % of the multiply calls are slow, 2 % of the subtract calls fail, and divide\nsits behind a link of {} ms each way. Some divisions are by zero: a 422, which fails its caller\nbut not the service that answered.",
         link::DELAY.as_millis()
     );
-    println!("Ctrl-C ends it.\n");
+    if !ports.taken.is_empty() {
+        println!(
+            "Taken already, so other ports are used instead of: {:?}.",
+            ports.taken
+        );
+    }
+    println!("Ctrl-C ends it, and removes the logs.\n");
 }
 
 /// Shows one line that is rewritten every second; on a terminal only.

@@ -25,6 +25,8 @@ pub struct Ports {
     pub divide: u16,
     /// The slow link in front of `divide`.
     pub link: u16,
+    /// The usual ports that were taken.
+    pub taken: Vec<u16>,
 }
 
 impl Ports {
@@ -32,9 +34,12 @@ impl Ports {
     /// chosen, so that none is given twice.
     pub fn choose() -> std::io::Result<Self> {
         let mut held = Vec::new();
+        let mut taken = Vec::new();
         let mut choose = |usual: u16| -> std::io::Result<u16> {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, usual))
-                .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, usual)).or_else(|_| {
+                taken.push(usual);
+                TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            })?;
             let port = listener.local_addr()?.port();
             held.push(listener);
             Ok(port)
@@ -49,6 +54,7 @@ impl Ports {
             multiply: choose(8083)?,
             divide: choose(8084)?,
             link: choose(8085)?,
+            taken,
         })
     }
 
