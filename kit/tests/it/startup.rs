@@ -72,7 +72,7 @@ fn a_subscriber_of_the_service_is_joined_or_refused_by_name() {
     assert_eq!(kit.service_name(), "orders");
     let refused = Kit::builder("orders").traces(false).start().unwrap_err();
     assert!(matches!(refused, Error::SubscriberAlreadySet));
-    assert!(refused.to_string().contains("log_layer()"));
+    assert!(refused.to_string().contains("KitBuilder::log_layer"));
 }
 
 #[tokio::test]
