@@ -15,8 +15,8 @@ use super::scratch;
 use super::sink::Sink;
 use super::value::Value;
 
-/// The target of the sink's own lines.
-const TARGET: &str = "bellwether::log";
+/// The target of the log's own lines.
+pub(super) const TARGET: &str = "bellwether::log";
 
 /// Where lines go and how they look; cheap to clone, shared by the tracing layer and `http`.
 ///

@@ -12,6 +12,7 @@ mod key;
 mod layer;
 mod line;
 mod logger;
+mod muted;
 mod pretty;
 mod request_line;
 mod scratch;

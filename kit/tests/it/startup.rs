@@ -8,7 +8,7 @@ use serde_json::Value;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::client::get;
-use crate::service::{Service, text};
+use crate::service::{OWN_FILTER, Service, text};
 
 fn passing() -> bellwether::Check {
     check(|| async { Ok::<(), Infallible>(()) })
@@ -89,6 +89,27 @@ async fn the_first_line_says_what_is_in_force() {
     assert_eq!(started["grace_seconds"], 10.0);
     let unread = |line: &Value| text(line, "message").contains("OTEL_TRACES_SAMPLER=\"sometimes\"");
     assert_eq!(service.line(unread).await["level"], "WARN");
+}
+
+#[tokio::test]
+async fn a_filter_of_the_service_that_hides_the_kits_lines_is_told_of_once() {
+    let filter = "off,bellwether::serve=info";
+    let service = Service::start(&[(OWN_FILTER, filter)]).await;
+    let told = |line: &Value| line["target"] == "bellwether::log";
+    let warning = service.line(told).await;
+    assert_eq!(
+        (&warning["level"], &warning["filter"]),
+        (&"WARN".into(), &"info".into())
+    );
+    assert_eq!(service.lines().iter().filter(|line| told(line)).count(), 1);
+    // Nothing to tell: both filters show the lines, or the kit's own hides them.
+    for (filter, own) in [
+        ("info", "info"),
+        ("off,bellwether::serve=info", "off,bellwether::serve=info"),
+    ] {
+        let service = Service::start(&[(OWN_FILTER, filter), ("RUST_LOG", own)]).await;
+        assert!(!service.lines().iter().any(told), "{filter} {own}");
+    }
 }
 
 #[tokio::test]
