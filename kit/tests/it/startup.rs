@@ -81,6 +81,7 @@ async fn the_first_line_says_what_is_in_force() {
         ("OTEL_SERVICE_NAME", "checkout"),
         ("OTEL_TRACES_SAMPLER", "sometimes"),
         ("BELLWETHER_TRUST", "10.0.0.0/8"),
+        ("BELLWETHER_DRAIN_DELY", "3s"),
     ])
     .await;
     let started = service.line(|line| line["message"] == "started").await;
@@ -89,6 +90,10 @@ async fn the_first_line_says_what_is_in_force() {
     assert_eq!(started["grace_seconds"], 10.0);
     let unread = |line: &Value| text(line, "message").contains("OTEL_TRACES_SAMPLER=\"sometimes\"");
     assert_eq!(service.line(unread).await["level"], "WARN");
+    let misspelt = |line: &Value| text(line, "message").contains("BELLWETHER_DRAIN_DELY");
+    let warning = service.line(misspelt).await;
+    assert_eq!(warning["level"], "WARN");
+    assert!(text(&warning, "message").contains("did you mean BELLWETHER_DRAIN_DELAY?"));
 }
 
 #[tokio::test]
