@@ -209,8 +209,9 @@ impl Kit {
         tracing::info!(
             target: "bellwether",
             version = env!("CARGO_PKG_VERSION"),
-            exporter = outlets.exporter(),
-            endpoint = outlets.endpoint(),
+            // Not `exporter`: the collector has exporters of its own, which this is none of.
+            traces_exporter = outlets.exporter(),
+            traces_endpoint = outlets.endpoint(),
             sampler = ?config.sampler,
             trust = %config.trust,
             grace_seconds = config.grace.as_secs_f64(),

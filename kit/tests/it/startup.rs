@@ -88,6 +88,7 @@ async fn the_first_line_says_what_is_in_force() {
     assert_eq!(text(&started, "service.name"), "checkout");
     assert_eq!(text(&started, "trust"), "10.0.0.0/8");
     assert_eq!(started["grace_seconds"], 10.0);
+    assert_eq!(text(&started, "traces_exporter"), "none");
     let unread = |line: &Value| text(line, "message").contains("OTEL_TRACES_SAMPLER=\"sometimes\"");
     assert_eq!(service.line(unread).await["level"], "WARN");
     let misspelt = |line: &Value| text(line, "message").contains("BELLWETHER_DRAIN_DELY");
