@@ -220,9 +220,7 @@ impl KitBuilder {
             source,
         })?;
         let logger = sinks.logger.clone();
-        let metrics = Metrics::new(&resource, spans.counters().clone(), move || {
-            logger.dropped()
-        });
+        let metrics = Metrics::new(&resource, spans.counters().clone(), move || logger.lost());
         let lifecycle = Lifecycle::new();
         let checks = runtime.map(|runtime| Checks::start(checks, &runtime));
         let health = Health {

@@ -28,3 +28,4 @@ pub(crate) use layer::layer;
 pub(crate) use logger::Captured;
 pub(crate) use logger::Logger;
 pub(crate) use request_line::RequestLine;
+pub(crate) use sink::LostLines;

@@ -43,6 +43,7 @@ async fn without_a_collector_the_service_runs_on_and_says_so_once() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     assert_eq!(telemetry["traces"]["exported"], 0);
+    assert_eq!(telemetry["logs"]["dropped"]["write_failed"], 0);
     assert!(telemetry["traces"]["last_error"]["cause"].is_string());
     assert_eq!(service.lines().iter().filter(|line| told(line)).count(), 1);
     let metrics = get(admin, "/metrics").await.body;
