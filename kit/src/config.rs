@@ -1,6 +1,7 @@
 //! The environment as a `Config`: every fault at once for `BELLWETHER_*`, warnings for `OTEL_*`. Read by
 //! `kit` when a builder is made; the builder's setters then override it.
 
+mod misspelt;
 mod otel;
 mod reader;
 mod text;
@@ -55,7 +56,7 @@ pub(crate) struct Config {
     pub(crate) export: ExportConfig,
     /// Unreadable `BELLWETHER_*` values, each with what is allowed.
     pub(crate) faults: Vec<String>,
-    /// Unreadable `OTEL_*` and `RUST_LOG` values.
+    /// Unreadable `OTEL_*` and `RUST_LOG` values, and names that are nearly one of ours.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -73,15 +74,18 @@ impl Config {
     /// Reads the process environment; `service` is the name unless the environment gives one.
     pub(crate) fn from_process_env(service: &str) -> Self {
         let mut unreadable = Vec::new();
+        let mut misspelt = Vec::new();
         for (name, value) in std::env::vars_os() {
             if let (Some(name), None) = (name.to_str(), value.to_str())
                 && (name.starts_with("BELLWETHER_") || name == "PORT")
             {
                 unreadable.push(format!("{name} is not valid UTF-8"));
             }
+            misspelt.extend(name.to_str().and_then(misspelt::warning));
         }
         let mut config = Self::read(service, &|name| std::env::var(name).ok());
         config.faults.append(&mut unreadable);
+        config.warnings.append(&mut misspelt);
         config
     }
 

@@ -1,7 +1,12 @@
 //! The one error type of the public API; every variant says what happened and what to do.
 
+use std::fmt;
+
 /// What can go wrong while a kit starts, serves or stops.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` shows the same text as `Display`: a `main` that returns a `Result` prints its error by `Debug`,
+/// and who starts the service should then read what to do, not the name of a variant.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// One or more `BELLWETHER_*` variables (or `PORT`) could not be read, or what they and the builder
@@ -10,8 +15,10 @@ pub enum Error {
     Config(Vec<String>),
     /// A global `tracing` subscriber is already set.
     #[error(
-        "a global tracing subscriber is already set; build it with the layer of \
-         `Kit::builder(…).log_layer()` instead, then call `start()`"
+        "a global tracing subscriber is already set, so the kit cannot set its own: drop the other (such as \
+         `tracing_subscriber::fmt::init()`), or build it with the layer of `KitBuilder::log_layer` before \
+         `start()`: `let (kit, layer) = Kit::from_env(\"orders\")?.log_layer()?; \
+         tracing_subscriber::registry().with(layer).init(); let kit = kit.start()?;`"
     )]
     SubscriberAlreadySet,
     /// A health check name was used twice.
@@ -44,4 +51,46 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_main_prints_is_the_text_for_people() {
+        fn check(error: Error, parts: &[&str]) {
+            // As the standard library's `Termination` does.
+            let printed = format!("Error: {:?}", Box::<dyn std::error::Error>::from(error));
+            for part in parts {
+                assert!(printed.contains(part), "{part}: {printed}");
+            }
+            assert!(!printed.contains("SubscriberAlreadySet") && !printed.contains("Config("));
+        }
+        let faults = [
+            "PORT=\"x\": must be a port number",
+            "BELLWETHER_GRACE=\"1\"",
+        ];
+        check(
+            Error::Config(faults.map(str::to_owned).into()),
+            &[
+                "invalid configuration:\nPORT=\"x\": must be",
+                "\nBELLWETHER_GRACE=\"1\"",
+            ],
+        );
+        check(
+            Error::SubscriberAlreadySet,
+            &[
+                "fmt::init()",
+                "KitBuilder::log_layer",
+                ".with(layer).init()",
+            ],
+        );
+    }
 }

@@ -67,13 +67,15 @@ impl Kit {
 
     /// The whole middleware as one `tower` layer, for any service of `http` requests.
     ///
-    /// In axum use [`wrap`](Self::wrap), or `Router::layer`: only there the matched route is known.
+    /// In axum use [`wrap`](Self::wrap), or `Router::layer`: only there the matched route is known. A service
+    /// that owns its server finds a whole `main` at `Kit::routes`.
     #[must_use]
     pub fn layer(&self) -> HttpLayer {
         HttpLayer::new(Arc::clone(&self.0.telemetry))
     }
 
-    /// The outbound twin of [`layer`](Self::layer), for HTTP clients.
+    /// The outbound twin of [`layer`](Self::layer), for HTTP clients: see [`ClientLayer`] for an example with
+    /// hyper-util's, and for the type to name.
     #[must_use]
     pub fn client_layer(&self) -> ClientLayer {
         ClientLayer::new(Arc::clone(&self.0.telemetry))
@@ -134,8 +136,8 @@ impl Kit {
     }
 
     /// Resolves when a server should stop accepting: SIGTERM, SIGINT or [`shutdown`](Self::shutdown) came,
-    /// and the drain delay, which SIGINT skips, is over. For services that own their server; making it
-    /// says that the service has started.
+    /// and the drain delay, which SIGINT skips, is over. For services that own their server
+    /// (`Kit::routes` has an example); making it says that the service has started.
     ///
     /// WebSocket handlers await it too: they are given the rest of the grace and then cut.
     pub fn shutdown_signal(&self) -> impl Future<Output = ()> + Send + 'static {
@@ -207,8 +209,9 @@ impl Kit {
         tracing::info!(
             target: "bellwether",
             version = env!("CARGO_PKG_VERSION"),
-            exporter = outlets.exporter(),
-            endpoint = outlets.endpoint(),
+            // Not `exporter`: the collector has exporters of its own, which this is none of.
+            traces_exporter = outlets.exporter(),
+            traces_endpoint = outlets.endpoint(),
             sampler = ?config.sampler,
             trust = %config.trust,
             grace_seconds = config.grace.as_secs_f64(),

@@ -44,8 +44,35 @@
 //! `OTEL_EXPORTER_OTLP_ENDPOINT`, …), `PORT`, `RUST_LOG`, and a handful of `BELLWETHER_…`. With none set,
 //! spans go to `http://localhost:4318`, and a service runs on when nobody listens there.
 //!
-//! Services that own their server take [`Kit::layer`], [`Kit::routes`], [`Kit::shutdown_signal`] and
-//! [`Kit::finish`]; those that own their `tracing` subscriber take [`KitBuilder::log_layer`].
+//! Services that own their server take [`Kit::layer`],
+#![cfg_attr(feature = "axum", doc = "[`Kit::routes`] (with an example),")]
+#![cfg_attr(not(feature = "axum"), doc = "`Kit::routes` (of the `axum` feature),")]
+//! [`Kit::shutdown_signal`] and [`Kit::finish`]; those that own their `tracing` subscriber take
+//! [`KitBuilder::log_layer`]. Outgoing calls go through [`Kit::client_layer`]: [`ClientLayer`] has an example.
+//!
+//! # Tasks of a request
+//!
+//! Lines, spans and outgoing calls belong to a request while its handler and its response's body run. A task
+//! that `tokio::spawn` starts is polled elsewhere and belongs to none: its lines have no `request_id`, its
+//! calls start traces of their own. It keeps the request within a `tracing` span that was made in the
+//! handler:
+//!
+//! ```
+//! use tracing::Instrument;
+//!
+//! async fn handler() {
+//!     tokio::spawn(send_mail().instrument(tracing::info_span!("send mail")));
+//! }
+//!
+//! async fn send_mail() {
+//!     tracing::info!("sent"); // has the handler's request_id and trace_id
+//! }
+//! ```
+//!
+//! `.in_current_span()` does so only inside a span of the service's own (`#[tracing::instrument]` on the
+//! handler, say): the kit makes no `tracing` span of a request. A span that the filter hides
+//! (`RUST_LOG=warn` and `info_span!`) carries nothing, nor does any when spans are off
+//! (`OTEL_SDK_DISABLED=true`, `KitBuilder::traces(false)`).
 #![doc = ""]
 #![doc = include_str!("../docs/configuration.md")]
 

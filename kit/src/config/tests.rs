@@ -261,6 +261,14 @@ fn the_documentation_names_every_variable_that_is_read() {
     });
     let asked = asked.into_inner();
     assert!(asked.len() > 20, "{asked:?}");
+    let ours = asked.iter().filter(|name| name.starts_with("BELLWETHER_"));
+    let mut ours: Vec<_> = ours.map(String::as_str).collect();
+    ours.sort_unstable();
+    assert_eq!(
+        ours,
+        misspelt::OURS,
+        "what misspelt names are compared with"
+    );
     for name in asked {
         assert!(
             documentation.contains(&format!("`{name}`")),

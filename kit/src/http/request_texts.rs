@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::host::split_host_port;
 use super::method::KnownMethod;
-use super::text::{MAX_TEXT, clip};
+use super::text::{MAX_TEXT, clip, clip_bytes};
 
 /// What the log line and the span say in the request's own words, each at most [`MAX_TEXT`] bytes.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl RequestTexts {
         let user_agent = request.headers().get(USER_AGENT);
         Self {
             path: buffer.push(clip(request.uri().path()).as_bytes()),
-            user_agent: user_agent.map(|agent| buffer.push(agent.as_bytes())),
+            user_agent: user_agent.map(|agent| buffer.push(clip_bytes(agent.as_bytes()))),
             span: for_span.then(|| SpanTexts::copy(request, &mut buffer)),
             buffer,
         }

@@ -127,6 +127,57 @@ impl KitBuilder {
     /// The layer brings its own filter (`RUST_LOG`), which is no other layer's. Log format and traces are
     /// settled by this call.
     ///
+    /// Before, a service that sets a subscriber of its own, which [`start`](Self::start) alone would refuse:
+    ///
+    /// ```no_run
+    /// tracing_subscriber::fmt::init();
+    /// tracing::info!("listening");
+    /// ```
+    ///
+    /// After, with the kit's lines in place of those of `fmt`, and layers of its own beside them:
+    ///
+    /// ```
+    /// use bellwether::Kit;
+    /// use tracing_subscriber::layer::SubscriberExt;
+    /// use tracing_subscriber::util::SubscriberInitExt;
+    ///
+    /// # fn main() -> Result<(), bellwether::Error> {
+    /// let (kit, layer) = Kit::from_env("orders")?.log_layer()?;
+    /// tracing_subscriber::registry()
+    ///     .with(layer)
+    ///     // .with(…) layers of the service's own
+    ///     .init();
+    /// let kit = kit.start()?; // after `init`
+    /// tracing::info!("listening");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// **Every line twice?** `.with(layer).with(fmt::layer())` has two layers that write to stdout: the kit's
+    /// and `fmt`'s, one line of each an event. Drop `fmt::layer()`, or keep it for what the kit's lines are
+    /// not for: with a writer and a filter of its own.
+    ///
+    /// **No lines at all?** `.with(EnvFilter::from_default_env())` is a layer that filters for *all* layers,
+    /// the kit's among them, and with `RUST_LOG` unset it lets only `ERROR` through: the kit's lines, those
+    /// of requests too, are gone. A filter that is meant for one layer is given to that layer:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), bellwether::Error> {
+    /// use tracing_subscriber::layer::{Layer, SubscriberExt};
+    /// use tracing_subscriber::{EnvFilter, fmt};
+    ///
+    /// let (kit, layer) = bellwether::Kit::from_env("orders")?.log_layer()?;
+    /// let errors = fmt::layer()
+    ///     .with_writer(std::io::stderr)
+    ///     .with_filter(EnvFilter::from_default_env()); // for this layer alone
+    /// let subscriber = tracing_subscriber::registry().with(layer).with(errors);
+    /// # drop((kit, subscriber));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// `start` writes one warning when the subscriber in force hides lines that the kit's filter shows.
+    ///
     /// # Errors
     ///
     /// As [`start`](Self::start), for what it checks and starts early.
@@ -169,9 +220,7 @@ impl KitBuilder {
             source,
         })?;
         let logger = sinks.logger.clone();
-        let metrics = Metrics::new(&resource, spans.counters().clone(), move || {
-            logger.dropped()
-        });
+        let metrics = Metrics::new(&resource, spans.counters().clone(), move || logger.lost());
         let lifecycle = Lifecycle::new();
         let checks = runtime.map(|runtime| Checks::start(checks, &runtime));
         let health = Health {
@@ -202,6 +251,10 @@ impl KitBuilder {
             admin,
             config,
         }));
+        if !own_subscriber {
+            let inner = &kit.0;
+            inner.telemetry.logger.warn_if_muted(&inner.config.filter);
+        }
         kit.announce();
         Ok(kit)
     }

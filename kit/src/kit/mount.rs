@@ -24,10 +24,21 @@ pub(super) fn beside(app: Router, owner: &Owner, routes: Vec<(&str, MethodRouter
             target: "bellwether",
             path,
             route = owned,
+            advice = advice(path),
             "the service has a route for this path; the kit's own is left out"
         );
         app
     })
+}
+
+/// Where the kit's answer is to be had instead.
+fn advice(path: &str) -> &'static str {
+    if path == "/metrics" {
+        "set BELLWETHER_ADMIN_ADDR to have the kit's metrics at an address of their own, or answer with \
+         `Kit::render_metrics` beside the service's own"
+    } else {
+        "set BELLWETHER_ADMIN_ADDR to have the kit's probes at an address of their own, or move the route"
+    }
 }
 
 /// Answers which route of a service would take a path, without running anything of the service: each of
@@ -89,6 +100,40 @@ impl Service<Request<Body>> for Instead {
 mod tests {
     use super::*;
     use axum::routing::{get, post};
+    use tracing::{Dispatch, dispatcher};
+    use tracing_subscriber::Registry;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use crate::log::{self, Format, Logger};
+
+    #[test]
+    fn a_route_that_is_left_out_is_told_of_with_the_way_round() {
+        fn check(path: &str, remedies: &[&str]) {
+            let (logger, captured) = Logger::capture(Format::Json, "orders");
+            let subscriber = Registry::default().with(log::layer(&logger));
+            let app = Router::new().route(path, get(|| async { "the service's own" }));
+            dispatcher::with_default(&Dispatch::new(subscriber), || {
+                let kits = vec![(path, get(|| async { "the kit's" }))];
+                let _ = beside(app.clone(), &Owner::of(&app), kits);
+            });
+            let lines = captured.json();
+            let [line] = lines.as_slice() else {
+                panic!("{lines:?}");
+            };
+            assert_eq!(
+                (&line["level"], &line["path"]),
+                (&"WARN".into(), &path.into())
+            );
+            for remedy in remedies {
+                assert!(line["advice"].as_str().unwrap().contains(remedy), "{line}");
+            }
+        }
+        check(
+            "/metrics",
+            &["BELLWETHER_ADMIN_ADDR", "Kit::render_metrics"],
+        );
+        check("/livez", &["BELLWETHER_ADMIN_ADDR"]);
+    }
 
     #[test]
     fn a_route_of_the_service_is_found_whatever_its_shape() {

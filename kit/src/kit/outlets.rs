@@ -34,6 +34,7 @@ impl Outlets {
     /// Where are my traces?
     pub(super) fn report(&self) -> Value {
         let now = SystemTime::now();
+        let lines = self.logger.lost();
         let age = |at: SystemTime| now.duration_since(at).unwrap_or_default().as_secs_f64();
         let last_error = self
             .counters
@@ -54,7 +55,12 @@ impl Outlets {
                 "last_success_age_seconds": self.counters.last_success().map(age),
                 "last_error": last_error,
             },
-            "logs": { "dropped": self.logger.dropped() },
+            "logs": {
+                "dropped": {
+                    "queue_full": lines.queue_full,
+                    "write_failed": lines.write_failed,
+                },
+            },
         })
     }
 }

@@ -21,6 +21,39 @@ impl Kit {
 
     /// The probe routes, and `/metrics` unless there is an admin address: for services that put
     /// [`layer`](Self::layer) on by themselves. They are no traffic, wherever they are mounted.
+    ///
+    /// A service that owns its server:
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    ///
+    /// use axum::{Router, routing::get};
+    /// use bellwether::Kit;
+    /// use tokio::net::TcpListener;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let kit = Kit::from_env("orders")?
+    /// #   .traces(false).drain_delay(std::time::Duration::ZERO)
+    ///     .start()?;
+    /// let app = Router::new()
+    ///     .route("/orders/{id}", get(|| async { "an order" }))
+    ///     .merge(kit.routes())
+    ///     .layer(kit.layer()) // after the routes, so that it is around all of them
+    ///     // Who calls: without it no caller is trusted, and `client.address` is unknown.
+    ///     .into_make_service_with_connect_info::<SocketAddr>();
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # kit.shutdown();
+    /// axum::serve(listener, app)
+    ///     .with_graceful_shutdown(kit.shutdown_signal())
+    ///     .await?;
+    /// kit.finish().await; // last: sends the spans and lines that are left
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The grace is then the service's to keep: `axum::serve` waits for its last request however long that
+    /// takes. [`grace_left`](Self::grace_left) and [`hurry_signal`](Self::hurry_signal) say when to give up.
     pub fn routes(&self) -> Router {
         self.mounted()
             .into_iter()

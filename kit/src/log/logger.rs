@@ -12,11 +12,11 @@ use super::format::{Head, Message};
 use super::line::Line;
 use super::request_line::{self, RequestLine};
 use super::scratch;
-use super::sink::Sink;
+use super::sink::{LostLines, Sink};
 use super::value::Value;
 
-/// The target of the sink's own lines.
-const TARGET: &str = "bellwether::log";
+/// The target of the log's own lines.
+pub(super) const TARGET: &str = "bellwether::log";
 
 /// Where lines go and how they look; cheap to clone, shared by the tracing layer and `http`.
 ///
@@ -78,9 +78,9 @@ impl Logger {
         self.0.sink.flush(timeout)
     }
 
-    /// Lines dropped because the queue was full or writing failed.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.0.sink.dropped()
+    /// Lines lost so far.
+    pub(crate) fn lost(&self) -> LostLines {
+        self.0.sink.lost()
     }
 
     pub(super) fn format(&self) -> Format {
@@ -102,7 +102,7 @@ impl fmt::Debug for Logger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Logger")
             .field("format", &self.0.format)
-            .field("dropped", &self.dropped())
+            .field("lost", &self.lost())
             .finish_non_exhaustive()
     }
 }

@@ -173,6 +173,14 @@ pub(super) fn is_shown(line: &RequestLine<'_>) -> bool {
     QUESTION.take() == Question::Shown
 }
 
+/// Whether the filter in force shows the lines of requests that went well.
+pub(super) fn is_info_shown() -> bool {
+    QUESTION.set(Question::Asked);
+    // Other layers may print it: they are told what it is.
+    tracing::event!(target: TARGET, Level::INFO, "the lines of requests have this target");
+    QUESTION.take() == Question::Shown
+}
+
 /// Called by the layer for each event let through: true when it was only a question, now answered.
 pub(super) fn answer(event: &Metadata<'_>) -> bool {
     if event.target() != TARGET || QUESTION.get() == Question::None {

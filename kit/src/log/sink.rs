@@ -41,12 +41,21 @@ struct Queue {
     lines: Vec<u8>,
     /// Lines dropped since the last swap, not told of yet.
     gap: u64,
-    dropped: u64,
+    lost: LostLines,
     thread: Thread,
     closed: bool,
     /// Batches that the thread took, and those of them that it is done with.
     taken: u64,
     done: u64,
+}
+
+/// Lines lost so far, by what lost them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LostLines {
+    /// They came faster than they could be written.
+    pub(crate) queue_full: u64,
+    /// Writing failed: a full disk, a pipe that nobody reads any more.
+    pub(crate) write_failed: u64,
 }
 
 /// What the thread is doing.
@@ -90,7 +99,7 @@ impl Sink {
         let mut queue = self.shared.lock();
         if queue.lines.len() + line.len() > QUEUE_BYTES {
             queue.gap += 1;
-            queue.dropped += 1;
+            queue.lost.queue_full += 1;
             return;
         }
         queue.lines.extend_from_slice(line);
@@ -121,9 +130,8 @@ impl Sink {
         !wait.timed_out()
     }
 
-    /// Lines lost so far, for want of room or because writing failed.
-    pub(super) fn dropped(&self) -> u64 {
-        self.shared.lock().dropped
+    pub(super) fn lost(&self) -> LostLines {
+        self.shared.lock().lost
     }
 }
 
@@ -181,7 +189,7 @@ impl Shared {
     fn done(&self, lost: u64) {
         let mut queue = self.lock();
         queue.done += 1;
-        queue.dropped += lost;
+        queue.lost.write_failed += lost;
         drop(queue);
         self.progress.notify_all();
     }
@@ -262,6 +270,20 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(10);
 
+    fn queue_full(lines: u64) -> LostLines {
+        LostLines {
+            queue_full: lines,
+            ..LostLines::default()
+        }
+    }
+
+    fn write_failed(lines: u64) -> LostLines {
+        LostLines {
+            write_failed: lines,
+            ..LostLines::default()
+        }
+    }
+
     /// A writer that asks the test what to do with each batch.
     struct Scripted {
         batches: Sender<Vec<u8>>,
@@ -327,7 +349,7 @@ mod tests {
         assert_eq!(script.batch(), "2\n3\n");
         script.accept();
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.dropped(), 0);
+        assert_eq!(script.sink.lost(), LostLines::default());
     }
 
     #[test]
@@ -340,7 +362,7 @@ mod tests {
         for _ in 0..room + 7 {
             script.sink.push(&line);
         }
-        assert_eq!(script.sink.dropped(), 7);
+        assert_eq!(script.sink.lost(), queue_full(7));
         script.accept();
         let batch = script.batch();
         assert_eq!(batch.len(), room * line.len() + "gap 7\n".len());
@@ -350,7 +372,7 @@ mod tests {
         assert_eq!(script.batch(), "again\n");
         script.accept();
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.dropped(), 7);
+        assert_eq!(script.sink.lost(), queue_full(7));
     }
 
     #[test]
@@ -372,12 +394,12 @@ mod tests {
         script.batch();
         script.answer(Err(ErrorKind::BrokenPipe.into()));
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.dropped(), 2);
+        assert_eq!(script.sink.lost(), write_failed(2));
         script.sink.push(b"3\n");
         assert_eq!(script.batch(), "3\n");
         script.answer(Ok(0));
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.dropped(), 3);
+        assert_eq!(script.sink.lost(), write_failed(3));
     }
 
     #[test]
@@ -389,14 +411,14 @@ mod tests {
         assert_eq!(script.batch(), "wo\nthree\n");
         script.answer(Err(ErrorKind::StorageFull.into()));
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.dropped(), 2);
+        assert_eq!(script.sink.lost(), write_failed(2));
         script.sink.push(b"four\n");
         assert_eq!(script.batch(), "\n");
         script.accept();
         assert_eq!(script.batch(), "four\n");
         script.accept();
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.dropped(), 2);
+        assert_eq!(script.sink.lost(), write_failed(2));
     }
 
     #[test]
@@ -410,7 +432,7 @@ mod tests {
         assert_eq!(script.batch(), "1\n");
         script.accept();
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.dropped(), 0);
+        assert_eq!(script.sink.lost(), LostLines::default());
     }
 
     #[test]
@@ -449,6 +471,6 @@ mod tests {
         });
         assert!(sink.flush(LONG));
         let out: u64 = written.try_iter().map(|batch| count(&batch)).sum();
-        assert_eq!(out + sink.dropped(), THREADS * LINES);
+        assert_eq!(out + sink.lost().queue_full, THREADS * LINES);
     }
 }

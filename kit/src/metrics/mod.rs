@@ -22,6 +22,7 @@ pub(crate) use server::{ActiveRequest, RouteSeries, ServerLabels, ServerMetrics}
 use self::telemetry::Telemetry;
 use self::text::{Format, Kind, Text};
 use crate::context::{SpanId, TraceId};
+use crate::log::LostLines;
 use crate::trace::TelemetryCounters;
 
 /// All metrics of a service; cheap to clone.
@@ -52,16 +53,16 @@ pub(crate) const DURATION_BUCKETS: [f64; 14] = [
 
 impl Metrics {
     /// `resource` describes the service (`service.name`, …) and becomes `target_info`; `traces` and
-    /// `logs_dropped` are asked at every scrape.
+    /// `lines_lost` are asked at every scrape.
     pub(crate) fn new(
         resource: &[(String, String)],
         traces: TelemetryCounters,
-        logs_dropped: impl Fn() -> u64 + Send + Sync + 'static,
+        lines_lost: impl Fn() -> LostLines + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
             server: ServerMetrics::default(),
             client: ClientMetrics::default(),
-            telemetry: Telemetry::new(traces, logs_dropped),
+            telemetry: Telemetry::new(traces, lines_lost),
             target: target_labels(resource),
             registry: Mutex::default(),
         }))

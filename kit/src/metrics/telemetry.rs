@@ -4,22 +4,23 @@ use std::fmt;
 
 use super::labels::LabelText;
 use super::text::{Kind, Text};
+use crate::log::LostLines;
 use crate::trace::{DropReason, TelemetryCounters};
 
 /// Asked at each scrape.
 pub(super) struct Telemetry {
     traces: TelemetryCounters,
-    logs_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
+    lines_lost: Box<dyn Fn() -> LostLines + Send + Sync>,
 }
 
 impl Telemetry {
     pub(super) fn new(
         traces: TelemetryCounters,
-        logs_dropped: impl Fn() -> u64 + Send + Sync + 'static,
+        lines_lost: impl Fn() -> LostLines + Send + Sync + 'static,
     ) -> Self {
         Self {
             traces,
-            logs_dropped: Box::new(logs_dropped),
+            lines_lost: Box::new(lines_lost),
         }
     }
 
@@ -46,7 +47,13 @@ impl Telemetry {
             &labels("traces", Some("shutdown")),
             dropped(DropReason::Shutdown),
         );
-        text.sample(&labels("logs", Some("queue_full")), (self.logs_dropped)());
+        let lines = (self.lines_lost)();
+        for (reason, lost) in [
+            ("queue_full", lines.queue_full),
+            ("write_failed", lines.write_failed),
+        ] {
+            text.sample(&labels("logs", Some(reason)), lost);
+        }
         text.family(
             "bellwether_telemetry_failed",
             Kind::Counter,

@@ -148,7 +148,11 @@ fn metrics() -> Metrics {
         ("service_name".to_owned(), "twice".to_owned()),
     ];
     let queue = SpanQueue::new(&ExportConfig::default());
-    Metrics::new(&resource, queue.counters().clone(), || 7)
+    let lines_lost = || LostLines {
+        queue_full: 7,
+        write_failed: 3,
+    };
+    Metrics::new(&resource, queue.counters().clone(), lines_lost)
 }
 
 fn served<'a>(route: Option<&'a Arc<str>>, status: Option<u16>) -> ServerLabels<'a> {
@@ -255,8 +259,10 @@ fn requests_and_calls_are_shown_with_their_labels() {
             1.0
         );
         let dropped = "bellwether_telemetry_dropped_total";
-        let logs = format!("{dropped}{{signal=\"logs\",reason=\"queue_full\"}}");
-        assert_eq!(shown.value(&logs), 7.0);
+        for (reason, lines) in [("queue_full", 7.0), ("write_failed", 3.0)] {
+            let logs = format!("{dropped}{{signal=\"logs\",reason=\"{reason}\"}}");
+            assert_eq!(shown.value(&logs), lines, "{reason}");
+        }
         let series = "bellwether_series_dropped_total{metric=\"http_server_active_requests\"}";
         assert_eq!(shown.value(series), 0.0);
     }

@@ -33,6 +33,20 @@ impl Reporter {
         });
     }
 
+    /// A batch was refused for good: sending it again would change nothing.
+    pub(super) fn refused(&self, config: &ExportConfig, cause: &str, spans: usize) {
+        self.say(|| {
+            tracing::warn!(
+                target: "bellwether::export",
+                endpoint = config.shown_url(),
+                spans,
+                cause,
+                advice = fault::advice(config, cause),
+                "spans are refused for good and counted as failed; the next ones are tried"
+            );
+        });
+    }
+
     pub(super) fn flow_again(&self, config: &ExportConfig, lost_meanwhile: u64) {
         self.say(|| {
             tracing::info!(

@@ -141,12 +141,14 @@ impl Worker {
                 }
                 Err(Failure::Refused(cause)) => {
                     all_accepted = false;
-                    self.fault(cause);
+                    self.fault(cause, |reporter, config, cause| {
+                        reporter.refused(config, cause, spans);
+                    });
                     self.queue.counters().add_failed(spans as u64);
                     self.settle(spans);
                 }
                 Err(Failure::Transient(cause)) => {
-                    self.fault(cause);
+                    self.fault(cause, Reporter::cannot_export);
                     return false;
                 }
             }
@@ -212,12 +214,13 @@ impl Worker {
         counters.faulted(SystemTime::now(), cause);
     }
 
-    /// Warns of the first fault only: the next ones say nothing new, and a log must not fill with them.
-    fn fault(&mut self, cause: String) {
+    /// Warns, by `warn`, of the first fault only: the next ones say nothing new, and a log must not fill with
+    /// them.
+    fn fault(&mut self, cause: String, warn: impl FnOnce(&Reporter, &ExportConfig, &str)) {
         let (pause, lost_before) = match &self.trouble {
             Some(trouble) => ((trouble.pause * 2).min(LONGEST_PAUSE), trouble.lost_before),
             None => {
-                self.reporter.cannot_export(&self.config, &cause);
+                warn(&self.reporter, &self.config, &cause);
                 (FIRST_PAUSE, self.lost())
             }
         };

@@ -13,7 +13,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use bellwether::{Kit, check};
+use bellwether::{Kit, KitBuilder, check};
 use http::StatusCode;
 use http_body::Frame;
 use hyper_util::rt::TokioIo;
@@ -23,10 +23,14 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::Notify;
 use tokio::time::timeout;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
 
 /// Nothing here takes longer, however busy the machine.
 const DEADLINE: Duration = Duration::from_secs(20);
 const CHILD: &str = "TEST_SERVICE";
+/// Set for a child that builds its own subscriber: a filter for all of that's layers.
+pub(crate) const OWN_FILTER: &str = "TEST_OWN_FILTER";
 /// Set for a child that keeps its own server.
 pub(crate) const OWN_SERVER: &str = "TEST_OWN_SERVER";
 
@@ -43,9 +47,8 @@ async fn child() {
             "db",
             check(|| async { Ok::<(), Infallible>(()) }).critical(),
         )
-        .check("mail", check(|| async { Err::<(), _>("no route to host") }))
-        .start()
-        .unwrap();
+        .check("mail", check(|| async { Err::<(), _>("no route to host") }));
+    let kit = own_subscriber(kit).start().unwrap();
     let app = Router::new()
         .route("/hello/{name}", get(hello))
         .route("/echo", post(|body: Bytes| async { body }))
@@ -64,6 +67,19 @@ async fn child() {
     let app = app.route("/livez", get(|| async { "the service's own" }));
     let app = kit.wrap(app);
     kit.serve(listener, app).await.unwrap();
+}
+
+/// A service that builds its subscriber takes the kit's layer.
+fn own_subscriber(kit: KitBuilder) -> KitBuilder {
+    let Ok(filter) = std::env::var(OWN_FILTER) else {
+        return kit;
+    };
+    let (kit, layer) = kit.log_layer().unwrap();
+    let subscriber = tracing_subscriber::registry()
+        .with(layer)
+        .with(EnvFilter::new(filter));
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    kit
 }
 
 /// A service that keeps its server takes the kit's parts.

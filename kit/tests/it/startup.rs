@@ -8,7 +8,7 @@ use serde_json::Value;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::client::get;
-use crate::service::{Service, text};
+use crate::service::{OWN_FILTER, Service, text};
 
 fn passing() -> bellwether::Check {
     check(|| async { Ok::<(), Infallible>(()) })
@@ -72,7 +72,7 @@ fn a_subscriber_of_the_service_is_joined_or_refused_by_name() {
     assert_eq!(kit.service_name(), "orders");
     let refused = Kit::builder("orders").traces(false).start().unwrap_err();
     assert!(matches!(refused, Error::SubscriberAlreadySet));
-    assert!(refused.to_string().contains("log_layer()"));
+    assert!(refused.to_string().contains("KitBuilder::log_layer"));
 }
 
 #[tokio::test]
@@ -81,14 +81,41 @@ async fn the_first_line_says_what_is_in_force() {
         ("OTEL_SERVICE_NAME", "checkout"),
         ("OTEL_TRACES_SAMPLER", "sometimes"),
         ("BELLWETHER_TRUST", "10.0.0.0/8"),
+        ("BELLWETHER_DRAIN_DELY", "3s"),
     ])
     .await;
     let started = service.line(|line| line["message"] == "started").await;
     assert_eq!(text(&started, "service.name"), "checkout");
     assert_eq!(text(&started, "trust"), "10.0.0.0/8");
     assert_eq!(started["grace_seconds"], 10.0);
+    assert_eq!(text(&started, "traces_exporter"), "none");
     let unread = |line: &Value| text(line, "message").contains("OTEL_TRACES_SAMPLER=\"sometimes\"");
     assert_eq!(service.line(unread).await["level"], "WARN");
+    let misspelt = |line: &Value| text(line, "message").contains("BELLWETHER_DRAIN_DELY");
+    let warning = service.line(misspelt).await;
+    assert_eq!(warning["level"], "WARN");
+    assert!(text(&warning, "message").contains("did you mean BELLWETHER_DRAIN_DELAY?"));
+}
+
+#[tokio::test]
+async fn a_filter_of_the_service_that_hides_the_kits_lines_is_told_of_once() {
+    let filter = "off,bellwether::serve=info";
+    let service = Service::start(&[(OWN_FILTER, filter)]).await;
+    let told = |line: &Value| line["target"] == "bellwether::log";
+    let warning = service.line(told).await;
+    assert_eq!(
+        (&warning["level"], &warning["filter"]),
+        (&"WARN".into(), &"info".into())
+    );
+    assert_eq!(service.lines().iter().filter(|line| told(line)).count(), 1);
+    // Nothing to tell: both filters show the lines, or the kit's own hides them.
+    for (filter, own) in [
+        ("info", "info"),
+        ("off,bellwether::serve=info", "off,bellwether::serve=info"),
+    ] {
+        let service = Service::start(&[(OWN_FILTER, filter), ("RUST_LOG", own)]).await;
+        assert!(!service.lines().iter().any(told), "{filter} {own}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::client::{Connection, get};
-use crate::service::{Service, nobody};
+use crate::service::{Service, nobody, text};
 
 #[tokio::test]
 async fn without_a_collector_the_service_runs_on_and_says_so_once() {
@@ -20,6 +20,12 @@ async fn without_a_collector_the_service_runs_on_and_says_so_once() {
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4"),
     ])
     .await;
+    let started = service.line(|line| line["message"] == "started").await;
+    assert_eq!(text(&started, "traces_exporter"), "otlp");
+    assert_eq!(
+        text(&started, "traces_endpoint"),
+        format!("{endpoint}/v1/traces")
+    );
     let admin = service.admin().await;
     let mut connection = Connection::http1(service.addr).await;
     for _ in 0..50 {
@@ -37,6 +43,7 @@ async fn without_a_collector_the_service_runs_on_and_says_so_once() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     assert_eq!(telemetry["traces"]["exported"], 0);
+    assert_eq!(telemetry["logs"]["dropped"]["write_failed"], 0);
     assert!(telemetry["traces"]["last_error"]["cause"].is_string());
     assert_eq!(service.lines().iter().filter(|line| told(line)).count(), 1);
     let metrics = get(admin, "/metrics").await.body;

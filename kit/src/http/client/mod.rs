@@ -24,6 +24,37 @@ use super::Telemetry;
 /// Wraps an HTTP client (hyper-util's, a tonic channel): calls carry the current request's ids, are measured
 /// to the end of their response, and know the network's share of their time when the server tells its own
 /// (`Server-Timing`).
+///
+/// With hyper-util's client (features `client-legacy`, `http1` and `tokio`), made once and cloned for each
+/// call:
+///
+/// ```
+/// use bellwether::{ClientService, Kit};
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::{BodyExt, Full};
+/// use hyper_util::client::legacy::{Client, connect::HttpConnector};
+/// use hyper_util::rt::TokioExecutor;
+/// use tower::{Layer, ServiceExt};
+///
+/// /// The type to name, in a struct or an axum state.
+/// type HttpClient = ClientService<Client<HttpConnector, Full<Bytes>>>;
+///
+/// fn http_client(kit: &Kit) -> HttpClient {
+///     let client = Client::builder(TokioExecutor::new()).build_http();
+///     kit.client_layer().layer(client)
+/// }
+///
+/// async fn stock(client: &HttpClient) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+///     let request = Request::get("http://127.0.0.1:8081/stock/7").body(Full::default())?;
+///     let response = client.clone().oneshot(request).await?;
+///     // The call ends with its body: read it, or drop it.
+///     Ok(response.into_body().collect().await?.to_bytes())
+/// }
+/// ```
+///
+/// The current request is the one whose handler makes the call; a task that the handler spawns keeps it only
+/// within a span ("Tasks of a request" in the [crate's documentation](crate)).
 #[derive(Clone)]
 pub struct ClientLayer {
     telemetry: Arc<Telemetry>,

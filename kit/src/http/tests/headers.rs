@@ -219,3 +219,15 @@ fn hostile_headers_stay_bounded() {
     let mut service = bench.service(answers(Empty::<Bytes>::new()));
     assert!(poll_once(pin!(service.call(get("*")))).is_ready());
 }
+
+#[test]
+fn a_user_agent_that_is_cut_is_still_told() {
+    let bench = Bench::new();
+    let mut request = request("GET", "/");
+    let agent = format!("x{}", "é".repeat(2_000));
+    let agent = ::http::HeaderValue::from_bytes(agent.as_bytes()).unwrap();
+    request.headers_mut().insert("user-agent", agent);
+    send(&bench, request);
+    let told = format!("x{}", "é".repeat(511));
+    assert_eq!(bench.closing_lines()[0]["user_agent.original"], told);
+}

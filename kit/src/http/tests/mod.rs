@@ -5,3 +5,4 @@ mod headers;
 mod interleavings;
 mod outcomes;
 mod sockets;
+mod spawned;

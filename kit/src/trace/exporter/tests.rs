@@ -280,7 +280,14 @@ async fn a_refused_batch_is_counted_and_the_next_one_tried() {
     bench.push(2);
     assert!(!bench.exporter.flush(LONG).await);
     assert_eq!(bench.counts(), (0, 0, 0, 2));
-    assert!(bench.events.with("WARN")[0].contains("400 Bad Request"));
+    let warnings = bench.events.with("WARN");
+    let [warning] = warnings.as_slice() else {
+        panic!("{warnings:?}");
+    };
+    for part in ["400 Bad Request", "spans=2", "refused for good", "failed"] {
+        assert!(warning.contains(part), "{part}: {warning}");
+    }
+    assert!(!warning.contains("wait"), "{warning}");
     bench.collector.answer_with(StatusCode::OK, Vec::new());
     bench.push(1);
     assert!(bench.exporter.flush(LONG).await);
@@ -297,6 +304,7 @@ async fn an_overloaded_collector_gets_the_batch_again() {
     bench.push(2);
     assert!(!bench.exporter.flush(LONG).await);
     assert_eq!(bench.counts(), (0, 0, 0, 0));
+    assert!(bench.events.with("WARN")[0].contains("up to 2048 wait"));
     bench.collector.answer_with(StatusCode::OK, Vec::new());
     assert!(bench.exporter.flush(LONG).await);
     assert_eq!(bench.counts(), (2, 0, 0, 0));
