@@ -68,7 +68,7 @@ impl Kit {
     /// The whole middleware as one `tower` layer, for any service of `http` requests.
     ///
     /// In axum use [`wrap`](Self::wrap), or `Router::layer`: only there the matched route is known. A service
-    /// that owns its server finds a whole `main` at `Kit::routes`.
+    /// that owns its server finds a whole `main` at [`routes`](Self::routes).
     #[must_use]
     pub fn layer(&self) -> HttpLayer {
         HttpLayer::new(Arc::clone(&self.0.telemetry))
@@ -137,7 +137,7 @@ impl Kit {
 
     /// Resolves when a server should stop accepting: SIGTERM, SIGINT or [`shutdown`](Self::shutdown) came,
     /// and the drain delay, which SIGINT skips, is over. For services that own their server
-    /// (`Kit::routes` has an example); making it says that the service has started.
+    /// ([`routes`](Self::routes) has an example); making it says that the service has started.
     ///
     /// WebSocket handlers await it too: they are given the rest of the grace and then cut.
     pub fn shutdown_signal(&self) -> impl Future<Output = ()> + Send + 'static {

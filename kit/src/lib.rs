@@ -3,7 +3,8 @@
 //!
 //! A new service is one call:
 //!
-//! ```no_run
+#![cfg_attr(feature = "axum", doc = "```no_run")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
 //! use axum::{Router, routing::get};
 //!
 //! # #[tokio::main]
@@ -15,7 +16,8 @@
 //!
 //! An existing one keeps its `main` and gets three lines:
 //!
-//! ```
+#![cfg_attr(feature = "axum", doc = "```")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
 //! use axum::{Router, routing::get};
 //! use bellwether::{Kit, check};
 //!

@@ -84,7 +84,7 @@ impl Shutdown {
     }
 
     /// When requests still in flight are cut, so that the flush has its share of the grace.
-    #[cfg(feature = "axum")]
+    #[cfg(any(feature = "axum", test))]
     pub(crate) fn drain_deadline(&self) -> Instant {
         let first = self.0.asked.borrow().first;
         let began = first.map_or_else(Instant::now, |(at, _)| at);

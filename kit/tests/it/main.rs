@@ -1,11 +1,21 @@
 //! The public API over real sockets. Services run as child processes: a global `tracing` subscriber is
 //! set once per process, and signals and exit codes are part of what is tested.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![cfg_attr(
+    feature = "axum",
+    expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")
+)]
 
+#[cfg(feature = "axum")]
 mod client;
+#[cfg(feature = "axum")]
 mod drain;
+#[cfg(feature = "axum")]
 mod requests;
+#[cfg(feature = "axum")]
 mod service;
+#[cfg(feature = "axum")]
+mod started;
 mod startup;
+#[cfg(feature = "axum")]
 mod telemetry;

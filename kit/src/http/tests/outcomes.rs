@@ -5,14 +5,14 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use ::http::{Response, StatusCode};
+use ::http::Response;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Full};
+use http_body_util::{Empty, Full};
 use tower_service::Service as _;
 
 use crate::http::NotTraffic;
 use crate::http::testing::{
-    Bench, Script, Step, answers, get, int, poll_body, poll_once, request, shared_text, text,
+    Bench, Script, Step, answers, get, poll_body, poll_once, request, text,
 };
 use crate::trace::SpanStatus;
 
@@ -320,48 +320,6 @@ fn an_unsampled_request_has_a_line_but_no_span() {
     assert_eq!(line["trace_flags"], "02");
     assert!(bench.spans.drain().is_empty());
     assert_eq!(bench.measured(), 1);
-}
-
-#[tokio::test]
-async fn axum_routes_name_the_span() {
-    use tower::ServiceExt as _;
-    let bench = Bench::new();
-    let app = axum::Router::new()
-        .route("/users/{id}", axum::routing::get(|| async { "hello" }))
-        .layer(bench.layer());
-    let request = |path: &str| {
-        ::http::Request::get(path)
-            .body(axum::body::Body::empty())
-            .unwrap()
-    };
-    let response = app
-        .clone()
-        .oneshot(request("/users/7?secret=1"))
-        .await
-        .unwrap();
-    assert_eq!(
-        response.into_body().collect().await.unwrap().to_bytes(),
-        "hello"
-    );
-    let (line, span) = bench.settled();
-    assert_eq!(line["http.route"], "/users/{id}");
-    assert_eq!(line["url.path"], "/users/7");
-    assert_eq!(shared_text(&span.name), "GET /users/{id}");
-    assert_eq!(
-        text(&span.attributes, "http.route").as_deref(),
-        Some("/users/{id}")
-    );
-    assert_eq!(
-        int(&span.attributes, "http.response.status_code"),
-        Some(200)
-    );
-
-    let response = app.oneshot(request("/nowhere")).await.unwrap();
-    assert_eq!(response.status(), StatusCode::NOT_FOUND);
-    drop(response);
-    let line = bench.closing_lines().remove(1);
-    assert_eq!(line["http.route"], serde_json::Value::Null);
-    assert_eq!(shared_text(&bench.spans.drain()[0].name), "GET");
 }
 
 #[test]

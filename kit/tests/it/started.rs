@@ -1,0 +1,102 @@
+//! What a service that has started says, on its first lines and at its admin address.
+
+use std::time::Duration;
+
+use bellwether::{Error, Kit};
+use serde_json::Value;
+
+use crate::client::get;
+use crate::service::{OWN_FILTER, Service, text};
+
+#[test]
+fn the_admin_address_needs_a_runtime() {
+    let admin = Kit::builder("orders").admin_addr(([127, 0, 0, 1], 0).into());
+    assert!(matches!(admin.start(), Err(Error::NoRuntime { .. })));
+}
+
+#[tokio::test]
+async fn a_taken_admin_port_is_an_error_of_start() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = Kit::builder("orders")
+        .admin_addr(address)
+        .start()
+        .unwrap_err();
+    assert!(matches!(&error, Error::Bind { .. }));
+    assert!(error.to_string().contains(&address.to_string()));
+}
+
+#[tokio::test]
+async fn the_first_line_says_what_is_in_force() {
+    let service = Service::start(&[
+        ("OTEL_SERVICE_NAME", "checkout"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("BELLWETHER_TRUST", "10.0.0.0/8"),
+        ("BELLWETHER_DRAIN_DELY", "3s"),
+    ])
+    .await;
+    let started = service.line(|line| line["message"] == "started").await;
+    assert_eq!(text(&started, "service.name"), "checkout");
+    assert_eq!(text(&started, "trust"), "10.0.0.0/8");
+    assert_eq!(started["grace_seconds"], 10.0);
+    assert_eq!(text(&started, "traces_exporter"), "none");
+    let unread = |line: &Value| text(line, "message").contains("OTEL_TRACES_SAMPLER=\"sometimes\"");
+    assert_eq!(service.line(unread).await["level"], "WARN");
+    let misspelt = |line: &Value| text(line, "message").contains("BELLWETHER_DRAIN_DELY");
+    let warning = service.line(misspelt).await;
+    assert_eq!(warning["level"], "WARN");
+    assert!(text(&warning, "message").contains("did you mean BELLWETHER_DRAIN_DELAY?"));
+}
+
+#[tokio::test]
+async fn a_filter_of_the_service_that_hides_the_kits_lines_is_told_of_once() {
+    let filter = "off,bellwether::serve=info";
+    let service = Service::start(&[(OWN_FILTER, filter)]).await;
+    let told = |line: &Value| line["target"] == "bellwether::log";
+    let warning = service.line(told).await;
+    assert_eq!(
+        (&warning["level"], &warning["filter"]),
+        (&"WARN".into(), &"info".into())
+    );
+    assert_eq!(service.lines().iter().filter(|line| told(line)).count(), 1);
+    // Nothing to tell: both filters show the lines, or the kit's own hides them.
+    for (filter, own) in [
+        ("info", "info"),
+        ("off,bellwether::serve=info", "off,bellwether::serve=info"),
+    ] {
+        let service = Service::start(&[(OWN_FILTER, filter), ("RUST_LOG", own)]).await;
+        assert!(!service.lines().iter().any(told), "{filter} {own}");
+    }
+}
+
+#[tokio::test]
+async fn operators_see_more_than_callers() {
+    let service = Service::start(&[("BELLWETHER_ADMIN_ADDR", "127.0.0.1:0")]).await;
+    let admin = service.admin().await;
+    // Metrics have moved there, probes answer on both.
+    assert_eq!(get(service.addr, "/metrics").await.status, 404);
+    assert_eq!(get(admin, "/metrics").await.status, 200);
+    assert_eq!(get(admin, "/nowhere").await.status, 404);
+    assert_eq!(get(admin, "/livez").await.body, "ok\n");
+    loop {
+        let report = get(admin, "/readyz?verbose").await;
+        assert_eq!(report.header("content-type"), "application/health+json");
+        let report: Value = serde_json::from_str(&report.body).unwrap();
+        let mail = &report["checks"]["mail"][0];
+        if mail["output"] == "has not run yet" || report["status"] == "fail" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        }
+        assert_eq!(
+            (&report["status"], &mail["status"]),
+            (&"warn".into(), &"warn".into())
+        );
+        assert_eq!(mail["output"], "no route to host");
+        assert_eq!(report["checks"]["db"][0]["status"], "pass");
+        assert!(mail["age"].is_number() && mail["observedValue"].is_number());
+        break;
+    }
+    let public = get(service.addr, "/readyz?verbose&exclude=db").await;
+    assert!(!public.body.contains("no route"), "{}", public.body);
+    assert!(!public.body.contains("\"db\""), "{}", public.body);
+}
