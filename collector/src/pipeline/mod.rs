@@ -2,6 +2,7 @@
 //! `main_with`.
 
 mod bind;
+mod own;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tower_service::Service;
 
 pub use bind::BindError;
 use bind::{Bound, Listening};
+pub use own::OwnTarget;
 
 use crate::budget::Budget;
 use crate::config::Config;
@@ -43,6 +45,9 @@ pub enum StartError {
     /// A listener.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// An exporter.
+    #[error(transparent)]
+    OwnTarget(#[from] OwnTarget),
     /// Its own logs, metrics and probes.
     #[error(transparent)]
     Kit(#[from] bellwether::Error),
@@ -60,6 +65,15 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         (WEB, &config.web),
     ])
     .await?;
+    let [grpc, http, web] = &bound;
+    own::check(
+        &config.export,
+        &[
+            (GRPC, &config.otlp_grpc, grpc),
+            (HTTP, &config.otlp_http, http),
+            (WEB, &config.web, web),
+        ],
+    )?;
     let kit = Kit::builder("bellwether-collector")
         .service_version(env!("CARGO_PKG_VERSION"))
         .traces(false)

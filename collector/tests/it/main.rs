@@ -221,6 +221,10 @@ fn idle_connections_keep_little_memory() {
 fn a_command_line_that_cannot_run_says_why() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
+    let free = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
     let check = |args: &[&str], code: i32, expected: &[&str]| {
         let output = bellwether(args);
         let text = String::from_utf8_lossy(&output.stderr);
@@ -245,7 +249,22 @@ fn a_command_line_that_cannot_run_says_why() {
     check(
         &["--otlp-grpc", "0", "--otlp-http", "0", "--web", &taken],
         1,
-        &["(--web)", &taken],
+        &["--web", &taken, "address in use"],
+    );
+    let own = format!("otlp+http://{free}");
+    check(
+        &[
+            "--otlp-grpc",
+            "0",
+            "--otlp-http",
+            &free,
+            "--web",
+            "0",
+            "--export",
+            &own,
+        ],
+        1,
+        &["--export", &own, "itself"],
     );
     check(&["probe", "--web", "1"], 1, &["127.0.0.1:1"]);
 }
