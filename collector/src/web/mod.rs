@@ -18,6 +18,7 @@ mod status;
 mod timeline;
 mod traces;
 mod waterfall;
+mod wrong_port;
 
 #[cfg(test)]
 mod fixtures;
@@ -70,7 +71,8 @@ pub fn router(web: Web) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(live::Pages::new(web.clone()))
         .merge(api)
-        .layer(from_fn_with_state(web, guard::check_host))
+        .layer(from_fn_with_state(web.clone(), guard::check_host))
+        .layer(from_fn_with_state(web, wrong_port::tell))
         .layer(from_fn(guard::secure))
 }
 
