@@ -45,7 +45,8 @@ pub(super) struct Flags {
     /// be repeated
     #[arg(long, global = true, value_name = "URL")]
     pub(super) export: Vec<String>,
-    /// Most memory to use, in bytes or as 256MiB [default: 256MiB or half the cgroup's limit, the smaller]
+    /// Most memory to use, in bytes or as 256MiB; each listener keeps two connections open for each MiB of it, 64 to
+    /// 4096, and lets others wait [default: 256MiB or half the cgroup's limit, the smaller]
     #[arg(long, global = true, value_name = "BYTES")]
     pub(super) memory_limit: Option<String>,
     /// How far back pages and API reach, 1m to 24h [default: 1h]

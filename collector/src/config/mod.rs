@@ -82,6 +82,10 @@ const DEFAULT_MEMORY_LIMIT: usize = 256 * MIB;
 const LEAST_MEMORY_LIMIT: usize = 64 * MIB;
 /// Of the limit, for the process itself: code, stacks, connections, names.
 const PROCESS_BYTES: usize = 16 * MIB;
+/// What a connection that has carried large bodies holds while it is idle.
+const CONNECTION_BYTES: usize = 64 * 1024;
+const LEAST_CONNECTIONS: usize = 64;
+const MOST_CONNECTIONS: usize = 4096;
 /// The least that is left to the log when every exporter has a request in hand.
 const LEAST_LOG_BYTES: usize = 4 * MIB;
 
@@ -156,6 +160,11 @@ impl Config {
 }
 
 impl Shares {
+    /// Connections that each listener keeps open at once: what they hold when idle is an eighth of the limit.
+    pub fn connections(&self) -> usize {
+        (self.limit / 8 / CONNECTION_BYTES).clamp(LEAST_CONNECTIONS, MOST_CONNECTIONS)
+    }
+
     /// Three eighths for the log, a quarter each for kept traces and views, the rest for bodies; what
     /// `exporters` have in hand comes out of the log's share.
     fn of(limit: usize, exporters: usize) -> Self {
@@ -438,6 +447,17 @@ mod tests {
         };
         assert_eq!(address.to_string(), "127.0.0.1:5000");
         assert!(parse("probe --web 0", &[]).is_err());
+    }
+
+    #[test]
+    fn connections_follow_the_limit() {
+        let check = |limit, expected| {
+            assert_eq!(Shares::of(limit, 0).connections(), expected, "{limit}");
+        };
+        check(0, 64);
+        check(64 * MIB, 128);
+        check(256 * MIB, 512);
+        check(1 << 40, 4096);
     }
 
     #[test]

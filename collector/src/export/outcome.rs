@@ -40,8 +40,12 @@ pub(super) fn of_grpc(reply: &Reply) -> Outcome {
         .or_else(|| RpcStatus::from_trailers(&reply.headers));
     let status = told.unwrap_or_else(|| without_grpc_status(reply.status));
     let reason = || {
+        let hint = match status.code {
+            Code::Unimplemented | Code::NotFound => "; check host and port of the export URL",
+            _ => "",
+        };
         format!(
-            "the peer answered {}: {}",
+            "the peer answered {}: {}{hint}",
             status.code.name(),
             status.message
         )
@@ -91,10 +95,13 @@ pub(super) fn of_http(reply: &Reply) -> Outcome {
             PartialSuccess::default()
         });
     }
-    let reason = match text_of(reply) {
+    let mut reason = match text_of(reply) {
         text if text.is_empty() => format!("the peer answered {}", reply.status),
         text => format!("the peer answered {}: {text}", reply.status),
     };
+    if WRONG_URL.contains(&reply.status) {
+        reason.push_str("; check host, port and path of the export URL");
+    }
     match reply.status {
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
@@ -116,6 +123,13 @@ pub(super) fn of_http(reply: &Reply) -> Outcome {
         },
     }
 }
+
+/// With these a peer says that it takes no spans at this address: the URL names another one, or another protocol.
+const WRONG_URL: [StatusCode; 3] = [
+    StatusCode::NOT_FOUND,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+];
 
 /// What an HTTP status without a gRPC one stands for (grpc/doc/http-grpc-status-mapping.md).
 fn without_grpc_status(status: StatusCode) -> RpcStatus {
@@ -274,6 +288,14 @@ mod tests {
         for status in [301, 401, 403, 404, 405, 415, 501] {
             check(http(status, "7"), Kind::SetAside, "why");
         }
+        let hint = "check host, port and path of the export URL";
+        check(http(404, ""), Kind::SetAside, hint);
+        check(http(415, ""), Kind::SetAside, hint);
+        check(
+            of_grpc(&reply(404, &[], b"")),
+            Kind::SetAside,
+            "check host and port",
+        );
     }
 
     #[test]

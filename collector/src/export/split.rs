@@ -74,7 +74,7 @@ fn without(message: &[u8], left_out: u32) -> Vec<u8> {
         match value {
             Value::Bytes(bytes) if number != left_out => put_bytes_field(&mut out, number, bytes),
             Value::Varint(value) => put_varint_field(&mut out, number, value),
-            Value::Bytes(_) | Value::Fixed => {}
+            Value::Bytes(_) | Value::Skipped => {}
         }
     }
     out
@@ -133,6 +133,29 @@ mod tests {
         fn any_bytes_end(bytes in any::<Vec<u8>>()) {
             prop_assert!(parts(&bytes, 10, 3).len() <= bytes.len());
         }
+    }
+
+    #[test]
+    fn unknown_groups_end_no_message() {
+        // Field 1000 as a group with a string in it: after the first span, in each message around it, and at last.
+        let group = [0xc3, 0x3e, 0x0a, 1, b'x', 0xc4, 0x3e];
+        let mut request = group.to_vec();
+        for service in 0..2u64 {
+            let mut scope = Vec::new();
+            for id in 1..=2 {
+                let span = test_support::span(1, id + 100 * service, 0);
+                put_bytes_field(&mut scope, SPANS, &span.encode_to_vec());
+                scope.extend(group);
+            }
+            let mut resource_spans = group.to_vec();
+            put_bytes_field(&mut resource_spans, SCOPE_SPANS, &scope);
+            put_bytes_field(&mut request, RESOURCE_SPANS, &resource_spans);
+            request.extend(group);
+        }
+        let parts = parts(&request, 1 << 20, 1);
+        let all: Vec<_> = parts.iter().flat_map(|part| ids(&part.bytes)).collect();
+        assert_eq!(all.len(), 4);
+        assert_eq!(all, ids(&request));
     }
 
     #[test]

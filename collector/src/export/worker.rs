@@ -139,7 +139,7 @@ impl Worker {
                     tracing::warn!(
                         exporter = self.status.name,
                         reason,
-                        "cannot send spans; they wait in the batch log while this is tried again"
+                        "cannot send spans; they wait in memory while this is tried again"
                     );
                 }
                 Sent::Later { after }

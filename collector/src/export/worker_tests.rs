@@ -392,7 +392,7 @@ async fn a_wrong_path_is_no_reason_to_search_for_an_offender() {
     assert_eq!(peer.requests(), 1);
     assert_eq!(
         fixture.last_error(),
-        "the peer answered 404 Not Found: the peer's own words"
+        "the peer answered 404 Not Found: the peer's own words; check host, port and path of the export URL"
     );
 }
 

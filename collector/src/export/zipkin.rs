@@ -211,9 +211,15 @@ fn port_number(value: AnyValueRef<'_>) -> Option<u64> {
 fn put_annotations(json: &mut Json, span: &SpanRef<'_>) {
     json.key("annotations").open_array();
     for event in span.events() {
+        // Zipkin refuses a whole request for one annotation without a time, so it takes its span's; an absent time is
+        // no time at the epoch.
+        let times = [event.time_unix_nano, span.start_unix_nano].map(|nanos| nanos / 1_000);
+        let Some(micros) = times.into_iter().find(|&micros| micros > 0) else {
+            continue;
+        };
         json.element();
         json.open_object();
-        json.key("timestamp").number(event.time_unix_nano / 1_000);
+        json.key("timestamp").number(micros);
         json.key("value").string(&annotation(event));
         json.close_object();
     }
@@ -650,6 +656,19 @@ mod tests {
             event(Vec::new()),
             "/annotations",
             json!([{"timestamp": 5, "value": "retry"}]),
+        );
+        check(
+            |span| span.events = vec![Event::default()],
+            "/annotations/0/timestamp",
+            json!(1_700_000_000_000_000_u64),
+        );
+        check(
+            |span| {
+                span.start_time_unix_nano = 0;
+                span.events = vec![Event::default()];
+            },
+            "/annotations",
+            json!([]),
         );
         check(
             event(vec![typed("attempt", Proto::IntValue(2))]),

@@ -11,8 +11,8 @@ pub enum Value<'a> {
     Varint(u64),
     /// Wire type 2.
     Bytes(&'a [u8]),
-    /// Wire types 1 and 5, skipped.
-    Fixed,
+    /// Of a wire type that no message here uses, skipped: fixed64, fixed32, a group.
+    Skipped,
 }
 
 /// The fields of `message`, in order; ends at the first byte that is no protobuf.
@@ -48,24 +48,57 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Deepest nesting of groups that is read: as deep as `wire` reads them, so that what it took is read whole here.
+const MAX_DEPTH: usize = 32;
+
 fn split_field(message: &[u8]) -> Option<(Field<'_>, &[u8])> {
+    let (number, wire_type, rest) = split_tag(message)?;
+    split_value(number, wire_type, rest, MAX_DEPTH)
+}
+
+fn split_tag(message: &[u8]) -> Option<(u32, u64, &[u8])> {
     let (tag, rest) = split_varint(message)?;
     let number = u32::try_from(tag >> 3).ok().filter(|&number| number > 0)?;
-    let (value, rest) = match tag & 7 {
+    Some((number, tag & 7, rest))
+}
+
+fn split_value(
+    number: u32,
+    wire_type: u64,
+    rest: &[u8],
+    depth: usize,
+) -> Option<(Field<'_>, &[u8])> {
+    let (value, rest) = match wire_type {
         0 => {
             let (value, rest) = split_varint(rest)?;
             (Value::Varint(value), rest)
         }
-        1 => (Value::Fixed, rest.get(8..)?),
+        1 => (Value::Skipped, rest.get(8..)?),
         2 => {
             let (len, rest) = split_varint(rest)?;
             let (bytes, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
             (Value::Bytes(bytes), rest)
         }
-        5 => (Value::Fixed, rest.get(4..)?),
+        GROUP => (Value::Skipped, after_group(number, rest, depth)?),
+        5 => (Value::Skipped, rest.get(4..)?),
         _ => return None,
     };
     Some(((number, value), rest))
+}
+
+const GROUP: u64 = 3;
+const END_GROUP: u64 = 4;
+
+/// What follows the end of the group `number`.
+fn after_group(number: u32, mut rest: &[u8], depth: usize) -> Option<&[u8]> {
+    let depth = depth.checked_sub(1)?;
+    loop {
+        let (inner, wire_type, after) = split_tag(rest)?;
+        if wire_type == END_GROUP {
+            return (inner == number).then_some(after);
+        }
+        (_, rest) = split_value(inner, wire_type, after, depth)?;
+    }
 }
 
 fn split_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
@@ -97,6 +130,22 @@ mod tests {
         #[test]
         fn any_bytes_end(bytes in any::<Vec<u8>>()) {
             prop_assert!(fields(&bytes).count() <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn groups_are_skipped() {
+        let group = |number: u8, content: &[u8]| {
+            [&[number << 3 | 3][..], content, &[number << 3 | 4]].concat()
+        };
+        let varint = [1 << 3, 7];
+        let nested = (0..MAX_DEPTH).fold(varint.to_vec(), |content, _| group(9, &content));
+        let message = [&nested[..], &varint].concat();
+        let read: Vec<_> = fields(&message).collect();
+        assert_eq!(read, [(9, Value::Skipped), (1, Value::Varint(7))]);
+        // Too deep, without an end, ended by another one, ended without a start.
+        for wrong in [&group(9, &nested)[..], &[0x4b], &[0x4b, 0x54], &[0x4c]] {
+            assert_eq!(fields(&[wrong, &varint].concat()).count(), 0, "{wrong:?}");
         }
     }
 

@@ -108,7 +108,14 @@ async fn accept<F>(
 {
     let slots = Arc::new(Semaphore::new(config.max_connections));
     let mut trouble = Trouble::default();
+    let mut told_full = false;
     loop {
+        if slots.available_permits() == 0 && !std::mem::replace(&mut told_full, true) {
+            tracing::warn!(
+                connections = config.max_connections,
+                "as many connections are open as the memory limit allows: further ones wait; raise --memory-limit"
+            );
+        }
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };

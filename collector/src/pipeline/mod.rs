@@ -2,6 +2,7 @@
 //! `main_with`.
 
 mod bind;
+mod own;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tower_service::Service;
 
 pub use bind::BindError;
 use bind::{Bound, Listening};
+pub use own::OwnTarget;
 
 use crate::budget::Budget;
 use crate::config::Config;
@@ -43,6 +45,9 @@ pub enum StartError {
     /// A listener.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// An exporter.
+    #[error(transparent)]
+    OwnTarget(#[from] OwnTarget),
     /// Its own logs, metrics and probes.
     #[error(transparent)]
     Kit(#[from] bellwether::Error),
@@ -60,6 +65,15 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         (WEB, &config.web),
     ])
     .await?;
+    let [grpc, http, web] = &bound;
+    own::check(
+        &config.export,
+        &[
+            (GRPC, &config.otlp_grpc, grpc),
+            (HTTP, &config.otlp_http, http),
+            (WEB, &config.web, web),
+        ],
+    )?;
     let kit = Kit::builder("bellwether-collector")
         .service_version(env!("CARGO_PKG_VERSION"))
         .traces(false)
@@ -119,7 +133,11 @@ impl Collector {
         let (closing, closed) = watch::channel(false);
         let intake = Intake::new(log.clone(), Arc::clone(&views));
         let budget = Budget::new(config.memory.bodies);
-        let receivers = start_receivers([grpc, http], &status, &intake, &budget, &closed);
+        let net = server::Config {
+            max_connections: config.memory.connections(),
+            ..server::Config::default()
+        };
+        let receivers = start_receivers([grpc, http], net, &status, &intake, &budget, &closed);
         let clock = start_clock(Arc::clone(&views));
         let pages = Web {
             views,
@@ -129,7 +147,7 @@ impl Collector {
         };
         let web = web
             .ok()
-            .map(|web| WebServer::start(web.listener, kit.wrap(web::router(pages))));
+            .map(|web| WebServer::start(web.listener, net, kit.wrap(web::router(pages))));
         Self {
             status,
             log,
@@ -169,11 +187,11 @@ impl Collector {
 }
 
 impl WebServer {
-    fn start(listener: TcpListener, app: axum::Router) -> Self {
+    fn start(listener: TcpListener, net: server::Config, app: axum::Router) -> Self {
         let (stop, mut stopped) = watch::channel(false);
         let config = server::Config {
             drain: LAST_SHARE / 2,
-            ..server::Config::default()
+            ..net
         };
         let handler = move |request: Request<Incoming>, peer| {
             let mut app = app.clone();
@@ -221,6 +239,7 @@ fn start_exporters(
 
 fn start_receivers(
     [grpc, http]: [Bound; 2],
+    config: server::Config,
     status: &Status,
     intake: &Intake,
     budget: &Budget,
@@ -232,7 +251,6 @@ fn start_receivers(
     };
     let others = [address(&http), address(&grpc)];
     let mut receivers = JoinSet::new();
-    let config = server::Config::default();
     for (((bound, other), status), is_grpc) in [grpc, http]
         .into_iter()
         .zip(others)

@@ -106,6 +106,12 @@ fn windows_tell_to_what_they_were_rounded() {
         (old.from.as_str(), old.to.as_str()),
         ("2027-01-15T07:50:00Z", "2027-01-15T07:51:00Z")
     );
+    let future = between(T0 + 600 * SECOND, T0 + 700 * SECOND);
+    assert_eq!(
+        (future.from.as_str(), future.to.as_str()),
+        ("2027-01-15T08:10:10Z", "2027-01-15T08:10:20Z")
+    );
+    between(u64::MAX - 1, u64::MAX);
     let last = views.services_at(FIVE_MINUTES, T0).0;
     assert_eq!(
         (last.from.as_str(), last.seconds),
@@ -129,6 +135,8 @@ fn a_window_does_not_reach_back_before_the_start() {
     assert_eq!(services[0].spark.rate.len(), 4);
     let before = Range::Between(T0 - 600 * SECOND, T0 - 590 * SECOND);
     assert!(views.services_at(before, T0 + 25 * SECOND).1.is_empty());
+    let after = Range::Between(T0 + 600 * SECOND, T0 + 700 * SECOND);
+    assert!(views.services_at(after, T0 + 25 * SECOND).1.is_empty());
 }
 
 #[test]

@@ -111,13 +111,14 @@ impl Clock {
     /// Rounds a range outward to slots, within what is kept and, so that rates are right from the first minute on,
     /// not before the start; always at least one slot.
     pub(crate) fn round(&self, range: Range, now_unix_nano: u64) -> Slots {
-        let (from, to) = match range {
+        let (from, to, latest) = match range {
             Range::Last(length) => {
                 let length = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
                 let now = now_unix_nano.max(u64::from(self.now) * SLOT_NANOS + 1);
-                (now.saturating_sub(length), now)
+                (now.saturating_sub(length), now, self.now)
             }
-            Range::Between(from, to) => (from, to),
+            // A range that begins in the future keeps its place, too; one slot of it is as empty as all.
+            Range::Between(from, to) => (from, to, u32::MAX - 1),
         };
         let slot = |nanos: u64| u32::try_from(nanos).unwrap_or(u32::MAX);
         let fine = self.fine();
@@ -134,7 +135,7 @@ impl Clock {
         let since = if to > started { started } else { 0 };
         let from = outward(slot(from / SLOT_NANOS), 0)
             .max(since)
-            .clamp(self.oldest, self.now);
+            .clamp(self.oldest, latest);
         Slots {
             from,
             to: to.clamp(from + 1, (self.now + 1).max(from + 1)),
@@ -151,8 +152,8 @@ impl Slots {
     /// What the answer tells about its window.
     pub(crate) fn window(&self) -> Window {
         Window {
-            from: rfc3339::format(u64::from(self.from) * SLOT_NANOS),
-            to: rfc3339::format(u64::from(self.to) * SLOT_NANOS),
+            from: rfc3339::format(nanos_of(self.from)),
+            to: rfc3339::format(nanos_of(self.to)),
             seconds: self.seconds(),
         }
     }
@@ -181,6 +182,11 @@ impl Slots {
             minutes.div_ceil(SPARK_POINTS) * SLOTS_A_MINUTE
         }
     }
+}
+
+/// When a slot begins; the last one that can be asked for ends beyond what is counted.
+fn nanos_of(slot: u32) -> u64 {
+    u64::from(slot).saturating_mul(SLOT_NANOS)
 }
 
 impl<const C: usize, const H: usize> Default for Slot<C, H> {

@@ -12,6 +12,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
 
+pub(super) use self::answer::unavailable;
 use self::answer::{Failure, bad_request, found, method_not_allowed, not_found, report};
 use self::query::{ApiQuery, trace_id};
 use crate::status::Status;

@@ -11,12 +11,14 @@ mod layout;
 mod live;
 mod map;
 mod query;
+mod reports;
 mod service;
 mod services;
 mod status;
 mod timeline;
 mod traces;
 mod waterfall;
+mod wrong_port;
 
 #[cfg(test)]
 mod fixtures;
@@ -52,7 +54,8 @@ pub struct Web {
 
 /// Everything that the web address serves beside the kit's probes and `/metrics`.
 pub fn router(web: Web) -> Router {
-    let api = api::router(Arc::clone(&web.views), Arc::clone(&web.status));
+    let bounded = from_fn_with_state(reports::Reports::new(), reports::bounded);
+    let api = api::router(Arc::clone(&web.views), Arc::clone(&web.status)).layer(bounded.clone());
     Router::new()
         .route("/", get(services::page))
         .route("/services/{name}", get(service::page))
@@ -60,13 +63,16 @@ pub fn router(web: Web) -> Router {
         .route("/traces", get(traces::page))
         .route("/traces/{trace_id}", get(waterfall::page))
         .route("/status", get(status::page))
+        // Neither the stream of events nor an asset is a report.
+        .layer(bounded)
         .route("/events", get(live::events))
         .route("/assets/{file}", get(assets::serve))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(live::Pages::new(web.clone()))
         .merge(api)
-        .layer(from_fn_with_state(web, guard::check_host))
+        .layer(from_fn_with_state(web.clone(), guard::check_host))
+        .layer(from_fn_with_state(web, wrong_port::tell))
         .layer(from_fn(guard::secure))
 }
 

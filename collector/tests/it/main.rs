@@ -218,9 +218,45 @@ fn idle_connections_keep_little_memory() {
 }
 
 #[test]
+fn connections_beyond_what_the_memory_limit_allows_wait() {
+    let collector = Collector::start(&["--memory-limit", "64MiB"]);
+    let ask = || {
+        let mut stream = TcpStream::connect(collector.http_address()).unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .unwrap();
+        stream
+    };
+    let answer = |stream: &mut TcpStream| stream.read_exact(&mut [0; 12]);
+    let open: Vec<_> = (0..128)
+        .map(|_| {
+            let mut stream = ask();
+            answer(&mut stream).unwrap();
+            stream
+        })
+        .collect();
+    let mut late = ask();
+    wait_for("the warning", || {
+        collector.logged(
+            "as many connections are open as the memory limit allows: further ones wait; raise --memory-limit",
+        )
+    });
+    late.set_nonblocking(true).unwrap();
+    assert!(answer(&mut late).is_err(), "answered beyond the limit");
+    late.set_nonblocking(false).unwrap();
+    drop(open);
+    answer(&mut late).unwrap();
+    collector.stop();
+}
+
+#[test]
 fn a_command_line_that_cannot_run_says_why() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
+    let free = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
     let check = |args: &[&str], code: i32, expected: &[&str]| {
         let output = bellwether(args);
         let text = String::from_utf8_lossy(&output.stderr);
@@ -245,7 +281,22 @@ fn a_command_line_that_cannot_run_says_why() {
     check(
         &["--otlp-grpc", "0", "--otlp-http", "0", "--web", &taken],
         1,
-        &["(--web)", &taken],
+        &["--web", &taken, "address in use"],
+    );
+    let own = format!("otlp+http://{free}");
+    check(
+        &[
+            "--otlp-grpc",
+            "0",
+            "--otlp-http",
+            &free,
+            "--web",
+            "0",
+            "--export",
+            &own,
+        ],
+        1,
+        &["--export", &own, "itself"],
     );
     check(&["probe", "--web", "1"], 1, &["127.0.0.1:1"]);
 }

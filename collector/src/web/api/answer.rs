@@ -42,6 +42,16 @@ pub(super) fn method_not_allowed() -> Failure {
     }
 }
 
+/// 503: there is no room to make or hold a report now.
+pub(in crate::web) fn unavailable(message: String) -> Response {
+    let failure = Failure {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        code: "unavailable",
+        message,
+    };
+    failure.into_response()
+}
+
 /// A report as JSON.
 ///
 /// # Errors
