@@ -242,12 +242,21 @@ impl<const C: usize, const H: usize> Default for Series<C, H> {
 impl<const C: usize, const H: usize> Series<C, H> {
     /// The slot to count into: the one that is now or the one before it.
     pub(crate) fn at(&mut self, slot: u32) -> &mut Slot<C, H> {
+        let at = match self.open.back() {
+            // As for nearly every span.
+            Some(&(newest, _)) if newest == slot => self.open.len() - 1,
+            _ => self.place(slot),
+        };
+        // Just found or inserted.
+        &mut self.open[at].1
+    }
+
+    fn place(&mut self, slot: u32) -> usize {
         let after = self.open.partition_point(|&(open, _)| open < slot);
         if self.open.get(after).is_none_or(|&(open, _)| open != slot) {
             self.open.insert(after, (slot, Slot::default()));
         }
-        // Just found or inserted.
-        &mut self.open[after].1
+        after
     }
 
     /// Closes slots that are no longer open, turns ten-second slots into minutes, drops what is too old.

@@ -18,8 +18,8 @@ use tracing::Instrument as _;
 use super::{api, layout};
 use crate::budget::{Budget, Reservation};
 
-/// A report takes milliseconds, but one of a trace heavy with attributes may take some 50 MiB while it is made.
-const MADE_AT_ONCE: usize = 2;
+/// A report takes milliseconds, but one of a trace heavy with attributes may take some 90 MiB while it is made.
+const MADE_AT_ONCE: usize = 1;
 const UNSENT_BYTES: usize = 16 * 1024 * 1024;
 /// What is smaller is not counted: pages stay within reach while large answers wait for slow readers.
 const SMALL_BYTES: usize = 256 * 1024;

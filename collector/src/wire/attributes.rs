@@ -113,14 +113,18 @@ impl<'a> Attributes<'a> {
     /// The attributes whose key `wanted` picks; the others are stepped over without reading their values, for readers
     /// that look for a few keys in every span.
     pub fn select(self, wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = KeyValueRef<'a>> {
-        const KEY: u32 = len_tag(1);
         self.0.filter_map(move |entry| {
-            let mut key = entry;
-            // Encoders write the key first; an entry that begins otherwise is read whole.
-            if let Ok(Some(KEY)) = key.tag()
-                && !wanted(key.len_bytes().ok()?)
-            {
-                return None;
+            let mut rest = entry;
+            // Encoders write the key first, so that it is read once; an entry that begins otherwise is read whole.
+            if let Ok(Some(KEY)) = rest.tag() {
+                let key = rest.len_bytes().ok()?;
+                if !wanted(key) {
+                    return None;
+                }
+                let key = std::str::from_utf8(key).ok()?;
+                let attribute = key_value_from(rest, key).ok()?;
+                let same_key = std::ptr::eq(attribute.key, key);
+                return (same_key || wanted(attribute.key.as_bytes())).then_some(attribute);
             }
             let attribute = key_value(entry).ok()?;
             wanted(attribute.key.as_bytes()).then_some(attribute)
@@ -180,11 +184,17 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-fn key_value(mut reader: Reader<'_>) -> Result<KeyValueRef<'_>, WireError> {
-    const KEY: u32 = len_tag(1);
+const KEY: u32 = len_tag(1);
+
+fn key_value(reader: Reader<'_>) -> Result<KeyValueRef<'_>, WireError> {
+    key_value_from(reader, "")
+}
+
+/// The rest of a `KeyValue` whose key so far is `key`.
+fn key_value_from<'a>(mut reader: Reader<'a>, key: &'a str) -> Result<KeyValueRef<'a>, WireError> {
     const VALUE: u32 = len_tag(2);
     let mut attribute = KeyValueRef {
-        key: "",
+        key,
         value: AnyValueRef::Empty,
     };
     while let Some(tag) = reader.tag()? {
@@ -195,4 +205,36 @@ fn key_value(mut reader: Reader<'_>) -> Result<KeyValueRef<'_>, WireError> {
         }
     }
     Ok(attribute)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selecting_reads_what_reading_all_finds() {
+        let text = |tag: u8, text: &str| [&[tag, text.len() as u8][..], text.as_bytes()].concat();
+        let value =
+            |content: &str| [&[0x12, content.len() as u8 + 2][..], &text(0x0a, content)].concat();
+        let entries = [
+            [text(0x0a, "a"), value("key first")].concat(),
+            [value("key last"), text(0x0a, "a")].concat(),
+            [text(0x0a, "a"), value("replaced"), value("value twice")].concat(),
+            [text(0x0a, "a"), vec![0x08, 1]].concat(),
+            text(0x0a, "a"),
+            value("no key"),
+            [vec![0x0a, 1, 0xff], value("no text")].concat(),
+        ];
+        let mut message = Vec::new();
+        for entry in &entries {
+            message.extend([0x4a, entry.len() as u8]);
+            message.extend(entry);
+        }
+        let all = Attributes::new(&message, 9);
+        for wanted in ["a", "", "b"] {
+            let selected: Vec<_> = all.clone().select(|key| key == wanted.as_bytes()).collect();
+            let plain: Vec<_> = all.clone().filter(|found| found.key == wanted).collect();
+            assert_eq!(selected, plain, "{wanted:?}");
+        }
+    }
 }
