@@ -165,10 +165,10 @@ impl Shares {
         (self.limit / 8 / CONNECTION_BYTES).clamp(LEAST_CONNECTIONS, MOST_CONNECTIONS)
     }
 
-    /// Three eighths for the log, a quarter each for kept traces and views, the rest for bodies; what
-    /// `exporters` have in hand comes out of the log's share.
+    /// Three eighths for the log, a quarter each for kept traces and views, the rest for bodies, of what the
+    /// process itself and the allocator's gaps leave; what `exporters` have in hand comes out of the log's share.
     fn of(limit: usize, exporters: usize) -> Self {
-        let shared = limit.saturating_sub(PROCESS_BYTES);
+        let shared = limit.saturating_sub(PROCESS_BYTES) / 8 * 7;
         let (log, quarter) = (shared / 8 * 3, shared / 4);
         Self {
             limit,
@@ -265,8 +265,8 @@ fn least_memory_limit(exporters: usize) -> usize {
     let log = exporters
         .saturating_mul(EXPORT_REQUEST_BYTES)
         .saturating_add(LEAST_LOG_BYTES);
-    (log.saturating_mul(8) / 3)
-        .saturating_add(PROCESS_BYTES + 8)
+    (log.saturating_mul(64) / 21)
+        .saturating_add(PROCESS_BYTES + 64)
         .max(LEAST_MEMORY_LIMIT)
 }
 
