@@ -15,6 +15,7 @@ mod names;
 mod pairing;
 mod peer;
 mod services;
+mod share;
 mod stats;
 mod traces;
 mod tree;

@@ -18,6 +18,7 @@ use hashbrown::HashTable;
 
 use super::kept::{KeptTrace, Origin};
 use super::report::TraceSummary;
+use super::share::Share;
 use super::window::{Slots, seconds};
 use super::{Order, TraceQuery};
 use crate::wire::SpanRef;
@@ -26,9 +27,6 @@ use crate::wire::SpanRef;
 const FAVOURED: usize = 5;
 /// Root operations beyond this share one class.
 const MAX_CLASSES: usize = 1_000;
-/// A trace should stay at least so long, for its last spans to come.
-const MIN_STAY_NANOS: u64 = 30_000_000_000;
-const NANOS_A_SECOND: u64 = 1_000_000_000;
 /// Largest part of the store that one trace may take.
 const MAX_TRACE_SHARE: usize = 8;
 /// Of a map entry or a queue's, about.
@@ -65,16 +63,6 @@ struct Class {
     failed: VecDeque<Key>,
 }
 
-/// Which share of new traces is taken.
-#[derive(Debug)]
-struct Share {
-    /// Of 2^32.
-    threshold: u64,
-    adjusted_unix_nano: u64,
-    /// Bytes taken since then.
-    taken: usize,
-}
-
 impl Traces {
     /// An empty store of at most `limit` bytes.
     pub(crate) fn new(limit: usize, retention_nanos: u64) -> Self {
@@ -92,11 +80,7 @@ impl Traces {
             limit,
             retention_nanos,
             serial: 0,
-            share: Share {
-                threshold: 1 << 32,
-                adjusted_unix_nano: 0,
-                taken: 0,
-            },
+            share: Share::default(),
             untaken_spans: 0,
         }
     }
@@ -126,7 +110,7 @@ impl Traces {
                 trace.push(span, shared, arrived_unix_nano, max_bytes);
                 let more = trace.cost() - before;
                 self.bytes += more;
-                self.share.taken += more;
+                self.share.add(more);
                 if trace.protected_by.is_some() {
                     self.protected_bytes += more;
                 }
@@ -198,7 +182,7 @@ impl Traces {
 
     /// Makes a trace; false when it is not in the share that is taken.
     fn begin(&mut self, hash: u64, trace_id: [u8; 16], arrived_unix_nano: u64) -> bool {
-        if hash >> 32 >= self.share.threshold {
+        if !self.share.takes(hash) {
             return false;
         }
         self.make_room();
@@ -386,26 +370,6 @@ impl Class {
     }
 }
 
-impl Share {
-    /// Once a second: takes so much that half of the store would last for [`MIN_STAY_NANOS`].
-    fn adjust(&mut self, now_unix_nano: u64, limit: usize) {
-        let elapsed = now_unix_nano.saturating_sub(self.adjusted_unix_nano);
-        if elapsed < NANOS_A_SECOND {
-            return;
-        }
-        let stay = (limit / 2) as f64 / self.taken.max(1) as f64 * elapsed as f64;
-        // Whoever comes into the share or leaves it halfway is kept in part: it moves little when it need not move much.
-        let factor = match stay / MIN_STAY_NANOS as f64 {
-            fitting @ 0.0..0.5 => fitting,
-            0.5..2.0 => 1.0,
-            _ => 1.1,
-        };
-        self.threshold = ((self.threshold as f64 * factor) as u64).clamp(1 << 12, 1 << 32);
-        self.adjusted_unix_nano = now_unix_nano;
-        self.taken = 0;
-    }
-}
-
 fn matches(trace: &KeptTrace, query: &TraceQuery) -> bool {
     let duration = Duration::from_nanos(trace.nanos());
     trace.len() > 0
@@ -475,12 +439,12 @@ mod tests {
 
     #[test]
     fn traces_that_have_gone_leave_nothing_behind() {
-        let mut traces = Traces::new(1 << 20, 3_600 * NANOS_A_SECOND);
+        let mut traces = Traces::new(1 << 20, 3_600_000_000_000);
         for trace in 1..=20_000 {
             let span = test_support::span(trace, 1, 0);
             let group = test_support::resource_spans("shop", vec![span]);
             let bytes = test_support::encode(vec![group]);
-            walk(&bytes, |span| traces.keep(&[span], NANOS_A_SECOND)).unwrap();
+            walk(&bytes, |span| traces.keep(&[span], 1_000_000_000)).unwrap();
         }
         assert!(traces.bytes() <= 1 << 20);
         let queued = traces.ordinary.len() + traces.protected.len();
