@@ -210,6 +210,7 @@ impl KitBuilder {
         if own_subscriber {
             install(&sinks, &self.config)?;
         }
+        log::install_panic_hook(&sinks.logger, self.config.backtraces);
         let Self { config, checks, .. } = self;
         let resource = resource(&config);
         let spans = sinks.spans.clone();
@@ -289,12 +290,17 @@ impl KitBuilder {
         if !self.config.traces {
             self.config.export.exporter = ExporterKind::None;
         }
-        let format = log_format(&self.config);
-        let logger =
-            Logger::stdout(format, &self.config.service).map_err(|source| Error::Thread {
-                thread: "log",
-                source,
-            })?;
+        let config = &self.config;
+        let service = log::Service {
+            name: &config.service,
+            resource: &config.resource,
+            project: config.google_cloud_project.as_deref(),
+        };
+        let logger = Logger::stdout(log_format(config), &service);
+        let logger = logger.map_err(|source| Error::Thread {
+            thread: "log",
+            source,
+        })?;
         let spans = self
             .config
             .traces
@@ -310,7 +316,9 @@ fn install(sinks: &Sinks, config: &Config) -> Result<(), Error> {
         .with(EnvFilter::new(&config.filter))
         .with(log::layer(&sinks.logger))
         .with(sinks.spans.clone().map(SpanLayer::new));
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::SubscriberAlreadySet)
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::SubscriberAlreadySet)?;
+    log::take_records();
+    Ok(())
 }
 
 fn log_format(config: &Config) -> log::Format {
@@ -320,6 +328,8 @@ fn log_format(config: &Config) -> log::Format {
     };
     match config.log_format {
         Some(LogFormat::Json) => log::Format::Json,
+        Some(LogFormat::Gcp) => log::Format::Gcp,
+        Some(LogFormat::Ecs) => log::Format::Ecs,
         Some(LogFormat::Pretty) => pretty,
         None if terminal => pretty,
         None => log::Format::Json,

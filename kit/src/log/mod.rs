@@ -5,17 +5,23 @@
 //! thread's own ([`scratch`]); the finished line goes to the [`sink`], whose thread writes it out.
 
 mod clock;
+mod ecs;
 mod fields;
 mod format;
+mod gcp;
 mod json;
 mod key;
 mod layer;
 mod line;
 mod logger;
 mod muted;
+mod panic_line;
+mod panics;
 mod pretty;
+mod records;
 mod request_line;
 mod scratch;
+mod service;
 mod sink;
 mod value;
 
@@ -27,5 +33,8 @@ pub(crate) use layer::layer;
 #[cfg(test)]
 pub(crate) use logger::Captured;
 pub(crate) use logger::Logger;
+pub(crate) use panics::{Watch, install as install_panic_hook};
+pub(crate) use records::take_records;
 pub(crate) use request_line::RequestLine;
+pub(crate) use service::Service;
 pub(crate) use sink::LostLines;

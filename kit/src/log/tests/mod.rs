@@ -1,8 +1,10 @@
 //! Tests of whole lines: what goes in as events, spans and settled requests, and what comes out.
 
 mod bounds;
+mod dialects;
 mod events;
 mod formats;
+mod properties;
 mod requests;
 
 use std::sync::Arc;
