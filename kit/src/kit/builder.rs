@@ -178,6 +178,10 @@ impl KitBuilder {
     ///
     /// `start` writes one warning when the subscriber in force hides lines that the kit's filter shows.
     ///
+    /// **Records of the `log` crate** become events by `.init()` above, if `tracing-subscriber` has its default
+    /// feature `tracing-log`; with `tracing::subscriber::set_global_default` add
+    /// `tracing_log::LogTracer::init()`. The kit's lines then have the records' own targets.
+    ///
     /// # Errors
     ///
     /// As [`start`](Self::start), for what it checks and starts early.
@@ -194,6 +198,14 @@ impl KitBuilder {
     }
 
     /// Brings logs, traces, metrics and health to life.
+    ///
+    /// With the kit's own subscriber, records of the `log` crate are lines as events are, filtered by the same
+    /// `RUST_LOG`; a logger that is set already keeps them, and a line says so.
+    ///
+    /// From here on every panic of the process, caught or not, writes one line at `ERROR` with the target
+    /// `bellwether::panic`, whatever the filter: text, place, thread, the request's ids, the fields of its spans,
+    /// and with `RUST_BACKTRACE=1` a backtrace. A panic hook set before still runs after it; the standard
+    /// library's, which prints text to stderr, only beside pretty lines.
     ///
     /// # Errors
     ///

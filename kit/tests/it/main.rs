@@ -9,7 +9,11 @@
 #[cfg(feature = "axum")]
 mod client;
 #[cfg(feature = "axum")]
+mod dialects;
+#[cfg(feature = "axum")]
 mod drain;
+#[cfg(feature = "axum")]
+mod panics;
 #[cfg(feature = "axum")]
 mod requests;
 #[cfg(feature = "axum")]
