@@ -86,6 +86,8 @@ mod trace;
 pub use config::LogFormat;
 pub use error::Error;
 pub use health::{Check, check};
+#[cfg(feature = "reqwest")]
+pub use http::ReqwestMiddleware;
 pub use http::{
     ClientBody, ClientFuture, ClientLayer, ClientService, HttpLayer, HttpService, ResponseBody,
     ResponseFuture,
