@@ -6,6 +6,7 @@
 //! use axum::{Router, body::Body, routing::get};
 //! use bellwether::testing;
 //! use http::Request;
+//! use http_body_util::BodyExt;
 //! use tower::ServiceExt;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -15,7 +16,8 @@
 //! let app = told.kit().wrap(app);
 //!
 //! let request = Request::get("/orders/7").body(Body::empty()).unwrap();
-//! drop(app.oneshot(request).await); // the request ends when its response's body has, or is dropped
+//! let response = app.oneshot(request).await.unwrap();
+//! response.into_body().collect().await.unwrap(); // the request ends where its response's body does
 //!
 //! let line = told.log("request").expect("a closing line");
 //! assert_eq!(line["http.route"], "/orders/{id}");
