@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tracing::Subscriber;
+use tracing::{Dispatch, Subscriber, dispatcher};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Registry};
@@ -23,7 +23,11 @@ use crate::http::{ConcurrencyLimit, Routes, Telemetry};
 use crate::log::{self, Logger};
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
-use crate::trace::{self, ExporterKind, SpanLayer, SpanQueue};
+use crate::testing::Captured;
+use crate::trace::{self, ExportConfig, ExporterKind, SpanLayer, SpanQueue};
+
+/// What a captured kit keeps of spans between two looks.
+const CAPTURED_SPANS: usize = 65_536;
 
 /// A kit to be started: what the environment says, with the setters' word on top.
 #[derive(Debug)]
@@ -50,6 +54,11 @@ impl KitBuilder {
             checks: Vec::new(),
             sinks: None,
         }
+    }
+
+    /// With the defaults alone, for `testing`.
+    pub(crate) fn without_env(service: &str) -> Self {
+        Self::new(Config::read(service, &|_| None))
     }
 
     pub(super) fn checked(self) -> Result<Self, Error> {
@@ -212,7 +221,13 @@ impl KitBuilder {
     /// [`Error::Config`] with every fault at once, [`Error::DuplicateCheck`], [`Error::NoRuntime`] when there
     /// are checks or an admin address and no tokio runtime, [`Error::Bind`] for the admin address,
     /// [`Error::SubscriberAlreadySet`], [`Error::Thread`].
-    pub fn start(mut self) -> Result<Kit, Error> {
+    pub fn start(self) -> Result<Kit, Error> {
+        let kit = self.launch()?;
+        log::tell_panics(&kit.0.telemetry.logger, kit.0.config.backtraces);
+        Ok(kit)
+    }
+
+    fn launch(mut self) -> Result<Kit, Error> {
         self.refuse_faults()?;
         let runtime = self.runtime()?;
         #[cfg(feature = "axum")]
@@ -222,7 +237,6 @@ impl KitBuilder {
         if own_subscriber {
             install(&sinks, &self.config)?;
         }
-        log::install_panic_hook(&sinks.logger, self.config.backtraces);
         let Self { config, checks, .. } = self;
         let resource = resource(&config);
         let spans = sinks.spans.clone();
@@ -272,6 +286,33 @@ impl KitBuilder {
         Ok(kit)
     }
 
+    /// As [`start`](Self::start), for `testing`: lines and spans are kept, of this thread alone.
+    pub(crate) fn start_captured(mut self) -> Result<Captured, Error> {
+        self.config.log_format.get_or_insert(LogFormat::Json);
+        let format = log_format(&self.config);
+        let captured = Logger::captured(format, &log_service(&self.config));
+        let (logger, log) = captured.map_err(|source| Error::Thread {
+            thread: "log",
+            source,
+        })?;
+        let queue = SpanQueue::new(&ExportConfig {
+            max_queue_size: CAPTURED_SPANS,
+            max_export_batch_size: CAPTURED_SPANS,
+            ..ExportConfig::default()
+        });
+        self.config.export.exporter = ExporterKind::None;
+        let sinks = Sinks {
+            logger,
+            spans: self.config.traces.then(|| queue.clone()),
+        };
+        let dispatch = Dispatch::new(subscriber(&sinks, &self.config));
+        let of_this_thread = dispatcher::set_default(&dispatch);
+        log::tell_panics_here(&sinks.logger, self.config.backtraces);
+        self.sinks = Some(sinks);
+        let kit = self.launch()?;
+        Ok(Captured::new(kit, log, queue, dispatch, of_this_thread))
+    }
+
     fn refuse_faults(&self) -> Result<(), Error> {
         let faults = self.config.all_faults();
         if !faults.is_empty() {
@@ -303,12 +344,7 @@ impl KitBuilder {
             self.config.export.exporter = ExporterKind::None;
         }
         let config = &self.config;
-        let service = log::Service {
-            name: &config.service,
-            resource: &config.resource,
-            project: config.google_cloud_project.as_deref(),
-        };
-        let logger = Logger::stdout(log_format(config), &service);
+        let logger = Logger::stdout(log_format(config), &log_service(config));
         let logger = logger.map_err(|source| Error::Thread {
             thread: "log",
             source,
@@ -324,13 +360,25 @@ impl KitBuilder {
 }
 
 fn install(sinks: &Sinks, config: &Config) -> Result<(), Error> {
-    let subscriber = Registry::default()
-        .with(EnvFilter::new(&config.filter))
-        .with(log::layer(&sinks.logger))
-        .with(sinks.spans.clone().map(SpanLayer::new));
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::SubscriberAlreadySet)?;
+    tracing::subscriber::set_global_default(subscriber(sinks, config))
+        .map_err(|_| Error::SubscriberAlreadySet)?;
     log::take_records();
     Ok(())
+}
+
+fn subscriber(sinks: &Sinks, config: &Config) -> impl Subscriber + Send + Sync + 'static {
+    Registry::default()
+        .with(EnvFilter::new(&config.filter))
+        .with(log::layer(&sinks.logger))
+        .with(sinks.spans.clone().map(SpanLayer::new))
+}
+
+fn log_service(config: &Config) -> log::Service<'_> {
+    log::Service {
+        name: &config.service,
+        resource: &config.resource,
+        project: config.google_cloud_project.as_deref(),
+    }
 }
 
 fn log_format(config: &Config) -> log::Format {

@@ -4,6 +4,7 @@
 //! An event or a settled request becomes a [`line`], in the [`format`] asked for, in a buffer of the
 //! thread's own ([`scratch`]); the finished line goes to the [`sink`], whose thread writes it out.
 
+mod captured;
 mod clock;
 mod ecs;
 mod fields;
@@ -28,12 +29,11 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use captured::Captured;
 pub(crate) use format::Format;
 pub(crate) use layer::layer;
-#[cfg(test)]
-pub(crate) use logger::Captured;
 pub(crate) use logger::Logger;
-pub(crate) use panics::{Watch, install as install_panic_hook};
+pub(crate) use panics::{Watch, tell_panics, tell_panics_here};
 pub(crate) use records::take_records;
 pub(crate) use request_line::RequestLine;
 pub(crate) use service::Service;

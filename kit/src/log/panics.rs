@@ -6,7 +6,7 @@
 //! it, as none hides the standard library's text.
 
 use std::backtrace::Backtrace;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::PanicHookInfo;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, Once, PoisonError};
@@ -34,6 +34,11 @@ const MAX_SPANS: usize = 64;
 /// Whom the hook writes for: the kit started last.
 static TELLER: Mutex<Option<Teller>> = Mutex::new(None);
 
+thread_local! {
+    /// Whom it writes for on this thread, rather.
+    static HERE: RefCell<Option<Teller>> = const { RefCell::new(None) };
+}
+
 #[derive(Clone, Debug)]
 struct Teller {
     logger: Logger,
@@ -44,13 +49,35 @@ struct Teller {
 ///
 /// A hook that the service has set runs after that. The standard library's own, which prints text to stderr,
 /// runs only beside lines for human readers: a panic is one structured line, not that and loose text.
-pub(crate) fn install(logger: &Logger, backtraces: bool) {
-    static INSTALLED: Once = Once::new();
-    let teller = Teller {
+pub(crate) fn tell_panics(logger: &Logger, backtraces: bool) {
+    *TELLER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Teller {
         logger: logger.clone(),
         backtraces,
-    };
-    *TELLER.lock().unwrap_or_else(PoisonError::into_inner) = Some(teller);
+    });
+    install();
+}
+
+/// The same for the panics of this thread alone, as `testing` wants it: other tests have kits of their own.
+pub(crate) fn tell_panics_here(logger: &Logger, backtraces: bool) {
+    HERE.set(Some(Teller {
+        logger: logger.clone(),
+        backtraces,
+    }));
+    install();
+}
+
+fn teller() -> Option<Teller> {
+    let here = HERE.try_with(|here| here.try_borrow().ok()?.clone());
+    here.ok().flatten().or_else(|| {
+        TELLER
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    })
+}
+
+fn install() {
+    static INSTALLED: Once = Once::new();
     // The hook cannot be changed by a thread that is panicking.
     if thread::panicking() {
         return;
@@ -81,11 +108,9 @@ fn tell(info: &PanicHookInfo<'_>) -> bool {
     if LOOKING_UP.get() {
         return true;
     }
-    let teller = TELLER.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(Teller { logger, backtraces }) = teller.clone() else {
+    let Some(Teller { logger, backtraces }) = teller() else {
         return false;
     };
-    drop(teller);
     let backtrace = backtraces.then(Backtrace::force_capture);
     let (identity, spans) = surroundings();
     let thread = thread::current();

@@ -74,6 +74,31 @@ fn a_body_error_or_panic_midway() {
 }
 
 #[test]
+fn a_panic_is_told_with_the_ids_and_the_place() {
+    let bench = Bench::new();
+    let script = Script::new(&[Step::Panic]);
+    check(&bench, get("/"), response(200, script), "panic", 0);
+    let lines = bench.lines();
+    let [event, closing] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(event["target"], "bellwether::panic");
+    assert_eq!(event["level"], "ERROR");
+    assert_eq!(event["exception.message"], "body blew up");
+    assert!(
+        event["code.file.path"]
+            .as_str()
+            .unwrap()
+            .ends_with("testing.rs")
+    );
+    assert!(event["code.line.number"].as_u64().unwrap() > 0);
+    for id in ["trace_id", "span_id", "request_id"] {
+        assert_eq!(event[id], closing[id]);
+        assert!(event[id].is_string());
+    }
+}
+
+#[test]
 fn trailers_end_a_body() {
     let bench = Bench::new();
     let script = Script::new(&[Step::Data("abc"), Step::Trailers]);

@@ -260,7 +260,7 @@ fn logger(format: Format) -> (Logger, crate::log::Captured) {
         resource: &resource,
         project: Some("shop-prod"),
     };
-    Logger::capture_as(format, &service)
+    Logger::captured(format, &service).unwrap()
 }
 
 const DIALECTS: [Format; 2] = [Format::Gcp, Format::Ecs];
