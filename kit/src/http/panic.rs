@@ -5,13 +5,13 @@ use std::any::Any;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::log::Watch;
+use crate::log::{Watch, panic_text};
 
 /// Runs `work`; of a panic the text is returned.
 pub(super) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, String> {
     let _watch = Watch::begin();
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
-        let message = message(&*payload);
+        let message = super::text::clip(panic_text(&*payload)).to_owned();
         free(payload);
         message
     })
@@ -23,15 +23,6 @@ fn free(payload: Box<dyn Any + Send>) {
         // Nobody knows where that chain would end, so it ends here: what was thrown is leaked.
         let _leaked = ManuallyDrop::new(another);
     }
-}
-
-fn message(payload: &(dyn Any + Send)) -> String {
-    let text = payload
-        .downcast_ref::<&'static str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a text");
-    super::text::clip(text).to_owned()
 }
 
 #[cfg(test)]

@@ -201,7 +201,7 @@ impl Message<'_> {
                     if name == MESSAGE {
                         write(&value);
                     }
-                }))
+                }));
             }
         }
     }

@@ -33,7 +33,7 @@ pub(crate) use captured::Captured;
 pub(crate) use format::Format;
 pub(crate) use layer::layer;
 pub(crate) use logger::Logger;
-pub(crate) use panics::{Watch, tell_panics, tell_panics_here};
+pub(crate) use panics::{Watch, tell_panics, tell_panics_here, text as panic_text};
 pub(crate) use records::take_records;
 pub(crate) use request_line::RequestLine;
 pub(crate) use service::Service;

@@ -5,6 +5,7 @@
 //! formatting panics must not be entered again, and a panic in a hook aborts the process. So no filter hides
 //! it, as none hides the standard library's text.
 
+use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::panic::PanicHookInfo;
@@ -115,7 +116,7 @@ fn tell(info: &PanicHookInfo<'_>) -> bool {
     let (identity, spans) = surroundings();
     let thread = thread::current();
     logger.panic(&PanicLine {
-        text: info.payload_as_str().unwrap_or("a panic without a text"),
+        text: text(info.payload()),
         location: info.location(),
         thread: thread.name(),
         backtrace: backtrace.as_ref(),
@@ -128,6 +129,13 @@ fn tell(info: &PanicHookInfo<'_>) -> bool {
         logger.flush(FLUSH);
     }
     logger.format().is_structured()
+}
+
+/// What a panic said, if it said it as the macros do.
+pub(crate) fn text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&'static str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a text")
 }
 
 thread_local! {

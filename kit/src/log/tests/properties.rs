@@ -14,9 +14,10 @@ use tracing::metadata::Kind;
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Span};
 
-use super::{captured, request_context};
+use super::{captured, head, request_context};
 use crate::context::Scoped;
-use crate::log::Format;
+use crate::log::format::Head;
+use crate::log::{Format, Logger};
 
 /// Fields of one event or span.
 const FIELDS: usize = 5;
@@ -118,8 +119,8 @@ impl Logged {
             Self::Error(texts) => json!(texts.join(": ")),
             Self::I64(number) => json!(number),
             Self::U64(number) => json!(number),
-            Self::I128(number) => integer(number.to_string()),
-            Self::U128(number) => integer(number.to_string()),
+            Self::I128(number) => integer(&number.to_string()),
+            Self::U128(number) => integer(&number.to_string()),
             Self::F64(number) if number.is_nan() => json!("NaN"),
             Self::F64(number) if *number == f64::INFINITY => json!("Infinity"),
             Self::F64(number) if *number == f64::NEG_INFINITY => json!("-Infinity"),
@@ -130,7 +131,7 @@ impl Logged {
 }
 
 /// A number where 64 bits suffice.
-fn integer(digits: String) -> Json {
+fn integer(digits: &str) -> Json {
     let signed = digits.parse::<i64>().map(|number| json!(number));
     let number = signed.or_else(|_| digits.parse::<u64>().map(|number| json!(number)));
     number.unwrap_or(json!(digits))
@@ -251,7 +252,7 @@ fn line_of(format: Format, request: bool, spans: &[Fields], event: &Fields) -> S
             entered.push(span.entered());
         }
         with_site(Kind::EVENT, event, |site, values| {
-            Event::dispatch(site, values)
+            Event::dispatch(site, values);
         });
         // As guards that end in reverse order.
         while entered.pop().is_some() {}
@@ -414,6 +415,25 @@ proptest! {
             let time = ["timestamp", "time", "@timestamp"].map(|name| members.remove(name));
             prop_assert_eq!(time.iter().flatten().count(), 1);
             prop_assert!(members.is_empty(), "{format:?}: {members:?} in {line}");
+        }
+    }
+
+    #[test]
+    fn any_service_target_and_message_are_told_as_they_are(name in any_text()) {
+        for format in [Format::Json, Format::Gcp, Format::Ecs] {
+            let (logger, captured) = Logger::capture(format, &name);
+            logger.write(&Head { target: &name, ..head(&name) }, |_| {});
+            let lines = captured.lines();
+            prop_assert_eq!(lines.len(), 1);
+            let line: Json = serde_json::from_str(&lines[0]).unwrap();
+            let (service, target) = match format {
+                Format::Gcp => (&line["serviceContext"]["service"], "target"),
+                Format::Ecs => (&line["service.name"], "log.logger"),
+                _ => (&line["service.name"], "target"),
+            };
+            prop_assert_eq!(service, &json!(name));
+            prop_assert_eq!(&line[target], &json!(name));
+            prop_assert_eq!(&line["message"], &json!(name));
         }
     }
 }
