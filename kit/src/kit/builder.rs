@@ -221,6 +221,11 @@ impl KitBuilder {
         })?;
         let logger = sinks.logger.clone();
         let metrics = Metrics::new(&resource, spans.counters().clone(), move || logger.lost());
+        let watched = metrics.watch(runtime.as_ref(), config.concurrency_limit);
+        watched.map_err(|source| Error::Thread {
+            thread: "saturation",
+            source,
+        })?;
         let lifecycle = Lifecycle::new();
         let checks = runtime.map(|runtime| Checks::start(checks, &runtime));
         let health = Health {
