@@ -1,50 +1,50 @@
 //! `process_*`: the process as the kernel sees it, under the names that Prometheus' client libraries share
 //! ("Writing client libraries", process metrics). Read at each scrape, from Linux's `/proc/self`; elsewhere
-//! there are none.
+//! there are none. What cannot be read or understood is left out.
 //!
-//! A scrape costs one small file and four system calls, some 20 µs; before Linux 6.2, which tells how many
-//! descriptors are open, also one directory entry for each of them.
+//! A scrape reads three small files and asks for the size of a directory, some 50 µs; before Linux 6.2, which
+//! tells how many descriptors are open, also one directory entry for each of them.
 
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use rustix::param::{clock_ticks_per_second, page_size};
-use rustix::process::{Resource, getrlimit};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::labels::LabelText;
 use super::text::{Kind, Text};
 
-/// Longer than any `stat` (52 numbers and a name), shorter than what a scrape should have to wait for.
-const MAX_STAT: u64 = 4_096;
+/// Longer than `stat`, `status` and `limits` of a process are, shorter than what a scrape should wait for.
+const MAX_FILE: u64 = 16 * 1024;
+/// Of the whole machine's `stat`, which has a number for each interrupt of each processor.
+const MAX_MACHINE: u64 = 4 * 1024 * 1024;
+/// `USER_HZ`: what `/proc` counts in, on every architecture that Rust compiles for.
+const TICKS_A_SECOND: f64 = 100.0;
 
 /// What stays the same while a process lives.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Process {
-    /// Since the epoch. Settled once: clocks are set while a process runs, and its start must not move.
-    started: Option<Duration>,
+    /// Seconds since the epoch. Settled once, so that it never moves.
+    started: Option<f64>,
 }
 
 impl Process {
     pub(super) fn this() -> Self {
+        let boot = read("/proc/stat", MAX_MACHINE).and_then(|machine| boot_time(&machine));
         Self {
-            started: Stat::read().and_then(|stat| started(stat.start_ticks)),
+            started: boot
+                .zip(Stat::read())
+                .map(|(boot, stat)| boot as f64 + stat.started),
         }
     }
 
     pub(super) fn write(&self, text: &mut Text) {
-        let none = LabelText::default();
-        text.family(
-            "process_cpu_seconds",
-            Kind::Counter,
-            Some("seconds"),
-            "Total user and system CPU time spent",
-        );
-        text.sample(&none, cpu().as_secs_f64());
         if let Some(stat) = Stat::read() {
-            stat.write(text);
+            text.family(
+                "process_cpu_seconds",
+                Kind::Counter,
+                Some("seconds"),
+                "Total user and system CPU time spent",
+            );
+            text.sample(&LabelText::default(), stat.cpu);
         }
         if let Some(started) = self.started {
             text.family(
@@ -53,46 +53,40 @@ impl Process {
                 Some("seconds"),
                 "Start time of the process since the Unix epoch",
             );
-            text.sample(&none, started.as_secs_f64());
+            text.sample(&LabelText::default(), started);
         }
-        if let Some(open) = open_fds() {
-            text.family(
-                "process_open_fds",
-                Kind::Gauge,
-                None,
-                "Number of open file descriptors",
-            );
-            text.sample(&none, open);
+        if let Some(status) = read("/proc/self/status", MAX_FILE) {
+            write_status(&String::from_utf8_lossy(&status), text);
         }
-        // No limit, no family: there is nothing to come close to.
-        if let Some(limit) = getrlimit(Resource::Nofile).current {
-            text.family(
-                "process_max_fds",
-                Kind::Gauge,
-                None,
-                "Maximum number of open file descriptors",
-            );
-            text.sample(&none, limit);
-        }
+        gauge(
+            text,
+            "process_open_fds",
+            None,
+            "Number of open file descriptors",
+            open_fds(),
+        );
+        let limits = read("/proc/self/limits", MAX_FILE);
+        gauge(
+            text,
+            "process_max_fds",
+            None,
+            "Maximum number of open file descriptors",
+            limits.and_then(|limits| max_fds(&String::from_utf8_lossy(&limits))),
+        );
     }
 }
 
-/// What is shown of `/proc/self/stat` (proc_pid_stat(5)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is shown of `/proc/self/stat` (proc_pid_stat(5)), in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Stat {
-    threads: u64,
+    cpu: f64,
     /// Since the machine started.
-    start_ticks: u64,
-    virtual_bytes: u64,
-    resident_pages: u64,
+    started: f64,
 }
 
 impl Stat {
     fn read() -> Option<Self> {
-        let mut stat = Vec::with_capacity(512);
-        let file = File::open("/proc/self/stat").ok()?;
-        file.take(MAX_STAT).read_to_end(&mut stat).ok()?;
-        Self::parse(&stat)
+        Self::parse(&read("/proc/self/stat", MAX_FILE)?)
     }
 
     /// The name in parentheses may hold anything, parentheses and spaces too: the last one ends it.
@@ -100,56 +94,63 @@ impl Stat {
         let name_end = stat.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
         // The manual counts from 1, and the first after the name is the third.
-        let field =
-            |number: usize| u64::from_str(rest.split_ascii_whitespace().nth(number - 3)?).ok();
+        let ticks =
+            |field: usize| u64::from_str(rest.split_ascii_whitespace().nth(field - 3)?).ok();
+        let seconds = |ticks: u64| ticks as f64 / TICKS_A_SECOND;
+        let (user, system) = (ticks(14)?, ticks(15)?);
         Some(Self {
-            threads: field(20)?,
-            start_ticks: field(22)?,
-            virtual_bytes: field(23)?,
-            resident_pages: field(24)?,
+            cpu: seconds(user.saturating_add(system)),
+            started: seconds(ticks(22)?),
         })
     }
-
-    fn write(self, text: &mut Text) {
-        let none = LabelText::default();
-        let mut gauge = |name, unit, help, value: u64| {
-            text.family(name, Kind::Gauge, unit, help);
-            text.sample(&none, value);
-        };
-        gauge(
-            "process_resident_memory_bytes",
-            Some("bytes"),
-            "Resident memory size",
-            self.resident_pages.saturating_mul(page_size() as u64),
-        );
-        gauge(
-            "process_virtual_memory_bytes",
-            Some("bytes"),
-            "Virtual memory size",
-            self.virtual_bytes,
-        );
-        gauge(
-            "process_threads",
-            None,
-            "Number of OS threads in the process",
-            self.threads,
-        );
-    }
 }
 
-/// To the nanosecond, where `/proc` has hundredths of a second.
-fn cpu() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
+/// When the machine started, in seconds since the epoch (proc_stat(5)).
+fn boot_time(machine: &[u8]) -> Option<u64> {
+    let mut lines = machine.split(|byte| *byte == b'\n');
+    let seconds = lines.find_map(|line| line.strip_prefix(b"btime "))?;
+    std::str::from_utf8(seconds).ok()?.trim().parse().ok()
 }
 
-/// The time of the start, by how long ago it was on the clock that counts from the machine's start.
-fn started(start_ticks: u64) -> Option<Duration> {
-    let start = start_ticks as f64 / clock_ticks_per_second() as f64;
-    let start = Duration::try_from_secs_f64(start).ok()?;
-    let since_boot = Duration::try_from(clock_gettime(ClockId::Boottime)).ok()?;
-    let age = since_boot.checked_sub(start)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    now.checked_sub(age)
+/// What `/proc/self/status` has as text (proc_pid_status(5)): here, unlike in `stat`, memory is not in pages,
+/// whose size would have to be asked for.
+fn write_status(status: &str, text: &mut Text) {
+    let bytes = |key| status_field(status, key).map(|kibibytes| kibibytes.saturating_mul(1024));
+    gauge(
+        text,
+        "process_resident_memory_bytes",
+        Some("bytes"),
+        "Resident memory size",
+        bytes("VmRSS"),
+    );
+    gauge(
+        text,
+        "process_virtual_memory_bytes",
+        Some("bytes"),
+        "Virtual memory size",
+        bytes("VmSize"),
+    );
+    gauge(
+        text,
+        "process_threads",
+        None,
+        "Number of OS threads in the process",
+        status_field(status, "Threads"),
+    );
+}
+
+/// The number of a line `key:  number unit`. No name can fake one: line breaks in it are escaped.
+fn status_field(status: &str, key: &str) -> Option<u64> {
+    let mut lines = status.lines();
+    let value = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    value.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// The soft limit; absent when there is none.
+fn max_fds(limits: &str) -> Option<u64> {
+    let mut lines = limits.lines();
+    let limit = lines.find_map(|line| line.strip_prefix("Max open files"))?;
+    limit.split_ascii_whitespace().next()?.parse().ok()
 }
 
 fn open_fds() -> Option<u64> {
@@ -164,13 +165,29 @@ fn open_fds() -> Option<u64> {
     Some(entries.saturating_sub(1))
 }
 
+fn gauge(text: &mut Text, name: &str, unit: Option<&str>, help: &str, value: Option<u64>) {
+    if let Some(value) = value {
+        text.family(name, Kind::Gauge, unit, help);
+        text.sample(&LabelText::default(), value);
+    }
+}
+
+fn read(path: &str, most: u64) -> Option<Vec<u8>> {
+    let mut content = Vec::with_capacity(2_048);
+    let file = File::open(path).ok()?;
+    file.take(most).read_to_end(&mut content).ok()?;
+    Some(content)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
     use proptest::prelude::*;
 
     use super::*;
 
-    const REST: &str = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 42 0 123456 987654321 2500 18446744073709551615 1\n";
+    const REST: &str = "S 1 2 3 4 5 6 7 8 9 10 150 75 13 14 15 16 42 0 123456 987654321 2500 18446744073709551615\n";
 
     #[test]
     fn a_name_may_look_like_fields() {
@@ -184,10 +201,8 @@ mod tests {
         ] {
             let stat = [b"77 ", name, b" ", REST.as_bytes()].concat();
             let expected = Stat {
-                threads: 42,
-                start_ticks: 123_456,
-                virtual_bytes: 987_654_321,
-                resident_pages: 2_500,
+                cpu: 2.25,
+                started: 1_234.56,
             };
             assert_eq!(Stat::parse(&stat), Some(expected), "{name:?}");
         }
@@ -195,48 +210,70 @@ mod tests {
 
     #[test]
     fn what_is_cut_short_or_no_number_is_nothing() {
-        for stat in [
-            "",
-            "77 (order",
-            "77 (order)",
-            "77 (order) S 1 2 3",
-            "1 2 3 4 5",
-        ] {
+        for stat in ["", "77 (order", "77 (order)", "77 (order) S 1 2 3", "1 2 3"] {
             assert_eq!(Stat::parse(stat.as_bytes()), None, "{stat:?}");
         }
-        let odd = format!("77 (order) {}", REST.replace(" 42 ", " -1 "));
+        let odd = format!("77 (order) {}", REST.replace(" 150 ", " -1 "));
         assert_eq!(Stat::parse(odd.as_bytes()), None);
+        assert_eq!(boot_time(b"cpu  1 2 3\nbtime soon\n"), None);
+        assert_eq!(
+            max_fds("Max open files    unlimited  unlimited  files\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn lines_are_found_by_their_key() {
+        assert_eq!(
+            boot_time(b"cpu  1 2\nintr 5\nbtime 1700000000\nx"),
+            Some(1_700_000_000)
+        );
+        let status =
+            "Name:\tVmRSS:\\nThreads: 9\nVmSize:\t  2048 kB\nVmRSS:\t 1024 kB\nThreads:\t7\n";
+        assert_eq!(status_field(status, "VmRSS"), Some(1_024));
+        assert_eq!(status_field(status, "Threads"), Some(7));
+        assert_eq!(status_field(status, "VmSwap"), None);
+        let limits = "Limit   Soft Limit   Hard Limit   Units\n\
+                      Max open files            1024                 524288               files\n";
+        assert_eq!(max_fds(limits), Some(1_024));
     }
 
     #[test]
     fn this_process_is_found() {
-        let stat = Stat::read().unwrap();
-        assert!(stat.threads >= 1 && stat.resident_pages > 0);
-        assert!(stat.virtual_bytes > stat.resident_pages * page_size() as u64);
         let file = File::open("/proc/self/stat").unwrap();
         let held: Vec<_> = (0..200).map(|_| file.try_clone().unwrap()).collect();
         // Other tests hold some, too.
+        let limits = read("/proc/self/limits", MAX_FILE).unwrap();
+        let limit = max_fds(std::str::from_utf8(&limits).unwrap()).unwrap();
         let open = open_fds().unwrap();
-        assert!(open > 200 && Some(open) <= getrlimit(Resource::Nofile).current);
+        assert!(open > 200 && open <= limit, "{open} of {limit}");
         drop(held);
+        let started = Duration::from_secs_f64(Process::this().started.unwrap());
         let age = SystemTime::now()
-            .duration_since(UNIX_EPOCH + Process::this().started.unwrap())
-            .unwrap();
-        assert!(age < Duration::from_secs(3_600), "{age:?}");
-        let spent = cpu();
-        while cpu() < spent + Duration::from_millis(2) {}
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs_f64();
+        let age = age - started.as_secs_f64();
+        // The machine's start is told in whole seconds.
+        assert!((-2.0..3_600.0).contains(&age), "{age}");
+        let (before, began) = (Stat::read().unwrap().cpu, Instant::now());
+        while Stat::read().unwrap().cpu <= before {
+            assert!(began.elapsed() < Duration::from_secs(20));
+        }
     }
 
     proptest! {
         #[test]
-        fn any_bytes_parse_or_not(stat in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Stat::parse(&stat);
+        fn any_bytes_parse_or_not(content in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = (Stat::parse(&content), boot_time(&content));
+            let text = String::from_utf8_lossy(&content);
+            let _ = (status_field(&text, "VmRSS"), max_fds(&text));
         }
 
         #[test]
         fn any_fields_parse_or_not(fields in "77 \\(a\\)( [0-9-]{0,25}){0,60}") {
             let parsed = Stat::parse(fields.as_bytes());
-            let enough = fields.split_ascii_whitespace().count() >= 24;
+            let enough = fields.split_ascii_whitespace().count() >= 22;
             prop_assert!(enough || parsed.is_none());
         }
     }
