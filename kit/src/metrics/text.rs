@@ -102,9 +102,7 @@ impl Text {
         }
         self.family(name, Kind::Histogram, Some("seconds"), help);
         for series in series {
-            let histogram = of(&series.value);
-            let sum = histogram.sum();
-            self.histogram(series.labels.as_str(), sum, histogram.buckets());
+            self.histogram(series.labels.as_str(), of(&series.value));
         }
     }
 
@@ -124,9 +122,7 @@ impl Text {
         }
         self.family(name, Kind::Histogram, Some("bytes"), help);
         for series in series {
-            let histogram = of(&series.value);
-            let sum = histogram.sum();
-            self.histogram(series.labels.as_str(), sum, histogram.buckets());
+            self.size_histogram(series.labels.as_str(), of(&series.value));
         }
     }
 
@@ -142,7 +138,15 @@ impl Text {
         self.out
     }
 
-    fn histogram(&mut self, labels: &str, sum: f64, buckets: impl Iterator<Item = BucketView>) {
+    fn histogram(&mut self, labels: &str, histogram: &Histogram) {
+        self.classic(labels, histogram.sum(), histogram.buckets());
+    }
+
+    fn size_histogram(&mut self, labels: &str, histogram: &SizeHistogram) {
+        self.classic(labels, histogram.sum(), histogram.buckets());
+    }
+
+    fn classic(&mut self, labels: &str, sum: f64, buckets: impl Iterator<Item = BucketView>) {
         let mut count = 0;
         for bucket in buckets {
             count = bucket.cumulative;
