@@ -77,7 +77,11 @@ impl Exchange {
             start,
             caller,
             time_to_first_byte: None,
-            received_bytes: content_length(headers),
+            received_bytes: caller
+                .present
+                .content_length
+                .then(|| content_length(headers))
+                .flatten(),
             sent_bytes: 0,
             expected_bytes: None,
             permit: None,
@@ -184,7 +188,7 @@ impl Exchange {
             active.ended(now);
         }
         drop(self.permit.take());
-        self.record_metrics(outcome, duration);
+        self.record_duration(outcome, duration);
         if let Some(spans) = self.exported_to() {
             spans.push(server_span::record(&self, outcome, duration));
         }
@@ -210,7 +214,7 @@ impl Exchange {
         self.caller.address
     }
 
-    fn record_metrics(&self, outcome: Outcome, duration: Duration) {
+    fn record_duration(&self, outcome: Outcome, duration: Duration) {
         let labels = ServerLabels {
             method: self.method.as_str(),
             scheme: self.scheme,

@@ -66,7 +66,12 @@ async fn raw(addr: SocketAddr, request: &str) -> TcpStream {
 
 #[tokio::test]
 async fn bodies_are_measured_on_both_sides() {
-    let service = Service::start(&[ADMIN]).await;
+    // How much a caller sends is no matter of trust.
+    tokio::join!(sizes_of("private"), sizes_of("none"));
+}
+
+async fn sizes_of(trust: &str) {
+    let service = Service::start(&[ADMIN, ("BELLWETHER_TRUST", trust)]).await;
     let admin = service.admin().await;
     let echo = |size: usize| {
         let body = Full::new(Bytes::from(vec![b'x'; size]));
