@@ -202,7 +202,8 @@ impl KitBuilder {
         Ok((self, layer))
     }
 
-    /// Brings logs, traces, metrics and health to life.
+    /// Brings logs, traces, metrics and health to life. The tokio runtime it is called in, if any, is the one
+    /// that `tokio_*` and `bellwether_saturation_*` tell of; others cannot be seen.
     ///
     /// # Errors
     ///
