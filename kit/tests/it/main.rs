@@ -7,11 +7,15 @@
 )]
 
 #[cfg(feature = "axum")]
+mod cardinality;
+#[cfg(feature = "axum")]
 mod client;
 #[cfg(feature = "axum")]
 mod dialects;
 #[cfg(feature = "axum")]
 mod drain;
+#[cfg(feature = "axum")]
+mod families;
 #[cfg(feature = "axum")]
 mod panics;
 #[cfg(feature = "axum")]

@@ -6,6 +6,7 @@ mod events;
 mod formats;
 mod properties;
 mod requests;
+mod schemas;
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
