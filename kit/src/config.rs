@@ -43,6 +43,10 @@ pub(crate) struct Config {
     pub(crate) color: bool,
     /// `RUST_LOG`.
     pub(crate) filter: String,
+    /// `RUST_BACKTRACE`: whether the lines of panics have a backtrace.
+    pub(crate) backtraces: bool,
+    /// `GOOGLE_CLOUD_PROJECT`: where `gcp` lines say that traces are.
+    pub(crate) google_cloud_project: Option<String>,
     pub(crate) grace: Duration,
     pub(crate) drain_delay: Duration,
     pub(crate) request_timeout: Option<Duration>,
@@ -66,6 +70,12 @@ pub(crate) struct Config {
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
+    /// JSON as Google's Cloud Logging and Error Reporting read it from stdout: `severity`, `httpRequest`,
+    /// `logging.googleapis.com/trace` (linked to Cloud Trace when `GOOGLE_CLOUD_PROJECT` names the project).
+    Gcp,
+    /// JSON in Elastic Common Schema, as the ECS logging specification has it: `@timestamp`, `log.level`,
+    /// `trace.id`.
+    Ecs,
     /// For people at a terminal.
     Pretty,
 }
@@ -102,6 +112,9 @@ impl Config {
             log_format: env.ours("BELLWETHER_LOG_FORMAT", log_format),
             color: env.text("NO_COLOR").is_none(),
             filter: filter(&mut env),
+            // As the standard library reads it.
+            backtraces: env.text("RUST_BACKTRACE").is_some_and(|value| value != "0"),
+            google_cloud_project: env.text("GOOGLE_CLOUD_PROJECT"),
             grace,
             drain_delay,
             request_timeout: request_timeout(&mut env),
@@ -212,8 +225,10 @@ fn address(value: &str) -> Result<SocketAddr, String> {
 fn log_format(value: &str) -> Result<LogFormat, String> {
     match value {
         "json" => Ok(LogFormat::Json),
+        "gcp" => Ok(LogFormat::Gcp),
+        "ecs" => Ok(LogFormat::Ecs),
         "pretty" => Ok(LogFormat::Pretty),
-        _ => Err("must be json or pretty".to_owned()),
+        _ => Err("must be json, gcp, ecs or pretty".to_owned()),
     }
 }
 

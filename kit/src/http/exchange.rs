@@ -205,6 +205,7 @@ impl Exchange {
             response_body_size: self.sent_bytes,
             client_address: self.client_address(),
             user_agent: self.texts.user_agent(),
+            version: self.version,
             error: self.error.as_deref(),
         });
     }

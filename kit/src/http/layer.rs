@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ::http::request::Parts;
 use tower_layer::Layer;
 
-use super::{HttpService, Telemetry, panic};
+use super::{HttpService, Telemetry};
 
 /// Gives every request its identity, times it to the end of its body, and settles it exactly once into a
 /// log line, a span and metrics.
@@ -24,7 +24,6 @@ pub(super) type RouteHook = Arc<dyn for<'a> Fn(&'a Parts) -> Option<Cow<'a, str>
 
 impl HttpLayer {
     pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
-        panic::install_location_hook();
         Self {
             telemetry,
             route_hook: None,

@@ -42,6 +42,7 @@ impl Bench {
 
     pub(super) fn with(change: impl FnOnce(&mut Telemetry)) -> Self {
         let (logger, log) = Logger::capture(Format::Json, "test");
+        log::tell_panics_here(&logger, false);
         let spans = SpanQueue::new(&ExportConfig::default());
         let subscriber = Registry::default()
             .with(log::layer(&logger))

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use ::http::{StatusCode, Version};
 use tracing::{Level, Metadata};
 
 use super::format::{Format, Head, Ids, Message};
@@ -38,6 +39,8 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) client_address: Option<IpAddr>,
     /// `user_agent.original`.
     pub(crate) user_agent: Option<&'a str>,
+    /// `network.protocol.version`, as received.
+    pub(crate) version: Version,
     /// The panic's or body error's text.
     pub(crate) error: Option<&'a str>,
 }
@@ -59,7 +62,26 @@ impl RequestLine<'_> {
         }
     }
 
+    /// `HTTP/1.1`, say.
+    pub(super) fn protocol(&self) -> Option<&'static str> {
+        match self.version {
+            Version::HTTP_10 => Some("HTTP/1.0"),
+            Version::HTTP_11 => Some("HTTP/1.1"),
+            Version::HTTP_2 => Some("HTTP/2"),
+            Version::HTTP_3 => Some("HTTP/3"),
+            _ => None,
+        }
+    }
+
+    /// `error.type`, as the span and the metrics have it.
+    pub(super) fn error_type(&self) -> Option<&'static str> {
+        let status = self.status.map(StatusCode::from_u16);
+        self.outcome.error_type(status.and_then(Result::ok))
+    }
+
     pub(super) fn fields(&self, keys: &Keys, line: &mut Line<'_>) {
+        let format = line.format();
+        line.append(|out| format.request(out, self));
         line.unique_field(&keys.method, &Value::Text(self.method));
         if let Some(route) = self.route {
             line.unique_field(&keys.route, &Value::Text(route));
@@ -88,24 +110,28 @@ impl RequestLine<'_> {
 }
 
 /// The names of a closing line's fields, rendered once a logger (OpenTelemetry semantic conventions,
-/// but for `time_to_first_byte` and `outcome`, which those do not have).
+/// but for `time_to_first_byte` and `outcome`, which those do not have); `None` where the format says it
+/// otherwise.
 pub(super) struct Keys {
-    method: WrittenKey,
-    route: WrittenKey,
-    path: WrittenKey,
-    status: WrittenKey,
-    duration: WrittenKey,
-    time_to_first_byte: WrittenKey,
-    response_body_size: WrittenKey,
-    client_address: WrittenKey,
-    user_agent: WrittenKey,
-    outcome: WrittenKey,
-    error: WrittenKey,
+    method: Option<WrittenKey>,
+    route: Option<WrittenKey>,
+    path: Option<WrittenKey>,
+    status: Option<WrittenKey>,
+    duration: Option<WrittenKey>,
+    time_to_first_byte: Option<WrittenKey>,
+    response_body_size: Option<WrittenKey>,
+    client_address: Option<WrittenKey>,
+    user_agent: Option<WrittenKey>,
+    outcome: Option<WrittenKey>,
+    error: Option<WrittenKey>,
 }
 
 impl Keys {
     pub(super) fn new(format: Format) -> Self {
-        let key = |name| WrittenKey::new(format, name);
+        let key = |name| {
+            let written = || WrittenKey::new(format, name);
+            (!format.says_otherwise(name)).then(written)
+        };
         Self {
             method: key("http.request.method"),
             route: key("http.route"),
