@@ -8,6 +8,7 @@ mod concurrency;
 mod error_body;
 mod exchange;
 mod future;
+mod grpc;
 mod host;
 mod layer;
 mod method;
@@ -37,6 +38,7 @@ pub use body::ResponseBody;
 pub use client::{ClientBody, ClientFuture, ClientLayer, ClientService};
 pub(crate) use concurrency::ConcurrencyLimit;
 pub use future::ResponseFuture;
+pub(crate) use grpc::Methods;
 pub use layer::HttpLayer;
 pub(crate) use outcome::Outcome;
 pub(crate) use routes::Routes;
@@ -45,7 +47,7 @@ pub use service::HttpService;
 use crate::context::Trust;
 use crate::health::Lifecycle;
 use crate::log::Logger;
-use crate::metrics::{ClientMetrics, ServerMetrics};
+use crate::metrics::{ClientMetrics, RpcMetrics, ServerMetrics};
 use crate::trace::{Sampler, SpanQueue};
 
 /// What the layers work with: where a settled request goes, and who may say what.
@@ -57,6 +59,9 @@ pub(crate) struct Telemetry {
     pub(crate) sampler: Sampler,
     pub(crate) server: ServerMetrics,
     pub(crate) client: ClientMetrics,
+    pub(crate) rpc: RpcMetrics,
+    /// The gRPC methods that the server is known to have.
+    pub(crate) methods: Methods,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) trust: Trust,
     /// Read from trusted callers, echoed on every response, sent with every call.

@@ -27,5 +27,5 @@ pub(crate) use layer::layer;
 #[cfg(test)]
 pub(crate) use logger::Captured;
 pub(crate) use logger::Logger;
-pub(crate) use request_line::RequestLine;
+pub(crate) use request_line::{RequestLine, RpcLine};
 pub(crate) use sink::LostLines;

@@ -6,6 +6,7 @@ mod exposition;
 mod histogram;
 mod in_flight;
 mod labels;
+mod rpc;
 mod server;
 mod table;
 mod telemetry;
@@ -17,6 +18,7 @@ use ::http::HeaderValue;
 use prometheus_client::registry::Registry;
 
 pub(crate) use client::{ClientLabels, ClientMetrics};
+pub(crate) use rpc::{RpcLabels, RpcMetrics};
 pub(crate) use server::{ActiveRequest, RouteSeries, ServerLabels, ServerMetrics};
 
 use self::telemetry::Telemetry;
@@ -33,6 +35,7 @@ pub(crate) struct Metrics(Arc<Inner>);
 struct Inner {
     server: ServerMetrics,
     client: ClientMetrics,
+    rpc: RpcMetrics,
     telemetry: Telemetry,
     target: labels::LabelText,
     /// The application's own metrics.
@@ -62,6 +65,7 @@ impl Metrics {
         Self(Arc::new(Inner {
             server: ServerMetrics::default(),
             client: ClientMetrics::default(),
+            rpc: RpcMetrics::default(),
             telemetry: Telemetry::new(traces, lines_lost),
             target: target_labels(resource),
             registry: Mutex::default(),
@@ -74,6 +78,10 @@ impl Metrics {
 
     pub(crate) fn client(&self) -> &ClientMetrics {
         &self.0.client
+    }
+
+    pub(crate) fn rpc(&self) -> &RpcMetrics {
+        &self.0.rpc
     }
 
     /// Where an application registers its own metrics. A scrape waits while this is held.
@@ -104,6 +112,7 @@ impl Metrics {
         text.sample(&inner.target, 1_u64);
         inner.server.write(text);
         inner.client.write(text);
+        inner.rpc.write(text);
         inner.telemetry.write(text);
         text.family(
             "bellwether_series_dropped",
@@ -115,7 +124,8 @@ impl Metrics {
             .server
             .overflowed()
             .into_iter()
-            .chain(inner.client.overflowed());
+            .chain(inner.client.overflowed())
+            .chain(inner.rpc.overflowed());
         for (metric, count) in overflowed {
             text.sample(&labels::LabelText::default().with("metric", metric), count);
         }

@@ -4,6 +4,7 @@
 mod body;
 mod call;
 mod future;
+mod rpc;
 #[cfg(test)]
 mod tests;
 

@@ -3,6 +3,7 @@
 mod answers;
 #[cfg(feature = "axum")]
 mod axum_routes;
+mod grpc;
 mod headers;
 mod interleavings;
 mod outcomes;
