@@ -93,6 +93,8 @@ mod trace;
 
 pub use config::LogFormat;
 pub use error::Error;
+#[cfg(feature = "tonic")]
+pub use health::GrpcHealth;
 pub use health::{Check, check};
 pub use http::{
     ClientBody, ClientFuture, ClientLayer, ClientService, HttpLayer, HttpService, ResponseBody,

@@ -59,7 +59,7 @@ fn attributes(
         put("network.protocol.version", fixed(version));
     }
     match rpc {
-        Some(rpc) => rpc.put_attributes(exchange, texts.path, &mut put),
+        Some(rpc) => rpc.put_attributes(exchange, &texts.path, &mut put),
         None => put_http_attributes(exchange, texts.path, &mut put),
     }
     if let Some(agent) = texts.user_agent {

@@ -381,7 +381,10 @@ fn server<B>(request: &Request<B>) -> (String, u16) {
 fn transport_failure(error: &(impl fmt::Display + 'static)) -> &'static str {
     let error: &dyn Any = error;
     let hyper = error.downcast_ref::<hyper_util::client::legacy::Error>();
-    if hyper.is_some_and(hyper_util::client::legacy::Error::is_connect) {
+    let refused = hyper.is_some_and(hyper_util::client::legacy::Error::is_connect);
+    #[cfg(feature = "tonic")]
+    let refused = refused || rpc::is_connect(error);
+    if refused {
         "connect_error"
     } else {
         "transport_error"

@@ -90,3 +90,12 @@ pub(super) fn put_attributes(
     put("rpc.method", Value::Bytes(texts.text(method(path))));
     put("rpc.response.status_code", fixed(status.as_str()));
 }
+
+/// Whether a channel's error is that nobody answered its connection.
+#[cfg(feature = "tonic")]
+pub(super) fn is_connect(error: &dyn std::any::Any) -> bool {
+    let error = error.downcast_ref::<tonic::transport::Error>();
+    let first = error.and_then(std::error::Error::source);
+    std::iter::successors(first, |error| error.source())
+        .any(|error| error.is::<tonic::ConnectError>())
+}

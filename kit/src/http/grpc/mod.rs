@@ -38,9 +38,10 @@ pub(super) const OTHER_METHOD: &str = "_OTHER";
 /// The longest method that is named, in bytes; no generated code has longer ones.
 const MAX_METHOD: usize = 256;
 
-/// When one side gives up at the deadline, the other hears of it about then, by a clock of its own that began
-/// a little later.
+/// When a caller gives up at its deadline, the server hears of it about then by a clock of its own, which began
+/// when the request arrived: early by this at least, or by a part of the deadline.
 const DEADLINE_TOLERANCE: Duration = Duration::from_millis(10);
+const DEADLINE_TOLERANCE_PART: u32 = 20;
 
 /// What is known of a gRPC call besides its HTTP request.
 #[derive(Debug)]
@@ -163,7 +164,10 @@ pub(super) fn method_name(path: &str) -> Option<&str> {
 
 /// Whether a call with this deadline has ended because of it.
 pub(super) fn is_overdue(deadline: Option<Duration>, elapsed: Duration) -> bool {
-    deadline.is_some_and(|deadline| elapsed + DEADLINE_TOLERANCE >= deadline)
+    deadline.is_some_and(|deadline| {
+        let tolerance = DEADLINE_TOLERANCE.max(deadline / DEADLINE_TOLERANCE_PART);
+        elapsed + tolerance >= deadline
+    })
 }
 
 /// `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Requests"); `None` for anything else.
@@ -276,6 +280,25 @@ mod tests {
         ] {
             let value = HeaderValue::from_static(value);
             assert_eq!(deadline_of(&value), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_has_passed_about_when_it_is_due() {
+        let ms = Duration::from_millis;
+        for (deadline, elapsed, expected) in [
+            (Some(ms(10)), ms(0), true),
+            (Some(ms(100)), ms(89), false),
+            (Some(ms(100)), ms(90), true),
+            (Some(ms(10_000)), ms(9_400), false),
+            (Some(ms(10_000)), ms(9_500), true),
+            (None, Duration::MAX / 2, false),
+        ] {
+            assert_eq!(
+                is_overdue(deadline, elapsed),
+                expected,
+                "{deadline:?} {elapsed:?}"
+            );
         }
     }
 

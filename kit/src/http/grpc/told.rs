@@ -36,7 +36,7 @@ impl Told {
     pub(in crate::http) fn put_attributes(
         &self,
         exchange: &Exchange,
-        path: Bytes,
+        path: &Bytes,
         mut put: impl FnMut(&'static str, Value),
     ) {
         let fixed = |text| Value::Text(SharedText::Static(text));

@@ -9,3 +9,4 @@ mod interleavings;
 mod outcomes;
 mod sockets;
 mod spawned;
+mod tonic;
