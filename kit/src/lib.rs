@@ -97,8 +97,8 @@ pub use error::Error;
 pub use health::GrpcHealth;
 pub use health::{Check, check};
 pub use http::{
-    ClientBody, ClientFuture, ClientLayer, ClientService, HttpLayer, HttpService, ResponseBody,
-    ResponseFuture,
+    ClientBody, ClientFuture, ClientLayer, ClientService, HttpLayer, HttpService, PeerAddr,
+    ResponseBody, ResponseFuture,
 };
 #[cfg(feature = "axum")]
 pub use kit::run;

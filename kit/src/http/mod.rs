@@ -98,9 +98,13 @@ impl Default for Propagation {
     }
 }
 
-/// Request extension: the address of the connection's other end, set by `serve`.
+/// Request extension: the address of the connection's other end.
+///
+/// A service with an accept loop of its own puts it on each request, outside the kit's layer: a caller whose
+/// address is unknown is not trusted. `Kit::serve` does it by itself; axum's `ConnectInfo<SocketAddr>` and, with
+/// the feature `tonic`, what tonic's server knows of a connection do as well.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PeerAddr(pub(crate) SocketAddr);
+pub struct PeerAddr(pub SocketAddr);
 
 /// Response extension: this was a probe or a scrape, so it leaves no log line, span or metric.
 #[derive(Clone, Copy, Debug)]
