@@ -257,6 +257,6 @@ async fn assert_healthy(channel: &Channel, service: &str) {
         service: service.to_owned(),
     };
     let answer = HealthClient::new(channel.clone()).check(question).await;
-    let status = answer.unwrap().into_inner().status();
+    let status = answer.expect("an answer").into_inner().status();
     assert_eq!(status, ServingStatus::Serving, "{service:?}");
 }

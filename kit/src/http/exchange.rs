@@ -34,8 +34,8 @@ pub(super) struct Exchange {
     pub(super) version: Version,
     pub(super) route: Option<Arc<Route>>,
     pub(super) texts: RequestTexts,
-    /// Set when the request is a gRPC call.
-    pub(super) rpc: Option<Rpc>,
+    /// Set when the request is a gRPC call; boxed, as most are none.
+    pub(super) rpc: Option<Box<Rpc>>,
     pub(super) status: Option<StatusCode>,
     /// The text of a panic or a body error.
     pub(super) error: Option<String>,
@@ -180,7 +180,7 @@ impl Exchange {
     /// The outcome of a request that nobody answers any more: its caller left, unless it is being cut or the
     /// deadline of a gRPC call has passed.
     pub(super) fn abandoned(&self) -> Outcome {
-        let overdue = |rpc: &Rpc| rpc.is_overdue(self.start.elapsed());
+        let overdue = |rpc: &Box<Rpc>| rpc.is_overdue(self.start.elapsed());
         if self.telemetry.lifecycle.is_cutting() || self.rpc.as_ref().is_some_and(overdue) {
             Outcome::Timeout
         } else {

@@ -87,6 +87,7 @@ fn attributes(
     attributes
 }
 
+#[inline]
 fn put_http_attributes(exchange: &Exchange, path: Bytes, mut put: impl FnMut(&'static str, Value)) {
     let fixed = |text| Value::Text(SharedText::Static(text));
     put("http.request.method", fixed(exchange.method.as_str()));

@@ -62,17 +62,17 @@ impl Rpc {
         methods: &Methods,
         method: KnownMethod,
         request: &Request<B>,
-    ) -> Option<Self> {
+    ) -> Option<Box<Self>> {
         if method != KnownMethod::Post || !is_call(request) {
             return None;
         }
         let name = method_name(request.uri().path());
-        Some(Self {
+        Some(Box::new(Self {
             method: name.and_then(|name| methods.get(name)),
             status: None,
             deadline: deadline(request.headers()),
             is_health: name.is_some_and(|name| name.starts_with("grpc.health.v1.Health/")),
-        })
+        }))
     }
 
     /// What headers of a response without a body, or trailers, say; gives the message of a call that failed.

@@ -18,7 +18,6 @@ use tonic::client::Grpc as Client;
 use tonic::codegen::tokio_stream;
 use tonic::codegen::tokio_stream::wrappers::TcpListenerStream;
 use tonic::server::{Grpc as Server, NamedService};
-use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
@@ -432,6 +431,8 @@ async fn a_server_that_is_not_there() {
 #[cfg(feature = "axum")]
 #[tokio::test]
 async fn a_drain_lets_an_open_stream_end() {
+    use tonic::service::Routes;
+
     use crate::health::State;
     use crate::shutdown::Shutdown;
 
