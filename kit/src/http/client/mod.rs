@@ -4,6 +4,8 @@
 mod body;
 mod call;
 mod future;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod rpc;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,8 @@ use tower_service::Service;
 pub use body::ClientBody;
 use call::{Call, OpenCall};
 pub use future::ClientFuture;
+#[cfg(feature = "reqwest")]
+pub use reqwest::ReqwestMiddleware;
 
 use super::Telemetry;
 
