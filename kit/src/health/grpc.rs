@@ -52,6 +52,10 @@ const MAX_QUESTION: usize = 4_096;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// On the kit's own server tonic's services are `kit.wrap(Routes::new(…).into_axum_router())`, this one among them;
+/// beside the routes of an axum service it is
+/// `app.route_service("/grpc.health.v1.Health/{*method}", kit.grpc_health())`.
 #[derive(Clone, Debug)]
 pub struct GrpcHealth {
     answers: Answers,
@@ -227,6 +231,11 @@ mod tests {
     type Client = HealthClient<GrpcHealth>;
 
     fn client(checks: Vec<(&str, Check)>) -> (Client, Shutdown) {
+        let (health, shutdown) = service(checks);
+        (HealthClient::new(health), shutdown)
+    }
+
+    fn service(checks: Vec<(&str, Check)>) -> (GrpcHealth, Shutdown) {
         let lifecycle = Lifecycle::new();
         let checks = checks
             .into_iter()
@@ -239,7 +248,7 @@ mod tests {
         let grace = Duration::from_secs(20);
         let shutdown = Shutdown::new(lifecycle, grace, Duration::from_secs(5));
         let health = GrpcHealth::new(health, shutdown.clone()).service("shop.v1.Cart");
-        (HealthClient::new(health), shutdown)
+        (health, shutdown)
     }
 
     fn ask(name: &str) -> HealthCheckRequest {
@@ -285,6 +294,23 @@ mod tests {
                 Ok(ServingStatus::NotServing)
             );
         }
+    }
+
+    /// As on the kit's own server, where what is no traffic is told from the rest.
+    #[cfg(feature = "axum")]
+    #[tokio::test(start_paused = true)]
+    async fn answers_are_no_traffic_behind_axum_either() {
+        let (health, _shutdown) = service(vec![]);
+        let app = axum::Router::new().route_service("/grpc.health.v1.Health/{*method}", health);
+        let app = app.layer(tower::util::MapResponseLayer::new(
+            |response: axum::response::Response| {
+                assert!(response.extensions().get::<NotTraffic>().is_some());
+                response
+            },
+        ));
+        let mut client = HealthClient::new(app);
+        let answer = client.check(ask("")).await.unwrap();
+        assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
     }
 
     #[tokio::test(start_paused = true)]
