@@ -180,8 +180,8 @@ impl Exchange {
     /// The outcome of a request that nobody answers any more: its caller left, unless it is being cut or the
     /// deadline of a gRPC call has passed.
     pub(super) fn abandoned(&self) -> Outcome {
-        let overdue = |rpc: &Box<Rpc>| rpc.is_overdue(self.start.elapsed());
-        if self.telemetry.lifecycle.is_cutting() || self.rpc.as_ref().is_some_and(overdue) {
+        let overdue = |rpc: &Rpc| rpc.is_overdue(self.start.elapsed());
+        if self.telemetry.lifecycle.is_cutting() || self.rpc.as_deref().is_some_and(overdue) {
             Outcome::Timeout
         } else {
             Outcome::ClientGone
