@@ -434,6 +434,7 @@ async fn a_drain_lets_an_open_stream_end() {
     use tonic::service::Routes;
 
     use crate::health::State;
+    use crate::metrics::Connections;
     use crate::shutdown::Shutdown;
 
     let (client_side, server_side) = (Bench::new(), Bench::new());
@@ -446,7 +447,9 @@ async fn a_drain_lets_an_open_stream_end() {
         .layer(server_side.layer());
     let shutdown = Shutdown::new(lifecycle, Duration::from_secs(60), Duration::ZERO);
     let wish = shutdown.clone();
-    let server = tokio::spawn(async move { crate::serve::run(listener, app, &shutdown).await });
+    let server = tokio::spawn(async move {
+        crate::serve::run(listener, app, &shutdown, Connections::default()).await
+    });
 
     let (send, numbers) = tokio::sync::mpsc::channel(1);
     let numbers = tokio_stream::wrappers::ReceiverStream::new(numbers);
