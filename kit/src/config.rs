@@ -17,7 +17,6 @@ use crate::trace::{ExportConfig, Sampler};
 use reader::{Lookup, Reader};
 use text::show_duration;
 
-#[cfg(feature = "axum")]
 pub(crate) use text::percent_decode;
 
 /// Kubernetes kills after 30 s; this leaves room for its own work.

@@ -19,7 +19,7 @@ use crate::config::{Config, LogFormat};
 use crate::context::Trust;
 use crate::error::Error;
 use crate::health::{Check, Checks, Health, Lifecycle};
-use crate::http::{ConcurrencyLimit, Routes, Telemetry};
+use crate::http::{ConcurrencyLimit, Methods, Routes, Telemetry};
 use crate::log::{self, Logger};
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
@@ -416,6 +416,8 @@ fn telemetry(config: &Config, sinks: Sinks, metrics: &Metrics, lifecycle: Lifecy
         sampler: config.sampler,
         server: metrics.server().clone(),
         client: metrics.client().clone(),
+        rpc: metrics.rpc().clone(),
+        methods: Methods::default(),
         lifecycle,
         trust: config.trust.clone(),
         request_id_header: config.request_id_header.clone(),

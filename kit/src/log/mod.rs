@@ -35,6 +35,6 @@ pub(crate) use layer::layer;
 pub(crate) use logger::Logger;
 pub(crate) use panics::{Watch, tell_panics, tell_panics_here, text as panic_text};
 pub(crate) use records::take_records;
-pub(crate) use request_line::RequestLine;
+pub(crate) use request_line::{RequestLine, RpcLine};
 pub(crate) use service::Service;
 pub(crate) use sink::LostLines;

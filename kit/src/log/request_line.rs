@@ -27,6 +27,8 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) route: Option<&'a str>,
     /// `url.path`, without the query.
     pub(crate) path: &'a str,
+    /// Set when the request was a gRPC call.
+    pub(crate) rpc: Option<RpcLine<'a>>,
     /// `http.response.status_code`; absent when no response was made.
     pub(crate) status: Option<u16>,
     /// `http.server.request.duration`.
@@ -43,6 +45,17 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) version: Version,
     /// The panic's or body error's text.
     pub(crate) error: Option<&'a str>,
+}
+
+/// What the line says of a gRPC call besides its HTTP request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RpcLine<'a> {
+    /// `rpc.system.name`.
+    pub(crate) system: &'static str,
+    /// `rpc.method`: `package.Service/Method`, or `_OTHER`.
+    pub(crate) method: &'a str,
+    /// `rpc.response.status_code`.
+    pub(crate) status: &'static str,
 }
 
 /// The target of closing lines, for filters.
@@ -87,6 +100,11 @@ impl RequestLine<'_> {
             line.unique_field(&keys.route, &Value::Text(route));
         }
         line.unique_field(&keys.path, &Value::Text(self.path));
+        if let Some(rpc) = self.rpc {
+            line.unique_field(&keys.rpc_system, &Value::Text(rpc.system));
+            line.unique_field(&keys.rpc_method, &Value::Text(rpc.method));
+            line.unique_field(&keys.rpc_status, &Value::Text(rpc.status));
+        }
         if let Some(status) = self.status {
             line.unique_field(&keys.status, &Value::U64(status.into()));
         }
@@ -116,6 +134,9 @@ pub(super) struct Keys {
     method: Option<WrittenKey>,
     route: Option<WrittenKey>,
     path: Option<WrittenKey>,
+    rpc_system: Option<WrittenKey>,
+    rpc_method: Option<WrittenKey>,
+    rpc_status: Option<WrittenKey>,
     status: Option<WrittenKey>,
     duration: Option<WrittenKey>,
     time_to_first_byte: Option<WrittenKey>,
@@ -136,6 +157,9 @@ impl Keys {
             method: key("http.request.method"),
             route: key("http.route"),
             path: key("url.path"),
+            rpc_system: key("rpc.system.name"),
+            rpc_method: key("rpc.method"),
+            rpc_status: key("rpc.response.status_code"),
             status: key("http.response.status_code"),
             duration: key("http.server.request.duration"),
             time_to_first_byte: key("time_to_first_byte"),

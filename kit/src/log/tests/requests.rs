@@ -21,6 +21,7 @@ pub(super) fn request_line(context: &RequestContext, outcome: Outcome) -> Reques
         method: "GET",
         route: Some("/pay/{id}"),
         path: "/pay/\"7\"",
+        rpc: None,
         status: Some(200),
         duration: Duration::from_micros(12_500),
         time_to_first_byte: Some(Duration::from_millis(2)),
