@@ -95,6 +95,16 @@ impl Kit {
         self.0.metrics.render(accept)
     }
 
+    /// What `/livez` answers.
+    ///
+    /// # Errors
+    ///
+    /// A short reason: the runtime that the kit was started in has run no task for
+    /// `BELLWETHER_LIVENESS_TIMEOUT`.
+    pub fn live(&self) -> Result<(), String> {
+        self.0.health.liveness.verdict()
+    }
+
     /// What `/readyz` answers.
     ///
     /// # Errors
@@ -218,6 +228,7 @@ impl Kit {
             drain_delay_seconds = config.drain_delay.as_secs_f64(),
             request_timeout_seconds = config.request_timeout.map(|timeout| timeout.as_secs_f64()),
             concurrency_limit = config.concurrency_limit,
+            liveness_timeout_seconds = config.liveness_timeout.map(|timeout| timeout.as_secs_f64()),
             admin_addr = self.admin_addr().map(tracing::field::display),
             "started"
         );

@@ -93,7 +93,7 @@ mod trace;
 
 pub use config::LogFormat;
 pub use error::Error;
-pub use health::{Check, check};
+pub use health::{Check, check, checks};
 pub use http::{
     ClientBody, ClientFuture, ClientLayer, ClientService, HttpLayer, HttpService, ResponseBody,
     ResponseFuture,

@@ -58,7 +58,7 @@ impl Kit {
         self.mounted()
             .into_iter()
             .fold(Router::new(), |router, (path, handler)| {
-                router.route(path, handler)
+                router.route(&path, handler)
             })
     }
 
@@ -89,14 +89,18 @@ impl Kit {
         Ok(())
     }
 
-    fn mounted(&self) -> Vec<(&'static str, MethodRouter)> {
-        let probe = |(path, probe): (&'static str, Probe)| {
+    fn mounted(&self) -> Vec<(String, MethodRouter)> {
+        let probe = |(path, probe): (&str, Probe)| {
             let handler = probe.handler(self.0.health.clone(), Audience::Public);
-            (path, handler)
+            (path.to_owned(), handler)
         };
-        let mut routes: Vec<_> = Probe::PATHS.into_iter().map(probe).collect();
+        let paths = Probe::paths(&self.0.config.probe_paths);
+        let mut routes: Vec<_> = paths.map(probe).collect();
         if self.0.admin.is_none() {
-            routes.push(("/metrics", admin::metrics(self.0.metrics.clone())));
+            routes.push((
+                "/metrics".to_owned(),
+                admin::metrics(self.0.metrics.clone()),
+            ));
         }
         routes
     }

@@ -3,6 +3,7 @@
 
 mod client;
 mod exposition;
+mod health;
 mod histogram;
 mod in_flight;
 mod labels;
@@ -11,7 +12,7 @@ mod table;
 mod telemetry;
 mod text;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ::http::HeaderValue;
 use prometheus_client::registry::Registry;
@@ -22,6 +23,7 @@ pub(crate) use server::{ActiveRequest, RouteSeries, ServerLabels, ServerMetrics}
 use self::telemetry::Telemetry;
 use self::text::{Format, Kind, Text};
 use crate::context::{SpanId, TraceId};
+use crate::health::Health;
 use crate::log::LostLines;
 use crate::trace::TelemetryCounters;
 
@@ -34,6 +36,8 @@ struct Inner {
     server: ServerMetrics,
     client: ClientMetrics,
     telemetry: Telemetry,
+    /// Set once it is known: what serves metrics starts before what they tell of.
+    health: OnceLock<Health>,
     target: labels::LabelText,
     /// The application's own metrics.
     registry: Mutex<Registry>,
@@ -63,9 +67,15 @@ impl Metrics {
             server: ServerMetrics::default(),
             client: ClientMetrics::default(),
             telemetry: Telemetry::new(traces, lines_lost),
+            health: OnceLock::new(),
             target: target_labels(resource),
             registry: Mutex::default(),
         }))
+    }
+
+    /// Has the checks and the watchdog of a service shown; the first call counts.
+    pub(crate) fn show_health(&self, health: Health) {
+        let _ = self.0.health.set(health);
     }
 
     pub(crate) fn server(&self) -> &ServerMetrics {
@@ -105,6 +115,9 @@ impl Metrics {
         inner.server.write(text);
         inner.client.write(text);
         inner.telemetry.write(text);
+        if let Some(of) = inner.health.get() {
+            health::write(of, text);
+        }
         text.family(
             "bellwether_series_dropped",
             Kind::Counter,

@@ -34,6 +34,9 @@ pub(crate) const OWN_FILTER: &str = "TEST_OWN_FILTER";
 /// Set for a child that keeps its own server.
 pub(crate) const OWN_SERVER: &str = "TEST_OWN_SERVER";
 
+/// Set for a child with dependency checks that hang: as many, and one that blocks its thread.
+pub(crate) const HANGING_CHECKS: &str = "TEST_HANGING_CHECKS";
+
 /// The child's `main`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the service that the other tests start"]
@@ -48,7 +51,7 @@ async fn child() {
             check(|| async { Ok::<(), Infallible>(()) }).critical(),
         )
         .check("mail", check(|| async { Err::<(), _>("no route to host") }));
-    let kit = own_subscriber(kit).start().unwrap();
+    let kit = hanging_checks(own_subscriber(kit)).start().unwrap();
     let app = Router::new()
         .route("/hello/{name}", get(hello))
         .route("/echo", post(|body: Bytes| async { body }))
@@ -59,6 +62,7 @@ async fn child() {
             get(|| async { panic!("the inside") as &'static str }),
         )
         .route("/upgrade", get(upgrade))
+        .route("/block/{millis}", get(block))
         .route("/hang", get(std::future::pending::<&'static str>));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     if std::env::var_os(OWN_SERVER).is_some() {
@@ -67,6 +71,36 @@ async fn child() {
     let app = app.route("/livez", get(|| async { "the service's own" }));
     let app = kit.wrap(app);
     kit.serve(listener, app).await.unwrap();
+}
+
+fn hanging_checks(kit: KitBuilder) -> KitBuilder {
+    let Ok(count) = std::env::var(HANGING_CHECKS) else {
+        return kit;
+    };
+    let often = Duration::from_millis(20);
+    let hanging = || check(std::future::pending::<Result<(), Infallible>>).timeout(often);
+    let kit = (0..count.parse().unwrap()).fold(kit, |kit, index: u32| {
+        kit.check(format!("hanging-{index}"), hanging().interval(often))
+    });
+    let blocking = check(|| async {
+        block_thread(60_000);
+        Ok::<(), Infallible>(())
+    });
+    kit.check("blocking", blocking.timeout(often))
+}
+
+/// What no handler should do.
+async fn block(Path(millis): Path<u64>) -> &'static str {
+    block_thread(millis);
+    "done"
+}
+
+fn block_thread(millis: u64) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a thread that is blocked is the test"
+    )]
+    std::thread::sleep(Duration::from_millis(millis));
 }
 
 /// A service that builds its subscriber takes the kit's layer.
