@@ -103,3 +103,4 @@ pub use kit::run;
 pub use kit::{Kit, KitBuilder};
 /// The `prometheus-client` crate that [`Kit::registry`] is of.
 pub use prometheus_client;
+pub use shutdown::HookResult;

@@ -62,7 +62,7 @@ pub fn tcp(address: impl Into<String>) -> Check {
 pub fn http(url: impl AsRef<str>) -> Check {
     let url = url.as_ref();
     match parse(url) {
-        Ok(uri) if uri.scheme_str() == Some("https") => https(uri),
+        Ok(uri) if uri.scheme_str() == Some("https") => https(&uri),
         Ok(uri) => asking(HttpConnector::new(), uri),
         // Not the URL itself: it may hold the credentials.
         Err(fault) => Check::faulty(fault),
@@ -94,7 +94,7 @@ fn parse(url: &str) -> Result<Uri, String> {
 }
 
 #[cfg(feature = "tls")]
-fn https(uri: Uri) -> Check {
+fn https(uri: &Uri) -> Check {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     // A named provider: the process default is ambiguous as soon as another crate brings one.
@@ -107,7 +107,7 @@ fn https(uri: Uri) -> Check {
                 .https_only()
                 .enable_http1()
                 .wrap_connector(connector);
-            asking(connector, uri)
+            asking(connector, uri.clone())
         }
         Err(error) => Check::faulty(format!(
             "{uri} cannot be asked, the system's root certificates cannot be used: {error}"
@@ -116,7 +116,7 @@ fn https(uri: Uri) -> Check {
 }
 
 #[cfg(not(feature = "tls"))]
-fn https(uri: Uri) -> Check {
+fn https(uri: &Uri) -> Check {
     Check::faulty(format!(
         "{uri} cannot be asked without the feature `tls` of the bellwether crate"
     ))

@@ -186,7 +186,7 @@ impl Workers {
 
 impl Worker {
     fn see(&mut self, activity: Activity, awake: Duration) {
-        let stuck = activity == self.activity && activity.parks % 2 == 0;
+        let stuck = activity == self.activity && activity.parks.is_multiple_of(2);
         self.stuck = if stuck {
             self.stuck + awake
         } else {

@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use tower_service::Service as _;
 
 use super::Executor;
+use super::cutoff::Cutoff;
 use super::live::Live;
 use crate::health::Lifecycle;
 use crate::http::PeerAddr;
@@ -50,13 +51,28 @@ pub(super) enum Phase {
 }
 
 /// What a connection's task, its service and its bytes share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    lifecycle: Lifecycle,
     /// Reads and writes so far: a change means that the connection is not quiet.
     transfers: AtomicU64,
     requested: AtomicBool,
     /// Told once, at the first HTTP/2 request.
     http2: Notify,
+    /// Whether the bytes are no longer HTTP's, but the service's own.
+    upgraded: AtomicBool,
+}
+
+impl Shared {
+    fn new(lifecycle: Lifecycle) -> Self {
+        Self {
+            lifecycle,
+            transfers: AtomicU64::new(0),
+            requested: AtomicBool::new(false),
+            http2: Notify::new(),
+            upgraded: AtomicBool::new(false),
+        }
+    }
 }
 
 /// Serves one connection to its end.
@@ -69,16 +85,16 @@ pub(super) async fn serve(
     live: Live,
     phase: watch::Receiver<Phase>,
 ) {
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared::new(lifecycle));
     let io = Watched {
         io: TokioIo::new(stream),
         shared: Arc::clone(&shared),
+        cutoff: Cutoff::new(phase.clone()),
         _live: live,
     };
     let service = Service {
         app,
         peer,
-        lifecycle,
         shared: Arc::clone(&shared),
     };
     let connection = builder.serve_connection_with_upgrades(io, service);
@@ -137,7 +153,7 @@ async fn verdict(shared: &Shared, phase: watch::Receiver<Phase>) -> Verdict {
 }
 
 /// False when the server is gone altogether.
-async fn reached(mut phase: watch::Receiver<Phase>, wanted: Phase) -> bool {
+pub(super) async fn reached(mut phase: watch::Receiver<Phase>, wanted: Phase) -> bool {
     phase.wait_for(|phase| *phase >= wanted).await.is_ok()
 }
 
@@ -145,7 +161,6 @@ async fn reached(mut phase: watch::Receiver<Phase>, wanted: Phase) -> bool {
 struct Service {
     app: Router,
     peer: SocketAddr,
-    lifecycle: Lifecycle,
     shared: Arc<Shared>,
 }
 
@@ -164,7 +179,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         extensions.insert(ConnectInfo(self.peer));
         Answer {
             answer: self.app.clone().call(request),
-            closing: http1.then(|| self.lifecycle.clone()),
+            http1: http1.then(|| Arc::clone(&self.shared)),
         }
     }
 }
@@ -175,7 +190,7 @@ pin_project! {
     struct Answer {
         #[pin]
         answer: RouteFuture<Infallible>,
-        closing: Option<Lifecycle>,
+        http1: Option<Arc<Shared>>,
     }
 }
 
@@ -185,8 +200,12 @@ impl Future for Answer {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.answer.poll(cx))?;
-        let draining = this.closing.as_ref().is_some_and(Lifecycle::is_draining);
-        if draining && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let Some(connection) = this.http1 else {
+            return Poll::Ready(Ok(response));
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            connection.upgraded.store(true, Ordering::Relaxed);
+        } else if connection.lifecycle.is_draining() {
             let headers = response.headers_mut();
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -198,6 +217,7 @@ impl Future for Answer {
 struct Watched {
     io: TokioIo<TcpStream>,
     shared: Arc<Shared>,
+    cutoff: Cutoff,
     _live: Live,
 }
 
@@ -212,6 +232,12 @@ impl Watched {
         }
         transfer
     }
+
+    /// A request's end is its task's, which a cut drops; after an upgrade there is none.
+    fn upgraded(&mut self) -> Option<&mut Cutoff> {
+        let upgraded = self.shared.upgraded.load(Ordering::Relaxed);
+        upgraded.then_some(&mut self.cutoff)
+    }
 }
 
 impl Read for Watched {
@@ -220,6 +246,9 @@ impl Read for Watched {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(cutoff) = self.upgraded() {
+            cutoff.poll_read(cx)?;
+        }
         let read = self.io().poll_read(cx, buf);
         self.count(read)
     }
@@ -231,6 +260,9 @@ impl Write for Watched {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let Some(cutoff) = self.upgraded() {
+            cutoff.poll_write(cx)?;
+        }
         let written = self.io().poll_write(cx, buf);
         self.count(written)
     }
@@ -240,6 +272,9 @@ impl Write for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(cutoff) = self.upgraded() {
+            cutoff.poll_write(cx)?;
+        }
         let written = self.io().poll_write_vectored(cx, bufs);
         self.count(written)
     }
@@ -268,7 +303,10 @@ mod tests {
         expected: Verdict,
         after: Duration,
     ) {
-        let (shared, phase) = (Shared::default(), watch::Sender::new(Phase::Serving));
+        let (shared, phase) = (
+            Shared::new(Lifecycle::new()),
+            watch::Sender::new(Phase::Serving),
+        );
         let began = Instant::now();
         let judged = async {
             let verdict = verdict(&shared, phase.subscribe()).await;
@@ -337,7 +375,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_ends_with_its_server() {
-        let (shared, phase) = (Shared::default(), watch::Sender::new(Phase::Serving));
+        let (shared, phase) = (
+            Shared::new(Lifecycle::new()),
+            watch::Sender::new(Phase::Serving),
+        );
         let orphan = verdict(&shared, phase.subscribe());
         drop(phase);
         assert_eq!(orphan.await, Verdict::Drop);

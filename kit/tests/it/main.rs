@@ -11,6 +11,8 @@ mod client;
 #[cfg(feature = "axum")]
 mod drain;
 #[cfg(feature = "axum")]
+mod hooks;
+#[cfg(feature = "axum")]
 mod probes;
 #[cfg(feature = "axum")]
 mod requests;
@@ -21,3 +23,5 @@ mod started;
 mod startup;
 #[cfg(feature = "axum")]
 mod telemetry;
+#[cfg(feature = "axum")]
+mod websocket;
