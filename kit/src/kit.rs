@@ -195,7 +195,8 @@ impl Kit {
     /// the drain delay, which SIGINT skips, is over, and the hooks of [`on_drain`](Self::on_drain) have run. For services that own their server
     /// ([`routes`](Self::routes) has an example); making it says that the service has started.
     ///
-    /// WebSocket handlers await it too: they are given the rest of the grace and then cut.
+    /// WebSocket handlers await it too, to say goodbye: [`serve`](Self::serve) waits for upgraded connections
+    /// as for any other until the time for requests is up; from then on their reads and writes fail.
     pub fn shutdown_signal(&self) -> impl Future<Output = ()> + Send + 'static {
         let shutdown = self.0.shutdown.clone();
         shutdown.lifecycle().advance(State::Ready);

@@ -213,3 +213,86 @@ fn activity(_: &Handle, _: usize) -> Activity {
         busy: Duration::ZERO,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    fn watchdog(runtime: &Handle) -> Watchdog {
+        Watchdog {
+            workers: Workers::of(runtime),
+            runtime: runtime.clone(),
+            lifecycle: Lifecycle::new(),
+            liveness: Liveness::new(Some(TIMEOUT)),
+            tick: LONGEST_TICK,
+            tell_after: TIMEOUT / 3,
+            stalled: Duration::ZERO,
+        }
+    }
+
+    #[tokio::test]
+    async fn standing_still_is_counted_from_the_start_to_the_stop() {
+        let mut watchdog = watchdog(&Handle::current());
+        let liveness = watchdog.liveness.clone();
+        watchdog.stood_still(TIMEOUT);
+        assert_eq!(liveness.verdict(), Ok(()));
+        watchdog.lifecycle.advance(State::Ready);
+        watchdog.stood_still(TIMEOUT / 2);
+        assert_eq!((liveness.verdict(), liveness.seen().stalls), (Ok(()), 1));
+        watchdog.stood_still(TIMEOUT / 2);
+        let reason = "the runtime has run no task for 30 s".to_owned();
+        assert_eq!(liveness.verdict(), Err(reason));
+        // Still the same time.
+        assert_eq!(liveness.seen().stalls, 1);
+        watchdog.progressed();
+        assert_eq!(liveness.verdict(), Ok(()));
+        watchdog.stood_still(TIMEOUT);
+        assert_eq!(liveness.seen().stalls, 2);
+        watchdog.lifecycle.advance(State::Stopped);
+        watchdog.stood_still(TIMEOUT);
+        assert_eq!(liveness.verdict(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_was_stopped_was_not_blocked() {
+        let watchdog = watchdog(&Handle::current());
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(watchdog.awake(hour), LONGEST_TICK * 2);
+        assert_eq!(watchdog.awake(LONGEST_TICK), LONGEST_TICK);
+    }
+
+    #[test]
+    fn a_worker_is_stuck_while_it_is_at_work_and_nothing_moves() {
+        fn check(seen: &[(u64, u64)], expected: u64) {
+            let mut worker = Worker::default();
+            for &(parks, busy) in seen {
+                let busy = Duration::from_secs(busy);
+                worker.see(Activity { parks, busy }, Duration::from_secs(1));
+            }
+            assert_eq!(worker.stuck, Duration::from_secs(expected), "{seen:?}");
+        }
+        check(&[(2, 1)], 0);
+        check(&[(2, 1), (2, 1), (2, 1)], 2);
+        // Parked, busy, or back from its task.
+        check(&[(3, 1), (3, 1), (3, 1)], 0);
+        check(&[(2, 1), (2, 2), (2, 3)], 0);
+        check(&[(2, 1), (2, 1), (4, 1)], 0);
+    }
+
+    #[test]
+    fn it_ends_with_its_runtime() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let liveness = Liveness::new(Some(Duration::from_millis(100)));
+        let lifecycle = Lifecycle::new();
+        watch(runtime.handle().clone(), lifecycle, liveness.clone()).unwrap();
+        assert!(!liveness.is_orphan());
+        drop(runtime);
+        let began = Instant::now();
+        while !liveness.is_orphan() {
+            assert!(began.elapsed() < Duration::from_secs(20));
+            thread::yield_now();
+        }
+    }
+}

@@ -104,6 +104,13 @@ impl KitBuilder {
 
     /// How long the runtime may run no task before `/livez` fails, whatever `BELLWETHER_LIVENESS_TIMEOUT`
     /// says; `None` leaves it unwatched.
+    ///
+    /// A runtime whose threads are all blocked answers nothing, `/livez` on the service's own port neither:
+    /// a probe there fails by its time-out. The admin address answers from a thread of its own, so a probe
+    /// there is told what is wrong. After a third of the time-out an error line says it, and
+    /// `bellwether_runtime_stalls_total` counts it. Watched is the runtime that [`start`](Self::start) is
+    /// called in, from when the service has started; time in which the whole process stood still, as in a
+    /// debugger, does not count.
     pub fn liveness_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.config.liveness_timeout = timeout.filter(|timeout| !timeout.is_zero());
         self

@@ -63,8 +63,10 @@ impl Kit {
     }
 
     /// Serves `app` on `listener` until SIGTERM, SIGINT or [`shutdown`](Self::shutdown), then drains:
-    /// unready at once; still serving for the drain delay, while connections are told to close; then no new
-    /// connections; requests in flight finish; what outlives the grace is cut; spans and lines are flushed.
+    /// unready at once; still serving for the drain delay and the hooks of [`on_drain`](Self::on_drain), while
+    /// connections are told to close; then no new connections; requests in flight and upgraded connections
+    /// finish, or are cut when their time is up; the hooks of [`on_stop`](Self::on_stop); spans and lines are
+    /// flushed. The grace (`BELLWETHER_GRACE`) is for all of it: its last fifth, at most 5 s, is the flush's.
     /// A second signal ends all of it at once. A kit serves one listener: what is flushed at its end is
     /// the whole process's.
     ///
