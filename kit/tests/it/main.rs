@@ -17,6 +17,9 @@ mod probes;
 #[cfg(feature = "axum")]
 mod requests;
 #[cfg(feature = "axum")]
+#[cfg(feature = "reqwest")]
+mod reqwest;
+#[cfg(feature = "axum")]
 mod service;
 #[cfg(feature = "axum")]
 mod started;
