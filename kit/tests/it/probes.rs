@@ -5,21 +5,31 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::client::{Connection, get};
+use crate::client::{Answer, Connection, get};
 use crate::service::{HANGING_CHECKS, Service, text};
 
 const LIVENESS: &str = "bellwether::liveness";
 
+/// Asks for `path` until the answer is as `wanted`; its body.
+async fn ask(addr: SocketAddr, path: &str, wanted: impl Fn(&Answer) -> bool) -> String {
+    let asking = async {
+        loop {
+            let answer = get(addr, path).await;
+            if wanted(&answer) {
+                return answer.body;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let answered = timeout(Duration::from_secs(20), asking).await;
+    answered.unwrap_or_else(|_| panic!("{path} is never answered as it should be"))
+}
+
 /// Asks until `path` is answered with `status`.
 async fn until(addr: SocketAddr, path: &str, status: u16) -> String {
-    loop {
-        let answer = get(addr, path).await;
-        if answer.status == status {
-            return answer.body;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    ask(addr, path, |answer| answer.status == status).await
 }
 
 /// Of a metric without labels.
@@ -42,14 +52,11 @@ async fn hanging_checks_delay_no_probe() {
     let service = Service::start(&env).await;
     let admin = service.admin().await;
     // The check that blocks its thread has been given up, so it is under way.
-    loop {
-        let report = get(admin, "/readyz?verbose").await.body;
-        let report: Value = serde_json::from_str(&report).unwrap();
-        if report["checks"]["blocking"][0]["output"] == "no answer within 20ms" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    ask(admin, "/readyz?verbose", |answer| {
+        let report: Value = serde_json::from_str(&answer.body).unwrap();
+        report["checks"]["blocking"][0]["output"] == "no answer within 20ms"
+    })
+    .await;
     let mut connection = Connection::http1(service.addr).await;
     let mut took = Vec::new();
     for _ in 0..200 {
