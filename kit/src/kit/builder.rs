@@ -250,7 +250,8 @@ impl KitBuilder {
         Ok((self, layer))
     }
 
-    /// Brings logs, traces, metrics and health to life.
+    /// Brings logs, traces, metrics and health to life. The tokio runtime it is called in, if any, is the one
+    /// that `tokio_*` and `bellwether_saturation_*` tell of; others cannot be seen.
     ///
     /// # Errors
     ///
@@ -278,8 +279,13 @@ impl KitBuilder {
         })?;
         let logger = sinks.logger.clone();
         let metrics = Metrics::new(&resource, spans.counters().clone(), move || logger.lost());
+        let watched = metrics.watch(runtime.as_ref(), config.concurrency_limit);
+        watched.map_err(|source| Error::Thread {
+            thread: "saturation",
+            source,
+        })?;
         let lifecycle = Lifecycle::new();
-        let health = watched(&config, checks, runtime, lifecycle.clone())?;
+        let health = begin_health(&config, checks, runtime, lifecycle.clone())?;
         metrics.show_health(health.clone());
         let outlets = Outlets {
             export: config.export.clone(),
@@ -392,7 +398,7 @@ impl KitBuilder {
 }
 
 /// The checks, and the watchdog of the runtime that they and the service share.
-fn watched(
+fn begin_health(
     config: &Config,
     checks: Vec<(String, Check)>,
     runtime: Option<Handle>,

@@ -15,7 +15,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::routing::future::RouteFuture;
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -31,6 +31,7 @@ use super::cutoff::Cutoff;
 use super::live::Live;
 use crate::health::Lifecycle;
 use crate::http::PeerAddr;
+use crate::metrics::{OpenConnection, Protocol};
 
 /// A connection that has not sent a whole request head by then is closed.
 const FIRST_REQUEST: Duration = Duration::from_secs(30);
@@ -51,28 +52,21 @@ pub(super) enum Phase {
 }
 
 /// What a connection's task, its service and its bytes share.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
-    lifecycle: Lifecycle,
     /// Reads and writes so far: a change means that the connection is not quiet.
     transfers: AtomicU64,
     requested: AtomicBool,
     /// Told once, at the first HTTP/2 request.
     http2: Notify,
-    /// Whether the bytes are no longer HTTP's, but the service's own.
-    upgraded: AtomicBool,
+    /// Open for as long as the bytes are, after an upgrade, too.
+    open: OpenConnection,
 }
 
-impl Shared {
-    fn new(lifecycle: Lifecycle) -> Self {
-        Self {
-            lifecycle,
-            transfers: AtomicU64::new(0),
-            requested: AtomicBool::new(false),
-            http2: Notify::new(),
-            upgraded: AtomicBool::new(false),
-        }
-    }
+/// What counts a connection until it is closed.
+pub(super) struct Counted {
+    pub(super) live: Live,
+    pub(super) open: OpenConnection,
 }
 
 /// Serves one connection to its end.
@@ -82,10 +76,13 @@ pub(super) async fn serve(
     peer: SocketAddr,
     app: Router,
     lifecycle: Lifecycle,
-    live: Live,
+    Counted { live, open }: Counted,
     phase: watch::Receiver<Phase>,
 ) {
-    let shared = Arc::new(Shared::new(lifecycle));
+    let shared = Arc::new(Shared {
+        open,
+        ..Shared::default()
+    });
     let io = Watched {
         io: TokioIo::new(stream),
         shared: Arc::clone(&shared),
@@ -95,6 +92,7 @@ pub(super) async fn serve(
     let service = Service {
         app,
         peer,
+        lifecycle,
         shared: Arc::clone(&shared),
     };
     let connection = builder.serve_connection_with_upgrades(io, service);
@@ -161,6 +159,7 @@ pub(super) async fn reached(mut phase: watch::Receiver<Phase>, wanted: Phase) ->
 struct Service {
     app: Router,
     peer: SocketAddr,
+    lifecycle: Lifecycle,
     shared: Arc<Shared>,
 }
 
@@ -171,15 +170,45 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
     fn call(&self, mut request: Request<Incoming>) -> Answer {
         let http1 = request.version() < Version::HTTP_2;
-        if !self.shared.requested.swap(true, Ordering::Relaxed) && !http1 {
-            self.shared.http2.notify_one();
+        if !self.shared.requested.swap(true, Ordering::Relaxed) {
+            if http1 {
+                self.shared.open.speaks(Protocol::Http1);
+            } else {
+                self.shared.open.speaks(Protocol::Http2);
+                self.shared.http2.notify_one();
+            }
         }
+        let tunnel = request.method() == Method::CONNECT;
         let extensions = request.extensions_mut();
         extensions.insert(PeerAddr(self.peer));
         extensions.insert(ConnectInfo(self.peer));
         Answer {
             answer: self.app.clone().call(request),
-            http1: http1.then(|| Arc::clone(&self.shared)),
+            http1: http1.then(|| Http1 {
+                lifecycle: self.lifecycle.clone(),
+                shared: Arc::clone(&self.shared),
+                tunnel,
+            }),
+        }
+    }
+}
+
+/// What the answer of an HTTP/1 request is looked at for: HTTP/2 has GOAWAY, and tunnels within the connection.
+struct Http1 {
+    lifecycle: Lifecycle,
+    shared: Arc<Shared>,
+    /// Asked for by `CONNECT`.
+    tunnel: bool,
+}
+
+impl Http1 {
+    fn answered(&self, response: &mut Response<Body>) {
+        let status = response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS || self.tunnel && status.is_success() {
+            self.shared.open.speaks(Protocol::Upgraded);
+        } else if self.lifecycle.is_draining() {
+            let headers = response.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 }
@@ -190,7 +219,7 @@ pin_project! {
     struct Answer {
         #[pin]
         answer: RouteFuture<Infallible>,
-        http1: Option<Arc<Shared>>,
+        http1: Option<Http1>,
     }
 }
 
@@ -200,14 +229,8 @@ impl Future for Answer {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.answer.poll(cx))?;
-        let Some(connection) = this.http1 else {
-            return Poll::Ready(Ok(response));
-        };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            connection.upgraded.store(true, Ordering::Relaxed);
-        } else if connection.lifecycle.is_draining() {
-            let headers = response.headers_mut();
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if let Some(http1) = this.http1 {
+            http1.answered(&mut response);
         }
         Poll::Ready(Ok(response))
     }
@@ -235,7 +258,7 @@ impl Watched {
 
     /// A request's end is its task's, which a cut drops; after an upgrade there is none.
     fn upgraded(&mut self) -> Option<&mut Cutoff> {
-        let upgraded = self.shared.upgraded.load(Ordering::Relaxed);
+        let upgraded = self.shared.open.is_upgraded();
         upgraded.then_some(&mut self.cutoff)
     }
 }
@@ -303,10 +326,7 @@ mod tests {
         expected: Verdict,
         after: Duration,
     ) {
-        let (shared, phase) = (
-            Shared::new(Lifecycle::new()),
-            watch::Sender::new(Phase::Serving),
-        );
+        let (shared, phase) = (Shared::default(), watch::Sender::new(Phase::Serving));
         let began = Instant::now();
         let judged = async {
             let verdict = verdict(&shared, phase.subscribe()).await;
@@ -375,10 +395,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_ends_with_its_server() {
-        let (shared, phase) = (
-            Shared::new(Lifecycle::new()),
-            watch::Sender::new(Phase::Serving),
-        );
+        let (shared, phase) = (Shared::default(), watch::Sender::new(Phase::Serving));
         let orphan = verdict(&shared, phase.subscribe());
         drop(phase);
         assert_eq!(orphan.await, Verdict::Drop);

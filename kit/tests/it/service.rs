@@ -42,6 +42,8 @@ pub(crate) const HANGING_CHECKS: &str = "TEST_HANGING_CHECKS";
 pub(crate) const RUN: &str = "TEST_RUN";
 /// Set for a child with hooks around its drain: how many milliseconds the first one takes.
 pub(crate) const HOOKS: &str = "TEST_HOOKS";
+/// Set for a child that floods itself with requests.
+pub(crate) const FLOOD: &str = "TEST_FLOOD";
 
 /// The child's `main`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,6 +78,7 @@ async fn child() {
         .route("/upgrade", get(upgrade))
         .route("/ws", get(websocket))
         .route("/block/{millis}", get(block))
+        .route("/compute", get(compute))
         .route("/hang", get(std::future::pending::<&'static str>));
     hooks(&kit);
     let app = app.layer(Extension(kit.clone()));
@@ -85,6 +88,9 @@ async fn child() {
     }
     let app = app.route("/livez", get(|| async { "the service's own" }));
     let app = kit.wrap(app);
+    if std::env::var_os(FLOOD).is_some() {
+        tokio::spawn(crate::cardinality::flood(kit.clone(), app.clone()));
+    }
     kit.serve(listener, app).await.unwrap();
 }
 
@@ -170,6 +176,15 @@ async fn upgrade(mut request: Request) -> impl IntoResponse {
     });
     let headers = [("connection", "upgrade"), ("upgrade", "echo")];
     (StatusCode::SWITCHING_PROTOCOLS, headers)
+}
+
+/// Keeps a worker busy for as long as somebody waits for it.
+async fn compute() -> &'static str {
+    loop {
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_millis(1) {}
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Echoes; says goodbye when the service is to stop, unless the first message asked it not to.
