@@ -3,6 +3,7 @@
 
 mod misspelt;
 mod otel;
+mod probes;
 mod reader;
 mod text;
 
@@ -17,6 +18,8 @@ use crate::trace::{ExportConfig, Sampler};
 use reader::{Lookup, Reader};
 use text::show_duration;
 
+pub(crate) use probes::{ProbePaths, probe_path};
+
 pub(crate) use text::percent_decode;
 
 /// Kubernetes kills after 30 s; this leaves room for its own work.
@@ -26,6 +29,9 @@ const DEFAULT_DRAIN_DELAY: Duration = Duration::from_secs(5);
 /// Cloud Run kills 10 s after SIGTERM and routes no request once it has sent it.
 const CLOUD_RUN_GRACE: Duration = Duration::from_secs(9);
 const DEFAULT_PORT: u16 = 8080;
+/// As long as Kubernetes bears with a silent service (three probes, 10 s apart): what merely computes for a
+/// while is not taken for blocked.
+const DEFAULT_LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is in force; valid unless `faults` says otherwise.
 #[derive(Clone, Debug)]
@@ -49,6 +55,9 @@ pub(crate) struct Config {
     pub(crate) grace: Duration,
     pub(crate) drain_delay: Duration,
     pub(crate) request_timeout: Option<Duration>,
+    /// How long the runtime may run no task; `None`: nobody watches it.
+    pub(crate) liveness_timeout: Option<Duration>,
+    pub(crate) probe_paths: ProbePaths,
     pub(crate) concurrency_limit: Option<usize>,
     pub(crate) trust: Trust,
     pub(crate) request_id_header: HeaderName,
@@ -116,7 +125,10 @@ impl Config {
             google_cloud_project: env.text("GOOGLE_CLOUD_PROJECT"),
             grace,
             drain_delay,
-            request_timeout: request_timeout(&mut env),
+            request_timeout: off_or_duration(&mut env, "BELLWETHER_REQUEST_TIMEOUT").flatten(),
+            liveness_timeout: off_or_duration(&mut env, "BELLWETHER_LIVENESS_TIMEOUT")
+                .unwrap_or(Some(DEFAULT_LIVENESS_TIMEOUT)),
+            probe_paths: ProbePaths::read(&mut env),
             concurrency_limit: env.ours("BELLWETHER_CONCURRENCY_LIMIT", limit).flatten(),
             trust: env
                 .ours("BELLWETHER_TRUST", Trust::parse)
@@ -143,6 +155,7 @@ impl Config {
                 show_duration(self.grace)
             ));
         }
+        faults.extend(self.probe_paths.clash());
         if self.service.is_empty() {
             faults.push("the service has no name: give one or set OTEL_SERVICE_NAME".to_owned());
         }
@@ -190,9 +203,10 @@ fn filter(env: &mut Reader<'_>) -> String {
         .unwrap_or_else(|| "info".to_owned())
 }
 
-fn request_timeout(env: &mut Reader<'_>) -> Option<Duration> {
+/// `None` when unset, `Some(None)` when off.
+fn off_or_duration(env: &mut Reader<'_>, name: &str) -> Option<Option<Duration>> {
     let allowed = "must be off or a duration such as 500ms, 25s or 2m, longer than 0";
-    env.ours("BELLWETHER_REQUEST_TIMEOUT", |value| {
+    env.ours(name, |value| {
         if value == "off" {
             return Ok(None);
         }
@@ -201,7 +215,6 @@ fn request_timeout(env: &mut Reader<'_>) -> Option<Duration> {
             _ => Err(allowed.to_owned()),
         }
     })
-    .flatten()
 }
 
 fn port(value: &str) -> Result<u16, String> {

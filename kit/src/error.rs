@@ -24,7 +24,7 @@ pub enum Error {
     /// A health check name was used twice.
     #[error("health check {0:?} is registered twice; give each check its own name")]
     DuplicateCheck(String),
-    /// Health checks or the admin address need a tokio runtime, and `start()` was called outside one.
+    /// Health checks need a tokio runtime, and `start()` was called outside one.
     #[error(
         "{needed_by} need a tokio runtime; call `start()` within one, for instance in `#[tokio::main]`"
     )]
@@ -43,7 +43,7 @@ pub enum Error {
     /// The server failed while accepting or serving connections.
     #[error("serving failed: {0}")]
     Serve(#[source] std::io::Error),
-    /// A background thread (log sink, span exporter, saturation) could not be started.
+    /// A background thread (log sink, span exporter, saturation, watchdog, admin address) could not be started.
     #[error("cannot start the {thread} thread: {source}")]
     Thread {
         /// Which thread.

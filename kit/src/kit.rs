@@ -24,7 +24,7 @@ use crate::health::GrpcHealth;
 use crate::health::{Health, State};
 use crate::http::{ClientLayer, HttpLayer, Telemetry};
 use crate::metrics::Metrics;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{HookResult, Shutdown};
 use crate::trace::Exporter;
 pub use builder::KitBuilder;
 use outlets::Outlets;
@@ -106,6 +106,16 @@ impl Kit {
         self.0.metrics.render(accept)
     }
 
+    /// What `/livez` answers.
+    ///
+    /// # Errors
+    ///
+    /// A short reason: the runtime that the kit was started in has run no task for
+    /// `BELLWETHER_LIVENESS_TIMEOUT`.
+    pub fn live(&self) -> Result<(), String> {
+        self.0.health.liveness.verdict()
+    }
+
     /// What `/readyz` answers.
     ///
     /// # Errors
@@ -153,11 +163,58 @@ impl Kit {
         self.0.shutdown.ask();
     }
 
+    /// Has `hook` run when a shutdown begins: to deregister the service, or stop taking in work from a queue.
+    /// Accepting goes on until it has ended.
+    ///
+    /// The order of a shutdown: unready; the hooks of the drain, and beside them the drain delay; no more
+    /// connections; the requests in flight finish; the hooks of [`on_stop`](Self::on_stop); spans and lines
+    /// are flushed. The hooks of one moment run all at once: steps that must follow each other belong into one
+    /// hook. Those of the drain have half of the grace (the drain delay, if that is longer), those of the stop
+    /// the time between the last request and the flush, at least a fifth of the grace and at most 5 s of it.
+    /// One that fails, panics or outlives its time is told as a warning and holds nothing else up. A second
+    /// signal waits for none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), bellwether::Error> {
+    /// # struct Registry;
+    /// # impl Registry { async fn deregister(self) -> Result<(), std::io::Error> { Ok(()) } }
+    /// # struct Pool;
+    /// # impl Pool { async fn close(self) {} }
+    /// # let (registry, pool) = (Registry, Pool);
+    /// let kit = bellwether::Kit::from_env("orders")?
+    /// #   .traces(false)
+    ///     .start()?;
+    /// kit.on_drain("deregister", async move { registry.deregister().await });
+    /// kit.on_stop("database", async move { pool.close().await });
+    /// # kit.finish().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_drain<R: HookResult>(
+        &self,
+        name: impl Into<String>,
+        hook: impl Future<Output = R> + Send + 'static,
+    ) {
+        self.0.shutdown.on_drain(name.into(), hook);
+    }
+
+    /// Has `hook` run after the last request and before the flush: to close what requests needed, such as
+    /// pools. What it logs still arrives. [`on_drain`](Self::on_drain) tells order and deadlines.
+    pub fn on_stop<R: HookResult>(
+        &self,
+        name: impl Into<String>,
+        hook: impl Future<Output = R> + Send + 'static,
+    ) {
+        self.0.shutdown.on_stop(name.into(), hook);
+    }
+
     /// Resolves when a server should stop accepting: SIGTERM, SIGINT or [`shutdown`](Self::shutdown) came,
-    /// and the drain delay, which SIGINT skips, is over. For services that own their server
+    /// the drain delay, which SIGINT skips, is over, and the hooks of [`on_drain`](Self::on_drain) have run. For services that own their server
     /// ([`routes`](Self::routes) has an example); making it says that the service has started.
     ///
-    /// WebSocket handlers await it too: they are given the rest of the grace and then cut.
+    /// WebSocket handlers await it too, to say goodbye: [`serve`](Self::serve) waits for upgraded connections
+    /// as for any other until the time for requests is up; from then on their reads and writes fail.
     pub fn shutdown_signal(&self) -> impl Future<Output = ()> + Send + 'static {
         let shutdown = self.0.shutdown.clone();
         shutdown.lifecycle().advance(State::Ready);
@@ -192,7 +249,7 @@ impl Kit {
         None
     }
 
-    /// Sends what spans and lines are left within the rest of the grace. [`serve`](Self::serve) does it
+    /// Runs the hooks of [`on_stop`](Self::on_stop), then sends what spans and lines are left within the rest of the grace. [`serve`](Self::serve) does it
     /// by itself; a service that owns its server calls it last. A second call does nothing.
     pub async fn finish(&self) {
         let inner = &self.0;
@@ -201,6 +258,7 @@ impl Kit {
             return;
         }
         lifecycle.advance(State::Stopped);
+        inner.shutdown.stopped().await;
         let left = if inner.shutdown.is_hurried() {
             Duration::ZERO
         } else {
@@ -236,6 +294,7 @@ impl Kit {
             drain_delay_seconds = config.drain_delay.as_secs_f64(),
             request_timeout_seconds = config.request_timeout.map(|timeout| timeout.as_secs_f64()),
             concurrency_limit = config.concurrency_limit,
+            liveness_timeout_seconds = config.liveness_timeout.map(|timeout| timeout.as_secs_f64()),
             admin_addr = self.admin_addr().map(tracing::field::display),
             "started"
         );

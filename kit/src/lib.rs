@@ -87,7 +87,7 @@ pub use config::LogFormat;
 pub use error::Error;
 #[cfg(feature = "tonic")]
 pub use health::GrpcHealth;
-pub use health::{Check, check};
+pub use health::{Check, check, checks};
 #[cfg(feature = "reqwest")]
 pub use http::ReqwestMiddleware;
 pub use http::{
@@ -99,4 +99,5 @@ pub use kit::run;
 pub use kit::{Kit, KitBuilder};
 /// The `prometheus-client` crate that [`Kit::registry`] is of.
 pub use prometheus_client;
+pub use shutdown::HookResult;
 pub use task::{InRequest, in_request, spawn, spawn_blocking};

@@ -4,6 +4,7 @@
 //! finish, the deadline. Nothing that was accepted is refused.
 
 mod connection;
+mod cutoff;
 mod live;
 
 use std::io;
@@ -150,8 +151,10 @@ impl Server {
         // Before the first is cut: their requests must not settle as if their callers had hung up.
         self.lifecycle.advance(State::Cutting);
         self.phase.send_replace(Phase::Cut);
-        // Their requests settle while they are dropped; the flush must not come before that.
-        let _ = tokio::time::timeout(CUT_WAIT, self.tasks.none()).await;
+        // Their requests settle while they are dropped, and the tasks of upgraded ones see their end: the
+        // flush must not come before that.
+        let let_go = async { tokio::join!(self.tasks.none(), self.connections.none()) };
+        let _ = tokio::time::timeout(CUT_WAIT, let_go).await;
         cut
     }
 }

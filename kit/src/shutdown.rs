@@ -1,6 +1,8 @@
 //! The wish to stop: who asked for it, how far it has got, how much time is left. Asked for by signals or
 //! by `Kit::shutdown`; awaited by `serve` and by services that own their server.
 
+mod hooks;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +12,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::health::{Lifecycle, State};
+pub use hooks::HookResult;
+use hooks::Hooks;
 
-/// Of the grace, the part kept for the flush: a fifth, at most this.
+/// Of the grace, the part kept for the flush, and as much for the hooks before it: a fifth, at most this.
 const MAX_FLUSH_SHARE: Duration = Duration::from_secs(5);
 
 /// The longest grace and delay; beyond it moments could not be computed, and nobody waits that long.
@@ -28,6 +32,10 @@ struct Shared {
     delay: Duration,
     asked: watch::Sender<Asked>,
     watching: AtomicBool,
+    /// Run when the drain begins.
+    on_drain: Hooks,
+    /// Run after the last request, before the flush.
+    on_stop: Hooks,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +53,25 @@ impl Shutdown {
             delay: delay.min(LONGEST),
             asked: watch::Sender::new(Asked::default()),
             watching: AtomicBool::new(false),
+            on_drain: Hooks::new("drain"),
+            on_stop: Hooks::new("stop"),
         }))
+    }
+
+    pub(crate) fn on_drain<R: HookResult>(
+        &self,
+        name: String,
+        hook: impl Future<Output = R> + Send + 'static,
+    ) {
+        self.0.on_drain.add(name, hook);
+    }
+
+    pub(crate) fn on_stop<R: HookResult>(
+        &self,
+        name: String,
+        hook: impl Future<Output = R> + Send + 'static,
+    ) {
+        self.0.on_stop.add(name, hook);
     }
 
     pub(crate) fn lifecycle(&self) -> &Lifecycle {
@@ -62,15 +88,45 @@ impl Shutdown {
         self.wait(|asked| asked.first.is_some()).await;
     }
 
-    /// Resolves when the server should stop accepting: the delay is over, or a second signal came.
+    /// Resolves when the server should stop accepting: the delay is over and the hooks of the drain have
+    /// run, or a second signal came.
     pub(crate) async fn stop_accepting(&self) {
         self.asked().await;
-        let Some((_, stop)) = self.0.asked.borrow().first else {
+        let Some((began, stop)) = self.0.asked.borrow().first else {
             return;
         };
+        // A service that is still being deregistered is still being called; but requests need time, too.
+        let hooks_until = stop
+            .max(began + self.0.grace / 2)
+            .min(self.drain_deadline());
+        let looked_away = async {
+            tokio::join!(
+                tokio::time::sleep_until(stop),
+                self.0.on_drain.run(hooks_until)
+            )
+        };
         tokio::select! {
-            () = tokio::time::sleep_until(stop) => {}
+            _ = looked_away => {}
             () = self.hurried() => {}
+        }
+    }
+
+    /// Runs the hooks that are still to run once the last request is done, unless a second signal came.
+    pub(crate) async fn stopped(&self) {
+        let first = self.0.asked.borrow().first;
+        let until = match first {
+            Some((began, _)) => began + self.0.grace.saturating_sub(self.flush_share()),
+            None => Instant::now() + self.flush_share(),
+        };
+        let hooks = async {
+            // Those of the drain too, when nobody waited for its end: each hook is promised to run.
+            self.0.on_drain.run(until).await;
+            self.0.on_stop.run(until).await;
+        };
+        tokio::select! {
+            biased;
+            () = self.hurried() => {}
+            () = hooks => {}
         }
     }
 
@@ -83,12 +139,17 @@ impl Shutdown {
         self.0.asked.borrow().signals > 1
     }
 
-    /// When requests still in flight are cut, so that the flush has its share of the grace.
-    #[cfg(any(feature = "axum", test))]
+    /// When requests still in flight are cut, so that the flush, and the hooks before it, have their share
+    /// of the grace.
     pub(crate) fn drain_deadline(&self) -> Instant {
         let first = self.0.asked.borrow().first;
         let began = first.map_or_else(Instant::now, |(at, _)| at);
-        began + self.0.grace.saturating_sub(self.flush_share())
+        let after = if self.0.on_stop.is_empty() {
+            self.flush_share()
+        } else {
+            self.flush_share() * 2
+        };
+        began + self.0.grace.saturating_sub(after)
     }
 
     /// What is left of the grace; before anyone asked, the flush's share of it.
@@ -255,6 +316,47 @@ mod tests {
         shutdown.signalled("SIGTERM", DELAY);
         shutdown.hurried().await;
         shutdown.stop_accepting().await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn accepting_goes_on_until_the_hooks_of_the_drain_have_run() {
+        async fn check(hook: Duration, expected: Duration) {
+            let shutdown = shutdown();
+            shutdown.on_drain("deregister".to_owned(), tokio::time::sleep(hook));
+            let began = Instant::now();
+            shutdown.ask();
+            shutdown.stop_accepting().await;
+            assert_eq!(began.elapsed(), expected, "{hook:?}");
+        }
+        check(Duration::from_secs(1), DELAY).await;
+        check(Duration::from_secs(4), Duration::from_secs(4)).await;
+        check(Duration::from_secs(60), GRACE / 2).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hooks_of_the_stop_have_a_share_of_the_grace() {
+        let shutdown = shutdown();
+        shutdown.on_stop("pool".to_owned(), std::future::pending::<()>());
+        let began = Instant::now();
+        shutdown.ask();
+        assert_eq!(shutdown.drain_deadline(), began + Duration::from_secs(6));
+        tokio::time::sleep_until(shutdown.drain_deadline()).await;
+        shutdown.stopped().await;
+        assert_eq!(began.elapsed(), Duration::from_secs(8));
+        assert_eq!(shutdown.left(), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_signal_waits_for_no_hook() {
+        let shutdown = shutdown();
+        shutdown.on_drain("deregister".to_owned(), std::future::pending::<()>());
+        shutdown.on_stop("pool".to_owned(), std::future::pending::<()>());
+        let began = Instant::now();
+        shutdown.signalled("SIGTERM", DELAY);
+        shutdown.signalled("SIGTERM", DELAY);
+        shutdown.stop_accepting().await;
+        shutdown.stopped().await;
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 

@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod http;
+pub mod load;
 pub mod peers;
 pub mod process;
 pub mod sink;

@@ -88,6 +88,13 @@ pub fn hey() -> Option<&'static str> {
     Command::new("hey").output().is_ok().then_some("hey")
 }
 
+/// HAProxy, by name on the path; `/usr/sbin`, where Debian puts it, is on not everyone's.
+pub fn haproxy() -> Option<&'static str> {
+    ["haproxy", "/usr/sbin/haproxy"]
+        .into_iter()
+        .find(|program| answers(program, "-v"))
+}
+
 fn answers(program: &str, argument: &str) -> bool {
     Command::new(program)
         .arg(argument)

@@ -1,6 +1,7 @@
 //! An OTLP peer that keeps every span it is sent, decoded by the reference types: the whole truth that the
 //! collector's answers are compared with.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -42,12 +43,19 @@ impl SinkSpan {
     }
 }
 
+#[derive(Debug)]
+struct Received {
+    count: AtomicU64,
+    /// `None`: they are only counted.
+    kept: Option<Mutex<Vec<SinkSpan>>>,
+}
+
 /// The running peer; it stops when dropped.
 #[derive(Debug)]
 pub struct Sink {
     /// For `--export`.
     pub url: String,
-    spans: Arc<Mutex<Vec<SinkSpan>>>,
+    received: Arc<Received>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -57,39 +65,68 @@ impl Sink {
     /// # Panics
     /// When it cannot listen.
     pub fn start() -> Self {
+        Self::start_with(Some(Mutex::default()))
+    }
+
+    /// Starts one that only counts.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub fn counting() -> Self {
+        Self::start_with(None)
+    }
+
+    fn start_with(kept: Option<Mutex<Vec<SinkSpan>>>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
         let port = listener.local_addr().expect("a bound address").port();
-        let spans = Arc::new(Mutex::new(Vec::new()));
+        let received = Arc::new(Received {
+            count: AtomicU64::new(0),
+            kept,
+        });
         let (stop, stopped) = oneshot::channel();
-        let state = spans.clone();
+        let state = Arc::clone(&received);
         std::thread::spawn(move || serve(listener, state, stopped));
         Self {
             url: format!("otlp+http://127.0.0.1:{port}"),
-            spans,
+            received,
             _stop: stop,
         }
     }
 
-    /// Every span so far.
+    /// Every span so far; none when they are only counted.
     pub fn spans(&self) -> Vec<SinkSpan> {
-        self.spans
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let kept = self.received.kept.as_ref();
+        kept.map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .unwrap_or_default()
+    }
+
+    /// How many spans so far.
+    pub fn count(&self) -> u64 {
+        self.received.count.load(Ordering::Relaxed)
+    }
+
+    /// The endpoint for a service that sends here itself.
+    ///
+    /// # Panics
+    /// Never: the URL is of its own making.
+    pub fn endpoint(&self) -> &str {
+        self.url.strip_prefix("otlp+").expect("an OTLP URL")
     }
 }
 
-type Spans = Arc<Mutex<Vec<SinkSpan>>>;
-
 #[tokio::main(flavor = "current_thread")]
-async fn serve(listener: std::net::TcpListener, spans: Spans, stopped: oneshot::Receiver<()>) {
+async fn serve(
+    listener: std::net::TcpListener,
+    received: Arc<Received>,
+    stopped: oneshot::Receiver<()>,
+) {
     listener
         .set_nonblocking(true)
         .expect("a non-blocking listener");
     let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
     let app = Router::new()
         .route("/v1/traces", post(take))
-        .with_state(spans);
+        .with_state(received);
     // Resolves with an error when the sink is dropped, which is the signal.
     let stopped = async { drop(stopped.await) };
     axum::serve(listener, app)
@@ -98,9 +135,15 @@ async fn serve(listener: std::net::TcpListener, spans: Spans, stopped: oneshot::
         .expect("a running sink");
 }
 
-async fn take(State(spans): State<Spans>, body: Bytes) {
+async fn take(State(received): State<Arc<Received>>, body: Bytes) {
     let request = ExportTraceServiceRequest::decode(body).expect("well-formed OTLP");
-    let mut kept = spans.lock().unwrap_or_else(PoisonError::into_inner);
+    let scopes = request.resource_spans.iter().flat_map(|of| &of.scope_spans);
+    let count: usize = scopes.map(|scope| scope.spans.len()).sum();
+    received.count.fetch_add(count as u64, Ordering::Relaxed);
+    let Some(kept) = &received.kept else {
+        return;
+    };
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
     for resource_spans in request.resource_spans {
         let resource = resource_spans.resource.unwrap_or_default();
         let service = resource.attributes.iter().find(|a| a.key == "service.name");

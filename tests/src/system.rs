@@ -122,7 +122,11 @@ impl Service {
 
     /// Starts the service of [`cases`](crate::cases).
     pub fn start_cases(otlp: &str, environment: &[(&str, &str)]) -> Self {
-        let port = free_port();
+        Self::start_cases_at(free_port(), otlp, environment)
+    }
+
+    /// As [`start_cases`](Self::start_cases), on a given port.
+    pub fn start_cases_at(port: u16, otlp: &str, environment: &[(&str, &str)]) -> Self {
         Self::start_command(part(&["cases", &port.to_string()]), port, otlp, environment)
     }
 

@@ -47,6 +47,9 @@ fn ours_are_read() {
         ("BELLWETHER_GRACE", "10s"),
         ("BELLWETHER_DRAIN_DELAY", "500ms"),
         ("BELLWETHER_REQUEST_TIMEOUT", "2s"),
+        ("BELLWETHER_LIVENESS_TIMEOUT", "2m"),
+        ("BELLWETHER_LIVE_PATH", "/healthz"),
+        ("BELLWETHER_READY_PATH", "/readyz"),
         ("BELLWETHER_CONCURRENCY_LIMIT", "64"),
         ("BELLWETHER_TRUST", "10.0.0.0/8"),
         ("BELLWETHER_REQUEST_ID_HEADER", "X-Correlation-Id"),
@@ -60,6 +63,10 @@ fn ours_are_read() {
     assert_eq!(config.drain_delay, Duration::from_millis(500));
     assert_eq!(config.request_timeout, Some(Duration::from_secs(2)));
     assert_eq!(config.concurrency_limit, Some(64));
+    assert_eq!(config.liveness_timeout, Some(Duration::from_secs(120)));
+    assert_eq!(config.probe_paths.live, ["/healthz"]);
+    assert_eq!(config.probe_paths.ready, ["/readyz"]);
+    assert_eq!(config.probe_paths.startup, ProbePaths::default().startup);
     assert_eq!(config.trust.to_string(), "10.0.0.0/8");
     assert_eq!(config.request_id_header, "x-correlation-id");
     assert_eq!(config.filter, "warn,orders=debug");
@@ -82,6 +89,10 @@ fn every_fault_of_ours_is_told_at_once_with_what_is_allowed() {
     check("BELLWETHER_GRACE", "25", "500ms");
     check("BELLWETHER_DRAIN_DELAY", "soon", "500ms");
     check("BELLWETHER_REQUEST_TIMEOUT", "0s", "longer than 0");
+    check("BELLWETHER_LIVENESS_TIMEOUT", "0", "must be off or");
+    check("BELLWETHER_LIVE_PATH", "healthz", "such as /healthz");
+    check("BELLWETHER_READY_PATH", "/{id}", "such as /healthz");
+    check("BELLWETHER_STARTUP_PATH", "/metrics", "none of /metrics");
     check("BELLWETHER_CONCURRENCY_LIMIT", "0", "from 1");
     check("BELLWETHER_TRUST", "nobody", "private");
     check("BELLWETHER_REQUEST_ID_HEADER", "a b", "x-request-id");
@@ -92,6 +103,19 @@ fn every_fault_of_ours_is_told_at_once_with_what_is_allowed() {
         ("BELLWETHER_TRUST", "x"),
     ]);
     assert_eq!(all.all_faults().len(), 3);
+}
+
+#[test]
+fn liveness_may_be_off_and_probes_do_not_share_a_path() {
+    assert_eq!(read(&[]).liveness_timeout, Some(DEFAULT_LIVENESS_TIMEOUT));
+    let off = read(&[("BELLWETHER_LIVENESS_TIMEOUT", "off")]);
+    assert_eq!(off.liveness_timeout, None);
+    let shared = read(&[("BELLWETHER_LIVE_PATH", "/readyz")]);
+    let faults = shared.all_faults();
+    assert!(
+        faults.len() == 1 && faults[0].contains("\"/readyz\""),
+        "{faults:?}"
+    );
 }
 
 #[test]

@@ -9,6 +9,9 @@ use std::time::Duration;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause between two runs unless the check says otherwise.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a verdict is kept once it has changed, unless the check says otherwise: a dependency that
+/// comes and goes must not take a service out of its balancer and back every few seconds.
+const DEFAULT_MIN_DWELL: Duration = Duration::from_secs(10);
 /// The shortest pause between two runs: a check is no load test.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -17,14 +20,20 @@ pub(super) type Run = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// A dependency check: runs in the background, a probe only reads its last result.
 ///
-/// A check is not critical unless told so: its failure is then shown in `?verbose` and changes nothing
-/// else. A run that fails, panics or outlives its time-out counts as a failure; one success makes a check
-/// pass, two failures in a row make a passing check fail.
+/// A check is not critical unless told so: its failure is then shown as `warn` in `?verbose` and changes
+/// nothing else. A run that fails, panics or outlives its time-out counts as a failure; one success makes a
+/// check pass, two failures in a row make a passing check fail, and a verdict that has changed is kept for
+/// [`min_dwell`](Self::min_dwell).
+///
+/// Runs share the service's runtime: a check awaits, it never blocks its thread.
 pub struct Check {
     probe: Box<dyn Fn() -> Run + Send + Sync>,
     critical: bool,
     timeout: Duration,
     interval: Duration,
+    min_dwell: Duration,
+    /// What is wrong with what it was made of; told by `start`.
+    fault: Option<String>,
 }
 
 /// A check from an async closure: `Ok` passes, `Err` fails with its text.
@@ -51,10 +60,21 @@ where
         critical: false,
         timeout: DEFAULT_TIMEOUT,
         interval: DEFAULT_INTERVAL,
+        min_dwell: DEFAULT_MIN_DWELL,
+        fault: None,
     }
 }
 
 impl Check {
+    /// A check that cannot be made; `start` refuses it with this text.
+    pub(super) fn faulty(fault: String) -> Self {
+        let never = std::future::pending::<Result<(), String>>;
+        Self {
+            fault: Some(fault),
+            ..check(never)
+        }
+    }
+
     /// Makes readiness depend on this check.
     #[must_use]
     pub fn critical(mut self) -> Self {
@@ -83,6 +103,22 @@ impl Check {
         self
     }
 
+    /// How long a verdict is kept once it has changed (default 10 s), whatever later runs find: what a probe
+    /// is told changes at most once in this time. The first verdict after the start is no change.
+    #[must_use]
+    pub fn min_dwell(mut self, dwell: Duration) -> Self {
+        self.min_dwell = dwell;
+        self
+    }
+
+    pub(crate) fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
+    pub(super) fn dwell(&self) -> Duration {
+        self.min_dwell
+    }
+
     pub(super) fn is_critical(&self) -> bool {
         self.critical
     }
@@ -106,6 +142,7 @@ impl fmt::Debug for Check {
             .field("critical", &self.critical)
             .field("timeout", &self.timeout)
             .field("interval", &self.interval)
+            .field("min_dwell", &self.min_dwell)
             .finish_non_exhaustive()
     }
 }

@@ -11,6 +11,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
 use super::{Health, State};
+use crate::config::ProbePaths;
 use crate::http::NotTraffic;
 
 /// Which question a path answers.
@@ -32,14 +33,13 @@ pub(crate) enum Audience {
 
 impl Probe {
     /// Every path, with what it answers.
-    pub(crate) const PATHS: [(&'static str, Probe); 6] = [
-        ("/livez", Probe::Live),
-        ("/health/live", Probe::Live),
-        ("/readyz", Probe::Ready),
-        ("/health/ready", Probe::Ready),
-        ("/startupz", Probe::Started),
-        ("/health/started", Probe::Started),
-    ];
+    pub(crate) fn paths(paths: &ProbePaths) -> impl Iterator<Item = (&str, Self)> {
+        let live = paths.live.iter().map(|path| (path, Self::Live));
+        let ready = paths.ready.iter().map(|path| (path, Self::Ready));
+        let started = paths.startup.iter().map(|path| (path, Self::Started));
+        let all = live.chain(ready).chain(started);
+        all.map(|(path, probe)| (path.as_str(), probe))
+    }
 
     /// The handler of this probe; HEAD is answered too.
     pub(crate) fn handler(self, health: Health, audience: Audience) -> MethodRouter {
@@ -56,8 +56,8 @@ impl Probe {
         }
         let query = Query::parse(query);
         let verdict = match self {
-            // Liveness asks nothing: a dependency that is down is no reason to be restarted.
-            Self::Live => Ok(()),
+            // Liveness asks no dependency: one that is down is no reason to be restarted.
+            Self::Live => health.liveness.verdict(),
             Self::Ready => health.ready(&query.exclude),
             Self::Started => health.started(),
         };
@@ -83,12 +83,10 @@ impl Probe {
 }
 
 /// All probe routes.
-pub(crate) fn routes(health: &Health, audience: Audience) -> Router {
-    Probe::PATHS
-        .into_iter()
-        .fold(Router::new(), |router, (path, probe)| {
-            router.route(path, probe.handler(health.clone(), audience))
-        })
+pub(crate) fn routes(health: &Health, paths: &ProbePaths, audience: Audience) -> Router {
+    Probe::paths(paths).fold(Router::new(), |router, (path, probe)| {
+        router.route(path, probe.handler(health.clone(), audience))
+    })
 }
 
 /// `?verbose` and `?exclude=NAME`, repeatable; anything else is ignored, as load balancers add their own.

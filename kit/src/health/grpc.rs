@@ -244,6 +244,7 @@ mod tests {
         let health = Health {
             lifecycle: lifecycle.clone(),
             checks: Arc::new(Checks::start(checks, &tokio::runtime::Handle::current())),
+            liveness: crate::health::Liveness::new(None),
         };
         let grace = Duration::from_secs(20);
         let shutdown = Shutdown::new(lifecycle, grace, Duration::from_secs(5));

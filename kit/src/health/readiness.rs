@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::runner::Entry;
-use super::{Checks, Lifecycle, State};
+use super::{Checks, Lifecycle, Liveness, State};
 
 /// The state that probes read: cheap to clone, never waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) checks: Arc<Checks>,
+    pub(crate) liveness: Liveness,
 }
 
 impl Health {
@@ -22,6 +23,7 @@ impl Health {
                 return Err("draining".to_owned());
             }
         }
+        self.liveness.verdict()?;
         let blocking = self.critical(exclude).find_map(|entry| match entry.last() {
             None => Some(format!("check {} has not run yet", entry.name)),
             Some(last) if !last.passing => Some(format!("check {} failing", entry.name)),

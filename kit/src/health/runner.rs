@@ -28,14 +28,18 @@ pub(crate) struct Checks {
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) critical: bool,
+    /// How long a changed verdict is kept.
+    dwell: Duration,
     last: Mutex<Option<Observed>>,
 }
 
 /// What the last run found.
 #[derive(Clone, Debug)]
 pub(super) struct Observed {
-    /// The verdict after hysteresis.
+    /// The verdict after hysteresis and dwell.
     pub(super) passing: bool,
+    /// When it last changed; `None` while it is the first one.
+    changed: Option<Instant>,
     /// The last run's own failure, if it failed.
     pub(super) error: Option<String>,
     pub(super) duration: Duration,
@@ -53,6 +57,7 @@ impl Checks {
                 let entry = Arc::new(Entry {
                     name,
                     critical: check.is_critical(),
+                    dwell: check.dwell(),
                     last: Mutex::new(None),
                 });
                 tasks.spawn_on(repeat(check, Arc::clone(&entry)), runtime);
@@ -79,7 +84,10 @@ impl Entry {
             .clone()
     }
 
-    fn record(&self, outcome: Result<(), String>, duration: Duration) {
+    /// Takes note of a run. Some time when its verdict must wait for the dwell of the one before: it is
+    /// worth another run then.
+    fn record(&self, outcome: Result<(), String>, duration: Duration) -> Option<Duration> {
+        let now = Instant::now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let error = outcome.err().map(shortened);
         let failures_in_a_row = match (&error, last.as_ref()) {
@@ -88,18 +96,26 @@ impl Entry {
             (Some(_), Some(previous)) => previous.failures_in_a_row.saturating_add(1),
         };
         let was_passing = last.as_ref().is_some_and(|previous| previous.passing);
-        let passing = error.is_none() || (was_passing && failures_in_a_row < FAILURES_TO_FAIL);
+        let found = error.is_none() || (was_passing && failures_in_a_row < FAILURES_TO_FAIL);
         let first = last.is_none();
-        if passing != was_passing || (first && !passing) {
-            self.tell(passing, first, error.as_deref());
+        let changed = last.as_ref().and_then(|previous| previous.changed);
+        let differs = !first && found != was_passing;
+        let held = changed
+            .map(|at| self.dwell.saturating_sub(now.saturating_duration_since(at)))
+            .filter(|left| differs && !left.is_zero());
+        let changes = differs && held.is_none();
+        if changes || (first && !found) {
+            self.tell(found, first, error.as_deref());
         }
         *last = Some(Observed {
-            passing,
+            passing: if first || changes { found } else { was_passing },
+            changed: if changes { Some(now) } else { changed },
             error,
             duration,
-            at: Instant::now(),
+            at: now,
             failures_in_a_row,
         });
+        held
     }
 
     /// One line for each change of verdict; a first success is no news.
@@ -131,9 +147,10 @@ async fn repeat(check: Check, entry: Arc<Entry>) {
             Ok(None) => Err("did not run".to_owned()),
             Err(_) => Err(format!("no answer within {:?}", check.deadline())),
         };
-        entry.record(outcome, started.elapsed());
+        let held = entry.record(outcome, started.elapsed());
         run.shutdown().await;
-        tokio::time::sleep(jittered(check.pause())).await;
+        let pause = jittered(check.pause());
+        tokio::time::sleep(held.map_or(pause, |left| left.min(pause))).await;
     }
 }
 
@@ -165,7 +182,8 @@ fn payload_text(payload: &(dyn Any + Send)) -> &str {
 
 /// Within a tenth of `pause`, either way.
 fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(rand::random_range(0.9..=1.1))
+    let seconds = pause.as_secs_f64() * rand::random_range(0.9..=1.1);
+    Duration::try_from_secs_f64(seconds).unwrap_or(pause)
 }
 
 fn shortened(mut text: String) -> String {
@@ -190,6 +208,7 @@ mod tests {
         Entry {
             name: "db".to_owned(),
             critical: true,
+            dwell: Duration::ZERO,
             last: Mutex::new(None),
         }
     }
@@ -213,6 +232,33 @@ mod tests {
         check(&[true, false, true, false], &[true, true, true, true]);
         check(&[true, false, false, true], &[true, true, false, true]);
         check(&[false, true, false, false], &[false, true, true, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_verdict_is_kept_for_its_dwell() {
+        let second = Duration::from_secs(1);
+        let mut entry = entry();
+        entry.dwell = second * 5;
+        let down = || Err("down".to_owned());
+        let passing = |entry: &Entry| entry.last().unwrap().passing;
+        // The first verdict is no change: what fails at the start may pass at once.
+        assert_eq!(entry.record(down(), second), None);
+        assert_eq!(entry.record(Ok(()), second), None);
+        assert!(passing(&entry));
+        // That was a change, so it stays, and the next run comes when it may go.
+        tokio::time::sleep(second).await;
+        entry.record(down(), second);
+        assert_eq!(entry.record(down(), second), Some(second * 4));
+        assert!(passing(&entry));
+        tokio::time::sleep(second * 4).await;
+        assert_eq!(entry.record(down(), second), None);
+        assert!(!passing(&entry));
+        // The other way as well.
+        assert_eq!(entry.record(Ok(()), second), Some(second * 5));
+        assert!(!passing(&entry));
+        tokio::time::sleep(second * 5).await;
+        assert_eq!(entry.record(Ok(()), second), None);
+        assert!(passing(&entry));
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! The admin address: metrics, probes with error texts, and where the traces are. For operators, so it
-//! answers until the very end of a shutdown.
+//! answers until the very end of a shutdown, and from a thread of its own: also while the service's runtime
+//! is blocked, which is when somebody looks.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::thread;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
 
 use super::outlets::Outlets;
-use crate::config::Config;
+use crate::config::{Config, ProbePaths};
 use crate::error::Error;
 use crate::health::{self, Audience, Health};
 use crate::http::NotTraffic;
@@ -27,12 +30,13 @@ const NOT_FOUND: &str =
 #[derive(Debug)]
 pub(super) struct Admin {
     address: SocketAddr,
-    task: AbortHandle,
+    closed: watch::Sender<bool>,
 }
 
 /// What the admin endpoints tell about.
 pub(super) struct Told {
     pub(super) health: Health,
+    pub(super) probe_paths: ProbePaths,
     pub(super) metrics: Metrics,
     pub(super) outlets: Outlets,
 }
@@ -40,29 +44,21 @@ pub(super) struct Told {
 /// A listener bound early, so that a taken port is an error of `start` before anything else has begun.
 #[derive(Debug)]
 pub(super) struct Bound {
-    listener: tokio::net::TcpListener,
+    listener: TcpListener,
     address: SocketAddr,
-    runtime: Handle,
 }
 
 /// Binds the admin address, if there is one.
-pub(super) fn bind(config: &Config, runtime: Option<&Handle>) -> Result<Option<Bound>, Error> {
+pub(super) fn bind(config: &Config) -> Result<Option<Bound>, Error> {
     let Some(address) = config.admin_addr else {
         return Ok(None);
-    };
-    let Some(runtime) = runtime else {
-        return Err(Error::NoRuntime {
-            needed_by: "the admin endpoints",
-        });
     };
     let listen = || {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
         Ok(Bound {
             address: listener.local_addr()?,
             listener,
-            runtime: runtime.clone(),
         })
     };
     listen().map(Some).map_err(|source| Error::Bind {
@@ -72,13 +68,44 @@ pub(super) fn bind(config: &Config, runtime: Option<&Handle>) -> Result<Option<B
 }
 
 impl Bound {
-    pub(super) fn serve(self, told: &Told) -> Admin {
-        let server = serve::run_admin(self.listener, router(told));
-        Admin {
-            address: self.address,
-            task: self.runtime.spawn(server).abort_handle(),
-        }
+    /// Serves from a thread and a runtime of its own, until the `Admin` is closed.
+    pub(super) fn serve(self, told: &Told) -> Result<Admin, Error> {
+        let address = self.address;
+        let (closed, until) = watch::channel(false);
+        let started = self.spawn(router(told), until);
+        started.map_err(|source| Error::Thread {
+            thread: "admin",
+            source,
+        })?;
+        Ok(Admin { address, closed })
     }
+
+    fn spawn(self, router: Router, until: watch::Receiver<bool>) -> io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(self.listener)?
+        };
+        let thread = thread::Builder::new().name("bellwether-admin".to_owned());
+        thread
+            .spawn(move || run(&runtime, listener, router, until))
+            .map(drop)
+    }
+}
+
+fn run(
+    runtime: &Runtime,
+    listener: tokio::net::TcpListener,
+    router: Router,
+    mut until: watch::Receiver<bool>,
+) {
+    runtime.block_on(async {
+        tokio::select! {
+            () = serve::run_admin(listener, router) => {}
+            // An error says that the `Admin` is gone: closed as well.
+            _ = until.wait_for(|closed| *closed) => {}
+        }
+    });
 }
 
 impl Admin {
@@ -87,18 +114,12 @@ impl Admin {
     }
 
     pub(super) fn close(&self) {
-        self.task.abort();
-    }
-}
-
-impl Drop for Admin {
-    fn drop(&mut self) {
-        self.close();
+        self.closed.send_replace(true);
     }
 }
 
 fn router(told: &Told) -> Router {
-    health::routes(&told.health, Audience::Operators)
+    health::routes(&told.health, &told.probe_paths, Audience::Operators)
         .route("/metrics", metrics(told.metrics.clone()))
         .route("/telemetry", telemetry(told))
         .fallback((StatusCode::NOT_FOUND, NOT_FOUND))

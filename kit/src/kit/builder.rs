@@ -15,10 +15,10 @@ use tracing_subscriber::{EnvFilter, Registry};
 #[cfg(feature = "axum")]
 use super::admin::{self, Told};
 use super::{Inner, Kit, Outlets};
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, ProbePaths, probe_path};
 use crate::context::Trust;
 use crate::error::Error;
-use crate::health::{Check, Checks, Health, Lifecycle};
+use crate::health::{self, Check, Checks, Health, Lifecycle, Liveness};
 use crate::http::{ConcurrencyLimit, Methods, Routes, Telemetry};
 use crate::log::{self, Logger};
 use crate::metrics::Metrics;
@@ -108,6 +108,54 @@ impl KitBuilder {
     /// says.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.config.request_timeout = Some(timeout);
+        self
+    }
+
+    /// How long the runtime may run no task before `/livez` fails, whatever `BELLWETHER_LIVENESS_TIMEOUT`
+    /// says; `None` leaves it unwatched.
+    ///
+    /// A runtime whose threads are all blocked answers nothing, `/livez` on the service's own port neither:
+    /// a probe there fails by its time-out. The admin address answers from a thread of its own, so a probe
+    /// there is told what is wrong. After a third of the time-out an error line says it, and
+    /// `bellwether_runtime_stalls_total` counts it. Watched is the runtime that [`start`](Self::start) is
+    /// called in, from when the service has started; time in which the whole process stood still, as in a
+    /// debugger, does not count.
+    pub fn liveness_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.config.liveness_timeout = timeout.filter(|timeout| !timeout.is_zero());
+        self
+    }
+
+    /// Where liveness answers, in place of `/livez` and `/health/live`, whatever `BELLWETHER_LIVE_PATH` says.
+    /// A path that cannot be one is a fault of [`start`](Self::start).
+    pub fn live_path(self, path: &str) -> Self {
+        self.probe_path("live_path", path, |paths| &mut paths.live)
+    }
+
+    /// Where readiness answers, in place of `/readyz` and `/health/ready`, whatever `BELLWETHER_READY_PATH`
+    /// says.
+    pub fn ready_path(self, path: &str) -> Self {
+        self.probe_path("ready_path", path, |paths| &mut paths.ready)
+    }
+
+    /// Where the startup probe answers, in place of `/startupz` and `/health/started`, whatever
+    /// `BELLWETHER_STARTUP_PATH` says.
+    pub fn startup_path(self, path: &str) -> Self {
+        self.probe_path("startup_path", path, |paths| &mut paths.startup)
+    }
+
+    fn probe_path(
+        mut self,
+        setter: &str,
+        path: &str,
+        of: impl FnOnce(&mut ProbePaths) -> &mut Vec<String>,
+    ) -> Self {
+        match probe_path(path) {
+            Ok(path) => *of(&mut self.config.probe_paths) = vec![path],
+            Err(fault) => self
+                .config
+                .faults
+                .push(format!("{setter}({path:?}): {fault}")),
+        }
         self
     }
 
@@ -220,7 +268,7 @@ impl KitBuilder {
     /// # Errors
     ///
     /// [`Error::Config`] with every fault at once, [`Error::DuplicateCheck`], [`Error::NoRuntime`] when there
-    /// are checks or an admin address and no tokio runtime, [`Error::Bind`] for the admin address,
+    /// are checks and no tokio runtime, [`Error::Bind`] for the admin address,
     /// [`Error::SubscriberAlreadySet`], [`Error::Thread`].
     pub fn start(self) -> Result<Kit, Error> {
         let kit = self.launch()?;
@@ -232,7 +280,7 @@ impl KitBuilder {
         self.refuse_faults()?;
         let runtime = self.runtime()?;
         #[cfg(feature = "axum")]
-        let admin = admin::bind(&self.config, runtime.as_ref())?;
+        let admin = admin::bind(&self.config)?;
         let own_subscriber = self.sinks.is_none();
         let sinks = self.sinks()?;
         if own_subscriber {
@@ -255,24 +303,24 @@ impl KitBuilder {
             source,
         })?;
         let lifecycle = Lifecycle::new();
-        let checks = runtime.map(|runtime| Checks::start(checks, &runtime));
-        let health = Health {
-            lifecycle: lifecycle.clone(),
-            checks: Arc::new(checks.unwrap_or_default()),
-        };
+        let health = begin_health(&config, checks, runtime, lifecycle.clone())?;
+        metrics.show_health(health.clone());
         let outlets = Outlets {
             export: config.export.clone(),
             counters: spans.counters().clone(),
             logger: sinks.logger.clone(),
         };
         #[cfg(feature = "axum")]
-        let admin = admin.map(|admin| {
+        let serve = |admin: admin::Bound| {
             admin.serve(&Told {
                 health: health.clone(),
+                probe_paths: config.probe_paths.clone(),
                 metrics: metrics.clone(),
                 outlets: outlets.clone(),
             })
-        });
+        };
+        #[cfg(feature = "axum")]
+        let admin = admin.map(serve).transpose()?;
         let kit = Kit(Arc::new(Inner {
             shutdown: Shutdown::new(lifecycle.clone(), config.grace, config.drain_delay),
             telemetry: Arc::new(telemetry(&config, sinks, &metrics, lifecycle)),
@@ -320,7 +368,10 @@ impl KitBuilder {
     }
 
     fn refuse_faults(&self) -> Result<(), Error> {
-        let faults = self.config.all_faults();
+        let mut faults = self.config.all_faults();
+        faults.extend(self.checks.iter().filter_map(|(name, check)| {
+            Some(format!("health check {name:?}: {}", check.fault()?))
+        }));
         if !faults.is_empty() {
             return Err(Error::Config(faults));
         }
@@ -331,7 +382,7 @@ impl KitBuilder {
         }
     }
 
-    /// The runtime that `start` was called in, which checks and the admin address cannot do without.
+    /// The runtime that `start` was called in, which checks cannot do without.
     fn runtime(&self) -> Result<Option<Handle>, Error> {
         let runtime = Handle::try_current().ok();
         if runtime.is_none() && !self.checks.is_empty() {
@@ -363,6 +414,30 @@ impl KitBuilder {
         self.sinks = Some(sinks.clone());
         Ok(sinks)
     }
+}
+
+/// The checks, and the watchdog of the runtime that they and the service share.
+fn begin_health(
+    config: &Config,
+    checks: Vec<(String, Check)>,
+    runtime: Option<Handle>,
+    lifecycle: Lifecycle,
+) -> Result<Health, Error> {
+    let liveness = Liveness::new(config.liveness_timeout);
+    let mut running = Checks::default();
+    if let Some(runtime) = runtime {
+        running = Checks::start(checks, &runtime);
+        let watching = health::watch(runtime, lifecycle.clone(), liveness.clone());
+        watching.map_err(|source| Error::Thread {
+            thread: "watchdog",
+            source,
+        })?;
+    }
+    Ok(Health {
+        lifecycle,
+        checks: Arc::new(running),
+        liveness,
+    })
 }
 
 fn install(sinks: &Sinks, config: &Config) -> Result<(), Error> {

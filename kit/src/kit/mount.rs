@@ -15,16 +15,16 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 /// Adds `routes` to `app`, except those whose path `owner` has a route for: these stay the service's, and are told.
-pub(super) fn beside(app: Router, owner: &Owner, routes: Vec<(&str, MethodRouter)>) -> Router {
+pub(super) fn beside(app: Router, owner: &Owner, routes: Vec<(String, MethodRouter)>) -> Router {
     routes.into_iter().fold(app, |app, (path, handler)| {
-        let Some(owned) = owner.clone().route_of(path) else {
-            return app.route(path, handler);
+        let Some(owned) = owner.clone().route_of(&path) else {
+            return app.route(&path, handler);
         };
         tracing::warn!(
             target: "bellwether",
             path,
             route = owned,
-            advice = advice(path),
+            advice = advice(&path),
             "the service has a route for this path; the kit's own is left out"
         );
         app
@@ -113,7 +113,7 @@ mod tests {
             let subscriber = Registry::default().with(log::layer(&logger));
             let app = Router::new().route(path, get(|| async { "the service's own" }));
             dispatcher::with_default(&Dispatch::new(subscriber), || {
-                let kits = vec![(path, get(|| async { "the kit's" }))];
+                let kits = vec![(path.to_owned(), get(|| async { "the kit's" }))];
                 let _ = beside(app.clone(), &Owner::of(&app), kits);
             });
             let lines = captured.json();
@@ -182,8 +182,8 @@ mod tests {
     async fn routes_of_the_service_stay_its_own() {
         let own = Router::new().route("/livez", post(|| async { "mine" }));
         let routes = vec![
-            ("/livez", get(|| async { "kit" })),
-            ("/readyz", get(|| async { "kit" })),
+            ("/livez".to_owned(), get(|| async { "kit" })),
+            ("/readyz".to_owned(), get(|| async { "kit" })),
         ];
         let mut app = beside(own.clone(), &Owner::of(&own), routes);
         for (path, status) in [("/livez", 405), ("/readyz", 200)] {

@@ -58,13 +58,15 @@ impl Kit {
         self.mounted()
             .into_iter()
             .fold(Router::new(), |router, (path, handler)| {
-                router.route(path, handler)
+                router.route(&path, handler)
             })
     }
 
     /// Serves `app` on `listener` until SIGTERM, SIGINT or [`shutdown`](Self::shutdown), then drains:
-    /// unready at once; still serving for the drain delay, while connections are told to close; then no new
-    /// connections; requests in flight finish; what outlives the grace is cut; spans and lines are flushed.
+    /// unready at once; still serving for the drain delay and the hooks of [`on_drain`](Self::on_drain), while
+    /// connections are told to close; then no new connections; requests in flight and upgraded connections
+    /// finish, or are cut when their time is up; the hooks of [`on_stop`](Self::on_stop); spans and lines are
+    /// flushed. The grace (`BELLWETHER_GRACE`) is for all of it: its last fifth, at most 5 s, is the flush's.
     /// A second signal ends all of it at once. A kit serves one listener: what is flushed at its end is
     /// the whole process's.
     ///
@@ -90,14 +92,18 @@ impl Kit {
         Ok(())
     }
 
-    fn mounted(&self) -> Vec<(&'static str, MethodRouter)> {
-        let probe = |(path, probe): (&'static str, Probe)| {
+    fn mounted(&self) -> Vec<(String, MethodRouter)> {
+        let probe = |(path, probe): (&str, Probe)| {
             let handler = probe.handler(self.0.health.clone(), Audience::Public);
-            (path, handler)
+            (path.to_owned(), handler)
         };
-        let mut routes: Vec<_> = Probe::PATHS.into_iter().map(probe).collect();
+        let paths = Probe::paths(&self.0.config.probe_paths);
+        let mut routes: Vec<_> = paths.map(probe).collect();
         if self.0.admin.is_none() {
-            routes.push(("/metrics", admin::metrics(self.0.metrics.clone())));
+            routes.push((
+                "/metrics".to_owned(),
+                admin::metrics(self.0.metrics.clone()),
+            ));
         }
         routes
     }

@@ -82,6 +82,11 @@ impl OpenConnection {
         self.counted_in.add(before, -1);
         self.counted_in.add(protocol as u8, 1);
     }
+
+    /// Whether its bytes are no longer HTTP's, but the service's own.
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.protocol.load(Ordering::Relaxed) == Protocol::Upgraded as u8
+    }
 }
 
 impl Default for OpenConnection {

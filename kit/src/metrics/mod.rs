@@ -6,6 +6,7 @@ mod client;
 #[cfg(feature = "axum")]
 mod connections;
 mod exposition;
+mod health;
 mod histogram;
 mod in_flight;
 mod labels;
@@ -37,6 +38,7 @@ use self::saturation::{Saturation, Sources};
 use self::telemetry::Telemetry;
 use self::text::{Format, Kind, Text};
 use crate::context::{SpanId, TraceId};
+use crate::health::Health;
 use crate::log::LostLines;
 use crate::trace::TelemetryCounters;
 
@@ -50,6 +52,8 @@ struct Inner {
     client: ClientMetrics,
     rpc: RpcMetrics,
     telemetry: Telemetry,
+    /// Set once it is known: what serves metrics starts before what they tell of.
+    health: OnceLock<Health>,
     target: labels::LabelText,
     #[cfg(target_os = "linux")]
     process: process::Process,
@@ -93,6 +97,7 @@ impl Metrics {
             client: ClientMetrics::default(),
             rpc: RpcMetrics::default(),
             telemetry: Telemetry::new(traces, lines_lost),
+            health: OnceLock::new(),
             target: target_labels(resource),
             #[cfg(target_os = "linux")]
             process: process::Process::this(),
@@ -101,6 +106,11 @@ impl Metrics {
             connections: OnceLock::new(),
             registry: Mutex::default(),
         }))
+    }
+
+    /// Has the checks and the watchdog of a service shown; the first call counts.
+    pub(crate) fn show_health(&self, health: Health) {
+        let _ = self.0.health.set(health);
     }
 
     /// Begins to watch the runtime of the service, and how full the service is, for as long as the metrics live.
@@ -175,6 +185,9 @@ impl Metrics {
         inner.rpc.write(text);
         self.write_surroundings(text);
         inner.telemetry.write(text);
+        if let Some(of) = inner.health.get() {
+            health::write(of, text);
+        }
         text.family(
             "bellwether_series_dropped",
             Kind::Counter,

@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use tower_service::Service as _;
 
 use super::Executor;
+use super::cutoff::Cutoff;
 use super::live::Live;
 use crate::health::Lifecycle;
 use crate::http::PeerAddr;
@@ -85,6 +86,7 @@ pub(super) async fn serve(
     let io = Watched {
         io: TokioIo::new(stream),
         shared: Arc::clone(&shared),
+        cutoff: Cutoff::new(phase.clone()),
         _live: live,
     };
     let service = Service {
@@ -149,7 +151,7 @@ async fn verdict(shared: &Shared, phase: watch::Receiver<Phase>) -> Verdict {
 }
 
 /// False when the server is gone altogether.
-async fn reached(mut phase: watch::Receiver<Phase>, wanted: Phase) -> bool {
+pub(super) async fn reached(mut phase: watch::Receiver<Phase>, wanted: Phase) -> bool {
     phase.wait_for(|phase| *phase >= wanted).await.is_ok()
 }
 
@@ -238,6 +240,7 @@ impl Future for Answer {
 struct Watched {
     io: TokioIo<TcpStream>,
     shared: Arc<Shared>,
+    cutoff: Cutoff,
     _live: Live,
 }
 
@@ -252,6 +255,12 @@ impl Watched {
         }
         transfer
     }
+
+    /// A request's end is its task's, which a cut drops; after an upgrade there is none.
+    fn upgraded(&mut self) -> Option<&mut Cutoff> {
+        let upgraded = self.shared.open.is_upgraded();
+        upgraded.then_some(&mut self.cutoff)
+    }
 }
 
 impl Read for Watched {
@@ -260,6 +269,9 @@ impl Read for Watched {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(cutoff) = self.upgraded() {
+            cutoff.poll_read(cx)?;
+        }
         let read = self.io().poll_read(cx, buf);
         self.count(read)
     }
@@ -271,6 +283,9 @@ impl Write for Watched {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let Some(cutoff) = self.upgraded() {
+            cutoff.poll_write(cx)?;
+        }
         let written = self.io().poll_write(cx, buf);
         self.count(written)
     }
@@ -280,6 +295,9 @@ impl Write for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(cutoff) = self.upgraded() {
+            cutoff.poll_write(cx)?;
+        }
         let written = self.io().poll_write_vectored(cx, bufs);
         self.count(written)
     }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::client::{Connection, get, request};
-use crate::service::{OWN_SERVER, Service};
+use crate::service::{OWN_SERVER, RUN, Service};
 
 async fn status(addr: SocketAddr, path: &str) -> u16 {
     get(addr, path).await.status.as_u16()
@@ -193,6 +193,31 @@ async fn a_second_signal_ends_it_at_once() {
         "{:?}",
         began.elapsed()
     );
+}
+
+#[tokio::test]
+async fn on_cloud_run_the_port_is_its_own_and_nothing_waits_for_balancers() {
+    let env = [(RUN, "1"), ("K_SERVICE", "orders"), ("PORT", "0")];
+    let mut service = Service::start_bare(&env).await;
+    // Of all interfaces, on the port given: here any that is free.
+    assert!(service.addr.ip().is_unspecified() && service.addr.port() != 8080);
+    service.addr.set_ip([127, 0, 0, 1].into());
+    let started = service.line(|line| line["message"] == "started").await;
+    assert_eq!(started["grace_seconds"], 9.0);
+    assert_eq!(started["drain_delay_seconds"], 0.0);
+    let mut slow = Connection::http1(service.addr).await;
+    let slow = tokio::spawn(async move { slow.get("/slow/700").await });
+    assert_eq!(get(service.addr, "/hello/ann").await.status, 200);
+    let began = Instant::now();
+    service.signal("TERM");
+    assert_eq!(slow.await.unwrap().unwrap().body, "done");
+    assert!(service.exited().await.success());
+    assert!(
+        began.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(service.closing("/slow/700").await["outcome"], "ok");
 }
 
 #[tokio::test]

@@ -16,8 +16,11 @@ mod dialects;
 mod drain;
 #[cfg(feature = "axum")]
 mod families;
+mod hooks;
 #[cfg(feature = "axum")]
 mod panics;
+#[cfg(feature = "axum")]
+mod probes;
 #[cfg(feature = "axum")]
 mod requests;
 #[cfg(feature = "axum")]
@@ -30,3 +33,5 @@ mod started;
 mod startup;
 #[cfg(feature = "axum")]
 mod telemetry;
+#[cfg(feature = "axum")]
+mod websocket;

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Request};
-use axum::response::IntoResponse;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, Path, Request};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bellwether::{Kit, KitBuilder, check};
 use http::StatusCode;
@@ -34,6 +35,13 @@ pub(crate) const OWN_FILTER: &str = "TEST_OWN_FILTER";
 /// Set for a child that keeps its own server.
 pub(crate) const OWN_SERVER: &str = "TEST_OWN_SERVER";
 
+/// Set for a child with dependency checks that hang: as many, and one that blocks its thread.
+pub(crate) const HANGING_CHECKS: &str = "TEST_HANGING_CHECKS";
+
+/// Set for a child that is nothing but `bellwether::run`.
+pub(crate) const RUN: &str = "TEST_RUN";
+/// Set for a child with hooks around its drain: how many milliseconds the first one takes.
+pub(crate) const HOOKS: &str = "TEST_HOOKS";
 /// Set for a child that floods itself with requests.
 pub(crate) const FLOOD: &str = "TEST_FLOOD";
 
@@ -45,6 +53,12 @@ async fn child() {
         return;
     }
     child_as::take_log_crate();
+    if std::env::var_os(RUN).is_some() {
+        let app = Router::new()
+            .route("/hello/{name}", get(hello))
+            .route("/slow/{millis}", get(slow));
+        return bellwether::run("orders", app).await.unwrap();
+    }
     let kit = Kit::from_env("orders")
         .unwrap()
         .check(
@@ -52,7 +66,7 @@ async fn child() {
             check(|| async { Ok::<(), Infallible>(()) }).critical(),
         )
         .check("mail", check(|| async { Err::<(), _>("no route to host") }));
-    let kit = own_subscriber(kit).start().unwrap();
+    let kit = hanging_checks(own_subscriber(kit)).start().unwrap();
     let app = Router::new()
         .route("/hello/{name}", get(hello))
         .route("/echo", post(|body: Bytes| async { body }))
@@ -65,8 +79,12 @@ async fn child() {
         .route("/task-panic", get(task_panic))
         .route("/record", get(record))
         .route("/upgrade", get(upgrade))
+        .route("/ws", get(websocket))
+        .route("/block/{millis}", get(block))
         .route("/compute", get(compute))
         .route("/hang", get(std::future::pending::<&'static str>));
+    hooks(&kit);
+    let app = app.layer(Extension(kit.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     if std::env::var_os(OWN_SERVER).is_some() {
         return own_server(&kit, listener, app).await;
@@ -77,6 +95,50 @@ async fn child() {
         tokio::spawn(crate::cardinality::flood(kit.clone(), app.clone()));
     }
     kit.serve(listener, app).await.unwrap();
+}
+
+/// One hook of each kind, and one that never ends, if there are to be any.
+fn hooks(kit: &Kit) {
+    let Ok(millis) = std::env::var(HOOKS) else {
+        return;
+    };
+    let pause = Duration::from_millis(millis.parse().unwrap());
+    kit.on_drain("deregister", async move {
+        tokio::time::sleep(pause).await;
+        Err::<(), _>("the registry is gone")
+    });
+    kit.on_stop("pool", async { tracing::info!("closing the pool") });
+    kit.on_stop("stuck", std::future::pending::<()>());
+}
+
+fn hanging_checks(kit: KitBuilder) -> KitBuilder {
+    let Ok(count) = std::env::var(HANGING_CHECKS) else {
+        return kit;
+    };
+    let often = Duration::from_millis(20);
+    let hanging = || check(std::future::pending::<Result<(), Infallible>>).timeout(often);
+    let kit = (0..count.parse().unwrap()).fold(kit, |kit, index: u32| {
+        kit.check(format!("hanging-{index}"), hanging().interval(often))
+    });
+    let blocking = check(|| async {
+        block_thread(60_000);
+        Ok::<(), Infallible>(())
+    });
+    kit.check("blocking", blocking.timeout(often))
+}
+
+/// What no handler should do.
+async fn block(Path(millis): Path<u64>) -> &'static str {
+    block_thread(millis);
+    "done"
+}
+
+fn block_thread(millis: u64) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a thread that is blocked is the test"
+    )]
+    std::thread::sleep(Duration::from_millis(millis));
 }
 
 /// A service that builds its subscriber takes the kit's layer.
@@ -173,6 +235,28 @@ async fn compute() -> &'static str {
     }
 }
 
+/// Echoes; says goodbye when the service is to stop, unless the first message asked it not to.
+async fn websocket(Extension(kit): Extension<Kit>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(async move |mut socket| {
+        let stop = kit.shutdown_signal();
+        let polite = socket.recv().await.unwrap().unwrap() == Message::text("polite");
+        socket.send(Message::text("agreed")).await.unwrap();
+        tokio::select! {
+            () = stop, if polite => socket.send(Message::Close(None)).await.unwrap(),
+            () = echo(&mut socket) => {}
+        }
+        tracing::info!(polite, "socket closed");
+    })
+}
+
+async fn echo(socket: &mut WebSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        if socket.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
 async fn slow(Path(millis): Path<u64>) -> &'static str {
     tokio::time::sleep(Duration::from_millis(millis)).await;
     "done"
@@ -220,13 +304,20 @@ pub(crate) struct Service {
 impl Service {
     /// Starts one with these variables set, and waits until it listens.
     pub(crate) async fn start(env: &[(&str, &str)]) -> Self {
+        let usual = [
+            ("BELLWETHER_LOG_FORMAT", "json"),
+            ("BELLWETHER_DRAIN_DELAY", "0s"),
+            ("BELLWETHER_GRACE", "10s"),
+        ];
+        Self::start_bare(&[&usual, env].concat()).await
+    }
+
+    /// As [`start`](Self::start), with nothing else set, but for spans, which go nowhere.
+    pub(crate) async fn start_bare(env: &[(&str, &str)]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["service::child", "--exact", "--ignored", "--nocapture"])
             .env_clear()
             .env(CHILD, "1")
-            .env("BELLWETHER_LOG_FORMAT", "json")
-            .env("BELLWETHER_DRAIN_DELAY", "0s")
-            .env("BELLWETHER_GRACE", "10s")
             .env("OTEL_TRACES_EXPORTER", "none")
             .envs(env.iter().copied())
             .stdout(Stdio::piped())

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use bellwether::{Error, Kit, check};
+use bellwether::{Error, Kit, check, checks};
 use tracing_subscriber::layer::SubscriberExt;
 
 fn passing() -> bellwether::Check {
@@ -21,6 +21,25 @@ fn faults_of_the_builder_surface_at_start() {
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(
         faults.iter().any(|fault| fault.contains("\"nobody\"")),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn what_a_probe_or_a_check_cannot_be_is_a_fault() {
+    let builder = Kit::builder("orders")
+        .live_path("healthz")
+        .ready_path("/ready")
+        .startup_path("/ready")
+        .check("db", checks::tcp("db"));
+    let Err(Error::Config(faults)) = builder.start() else {
+        panic!("started");
+    };
+    let told = |part: &str| faults.iter().any(|fault| fault.contains(part));
+    assert!(told("live_path(\"healthz\")"), "{faults:?}");
+    assert!(told("two probes are to answer at \"/ready\""), "{faults:?}");
+    assert!(
+        told("health check \"db\": \"db\" must be HOST:PORT"),
         "{faults:?}"
     );
 }
