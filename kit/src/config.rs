@@ -1,6 +1,7 @@
 //! The environment as a `Config`: every fault at once for `BELLWETHER_*`, warnings for `OTEL_*`. Read by
 //! `kit` when a builder is made; the builder's setters then override it.
 
+mod log;
 mod misspelt;
 mod otel;
 mod reader;
@@ -13,10 +14,12 @@ use http::HeaderName;
 
 use crate::context::Trust;
 use crate::http::Propagation;
+use crate::log::LogControl;
 use crate::trace::{ExportConfig, Sampler};
 use reader::{Lookup, Reader};
 use text::show_duration;
 
+pub(crate) use log::{recorded, request_bytes};
 #[cfg(feature = "axum")]
 pub(crate) use text::percent_decode;
 
@@ -41,8 +44,8 @@ pub(crate) struct Config {
     pub(crate) log_format: Option<LogFormat>,
     /// False when `NO_COLOR` is set: pretty lines then have no colours.
     pub(crate) color: bool,
-    /// `RUST_LOG`.
-    pub(crate) filter: String,
+    /// `RUST_LOG`, the recorder, the rate limit.
+    pub(crate) log: LogControl,
     pub(crate) grace: Duration,
     pub(crate) drain_delay: Duration,
     pub(crate) request_timeout: Option<Duration>,
@@ -101,7 +104,7 @@ impl Config {
             admin_addr: env.ours("BELLWETHER_ADMIN_ADDR", address),
             log_format: env.ours("BELLWETHER_LOG_FORMAT", log_format),
             color: env.text("NO_COLOR").is_none(),
-            filter: filter(&mut env),
+            log: log::control(&mut env),
             grace,
             drain_delay,
             request_timeout: request_timeout(&mut env),
@@ -165,17 +168,6 @@ fn shutdown_times(env: &mut Reader<'_>) -> (Duration, Duration) {
     let grace = asked_grace.unwrap_or(grace);
     // A short grace alone is no fault: the delay nobody asked for gives way.
     (grace, asked_delay.unwrap_or_else(|| delay.min(grace / 5)))
-}
-
-fn filter(env: &mut Reader<'_>) -> String {
-    let readable = |value: &str| {
-        tracing_subscriber::EnvFilter::builder()
-            .parse(value)
-            .map(|_| value.to_owned())
-            .map_err(|error| format!("{error}; info is in force"))
-    };
-    env.theirs(&["RUST_LOG"], readable)
-        .unwrap_or_else(|| "info".to_owned())
 }
 
 fn request_timeout(env: &mut Reader<'_>) -> Option<Duration> {

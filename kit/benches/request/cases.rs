@@ -28,6 +28,8 @@ pub(crate) enum Case {
     EventInRequest,
     /// A debug event that the filter hides, within the same two spans.
     EventHidden,
+    /// A debug event that the recorder keeps and nobody ever sees, in the same two spans, within a request.
+    EventRecorded,
     /// A handler span of four fields, opened and closed within a sampled request.
     Span,
     /// The same within a request that is not sampled: its fields still go on every line.
@@ -35,13 +37,14 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Bare,
         Self::Sampled,
         Self::Unsampled,
         Self::Event,
         Self::EventInRequest,
         Self::EventHidden,
+        Self::EventRecorded,
         Self::Span,
         Self::SpanUnsampled,
     ];
@@ -54,6 +57,7 @@ impl Case {
             Self::Event => "event",
             Self::EventInRequest => "event-in-request",
             Self::EventHidden => "event-hidden",
+            Self::EventRecorded => "event-recorded",
             Self::Span => "span",
             Self::SpanUnsampled => "span-unsampled",
         }
@@ -66,6 +70,14 @@ impl Case {
     /// The case that this one's cost is added to.
     pub(crate) fn base(self) -> Option<Self> {
         matches!(self, Self::Sampled | Self::Unsampled).then_some(Self::Bare)
+    }
+
+    /// `BELLWETHER_RECORDER`: what keeps the hidden event of one case is not to see that of the other.
+    pub(crate) fn recorder(self) -> &'static str {
+        match self {
+            Self::EventHidden => "off",
+            _ => "debug",
+        }
     }
 
     /// `OTEL_TRACES_SAMPLER`.
@@ -135,7 +147,7 @@ impl Fixture {
             }
             Case::Event => events(times),
             Case::EventInRequest => self.request(&format!("/events/{times}")),
-            Case::EventHidden => self.request(&format!("/hidden/{times}")),
+            Case::EventHidden | Case::EventRecorded => self.request(&format!("/hidden/{times}")),
             Case::Span | Case::SpanUnsampled => self.request(&format!("/spans/{times}")),
         }
     }

@@ -2,12 +2,16 @@
 //! tell. Used by `Config::from_process_env`.
 
 /// The kit's own variables, but for `PORT`: anything is near a name of four letters.
-pub(super) const OURS: [&str; 8] = [
+pub(super) const OURS: [&str; 12] = [
     "BELLWETHER_ADMIN_ADDR",
     "BELLWETHER_CONCURRENCY_LIMIT",
     "BELLWETHER_DRAIN_DELAY",
     "BELLWETHER_GRACE",
     "BELLWETHER_LOG_FORMAT",
+    "BELLWETHER_LOG_RATE_LIMIT",
+    "BELLWETHER_RECORDER",
+    "BELLWETHER_RECORDER_BYTES",
+    "BELLWETHER_RECORDER_SLOW",
     "BELLWETHER_REQUEST_ID_HEADER",
     "BELLWETHER_REQUEST_TIMEOUT",
     "BELLWETHER_TRUST",

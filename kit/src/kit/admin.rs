@@ -2,6 +2,7 @@
 //! answers until the very end of a shutdown.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
@@ -11,17 +12,19 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use super::log_level;
 use super::outlets::Outlets;
 use crate::config::Config;
 use crate::error::Error;
 use crate::health::{self, Audience, Health};
 use crate::http::NotTraffic;
+use crate::log::Control;
 use crate::metrics::Metrics;
 use crate::serve;
 
 /// What is there, for whoever asks for something else.
 const NOT_FOUND: &str =
-    "not found; here are /metrics, /telemetry, /livez, /readyz, /startupz (?verbose)\n";
+    "not found; here are /metrics, /telemetry, /loglevel, /livez, /readyz, /startupz (?verbose)\n";
 
 /// The admin address in use; dropping it closes it.
 #[derive(Debug)]
@@ -35,6 +38,7 @@ pub(super) struct Told {
     pub(super) health: Health,
     pub(super) metrics: Metrics,
     pub(super) outlets: Outlets,
+    pub(super) log: Arc<Control>,
 }
 
 /// A listener bound early, so that a taken port is an error of `start` before anything else has begun.
@@ -101,6 +105,7 @@ fn router(told: &Told) -> Router {
     health::routes(&told.health, Audience::Operators)
         .route("/metrics", metrics(told.metrics.clone()))
         .route("/telemetry", telemetry(told))
+        .route("/loglevel", log_level::handlers(&told.log))
         .fallback((StatusCode::NOT_FOUND, NOT_FOUND))
 }
 
@@ -121,7 +126,7 @@ fn telemetry(told: &Told) -> MethodRouter {
     })
 }
 
-fn answer(content_type: &'static str, body: String) -> Response {
+pub(super) fn answer(content_type: &'static str, body: String) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

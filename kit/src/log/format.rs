@@ -40,6 +40,7 @@ pub(super) struct Head<'a> {
 
 /// Where a line's message comes from.
 pub(super) enum Message<'a> {
+    None,
     Text(&'a str),
     /// The event's field `message`; empty when it has none.
     Event(&'a Event<'a>),
@@ -124,6 +125,7 @@ impl Message<'_> {
     /// Calls `write` with the message, if there is one.
     pub(super) fn with(&self, mut write: impl FnMut(&Value<'_>)) {
         match self {
+            Self::None => {}
             Self::Text(text) => write(&Value::Text(text)),
             Self::Event(event) => event.record(&mut EachField(|name, value: Value<'_>| {
                 if name == MESSAGE {

@@ -2,30 +2,42 @@
 //! `kit` starts the logger and installs its layer; `http` writes the line that closes a request.
 //!
 //! An event or a settled request becomes a [`line`], in the [`format`] asked for, in a buffer of the
-//! thread's own ([`scratch`]); the finished line goes to the [`sink`], whose thread writes it out.
+//! thread's own ([`scratch`]); the finished line goes to the [`sink`], whose thread writes it out. Which
+//! events become lines says [`control`]; those that do not may go to the [`recorder`] of their request.
 
 mod clock;
+mod control;
 mod fields;
+mod filter;
+mod flood;
 mod format;
 mod json;
+mod kept;
 mod key;
 mod layer;
 mod line;
 mod logger;
 mod muted;
 mod pretty;
+mod recorder;
 mod request_line;
+mod ring;
 mod scratch;
 mod sink;
+mod sites;
+mod timer;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use control::{Control, LogControl, MAX_FILTER_TIME};
+pub(crate) use filter::LogFilter;
 pub(crate) use format::Format;
-pub(crate) use layer::layer;
+pub(crate) use layer::{controlled, layer};
 #[cfg(test)]
 pub(crate) use logger::Captured;
 pub(crate) use logger::Logger;
+pub(crate) use recorder::{MIN_REQUEST_BYTES, Recorded, RecorderConfig, Recording};
 pub(crate) use request_line::RequestLine;
 pub(crate) use sink::LostLines;
