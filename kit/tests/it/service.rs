@@ -59,7 +59,8 @@ async fn child() {
             get(|| async { panic!("the inside") as &'static str }),
         )
         .route("/upgrade", get(upgrade))
-        .route("/hang", get(std::future::pending::<&'static str>));
+        .route("/hang", get(std::future::pending::<&'static str>))
+        .merge(crate::log_control::routes());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     if std::env::var_os(OWN_SERVER).is_some() {
         return own_server(&kit, listener, app).await;
