@@ -77,6 +77,8 @@
 //! (`OTEL_SDK_DISABLED=true`, `KitBuilder::traces(false)`).
 #![doc = ""]
 #![doc = include_str!("../docs/configuration.md")]
+#![doc = ""]
+#![doc = include_str!("../docs/log-control.md")]
 
 mod config;
 mod context;

@@ -246,7 +246,8 @@ impl Control {
         if let Some(site) = site {
             site.set_verdict(verdict);
         }
-        if verdict & PRINTED != 0 {
+        // Recorded events do not ask first whether there is a request: nearly always there is.
+        if verdict & PRINTED != 0 || verdict & (RECORDED | ASK) == RECORDED {
             Interest::always()
         } else if shown {
             Interest::sometimes()

@@ -1,6 +1,7 @@
 //! The fields of an event as the recorder keeps them: copied, not yet rendered, since few are ever printed.
 //! Used by `layer` to keep and by `recorder` to print.
 
+use std::cell::Cell;
 use std::fmt;
 
 use tracing::field::{Field, Visit};
@@ -19,10 +20,34 @@ const U128: u8 = 5;
 const F64: u8 = 6;
 const BOOL: u8 = 7;
 
-/// Appends the event's fields. Texts end, cut and marked, at `limit` bytes of `out`; numbers may go a few bytes
-/// beyond.
-pub(super) fn encode(event: &Event<'_>, out: &mut Vec<u8>, limit: usize) {
-    event.record(&mut Encoder { out, limit });
+/// Texts that are copied without a look at how far they may go, while there is this room for them.
+const MAX_PLAIN: usize = 256;
+
+/// What a thread keeps after a long event.
+const KEPT_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    /// Apart from the buffers that lines are made in: these are larger, and moving them takes longer.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `with` with the event's fields. Texts end, cut and marked, when there are `limit` bytes; numbers may go
+/// a few bytes beyond. As in [`scratch`](super::scratch), a value that logs while it is formatted finds no buffer
+/// and gets a new one.
+pub(super) fn with(event: &Event<'_>, limit: usize, with: impl FnOnce(&[u8])) {
+    let mut out = BUFFER.try_with(Cell::take).unwrap_or_default();
+    out.clear();
+    event.record(&mut Encoder {
+        out: &mut out,
+        limit,
+    });
+    with(&out);
+    if out.capacity() > KEPT_BYTES {
+        out.clear();
+        out.shrink_to(KEPT_BYTES);
+    }
+    // Fails only while the thread is being torn down, when nothing needs the buffer any more.
+    let _ = BUFFER.try_with(|place| place.set(out));
 }
 
 /// Calls `each` with the name and the value of each field kept in `bytes`.
@@ -139,7 +164,14 @@ impl Visit for Encoder<'_> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, TEXT, &Value::Text(value));
+        if value.len() <= MAX_PLAIN && self.out.len() + MAX_PLAIN <= self.limit {
+            self.head(field, TEXT);
+            self.out
+                .extend_from_slice(&(value.len() as u32).to_le_bytes());
+            self.out.extend_from_slice(value.as_bytes());
+        } else {
+            self.text(field, TEXT, &Value::Text(value));
+        }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -176,6 +208,10 @@ struct Within<'a> {
 
 impl fmt::Write for Within<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.len() <= self.end.saturating_sub(self.out.len()) {
+            self.out.extend_from_slice(text.as_bytes());
+            return Ok(());
+        }
         push_within(self.out, text, self.end).inspect_err(|_| self.cut = true)
     }
 }

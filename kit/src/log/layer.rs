@@ -15,8 +15,9 @@ use super::fields::SpanFields;
 use super::format::{Head, Ids, MESSAGE, Message};
 use super::line::Line;
 use super::recorder::{self, NewEvent, Recorder};
+use super::ring::Leaf;
 use super::value::{EachField, Value};
-use super::{Format, Logger, kept, request_line, scratch};
+use super::{Format, Logger, kept, place, request_line, scratch};
 use crate::context::{self, SpanIdentity};
 
 /// The layer that writes to `logger`. Filtering is the caller's: this layer takes all it is given.
@@ -66,6 +67,14 @@ where
         if self.control.is_some() {
             spans_changed(id, &context);
         }
+    }
+
+    fn on_enter(&self, _: &Id, _: Context<'_, S>) {
+        place::changed();
+    }
+
+    fn on_exit(&self, _: &Id, _: Context<'_, S>) {
+        place::changed();
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
@@ -122,30 +131,34 @@ fn record<S>(recorder: &Arc<Recorder>, event: &Event<'_>, at: SystemTime, contex
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let span = context.event_span(event);
-    let leaf = span.as_ref().map(SpanRef::id);
+    if !may_be_in_request(context) {
+        return;
+    }
     // Before the recording is locked: formatting runs code of the user's, which may log in its turn.
-    scratch::with(|scratch| {
-        kept::encode(event, &mut scratch.out, recorder.event_bytes());
-        let event = NewEvent {
+    kept::with(event, recorder.event_bytes(), |fields| {
+        let new = NewEvent {
             at,
             metadata: event.metadata(),
-            fields: &scratch.out,
+            fields,
         };
-        let kept = context::with_current(|request| {
-            request.recording.keep_in_same_scope(leaf.as_ref(), event)
-        });
-        if kept == Some(true) {
+        let place = event.is_contextual().then(place::now);
+        if place.is_some_and(|place| {
+            context::with_current(|request| request.recording.keep_in_same_place(place, new))
+                == Some(true)
+        }) {
             return;
         }
+        let span = context.event_span(event);
         let spans = || span.iter().flat_map(SpanRef::scope);
-        let Some(owner) = spans()
-            .find_map(|span| identity(&span))
-            .or_else(current_request)
-        else {
+        let owner = spans().find_map(|span| identity(&span));
+        let Some(owner) = owner.or_else(current_request) else {
             return;
         };
-        let scope = (leaf, owner.span_id);
+        let leaf = Leaf {
+            place,
+            id: span.as_ref().map(SpanRef::id),
+            span_id: owner.span_id,
+        };
         let fill = |fields: &mut SpanFields, limit: usize| {
             for span in spans() {
                 if let Some(of_span) = span.extensions().get::<SpanFields>() {
@@ -153,8 +166,7 @@ where
                 }
             }
         };
-        let recording = &owner.context.recording;
-        recording.keep_in_new_scope(recorder, scope, fill, event);
+        owner.context.recording.keep(recorder, leaf, fill, new);
     });
 }
 

@@ -18,6 +18,7 @@ mod layer;
 mod line;
 mod logger;
 mod muted;
+mod place;
 mod pretty;
 mod recorder;
 mod request_line;

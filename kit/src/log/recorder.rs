@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tracing::level_filters::LevelFilter;
-use tracing::span::Id;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::Targets;
 
@@ -16,12 +15,14 @@ use super::format::{Head, Ids, MESSAGE, Message};
 use super::kept;
 use super::line::Line;
 use super::logger::Counts;
-use super::ring::{EVENT_BYTES, Kept, Ring, Scope};
+use super::place::Place;
+use super::ring::{EVENT_BYTES, Kept, Leaf, Ring, Scope};
 use super::value::Value;
 use super::{Logger, RequestLine};
-use crate::context::{RequestContext, SpanId};
+use crate::context::RequestContext;
 
-/// Crates whose events are about themselves: not recorded unless asked for.
+/// Crates whose events are about themselves: not recorded unless asked for. In order; `docs/log-control.md`
+/// lists them.
 const INFRASTRUCTURE: [&str; 31] = [
     "async_compression",
     "axum",
@@ -251,11 +252,11 @@ impl Recording {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps an event of the span `leaf` if that is where the event before it was, with the same fields:
-    /// nothing needs to be asked of the spans then. False when it is not.
-    pub(super) fn keep_in_same_scope(&self, leaf: Option<&Id>, event: NewEvent<'_>) -> bool {
+    /// Keeps an event of the place that the event before it was at: nothing needs to be asked of the spans
+    /// then. False when that was somewhere else, or the spans' fields have changed since.
+    pub(super) fn keep_in_same_place(&self, place: Place, event: NewEvent<'_>) -> bool {
         match &mut *self.lock() {
-            State::Open(open) if open.is_in(leaf) => {
+            State::Open(open) if open.is_current() && open.ring.is_at(place) => {
                 open.keep(event);
                 true
             }
@@ -265,11 +266,12 @@ impl Recording {
         }
     }
 
-    /// Keeps an event of the span `leaf`; `fill` adds the fields of that span and of those around it.
-    pub(super) fn keep_in_new_scope(
+    /// Keeps an event of a span; `fill` adds the fields of that span and of those around it, when they are
+    /// not those of the event before.
+    pub(super) fn keep(
         &self,
         recorder: &Arc<Recorder>,
-        (leaf, span_id): (Option<Id>, SpanId),
+        leaf: Leaf,
         fill: impl FnOnce(&mut SpanFields, usize),
         event: NewEvent<'_>,
     ) {
@@ -277,12 +279,15 @@ impl Recording {
         if let State::Idle = *state {
             *state = State::Open(Open::new(recorder));
         }
-        if let State::Open(open) = &mut *state {
+        let State::Open(open) = &mut *state else {
+            return;
+        };
+        if !(open.is_current() && open.ring.is_in(&leaf)) {
             let bytes = recorder.scope_bytes();
             open.changes = CHANGES.load(Ordering::Relaxed);
-            open.ring.enter(leaf, span_id, |fields| fill(fields, bytes));
-            open.keep(event);
+            open.ring.enter(leaf, |fields| fill(fields, bytes));
         }
+        open.keep(event);
     }
 
     /// The fields of one of the request's spans have changed.
@@ -313,8 +318,8 @@ impl Open {
         }
     }
 
-    fn is_in(&self, leaf: Option<&Id>) -> bool {
-        self.changes == CHANGES.load(Ordering::Relaxed) && self.ring.is_in(leaf)
+    fn is_current(&self) -> bool {
+        self.changes == CHANGES.load(Ordering::Relaxed)
     }
 
     fn keep(&mut self, event: NewEvent<'_>) {
@@ -381,7 +386,7 @@ fn print(
             let _ = value.write(message.get_or_insert_with(String::new));
         }
     });
-    let span_id = scope.and_then(|scope| scope.span_id);
+    let span_id = scope.and_then(Scope::span_id);
     let head = Head {
         at: event.at,
         level: *metadata.level(),
@@ -403,4 +408,20 @@ fn print(
             line.span(&scope.fields);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_infrastructure_is_in_order_and_documented() {
+        let documentation = include_str!("../../docs/log-control.md");
+        assert!(INFRASTRUCTURE.is_sorted());
+        for name in INFRASTRUCTURE {
+            assert!(is_infrastructure(name) && is_infrastructure(&format!("{name}::inside")));
+            assert!(documentation.contains(&format!("`{name}`")), "{name}");
+        }
+        assert!(!is_infrastructure("towers") && !is_infrastructure(""));
+    }
 }

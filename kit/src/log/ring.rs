@@ -7,6 +7,7 @@ use tracing::Metadata;
 use tracing::span::Id;
 
 use super::fields::SpanFields;
+use super::place::Place;
 use crate::context::SpanId;
 
 /// What an idle ring keeps of its memory, in bytes and in events.
@@ -46,9 +47,18 @@ pub(super) struct Kept {
 /// The spans of an event as they were then: its span id and the fields of all of them.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
-    leaf: Option<Id>,
-    pub(super) span_id: Option<SpanId>,
+    leaf: Option<Leaf>,
     pub(super) fields: SpanFields,
+}
+
+/// The span that an event happened in.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    /// Where its thread was; unknown for an event of a span that the thread is not in.
+    pub(super) place: Option<Place>,
+    /// `None`: in no span.
+    pub(super) id: Option<Id>,
+    pub(super) span_id: SpanId,
 }
 
 /// What an event takes besides its fields.
@@ -70,10 +80,29 @@ impl Ring {
         self.dropped
     }
 
-    /// Whether the last scope is that of an event that happens in the span `leaf` now.
-    pub(super) fn is_in(&self, leaf: Option<&Id>) -> bool {
-        let same = |scope: &Scope| scope.leaf.as_ref() == leaf;
-        self.last_scope_holds && self.scopes.back().is_some_and(same)
+    /// Whether an event of this place has the last scope.
+    pub(super) fn is_at(&self, place: Place) -> bool {
+        let same = |leaf: &Leaf| leaf.place == Some(place);
+        self.last_scope_holds && self.last_leaf().is_some_and(same)
+    }
+
+    /// Whether an event of this span has the last scope; its place is that of the next ones then.
+    pub(super) fn is_in(&mut self, leaf: &Leaf) -> bool {
+        let Some(scope) = self.scopes.back_mut() else {
+            return false;
+        };
+        let last = scope.leaf.as_mut().filter(|last| last.id == leaf.id);
+        match last {
+            Some(last) if self.last_scope_holds => {
+                last.place = leaf.place;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn last_leaf(&self) -> Option<&Leaf> {
+        self.scopes.back()?.leaf.as_ref()
     }
 
     /// A span's fields changed: the next event needs a new scope.
@@ -82,15 +111,9 @@ impl Ring {
     }
 
     /// Begins the scope of the events to come; `fill` adds the fields, nearest span first.
-    pub(super) fn enter(
-        &mut self,
-        leaf: Option<Id>,
-        span_id: SpanId,
-        fill: impl FnOnce(&mut SpanFields),
-    ) {
+    pub(super) fn enter(&mut self, leaf: Leaf, fill: impl FnOnce(&mut SpanFields)) {
         let mut scope = self.spare.pop().unwrap_or_default();
-        scope.leaf = leaf;
-        scope.span_id = Some(span_id);
+        scope.leaf = Some(leaf);
         fill(&mut scope.fields);
         self.used += scope.size();
         self.scopes.push_back(scope);
@@ -107,7 +130,9 @@ impl Ring {
             self.begin += oldest.len;
             self.used -= oldest.len + EVENT_BYTES;
             self.dropped += 1;
-            self.free_scopes();
+            if self.scopes.len() > 1 {
+                self.free_scopes();
+            }
         }
         // Moved once for each time that all of it was written: a copied byte for each kept one.
         if self.begin > limit {
@@ -189,6 +214,10 @@ impl Ring {
 }
 
 impl Scope {
+    pub(super) fn span_id(&self) -> Option<SpanId> {
+        self.leaf.as_ref().map(|leaf| leaf.span_id)
+    }
+
     fn size(&self) -> usize {
         size_of::<Self>() + self.fields.memory_used()
     }
