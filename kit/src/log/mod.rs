@@ -5,6 +5,7 @@
 //! thread's own ([`scratch`]); the finished line goes to the [`sink`], whose thread writes it out. Which
 //! events become lines says [`control`]; those that do not may go to the [`recorder`] of their request.
 
+mod captured;
 mod clock;
 mod control;
 mod fields;
@@ -32,12 +33,13 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use control::{Control, LogControl, MAX_FILTER_TIME};
+pub(crate) use captured::Captured;
+#[cfg(feature = "axum")]
+pub(crate) use control::MAX_FILTER_TIME;
+pub(crate) use control::{Control, LogControl};
 pub(crate) use filter::LogFilter;
 pub(crate) use format::Format;
 pub(crate) use layer::{controlled, layer};
-#[cfg(test)]
-pub(crate) use logger::Captured;
 pub(crate) use logger::Logger;
 pub(crate) use recorder::{MIN_REQUEST_BYTES, Recorded, RecorderConfig, Recording};
 pub(crate) use request_line::RequestLine;

@@ -98,13 +98,16 @@ impl Default for RecorderConfig {
     }
 }
 
+/// Boxed as they are in requests, whose contexts stay small.
+type Spare = Vec<Box<Ring>>;
+
 /// What all requests share.
 #[derive(Debug)]
 pub(super) struct Recorder {
     config: RecorderConfig,
     /// Of the total, what requests have taken.
     charged: AtomicUsize,
-    spare: Mutex<Vec<Box<Ring>>>,
+    spare: Mutex<Spare>,
     counts: Arc<Counts>,
 }
 
@@ -154,7 +157,7 @@ impl Recorder {
         self.charged.load(Ordering::Relaxed)
     }
 
-    fn spare(&self) -> MutexGuard<'_, Vec<Box<Ring>>> {
+    fn spare(&self) -> MutexGuard<'_, Spare> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

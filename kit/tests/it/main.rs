@@ -15,6 +15,9 @@ mod log_control;
 #[cfg(feature = "axum")]
 mod requests;
 #[cfg(feature = "axum")]
+#[cfg(feature = "reqwest")]
+mod reqwest;
+#[cfg(feature = "axum")]
 mod service;
 #[cfg(feature = "axum")]
 mod started;
