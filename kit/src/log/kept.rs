@@ -116,6 +116,13 @@ impl fmt::Debug for Formatted<'_> {
     }
 }
 
+fn head_of(field: &Field, kind: u8) -> [u8; 3] {
+    // A call site has nowhere near so many fields.
+    let index = u16::try_from(field.index()).unwrap_or(u16::MAX);
+    let [low, high] = index.to_le_bytes();
+    [low, high, kind]
+}
+
 struct Encoder<'a> {
     out: &'a mut Vec<u8>,
     limit: usize,
@@ -123,20 +130,19 @@ struct Encoder<'a> {
 
 impl Encoder<'_> {
     fn number<const SIZE: usize>(&mut self, field: &Field, kind: u8, bytes: [u8; SIZE]) {
-        self.head(field, kind);
+        self.out.extend_from_slice(&head_of(field, kind));
         self.out.extend_from_slice(&bytes);
     }
 
-    fn head(&mut self, field: &Field, kind: u8) {
-        // A call site has nowhere near so many fields.
-        let index = u16::try_from(field.index()).unwrap_or(u16::MAX);
-        let [low, high] = index.to_le_bytes();
-        self.out.extend_from_slice(&[low, high, kind]);
+    /// Where a text begins: its head, and four bytes for its length.
+    fn text_head(&mut self, field: &Field, kind: u8, length: u32) {
+        let [low, high, kind] = head_of(field, kind);
+        let [a, b, c, d] = length.to_le_bytes();
+        self.out.extend_from_slice(&[low, high, kind, a, b, c, d]);
     }
 
     fn text(&mut self, field: &Field, kind: u8, value: &Value<'_>) {
-        self.head(field, kind);
-        self.out.extend_from_slice(&[0; 4]);
+        self.text_head(field, kind, 0);
         let begin = self.out.len();
         let mut text = Within {
             end: text_end(self.out, self.limit),
@@ -165,9 +171,7 @@ impl Visit for Encoder<'_> {
 
     fn record_str(&mut self, field: &Field, value: &str) {
         if value.len() <= MAX_PLAIN && self.out.len() + MAX_PLAIN <= self.limit {
-            self.head(field, TEXT);
-            self.out
-                .extend_from_slice(&(value.len() as u32).to_le_bytes());
+            self.text_head(field, TEXT, value.len() as u32);
             self.out.extend_from_slice(value.as_bytes());
         } else {
             self.text(field, TEXT, &Value::Text(value));

@@ -130,6 +130,29 @@ fn a_filter_goes_back_by_itself_although_nobody_logs() {
     assert_eq!(lines[1]["filter.new"], "info");
 }
 
+/// Both wait for the one timer.
+#[test]
+fn a_flood_meanwhile_does_not_keep_a_filter_in_force() {
+    let log = Log::of(LogControl {
+        rate_limit: Some(1),
+        ..filter("info")
+    });
+    let time = Duration::from_secs(2);
+    log.control.set_filter(Some("debug"), Some(time)).unwrap();
+    for _ in 0..50 {
+        info!(target: "shop", "flood");
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while log.control.filter().expires_in.is_some() {
+        assert!(Instant::now() < deadline);
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let lines = log.lines();
+    let at = |wanted: &dyn Fn(&serde_json::Value) -> bool| lines.iter().position(wanted).unwrap();
+    let told = at(&|line| line.get("repeated").is_some());
+    assert!(told < at(&|line| line["reason"] == "expired"));
+}
+
 #[test]
 fn a_later_change_outlives_the_time_of_the_one_before() {
     let log = Log::of(filter("info"));
