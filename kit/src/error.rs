@@ -48,7 +48,7 @@ pub enum Error {
         "the log filter is not changed: {0}; write it as RUST_LOG, such as \"info,checkout=debug\""
     )]
     LogFilter(String),
-    /// A background thread (log sink, span exporter) could not be started.
+    /// A background thread (log sink, span exporter, saturation) could not be started.
     #[error("cannot start the {thread} thread: {source}")]
     Thread {
         /// Which thread.
