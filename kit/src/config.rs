@@ -1,6 +1,7 @@
 //! The environment as a `Config`: every fault at once for `BELLWETHER_*`, warnings for `OTEL_*`. Read by
 //! `kit` when a builder is made; the builder's setters then override it.
 
+mod log;
 mod misspelt;
 mod otel;
 mod probes;
@@ -14,10 +15,12 @@ use http::HeaderName;
 
 use crate::context::Trust;
 use crate::http::Propagation;
+use crate::log::LogControl;
 use crate::trace::{ExportConfig, Sampler};
 use reader::{Lookup, Reader};
 use text::show_duration;
 
+pub(crate) use log::{recorded, request_bytes};
 pub(crate) use probes::{ProbePaths, probe_path};
 
 pub(crate) use text::percent_decode;
@@ -46,8 +49,8 @@ pub(crate) struct Config {
     pub(crate) log_format: Option<LogFormat>,
     /// False when `NO_COLOR` is set: pretty lines then have no colours.
     pub(crate) color: bool,
-    /// `RUST_LOG`.
-    pub(crate) filter: String,
+    /// `RUST_LOG`, the recorder, the rate limit.
+    pub(crate) log: LogControl,
     /// `RUST_BACKTRACE`: whether the lines of panics have a backtrace.
     pub(crate) backtraces: bool,
     /// `GOOGLE_CLOUD_PROJECT`: where `gcp` lines say that traces are.
@@ -119,7 +122,7 @@ impl Config {
             admin_addr: env.ours("BELLWETHER_ADMIN_ADDR", address),
             log_format: env.ours("BELLWETHER_LOG_FORMAT", log_format),
             color: env.text("NO_COLOR").is_none(),
-            filter: filter(&mut env),
+            log: log::control(&mut env),
             // As the standard library reads it.
             backtraces: env.text("RUST_BACKTRACE").is_some_and(|value| value != "0"),
             google_cloud_project: env.text("GOOGLE_CLOUD_PROJECT"),
@@ -190,17 +193,6 @@ fn shutdown_times(env: &mut Reader<'_>) -> (Duration, Duration) {
     let grace = asked_grace.unwrap_or(grace);
     // A short grace alone is no fault: the delay nobody asked for gives way.
     (grace, asked_delay.unwrap_or_else(|| delay.min(grace / 5)))
-}
-
-fn filter(env: &mut Reader<'_>) -> String {
-    let readable = |value: &str| {
-        tracing_subscriber::EnvFilter::builder()
-            .parse(value)
-            .map(|_| value.to_owned())
-            .map_err(|error| format!("{error}; info is in force"))
-    };
-    env.theirs(&["RUST_LOG"], readable)
-        .unwrap_or_else(|| "info".to_owned())
 }
 
 /// `None` when unset, `Some(None)` when off.

@@ -43,6 +43,11 @@ pub enum Error {
     /// The server failed while accepting or serving connections.
     #[error("serving failed: {0}")]
     Serve(#[source] std::io::Error),
+    /// A log filter that cannot be put in force.
+    #[error(
+        "the log filter is not changed: {0}; write it as RUST_LOG, such as \"info,checkout=debug\""
+    )]
+    LogFilter(String),
     /// A background thread (log sink, span exporter, saturation, watchdog, admin address) could not be started.
     #[error("cannot start the {thread} thread: {source}")]
     Thread {

@@ -4,6 +4,8 @@
 mod admin;
 mod builder;
 #[cfg(feature = "axum")]
+mod log_level;
+#[cfg(feature = "axum")]
 mod mount;
 mod outlets;
 #[cfg(feature = "axum")]
@@ -23,6 +25,7 @@ use crate::error::Error;
 use crate::health::GrpcHealth;
 use crate::health::{Health, State};
 use crate::http::{ClientLayer, HttpLayer, Telemetry};
+use crate::log::Control;
 use crate::metrics::Metrics;
 use crate::shutdown::{HookResult, Shutdown};
 use crate::trace::Exporter;
@@ -47,6 +50,7 @@ struct Inner {
     shutdown: Shutdown,
     exporter: Exporter,
     outlets: Outlets,
+    log: Arc<Control>,
     #[cfg(feature = "axum")]
     admin: Option<admin::Admin>,
 }
@@ -143,6 +147,31 @@ impl Kit {
     #[must_use]
     pub fn telemetry_report(&self) -> String {
         self.0.outlets.report().to_string()
+    }
+
+    /// Puts a log filter in force at once, in place of the one before: for `time` (1 second to 24 hours), then
+    /// `RUST_LOG` is in force again; without a time until the next change. It is the whole filter, written as
+    /// `RUST_LOG` is (`info,checkout=debug`); field values in it are compared as they are, not as patterns. One
+    /// line tells of each change. `PUT /loglevel` of the admin address does the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LogFilter`] when the filter cannot be read or the time is out of bounds; nothing changes then.
+    pub fn set_log_filter(&self, filter: &str, time: Option<Duration>) -> Result<(), Error> {
+        let set = self.0.log.set_filter(Some(filter), time);
+        set.map_err(Error::LogFilter)
+    }
+
+    /// Puts the configured log filter (`RUST_LOG`) in force again.
+    pub fn reset_log_filter(&self) {
+        // The configured filter and no time: there is nothing to refuse.
+        let _ = self.0.log.set_filter(None, None);
+    }
+
+    /// The log filter in force, as `GET /loglevel` of the admin address tells it.
+    #[must_use]
+    pub fn log_filter(&self) -> String {
+        self.0.log.filter().filter
     }
 
     /// `service.name`, as every line, span and metric has it.
@@ -269,6 +298,7 @@ impl Kit {
         inner.exporter.shutdown(for_spans).await;
         tracing::info!(target: "bellwether", "stopped");
         let logger = inner.telemetry.logger.clone();
+        inner.log.tell_floods();
         // The sink waits by blocking; a failed join means that the runtime is going down under us.
         let flush = move || logger.flush(LOG_FLUSH);
         let _ = tokio::task::spawn_blocking(flush).await;

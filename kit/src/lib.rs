@@ -67,6 +67,8 @@
 //! ```
 #![doc = ""]
 #![doc = include_str!("../docs/configuration.md")]
+#![doc = ""]
+#![doc = include_str!("../docs/log-control.md")]
 
 mod config;
 mod context;

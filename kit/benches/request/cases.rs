@@ -40,6 +40,8 @@ pub(crate) enum Case {
     EventInRequest,
     /// A debug event that the filter hides, within the same two spans.
     EventHidden,
+    /// A debug event that the recorder keeps and nobody ever sees, in the same two spans, within a request.
+    EventRecorded,
     /// A handler span of four fields, opened and closed within a sampled request.
     Span,
     /// The same within a request that is not sampled: its fields still go on every line.
@@ -47,7 +49,7 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Bare,
         Self::Sampled,
         Self::Unsampled,
@@ -59,6 +61,7 @@ impl Case {
         Self::EventJsonSubscriber,
         Self::EventInRequest,
         Self::EventHidden,
+        Self::EventRecorded,
         Self::Span,
         Self::SpanUnsampled,
     ];
@@ -76,6 +79,7 @@ impl Case {
             Self::EventJsonSubscriber => "event-json-subscriber",
             Self::EventInRequest => "event-in-request",
             Self::EventHidden => "event-hidden",
+            Self::EventRecorded => "event-recorded",
             Self::Span => "span",
             Self::SpanUnsampled => "span-unsampled",
         }
@@ -92,6 +96,14 @@ impl Case {
             Self::Sampled | Self::Unsampled | Self::Assembled | Self::AssembledBest | Self::Floor
         );
         request.then_some(Self::Bare)
+    }
+
+    /// `BELLWETHER_RECORDER`: what keeps the hidden event of one case is not to see that of the other.
+    pub(crate) fn recorder(self) -> &'static str {
+        match self {
+            Self::EventHidden => "off",
+            _ => "debug",
+        }
     }
 
     /// `OTEL_TRACES_SAMPLER`.
@@ -167,7 +179,7 @@ impl Fixture {
             }
             Case::Event | Case::EventFmtJson | Case::EventJsonSubscriber => events(times),
             Case::EventInRequest => self.request(&format!("/events/{times}")),
-            Case::EventHidden => self.request(&format!("/hidden/{times}")),
+            Case::EventHidden | Case::EventRecorded => self.request(&format!("/hidden/{times}")),
             Case::Span | Case::SpanUnsampled => self.request(&format!("/spans/{times}")),
         }
     }

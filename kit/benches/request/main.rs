@@ -89,6 +89,9 @@ fn in_environment(command: &mut Command, case: Case) {
     command
         .env("BELLWETHER_LOG_FORMAT", "json")
         .env("OTEL_TRACES_SAMPLER", case.sampler())
+        .env("BELLWETHER_LOG_RATE_LIMIT", "1000000000")
+        .env("BELLWETHER_RECORDER", case.recorder())
+        .env("BELLWETHER_RECORDER_SLOW", "off")
         .env("RUST_LOG", "info");
 }
 

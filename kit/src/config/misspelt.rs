@@ -2,7 +2,7 @@
 //! tell. Used by `Config::from_process_env`.
 
 /// The kit's own variables, but for `PORT`: anything is near a name of four letters.
-pub(super) const OURS: [&str; 12] = [
+pub(super) const OURS: [&str; 16] = [
     "BELLWETHER_ADMIN_ADDR",
     "BELLWETHER_CONCURRENCY_LIMIT",
     "BELLWETHER_DRAIN_DELAY",
@@ -10,7 +10,11 @@ pub(super) const OURS: [&str; 12] = [
     "BELLWETHER_LIVENESS_TIMEOUT",
     "BELLWETHER_LIVE_PATH",
     "BELLWETHER_LOG_FORMAT",
+    "BELLWETHER_LOG_RATE_LIMIT",
     "BELLWETHER_READY_PATH",
+    "BELLWETHER_RECORDER",
+    "BELLWETHER_RECORDER_BYTES",
+    "BELLWETHER_RECORDER_SLOW",
     "BELLWETHER_REQUEST_ID_HEADER",
     "BELLWETHER_REQUEST_TIMEOUT",
     "BELLWETHER_STARTUP_PATH",

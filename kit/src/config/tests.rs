@@ -1,6 +1,7 @@
 //! The environment, read from tables: the process environment is never touched.
 
 use super::*;
+use crate::log::Recorded;
 use crate::trace::{Compression, Endpoint, ExporterKind, Protocol};
 
 fn read(variables: &[(&str, &str)]) -> Config {
@@ -23,7 +24,7 @@ fn nothing_set_is_a_whole_configuration() {
     assert_eq!(config.drain_delay, Duration::from_secs(5));
     assert_eq!(config.trust, Trust::Private);
     assert_eq!(config.request_id_header, "x-request-id");
-    assert_eq!(config.filter, "info");
+    assert_eq!(config.log.filter, "info");
     assert_eq!(config.sampler, Sampler::ParentBasedAlwaysOn);
     assert_eq!(config.export.url(), "http://localhost:4318/v1/traces");
     assert_eq!(config.propagation, Propagation::default());
@@ -69,7 +70,7 @@ fn ours_are_read() {
     assert_eq!(config.probe_paths.startup, ProbePaths::default().startup);
     assert_eq!(config.trust.to_string(), "10.0.0.0/8");
     assert_eq!(config.request_id_header, "x-correlation-id");
-    assert_eq!(config.filter, "warn,orders=debug");
+    assert_eq!(config.log.filter, "warn,orders=debug");
 }
 
 #[test]
@@ -96,6 +97,13 @@ fn every_fault_of_ours_is_told_at_once_with_what_is_allowed() {
     check("BELLWETHER_CONCURRENCY_LIMIT", "0", "from 1");
     check("BELLWETHER_TRUST", "nobody", "private");
     check("BELLWETHER_REQUEST_ID_HEADER", "a b", "x-request-id");
+    check("BELLWETHER_RECORDER", "shop=loud", "checkout=debug");
+    check("BELLWETHER_RECORDER_SLOW", "1", "500ms");
+    check("BELLWETHER_RECORDER_BYTES", "16k", "from 1024");
+    check("BELLWETHER_RECORDER_BYTES", "1023", "from 1024");
+    check("BELLWETHER_RECORDER_BYTES", "1048577", "to 1048576");
+    check("BELLWETHER_LOG_RATE_LIMIT", "0", "from 1");
+    check("BELLWETHER_LOG_RATE_LIMIT", "many", "off");
 
     let all = read(&[
         ("PORT", "x"),
@@ -116,6 +124,35 @@ fn liveness_may_be_off_and_probes_do_not_share_a_path() {
         faults.len() == 1 && faults[0].contains("\"/readyz\""),
         "{faults:?}"
     );
+}
+
+#[test]
+fn the_logs_control_is_read() {
+    let control = read(&[]).log;
+    assert_eq!(control.rate_limit, Some(1_000));
+    let recorder = control.recorder.unwrap();
+    assert!(matches!(recorder.recorded, Recorded::Service));
+    assert_eq!(recorder.slow, Some(Duration::from_secs(1)));
+    assert_eq!(recorder.request_bytes, 16 * 1024);
+    assert_eq!(recorder.total_bytes, 4 * 1024 * 1024);
+
+    let control = read(&[
+        ("BELLWETHER_RECORDER", "checkout=debug,sqlx=info"),
+        ("BELLWETHER_RECORDER_SLOW", "off"),
+        ("BELLWETHER_RECORDER_BYTES", "4096"),
+        ("BELLWETHER_LOG_RATE_LIMIT", "off"),
+    ])
+    .log;
+    assert_eq!(control.rate_limit, None);
+    let recorder = control.recorder.unwrap();
+    assert!(matches!(recorder.recorded, Recorded::Only(_)));
+    assert_eq!((recorder.slow, recorder.request_bytes), (None, 4_096));
+
+    let off = read(&[
+        ("BELLWETHER_RECORDER", "off"),
+        ("BELLWETHER_RECORDER_SLOW", "2s"),
+    ]);
+    assert!(off.log.recorder.is_none());
 }
 
 #[test]
@@ -247,7 +284,9 @@ fn unreadable_ones_of_theirs_are_warned_of_and_ignored() {
     check("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "whole number");
     check("OTEL_BSP_MAX_QUEUE_SIZE", "0", "from 1");
     assert_eq!(
-        check("RUST_LOG", "orders=loud", "info is in force").filter,
+        check("RUST_LOG", "orders=loud", "info is in force")
+            .log
+            .filter,
         "info"
     );
     let secret = check("OTEL_EXPORTER_OTLP_HEADERS", "s3cret", "name=value");

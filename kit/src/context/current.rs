@@ -17,6 +17,15 @@ pub(crate) fn current() -> Option<SharedContext> {
         .flatten()
 }
 
+/// Calls `with` with the context of the request being polled on this thread, if there is one. Cheaper than
+/// [`current`], for who does not keep it.
+pub(crate) fn with_current<R>(with: impl FnOnce(&SharedContext) -> R) -> Option<R> {
+    CURRENT
+        .try_with(|current| current.borrow().as_ref().map(with))
+        .ok()
+        .flatten()
+}
+
 /// Makes a context current until dropped, then puts back what was there: also when a poll panics.
 #[must_use = "the context is current only while this lives"]
 pub(crate) struct Scoped<'a> {

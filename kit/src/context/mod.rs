@@ -14,12 +14,14 @@ use std::sync::Arc;
 
 use ::http::HeaderValue;
 
-pub(crate) use current::{Scoped, current};
+pub(crate) use current::{Scoped, current, with_current};
 pub(crate) use identity::SpanIdentity;
 pub(crate) use ids::{SpanId, TraceId};
 pub(crate) use request_id::RequestId;
 pub(crate) use traceparent::{TraceParent, TraceState};
 pub(crate) use trust::Trust;
+
+use crate::log::Recording;
 
 /// What every log line, span and outgoing call of one request shares. Made once, immutable.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct RequestContext {
     pub(crate) trace_state: Option<TraceState>,
     /// `baggage` as received from a trusted caller, passed on as it is.
     pub(crate) baggage: Option<HeaderValue>,
+    /// The request's events that nobody may ever see.
+    pub(crate) recording: Recording,
 }
 
 impl RequestContext {

@@ -13,5 +13,6 @@ pub(crate) fn context() -> SharedContext {
         flags: 0b11,
         trace_state: None,
         baggage: None,
+        recording: Default::default(),
     })
 }

@@ -115,6 +115,7 @@ pub(super) fn identify(
         baggage: (caller.present.baggage && telemetry.propagation.baggage)
             .then(|| baggage(headers))
             .flatten(),
+        recording: Default::default(),
     };
     (Arc::new(context), parent.map(|parent| parent.span_id))
 }

@@ -39,6 +39,14 @@ impl Outcome {
         }
     }
 
+    /// Whether the request failed on this side once it was let in.
+    pub(crate) const fn is_failure(self) -> bool {
+        matches!(
+            self,
+            Self::Error | Self::Timeout | Self::Panic | Self::BodyError
+        )
+    }
+
     /// `error.type` of a failed request: the status where that is what failed, else the outcome. A caller
     /// that hangs up is no failure of this side.
     pub(crate) fn error_type(self, status: Option<StatusCode>) -> Option<&'static str> {

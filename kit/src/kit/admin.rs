@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::thread;
 
 use axum::Router;
@@ -14,17 +15,19 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
+use super::log_level;
 use super::outlets::Outlets;
 use crate::config::{Config, ProbePaths};
 use crate::error::Error;
 use crate::health::{self, Audience, Health};
 use crate::http::NotTraffic;
+use crate::log::Control;
 use crate::metrics::Metrics;
 use crate::serve;
 
 /// What is there, for whoever asks for something else.
 const NOT_FOUND: &str =
-    "not found; here are /metrics, /telemetry, /livez, /readyz, /startupz (?verbose)\n";
+    "not found; here are /metrics, /telemetry, /loglevel, /livez, /readyz, /startupz (?verbose)\n";
 
 /// The admin address in use; dropping it closes it.
 #[derive(Debug)]
@@ -39,6 +42,7 @@ pub(super) struct Told {
     pub(super) probe_paths: ProbePaths,
     pub(super) metrics: Metrics,
     pub(super) outlets: Outlets,
+    pub(super) log: Arc<Control>,
 }
 
 /// A listener bound early, so that a taken port is an error of `start` before anything else has begun.
@@ -122,6 +126,7 @@ fn router(told: &Told) -> Router {
     health::routes(&told.health, &told.probe_paths, Audience::Operators)
         .route("/metrics", metrics(told.metrics.clone()))
         .route("/telemetry", telemetry(told))
+        .route("/loglevel", log_level::handlers(&told.log))
         .fallback((StatusCode::NOT_FOUND, NOT_FOUND))
 }
 
@@ -142,7 +147,7 @@ fn telemetry(told: &Told) -> MethodRouter {
     })
 }
 
-fn answer(content_type: &'static str, body: String) -> Response {
+pub(super) fn answer(content_type: &'static str, body: String) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -3,24 +3,25 @@
 use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tracing::{Dispatch, Subscriber, dispatcher};
+use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{EnvFilter, Registry};
 
 #[cfg(feature = "axum")]
 use super::admin::{self, Told};
 use super::{Inner, Kit, Outlets};
-use crate::config::{Config, LogFormat, ProbePaths, probe_path};
+use crate::config::{self, Config, LogFormat, ProbePaths, probe_path};
 use crate::context::Trust;
 use crate::error::Error;
 use crate::health::{self, Check, Checks, Health, Lifecycle, Liveness};
 use crate::http::{ConcurrencyLimit, Methods, Routes, Telemetry};
-use crate::log::{self, Logger};
+use crate::log::{self, Control, LogFilter, Logger, RecorderConfig};
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::testing::Captured;
@@ -43,6 +44,7 @@ pub struct KitBuilder {
 #[derive(Clone, Debug)]
 struct Sinks {
     logger: Logger,
+    control: Arc<Control>,
     /// `None`: tracing is off.
     spans: Option<SpanQueue>,
 }
@@ -64,6 +66,56 @@ impl KitBuilder {
     pub(super) fn checked(self) -> Result<Self, Error> {
         self.refuse_faults()?;
         Ok(self)
+    }
+
+    /// What the recorder keeps of a request's hidden events, whatever `BELLWETHER_RECORDER` says: `off`, or
+    /// directives such as `checkout=debug,sqlx=debug`. Directives that cannot be read are a fault of
+    /// [`start`](Self::start).
+    pub fn recorder(mut self, directives: &str) -> Self {
+        match config::recorded(directives) {
+            Ok(None) => self.config.log.recorder = None,
+            Ok(Some(recorded)) => self.recorder_config().recorded = recorded,
+            Err(fault) => self
+                .config
+                .faults
+                .push(format!("recorder({directives:?}): {fault}")),
+        }
+        self
+    }
+
+    /// From which duration on a request's recorded events are printed although it went well, whatever
+    /// `BELLWETHER_RECORDER_SLOW` says. Turns the recorder on.
+    pub fn recorder_slow(mut self, duration: Duration) -> Self {
+        self.recorder_config().slow = Some(duration);
+        self
+    }
+
+    /// What the recorder may keep, in bytes: of one request (1 KiB to 1 MiB), whatever
+    /// `BELLWETHER_RECORDER_BYTES` says, and of all requests together (4 MiB unless set here). Turns the
+    /// recorder on. A number beyond its bounds is a fault of [`start`](Self::start).
+    pub fn recorder_bytes(mut self, request: usize, total: usize) -> Self {
+        match config::request_bytes(request) {
+            Ok(request) => {
+                let config = self.recorder_config();
+                (config.request_bytes, config.total_bytes) = (request, total);
+            }
+            Err(fault) => self
+                .config
+                .faults
+                .push(format!("recorder_bytes({request}, {total}): {fault}")),
+        }
+        self
+    }
+
+    /// How many lines a call site may write in a second, whatever `BELLWETHER_LOG_RATE_LIMIT` says; `None` is
+    /// without limit.
+    pub fn log_rate_limit(mut self, lines: Option<NonZero<u32>>) -> Self {
+        self.config.log.rate_limit = lines.map(NonZero::get);
+        self
+    }
+
+    fn recorder_config(&mut self) -> &mut RecorderConfig {
+        self.config.log.recorder.get_or_insert_default()
     }
 
     /// Adds a dependency check under a name of its own; see [`check`](crate::check).
@@ -181,8 +233,9 @@ impl KitBuilder {
     }
 
     /// The kit's `tracing` layer, for a service that builds its own subscriber; `start` then installs none.
-    /// The layer brings its own filter (`RUST_LOG`), which is no other layer's. Log format and traces are
-    /// settled by this call.
+    /// The layer brings its own filter (`RUST_LOG`), which is no other layer's; the recorder and
+    /// [`Kit::set_log_filter`] go through it, too, and see nothing of what a filter for all layers hides. Log
+    /// format, traces and the log's control are settled by this call.
     ///
     /// Before, a service that sets a subscriber of its own, which [`start`](Self::start) alone would refuse:
     ///
@@ -248,9 +301,9 @@ impl KitBuilder {
     {
         self.refuse_faults()?;
         let sinks = self.sinks()?;
-        let layer = log::layer(&sinks.logger)
+        let layer = log::controlled(&sinks.control)
             .and_then(sinks.spans.map(SpanLayer::new))
-            .with_filter(EnvFilter::new(&self.config.filter));
+            .with_filter(LogFilter::new(&sinks.control));
         Ok((self, layer))
     }
 
@@ -284,7 +337,7 @@ impl KitBuilder {
         let own_subscriber = self.sinks.is_none();
         let sinks = self.sinks()?;
         if own_subscriber {
-            install(&sinks, &self.config)?;
+            install(&sinks)?;
         }
         let Self { config, checks, .. } = self;
         let resource = resource(&config);
@@ -317,12 +370,14 @@ impl KitBuilder {
                 probe_paths: config.probe_paths.clone(),
                 metrics: metrics.clone(),
                 outlets: outlets.clone(),
+                log: Arc::clone(&sinks.control),
             })
         };
         #[cfg(feature = "axum")]
         let admin = admin.map(serve).transpose()?;
         let kit = Kit(Arc::new(Inner {
             shutdown: Shutdown::new(lifecycle.clone(), config.grace, config.drain_delay),
+            log: Arc::clone(&sinks.control),
             telemetry: Arc::new(telemetry(&config, sinks, &metrics, lifecycle)),
             metrics,
             health,
@@ -334,7 +389,10 @@ impl KitBuilder {
         }));
         if !own_subscriber {
             let inner = &kit.0;
-            inner.telemetry.logger.warn_if_muted(&inner.config.filter);
+            inner
+                .telemetry
+                .logger
+                .warn_if_muted(&inner.config.log.filter);
         }
         kit.announce();
         Ok(kit)
@@ -344,11 +402,13 @@ impl KitBuilder {
     pub(crate) fn start_captured(mut self) -> Result<Captured, Error> {
         self.config.log_format.get_or_insert(LogFormat::Json);
         let format = log_format(&self.config);
-        let captured = Logger::captured(format, &log_service(&self.config));
-        let (logger, log) = captured.map_err(|source| Error::Thread {
+        let failed = |source| Error::Thread {
             thread: "log",
             source,
-        })?;
+        };
+        let captured = Logger::captured(format, &log_service(&self.config));
+        let (logger, log) = captured.map_err(failed)?;
+        let control = Control::start(&logger, self.config.log.clone()).map_err(failed)?;
         let queue = SpanQueue::new(&ExportConfig {
             max_queue_size: CAPTURED_SPANS,
             max_export_batch_size: CAPTURED_SPANS,
@@ -357,9 +417,10 @@ impl KitBuilder {
         self.config.export.exporter = ExporterKind::None;
         let sinks = Sinks {
             logger,
+            control,
             spans: self.config.traces.then(|| queue.clone()),
         };
-        let dispatch = Dispatch::new(subscriber(&sinks, &self.config));
+        let dispatch = Dispatch::new(subscriber(&sinks));
         let of_this_thread = dispatcher::set_default(&dispatch);
         log::tell_panics_here(&sinks.logger, self.config.backtraces);
         self.sinks = Some(sinks);
@@ -400,17 +461,22 @@ impl KitBuilder {
         if !self.config.traces {
             self.config.export.exporter = ExporterKind::None;
         }
-        let config = &self.config;
-        let logger = Logger::stdout(log_format(config), &log_service(config));
-        let logger = logger.map_err(|source| Error::Thread {
+        let failed = |source| Error::Thread {
             thread: "log",
             source,
-        })?;
+        };
+        let config = &self.config;
+        let logger = Logger::stdout(log_format(config), &log_service(config)).map_err(failed)?;
+        let control = Control::start(&logger, config.log.clone()).map_err(failed)?;
         let spans = self
             .config
             .traces
             .then(|| SpanQueue::new(&self.config.export));
-        let sinks = Sinks { logger, spans };
+        let sinks = Sinks {
+            logger,
+            control,
+            spans,
+        };
         self.sinks = Some(sinks.clone());
         Ok(sinks)
     }
@@ -440,17 +506,17 @@ fn begin_health(
     })
 }
 
-fn install(sinks: &Sinks, config: &Config) -> Result<(), Error> {
-    tracing::subscriber::set_global_default(subscriber(sinks, config))
+fn install(sinks: &Sinks) -> Result<(), Error> {
+    tracing::subscriber::set_global_default(subscriber(sinks))
         .map_err(|_| Error::SubscriberAlreadySet)?;
-    log::take_records();
+    log::take_records(sinks.control.printed_level());
     Ok(())
 }
 
-fn subscriber(sinks: &Sinks, config: &Config) -> impl Subscriber + Send + Sync + 'static {
+fn subscriber(sinks: &Sinks) -> impl Subscriber + Send + Sync + 'static {
     Registry::default()
-        .with(EnvFilter::new(&config.filter))
-        .with(log::layer(&sinks.logger))
+        .with(LogFilter::new(&sinks.control))
+        .with(log::controlled(&sinks.control))
         .with(sinks.spans.clone().map(SpanLayer::new))
 }
 

@@ -59,6 +59,8 @@ impl Outlets {
                 "dropped": {
                     "queue_full": lines.queue_full,
                     "write_failed": lines.write_failed,
+                    "rate_limited": lines.rate_limited,
+                    "recorder_full": lines.recorder_full,
                 },
             },
         })

@@ -66,6 +66,41 @@ impl SpanFields {
         self.fields.is_empty() && self.omitted == 0
     }
 
+    /// Empty, with its memory kept.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.fields.clear();
+        self.bits = 0;
+        self.omitted = 0;
+    }
+
+    /// Bytes in use, with what it takes to keep them.
+    pub(super) fn memory_used(&self) -> usize {
+        self.bytes.len() + size_of_val(self.fields.as_slice())
+    }
+
+    /// Bytes allocated.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.fields.capacity() * size_of::<Rendered>()
+    }
+
+    /// Takes over the fields of a span farther out: those of names that are not here yet, as long as less
+    /// than `limit` bytes are in use.
+    pub(super) fn absorb(&mut self, farther: &Self, limit: usize) {
+        self.omitted = self.omitted.saturating_add(farther.omitted);
+        for (key, bytes) in farther.each() {
+            if bytes.is_empty() || self.position(key).is_some() {
+                continue;
+            }
+            if self.memory_used() + bytes.len() + size_of::<Rendered>() > limit {
+                self.omitted = self.omitted.saturating_add(1);
+                continue;
+            }
+            self.bytes.extend_from_slice(bytes);
+            self.push(key);
+        }
+    }
+
     /// In bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()

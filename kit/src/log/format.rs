@@ -48,6 +48,8 @@ pub(super) struct Head<'a> {
 /// Where a line's message comes from.
 pub(super) enum Message<'a> {
     Text(&'a str),
+    /// The message, if there was one, of an event that was recorded, with its call site.
+    Recorded(Option<&'a str>, &'static Metadata<'static>),
     /// The event's field `message`; empty when it has none.
     Event(&'a Event<'a>),
     /// The same of a record of the `log` crate, with what that says of itself.
@@ -194,7 +196,8 @@ impl Message<'_> {
     /// Calls `write` with the message, if there is one.
     pub(super) fn with(&self, mut write: impl FnMut(&Value<'_>)) {
         match self {
-            Self::Text(text) => write(&Value::Text(text)),
+            Self::Text(text) | Self::Recorded(Some(text), _) => write(&Value::Text(text)),
+            Self::Recorded(None, _) => {}
             Self::Panic(panic) => write(&Value::Debug(&format_args!("panicked: {}", panic.text))),
             Self::Event(event) | Self::Record(event, _) => {
                 event.record(&mut EachField(|name, value: Value<'_>| {
@@ -212,6 +215,7 @@ impl Message<'_> {
             Self::Text(_) => return None,
             Self::Panic(panic) => return panic.source(),
             Self::Event(event) => event.metadata(),
+            Self::Recorded(_, metadata) => metadata,
             Self::Record(_, metadata) => metadata,
         };
         Some(Location {

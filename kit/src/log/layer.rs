@@ -1,6 +1,7 @@
 //! The `tracing` layer: events become lines, span fields become bytes that those lines copy. `kit`
 //! installs it, behind the filter.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::field::Visit;
@@ -9,17 +10,30 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
+use super::control::{Control, Verdict};
 use super::fields::SpanFields;
 use super::format::{Head, Ids, MESSAGE, Message};
 use super::line::Line;
+use super::recorder::{self, NewEvent, Recorder};
+use super::ring::Leaf;
 use super::value::{EachField, Value};
-use super::{Format, Logger, records, request_line, scratch};
+use super::{Format, Logger, kept, place, records, request_line, scratch};
 use crate::context::{self, SpanIdentity};
 
 /// The layer that writes to `logger`. Filtering is the caller's: this layer takes all it is given.
 pub(crate) fn layer<S>(logger: &Logger) -> LogLayer<S> {
     LogLayer {
         logger: logger.clone(),
+        control: None,
+        subscriber: std::marker::PhantomData,
+    }
+}
+
+/// The layer that prints and records as `control` says, behind its [`LogFilter`](super::LogFilter).
+pub(crate) fn controlled<S>(control: &Arc<Control>) -> LogLayer<S> {
+    LogLayer {
+        logger: control.logger().clone(),
+        control: Some(Arc::clone(control)),
         subscriber: std::marker::PhantomData,
     }
 }
@@ -28,6 +42,7 @@ pub(crate) fn layer<S>(logger: &Logger) -> LogLayer<S> {
 #[derive(Debug)]
 pub(crate) struct LogLayer<S> {
     logger: Logger,
+    control: Option<Arc<Control>>,
     subscriber: std::marker::PhantomData<fn(S)>,
 }
 
@@ -49,12 +64,31 @@ where
             values.record(visit);
         });
         store(&context, id, fields);
+        if self.control.is_some() {
+            spans_changed(id, &context);
+        }
+    }
+
+    fn on_enter(&self, _: &Id, _: Context<'_, S>) {
+        place::changed();
+    }
+
+    fn on_exit(&self, _: &Id, _: Context<'_, S>) {
+        place::changed();
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let metadata = event.metadata();
         if request_line::answer(metadata) {
             return;
+        }
+        let at = SystemTime::now();
+        if let Some(control) = &self.control {
+            match control.verdict(event, at, &context) {
+                Verdict::Print => {}
+                Verdict::Record(recorder) => return record(recorder, event, at, &context),
+                Verdict::Nothing => return,
+            }
         }
         let mut next = context.event_span(event);
         let near: [_; NEAR] = std::array::from_fn(|_| {
@@ -71,7 +105,7 @@ where
             .or_else(current_request);
         let record = records::metadata(event);
         let head = Head {
-            at: SystemTime::now(),
+            at,
             level: *metadata.level(),
             target: record
                 .as_ref()
@@ -95,6 +129,73 @@ where
             spans.for_each(|span| copy(span, line));
             beyond(next.as_ref()).for_each(|span| copy(&span, line));
         });
+    }
+}
+
+/// Keeps an event for the request that it belongs to; one that belongs to none is gone.
+fn record<S>(recorder: &Arc<Recorder>, event: &Event<'_>, at: SystemTime, context: &Context<'_, S>)
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    if !may_be_in_request(context) {
+        return;
+    }
+    // Before the recording is locked: formatting runs code of the user's, which may log in its turn.
+    kept::with(event, recorder.event_bytes(), |fields| {
+        let new = NewEvent {
+            at,
+            metadata: event.metadata(),
+            fields,
+        };
+        let place = event.is_contextual().then(place::now);
+        if place.is_some_and(|place| {
+            context::with_current(|request| request.recording.keep_in_same_place(place, new))
+                == Some(true)
+        }) {
+            return;
+        }
+        let span = context.event_span(event);
+        let spans = || span.iter().flat_map(SpanRef::scope);
+        let owner = spans().find_map(|span| identity(&span));
+        let Some(owner) = owner.or_else(current_request) else {
+            return;
+        };
+        let leaf = Leaf {
+            place,
+            id: span.as_ref().map(SpanRef::id),
+            span_id: owner.span_id,
+        };
+        let fill = |fields: &mut SpanFields, limit: usize| {
+            for span in spans() {
+                if let Some(of_span) = span.extensions().get::<SpanFields>() {
+                    fields.absorb(of_span, limit);
+                }
+            }
+        };
+        owner.context.recording.keep(recorder, leaf, fill, new);
+    });
+}
+
+/// Whether an event that happens now may belong to a request.
+pub(super) fn may_be_in_request<S>(context: &Context<'_, S>) -> bool
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    context::with_current(|_| ()).is_some() || context.lookup_current().is_some()
+}
+
+/// Later events of the span have other fields than those recorded before.
+fn spans_changed<S>(id: &Id, context: &Context<'_, S>)
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let mut spans = context.span_scope(id).into_iter().flatten();
+    match spans
+        .find_map(|span| identity(&span))
+        .or_else(current_request)
+    {
+        Some(owner) => owner.context.recording.spans_changed(),
+        None => recorder::spans_changed_somewhere(),
     }
 }
 

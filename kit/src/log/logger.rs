@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tracing::Level;
@@ -32,6 +33,24 @@ struct Shared {
     service: Arc<WrittenService>,
     request_keys: request_line::Keys,
     sink: Sink,
+    counts: Arc<Counts>,
+}
+
+/// Lines that never came to the sink.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    rate_limited: AtomicU64,
+    recorder_full: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn rate_limited(&self) {
+        self.rate_limited.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn recorder_full(&self) {
+        self.recorder_full.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Logger {
@@ -63,14 +82,23 @@ impl Logger {
             service,
             request_keys: request_line::Keys::new(format),
             sink,
+            counts: Arc::default(),
         })))
     }
 
     /// Writes the line that closes a request, unless the filter in force hides it
-    /// (target `bellwether::request`) or no [`layer`](super::layer()) is installed.
+    /// (target `bellwether::request`) or no [`layer`](super::layer()) is installed. Before it come the
+    /// events that the recorder kept, if the request failed or was slow.
     pub(crate) fn request(&self, line: &RequestLine<'_>) {
+        let recording = line.context.recording.close();
+        let told = recording.and_then(|recording| recording.settle(self, line));
         if request_line::is_shown(line) {
-            self.write(&line.head(), |out| line.fields(&self.0.request_keys, out));
+            self.write(&line.head(), |out| {
+                line.fields(&self.0.request_keys, out);
+                if let Some(told) = told {
+                    told.fields(out);
+                }
+            });
         }
     }
 
@@ -86,7 +114,16 @@ impl Logger {
 
     /// Lines lost so far.
     pub(crate) fn lost(&self) -> LostLines {
-        self.0.sink.lost()
+        let counts = &self.0.counts;
+        LostLines {
+            rate_limited: counts.rate_limited.load(Ordering::Relaxed),
+            recorder_full: counts.recorder_full.load(Ordering::Relaxed),
+            ..self.0.sink.lost()
+        }
+    }
+
+    pub(super) fn counts(&self) -> &Arc<Counts> {
+        &self.0.counts
     }
 
     pub(super) fn format(&self) -> Format {

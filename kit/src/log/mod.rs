@@ -2,15 +2,20 @@
 //! `kit` starts the logger and installs its layer; `http` writes the line that closes a request.
 //!
 //! An event or a settled request becomes a [`line`], in the [`format`] asked for, in a buffer of the
-//! thread's own ([`scratch`]); the finished line goes to the [`sink`], whose thread writes it out.
+//! thread's own ([`scratch`]); the finished line goes to the [`sink`], whose thread writes it out. Which
+//! events become lines says [`control`]; those that do not may go to the [`recorder`] of their request.
 
 mod captured;
 mod clock;
+mod control;
 mod ecs;
 mod fields;
+mod filter;
+mod flood;
 mod format;
 mod gcp;
 mod json;
+mod kept;
 mod key;
 mod layer;
 mod line;
@@ -18,22 +23,32 @@ mod logger;
 mod muted;
 mod panic_line;
 mod panics;
+mod place;
 mod pretty;
+mod recorder;
 mod records;
 mod request_line;
+mod ring;
 mod scratch;
 mod service;
 mod sink;
+mod sites;
+mod timer;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use captured::Captured;
+#[cfg(feature = "axum")]
+pub(crate) use control::MAX_FILTER_TIME;
+pub(crate) use control::{Control, LogControl};
+pub(crate) use filter::LogFilter;
 pub(crate) use format::Format;
-pub(crate) use layer::layer;
+pub(crate) use layer::{controlled, layer};
 pub(crate) use logger::Logger;
 pub(crate) use panics::{Watch, tell_panics, tell_panics_here, text as panic_text};
+pub(crate) use recorder::{MIN_REQUEST_BYTES, Recorded, RecorderConfig, Recording};
 pub(crate) use records::take_records;
 pub(crate) use request_line::{RequestLine, RpcLine};
 pub(crate) use service::Service;

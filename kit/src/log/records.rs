@@ -1,6 +1,8 @@
 //! Records of the `log` crate as events of `tracing`, for the libraries that log by it. `kit` takes them when it
 //! installs its subscriber; a service with a subscriber of its own takes them by that one's `init`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata};
 use tracing_log::{LogTracer, NormalizeEvent, log};
@@ -13,11 +15,12 @@ const RECORDS: &str = "log";
 /// What the fields begin with that say where a record comes from.
 const ORIGIN: &str = "log.";
 
-/// Turns records into events from now on, as far as the subscriber in force wants any: more verbose ones cost a
-/// comparison. A logger that the process has already keeps its records, which is told once.
-pub(crate) fn take_records() {
+/// Turns records into events from now on, as far as the filter prints any (`printed` is its most verbose level): more
+/// verbose ones cost a comparison, and the recorder has none of them. A logger that the process has already keeps its records, which is told once.
+pub(crate) fn take_records(printed: LevelFilter) {
     if log::set_boxed_logger(Box::new(LogTracer::new())).is_ok() {
-        follow_filter();
+        TAKEN.store(true, Ordering::Relaxed);
+        follow_filter(printed);
         return;
     }
     tracing::info!(
@@ -27,9 +30,15 @@ pub(crate) fn take_records() {
     );
 }
 
-/// Lets through as many records as the subscriber in force may want; to be called again when its filter changes.
-pub(crate) fn follow_filter() {
-    log::set_max_level(match LevelFilter::current().into_level() {
+/// Whether the process's records come here.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Lets through as many records as the filter may print; called again when that changes.
+pub(super) fn follow_filter(printed: LevelFilter) {
+    if !TAKEN.load(Ordering::Relaxed) {
+        return;
+    }
+    log::set_max_level(match printed.into_level() {
         None => log::LevelFilter::Off,
         Some(tracing::Level::ERROR) => log::LevelFilter::Error,
         Some(tracing::Level::WARN) => log::LevelFilter::Warn,
@@ -37,6 +46,11 @@ pub(crate) fn follow_filter() {
         Some(tracing::Level::DEBUG) => log::LevelFilter::Debug,
         Some(tracing::Level::TRACE) => log::LevelFilter::Trace,
     });
+}
+
+/// Whether this asks for a record: its metadata are made for the question and have no call site of their own.
+pub(super) fn is_record(metadata: &Metadata<'_>) -> bool {
+    metadata.name() == "log record"
 }
 
 /// What a record says of itself: target, level, file and line. `None` for an event that is no record.

@@ -56,6 +56,10 @@ pub(crate) struct LostLines {
     pub(crate) queue_full: u64,
     /// Writing failed: a full disk, a pipe that nobody reads any more.
     pub(crate) write_failed: u64,
+    /// Their call site wrote more of them than it may in a second.
+    pub(crate) rate_limited: u64,
+    /// Not kept by the recorder: all requests together kept enough.
+    pub(crate) recorder_full: u64,
 }
 
 /// What the thread is doing.

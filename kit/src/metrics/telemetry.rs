@@ -51,6 +51,8 @@ impl Telemetry {
         for (reason, lost) in [
             ("queue_full", lines.queue_full),
             ("write_failed", lines.write_failed),
+            ("rate_limited", lines.rate_limited),
+            ("recorder_full", lines.recorder_full),
         ] {
             text.sample(&labels("logs", Some(reason)), lost);
         }

@@ -151,6 +151,8 @@ fn metrics() -> Metrics {
     let lines_lost = || LostLines {
         queue_full: 7,
         write_failed: 3,
+        rate_limited: 5,
+        recorder_full: 2,
     };
     Metrics::new(&resource, queue.counters().clone(), lines_lost)
 }

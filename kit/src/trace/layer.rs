@@ -364,6 +364,7 @@ mod tests {
             span_id: sampled.span_id,
             trace_state: None,
             baggage: None,
+            recording: Default::default(),
         });
         let spans = spans(Arc::clone(&request), || {
             let _span = tracing::info_span!("handler").entered();

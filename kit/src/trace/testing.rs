@@ -28,6 +28,7 @@ pub(crate) fn context() -> SharedContext {
         flags: 0b11,
         trace_state: None,
         baggage: None,
+        recording: Default::default(),
     })
 }
 

@@ -18,6 +18,8 @@ mod drain;
 mod families;
 mod hooks;
 #[cfg(feature = "axum")]
+mod log_control;
+#[cfg(feature = "axum")]
 mod panics;
 #[cfg(feature = "axum")]
 mod probes;

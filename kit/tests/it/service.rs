@@ -82,7 +82,8 @@ async fn child() {
         .route("/ws", get(websocket))
         .route("/block/{millis}", get(block))
         .route("/compute", get(compute))
-        .route("/hang", get(std::future::pending::<&'static str>));
+        .route("/hang", get(std::future::pending::<&'static str>))
+        .merge(crate::log_control::routes());
     hooks(&kit);
     let app = app.layer(Extension(kit.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -360,6 +360,7 @@ fn root(telemetry: &Telemetry, at: SystemTime) -> SharedContext {
         flags: TraceParent::RANDOM | u8::from(sampled),
         trace_state: None,
         baggage: None,
+        recording: Default::default(),
     })
 }
 

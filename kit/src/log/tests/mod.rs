@@ -1,10 +1,13 @@
 //! Tests of whole lines: what goes in as events, spans and settled requests, and what comes out.
 
 mod bounds;
+mod control;
 mod dialects;
 mod events;
+mod floods;
 mod formats;
 mod properties;
+mod recorder;
 mod requests;
 mod schemas;
 
@@ -12,12 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use ::http::HeaderValue;
+use tracing::subscriber::DefaultGuard;
 use tracing::{Dispatch, Level, dispatcher};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
 use super::format::{Head, Message};
-use super::{Captured, Format, Logger, layer};
+use super::{Captured, Control, Format, LogControl, LogFilter, Logger, controlled, layer};
 use crate::context::{RequestContext, RequestId, SharedContext, SpanId, TraceId};
 
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -31,6 +35,7 @@ fn request_context() -> SharedContext {
         flags: 3,
         trace_state: None,
         baggage: None,
+        recording: Default::default(),
     })
 }
 
@@ -52,6 +57,47 @@ fn fields_of(log: impl FnOnce()) -> serde_json::Value {
         assert!(fields.remove(key).is_some(), "{key}");
     }
     line
+}
+
+/// A log under control, of this thread's events.
+struct Log {
+    logger: Logger,
+    captured: Captured,
+    control: Arc<Control>,
+    _subscriber: DefaultGuard,
+}
+
+impl Log {
+    fn of(config: LogControl) -> Self {
+        Self::in_format(Format::Json, config)
+    }
+
+    fn in_format(format: Format, config: LogControl) -> Self {
+        let (logger, captured) = Logger::capture(format, "checkout");
+        let control = Control::start(&logger, config).unwrap();
+        let subscriber = Registry::default()
+            .with(LogFilter::new(&control))
+            .with(controlled(&control));
+        Self {
+            logger,
+            captured,
+            control,
+            _subscriber: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        dispatcher::get_default(Clone::clone)
+    }
+
+    fn lines(&self) -> Vec<serde_json::Value> {
+        self.captured.json()
+    }
+
+    fn messages(&self) -> Vec<String> {
+        let message = |line: &serde_json::Value| line["message"].as_str().unwrap().to_owned();
+        self.lines().iter().map(message).collect()
+    }
 }
 
 const PRETTY: Format = Format::Pretty { ansi: false };
