@@ -6,7 +6,7 @@ use axum::Router;
 use axum::routing::MethodRouter;
 use tokio::net::TcpListener;
 
-use super::{Kit, admin, mount};
+use super::{Kit, mount, scrape};
 use crate::error::Error;
 use crate::health::{Audience, Probe, State};
 use crate::serve;
@@ -96,7 +96,7 @@ impl Kit {
         };
         let mut routes: Vec<_> = Probe::PATHS.into_iter().map(probe).collect();
         if self.0.admin.is_none() {
-            routes.push(("/metrics", admin::metrics(self.0.metrics.clone())));
+            routes.push(("/metrics", scrape::handler(self.0.metrics.clone())));
         }
         routes
     }

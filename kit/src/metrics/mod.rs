@@ -6,6 +6,9 @@ mod exposition;
 mod histogram;
 mod in_flight;
 mod labels;
+mod native;
+mod negotiate;
+mod protobuf;
 mod server;
 mod table;
 mod telemetry;
@@ -17,10 +20,12 @@ use ::http::HeaderValue;
 use prometheus_client::registry::Registry;
 
 pub(crate) use client::{ClientLabels, ClientMetrics};
+#[cfg(feature = "axum")]
+pub(crate) use negotiate::accepts_gzip;
 pub(crate) use server::{ActiveRequest, RouteSeries, ServerLabels, ServerMetrics};
 
 use self::telemetry::Telemetry;
-use self::text::{Format, Kind, Text};
+use self::text::{Kind, Text};
 use crate::context::{SpanId, TraceId};
 use crate::log::LostLines;
 use crate::trace::TelemetryCounters;
@@ -84,12 +89,16 @@ impl Metrics {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything, as a scraper that sends this `Accept` wants it: content type and text.
-    pub(crate) fn render(&self, accept: Option<&HeaderValue>) -> (&'static str, String) {
-        let format = exposition::negotiate(accept);
+    /// Everything, as a scraper that sends this `Accept` wants it: content type and body. Takes as long as the
+    /// application's registry is large, so no thread that serves requests should do it.
+    pub(crate) fn render(&self, accept: Option<&HeaderValue>) -> (&'static str, Vec<u8>) {
+        let format = negotiate::format(accept);
         let mut text = Text::new(format);
         self.write_own(&mut text);
-        self.write_registered(format, text.out());
+        if let Err(error) = text.registered(&self.registry()) {
+            // Only a metric's own encoder can fail; half a family would spoil the whole exposition.
+            tracing::warn!(target: "bellwether::metrics", %error, "a registered metric cannot be encoded; none of the registry's are shown");
+        }
         (exposition::content_type(format), text.finish())
     }
 
@@ -118,21 +127,6 @@ impl Metrics {
             .chain(inner.client.overflowed());
         for (metric, count) in overflowed {
             text.sample(&labels::LabelText::default().with("metric", metric), count);
-        }
-    }
-
-    fn write_registered(&self, format: Format, out: &mut String) {
-        let mut registered = String::new();
-        let written =
-            prometheus_client::encoding::text::encode_registry(&mut registered, &self.registry());
-        if let Err(error) = written {
-            // Only a metric's own encoder can fail; half a family would spoil the whole exposition.
-            tracing::warn!(target: "bellwether::metrics", %error, "a registered metric cannot be encoded; none of the registry's are shown");
-            return;
-        }
-        match format {
-            Format::OpenMetrics => out.push_str(&registered),
-            Format::Prometheus => exposition::downgrade(&registered, out),
         }
     }
 }

@@ -1,18 +1,28 @@
-//! Writes metric families as OpenMetrics 1.0 or as Prometheus text 0.0.4. The two differ in the names
-//! of counters and infos, in units and in exemplars; whoever writes a family need not know.
+//! Writes metric families as OpenMetrics 1.0, as Prometheus text 0.0.4, or through `protobuf`. The texts differ in
+//! the names of counters and infos, in units and in exemplars; whoever writes a family need not know.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::UNIX_EPOCH;
 
+use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricType;
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::registry::Registry;
+
+use super::exposition;
 use super::histogram::{Histogram, Seen};
 use super::labels::LabelText;
+use super::protobuf::Families;
 use super::table::Table;
 
-/// A text exposition format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An exposition format, the richest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Format {
-    OpenMetrics,
+    /// Prometheus text 0.0.4.
     Prometheus,
+    /// OpenMetrics text 1.0: with exemplars.
+    OpenMetrics,
+    /// Prometheus protobuf: with exemplars and native histograms.
+    Protobuf,
 }
 
 /// The type of a family.
@@ -24,15 +34,20 @@ pub(super) enum Kind {
     Info,
 }
 
-/// A number as both formats write it.
+/// A number as the formats write it.
 pub(super) trait Number {
     fn write(self, out: &mut String);
+
+    /// Protobuf knows no other numbers; beyond 2^53 they are rounded.
+    fn to_f64(self) -> f64;
 }
 
 /// An exposition in the making.
 #[derive(Debug)]
 pub(super) struct Text {
     out: String,
+    /// What there is instead of text when the format is protobuf.
+    families: Families,
     format: Format,
     /// The family that samples belong to, with the suffix its samples have.
     sample_name: String,
@@ -42,6 +57,7 @@ impl Text {
     pub(super) fn new(format: Format) -> Self {
         Self {
             out: String::with_capacity(16 * 1024),
+            families: Families::default(),
             format,
             sample_name: String::new(),
         }
@@ -49,11 +65,11 @@ impl Text {
 
     /// Begins a family. `name` has its unit but neither `_total` nor `_info`; `help` is one line.
     pub(super) fn family(&mut self, name: &str, kind: Kind, unit: Option<&str>, help: &str) {
-        let (suffix, open_metrics, prometheus) = match kind {
-            Kind::Counter => ("_total", "counter", "counter"),
-            Kind::Gauge => ("", "gauge", "gauge"),
-            Kind::Histogram => ("", "histogram", "histogram"),
-            Kind::Info => ("_info", "info", "gauge"),
+        let (suffix, open_metrics, prometheus, protobuf) = match kind {
+            Kind::Counter => ("_total", "counter", "counter", MetricType::Counter),
+            Kind::Gauge => ("", "gauge", "gauge", MetricType::Gauge),
+            Kind::Histogram => ("", "histogram", "histogram", MetricType::Histogram),
+            Kind::Info => ("_info", "info", "gauge", MetricType::Gauge),
         };
         self.sample_name.clear();
         self.sample_name.push_str(name);
@@ -62,6 +78,11 @@ impl Text {
         let (family, kind) = match self.format {
             Format::OpenMetrics => (name, open_metrics),
             Format::Prometheus => (self.sample_name.as_str(), prometheus),
+            Format::Protobuf => {
+                return self
+                    .families
+                    .family(&self.sample_name, protobuf, unit, help);
+            }
         };
         self.out.extend(["# HELP ", family, " ", help, "\n"]);
         self.out.extend(["# TYPE ", family, " ", kind, "\n"]);
@@ -72,6 +93,9 @@ impl Text {
 
     /// A sample of a family that is no histogram.
     pub(super) fn sample(&mut self, labels: &LabelText, value: impl Number) {
+        if self.format == Format::Protobuf {
+            return self.families.sample(labels, value.to_f64());
+        }
         self.out.push_str(&self.sample_name);
         self.labels(labels.as_str(), None);
         value.write(&mut self.out);
@@ -90,23 +114,42 @@ impl Text {
         }
         self.family(table.metric(), Kind::Histogram, Some("seconds"), help);
         for series in all {
-            self.histogram(series.labels.as_str(), &series.value);
+            self.histogram(&series.labels, &series.value);
         }
     }
 
-    /// The text so far, for what brings its own lines.
-    pub(super) fn out(&mut self) -> &mut String {
-        &mut self.out
-    }
-
-    pub(super) fn finish(mut self) -> String {
-        if self.format == Format::OpenMetrics {
-            self.out.push_str("# EOF\n");
+    /// The application's own families; none of them when one cannot be encoded.
+    pub(super) fn registered(&mut self, registry: &Registry) -> fmt::Result {
+        let before = self.out.len();
+        let written = match self.format {
+            Format::OpenMetrics => encode_registry(&mut self.out, registry),
+            Format::Prometheus => {
+                let mut open_metrics = String::new();
+                encode_registry(&mut open_metrics, registry)
+                    .map(|()| exposition::downgrade(&open_metrics, &mut self.out))
+            }
+            Format::Protobuf => self.families.registered(registry),
+        };
+        if written.is_err() {
+            self.out.truncate(before);
         }
-        self.out
+        written
     }
 
-    fn histogram(&mut self, labels: &str, histogram: &Histogram) {
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        match self.format {
+            Format::OpenMetrics => self.out.push_str("# EOF\n"),
+            Format::Prometheus => {}
+            Format::Protobuf => return self.families.finish(),
+        }
+        self.out.into_bytes()
+    }
+
+    fn histogram(&mut self, labels: &LabelText, histogram: &Histogram) {
+        if self.format == Format::Protobuf {
+            return self.families.histogram(labels, histogram);
+        }
+        let labels = labels.as_str();
         let sum = histogram.sum();
         let mut count = 0;
         for bucket in histogram.buckets() {
@@ -162,11 +205,19 @@ impl Number for u64 {
     fn write(self, out: &mut String) {
         out.push_str(itoa::Buffer::new().format(self));
     }
+
+    fn to_f64(self) -> f64 {
+        self as f64
+    }
 }
 
 impl Number for i64 {
     fn write(self, out: &mut String) {
         out.push_str(itoa::Buffer::new().format(self));
+    }
+
+    fn to_f64(self) -> f64 {
+        self as f64
     }
 }
 
@@ -177,5 +228,9 @@ impl Number for f64 {
         } else {
             out.push_str(ryu::Buffer::new().format(self));
         }
+    }
+
+    fn to_f64(self) -> f64 {
+        self
     }
 }
