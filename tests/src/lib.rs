@@ -4,6 +4,7 @@ pub mod cases;
 pub mod http;
 pub mod peers;
 pub mod process;
+pub mod prometheus;
 pub mod sink;
 pub mod system;
 pub mod wait;

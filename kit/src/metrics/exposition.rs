@@ -33,7 +33,9 @@ pub(super) fn downgrade(open_metrics: &str, out: &mut String) {
                 kind => ("", kind),
             };
             if let Some((_, help)) = help.take().filter(|(of, _)| *of == name) {
-                out.extend(["# HELP ", name, suffix, " ", help, "\n"]);
+                // prometheus-client escapes no help, and this format has it escaped.
+                let help = help.replace('\\', "\\\\");
+                out.extend(["# HELP ", name, suffix, " ", &help, "\n"]);
             }
             out.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
         } else if !line.starts_with('#') {

@@ -10,3 +10,4 @@ mod malformed;
 mod no_collector;
 mod outcomes;
 mod python;
+mod scrape;
