@@ -84,7 +84,8 @@ impl Kit {
     }
 
     /// Where an application registers its own metrics, beside the kit's. A scrape waits while this is
-    /// held: register, then let go.
+    /// held, and this waits while a scrape is written: register at the start, then let go. Metrics that are
+    /// registered never wait, but for the first sight of a label set: a `Family` locks while it is written.
     #[must_use]
     pub fn registry(&self) -> impl DerefMut<Target = Registry> + '_ {
         self.0.metrics.registry()
