@@ -231,23 +231,19 @@ fn the_applications_own_native_histograms_come_out() {
 #[test]
 fn a_scrape_amid_traffic_shows_halves_that_agree() {
     let metrics = metrics();
-    let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                let mut micros = 0;
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    micros = (micros + 997) % 12_000_000;
-                    let labels = served(None, Some(200));
-                    metrics
-                        .server()
-                        .settled(labels, Duration::from_micros(micros), None);
-                }
-            });
-        }
-        for _ in 0..200 {
+        let traffic = || {
+            // Enough for many scrapes, and an end, should one of them fail.
+            for micros in (0..12_000_000).step_by(997) {
+                let labels = served(None, Some(200));
+                metrics
+                    .server()
+                    .settled(labels, Duration::from_micros(micros), None);
+            }
+        };
+        let threads = [scope.spawn(traffic), scope.spawn(traffic)];
+        while !threads.iter().all(|thread| thread.is_finished()) {
             families(&metrics);
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
