@@ -34,6 +34,8 @@ use std::time::Duration;
 use ::http::HeaderName;
 
 pub use body::ResponseBody;
+#[cfg(feature = "reqwest")]
+pub use client::ReqwestMiddleware;
 pub use client::{ClientBody, ClientFuture, ClientLayer, ClientService};
 pub(crate) use concurrency::ConcurrencyLimit;
 pub use future::ResponseFuture;

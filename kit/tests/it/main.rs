@@ -10,8 +10,10 @@
 mod client;
 #[cfg(feature = "axum")]
 mod drain;
-#[cfg(feature = "axum")]
 mod requests;
+#[cfg(feature = "axum")]
+#[cfg(feature = "reqwest")]
+mod reqwest;
 #[cfg(feature = "axum")]
 mod service;
 #[cfg(feature = "axum")]
