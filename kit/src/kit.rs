@@ -4,6 +4,8 @@
 mod admin;
 mod builder;
 #[cfg(feature = "axum")]
+mod chunks;
+#[cfg(feature = "axum")]
 mod mount;
 mod outlets;
 #[cfg(feature = "axum")]

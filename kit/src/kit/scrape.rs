@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use flate2::Compression;
@@ -12,6 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+use super::chunks::Chunks;
 use crate::http::NotTraffic;
 use crate::metrics::{Metrics, accepts_gzip};
 
@@ -75,7 +77,7 @@ fn gzip(body: &[u8]) -> Option<Vec<u8>> {
 
 impl IntoResponse for Exposition {
     fn into_response(self) -> Response {
-        let mut response = self.body.into_response();
+        let mut response = Response::new(Body::new(Chunks::new(self.body)));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -95,7 +97,6 @@ mod tests {
     use std::sync::mpsc::{Receiver, sync_channel};
     use std::time::Duration;
 
-    use axum::body::Body;
     use flate2::read::GzDecoder;
     use http::{Method, Request};
     use http_body_util::BodyExt;

@@ -16,6 +16,7 @@ pub(super) fn content_type(format: Format) -> &'static str {
 /// Rewrites what prometheus-client wrote as OpenMetrics, appending text 0.0.4 to `out`: counters and
 /// infos are named with their suffix, units and exemplars are left out.
 pub(super) fn downgrade(open_metrics: &str, out: &mut String) {
+    out.reserve(open_metrics.len());
     // The help comes before the type, which decides under which name it is told.
     let mut help: Option<(&str, &str)> = None;
     for line in open_metrics.split_terminator('\n') {
@@ -46,6 +47,10 @@ pub(super) fn downgrade(open_metrics: &str, out: &mut String) {
 
 /// An exemplar follows ` # ` outside of any label value.
 fn without_exemplar(line: &str) -> &str {
+    // Most lines have none, and this is soon seen.
+    if !line.as_bytes().contains(&b'#') {
+        return line;
+    }
     let (mut quoted, mut escaped) = (false, false);
     for (at, byte) in line.bytes().enumerate() {
         match byte {
