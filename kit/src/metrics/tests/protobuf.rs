@@ -234,7 +234,7 @@ fn a_scrape_amid_traffic_shows_halves_that_agree() {
     std::thread::scope(|scope| {
         let traffic = || {
             // Enough for many scrapes, and an end, should one of them fail.
-            for micros in (0..12_000_000).step_by(997) {
+            for micros in (0..12_000_000).step_by(97) {
                 let labels = served(None, Some(200));
                 metrics
                     .server()
