@@ -10,8 +10,9 @@ use prometheus_client::encoding::prometheus_protobuf::{
 use prometheus_client::registry::Registry;
 use prost::Message;
 
-use super::histogram::{Histogram, Seen};
+use super::histogram::{BucketView, Seen};
 use super::labels::LabelText;
+use super::native::NativeView;
 
 /// Families written, and the one that samples are being added to.
 #[derive(Debug, Default)]
@@ -49,11 +50,15 @@ impl Families {
         self.open.metric.push(metric);
     }
 
-    /// A series of a histogram, classic and native.
-    pub(super) fn histogram(&mut self, labels: &LabelText, histogram: &Histogram) {
-        let buckets: Vec<_> = histogram.buckets().collect();
-        let native = histogram.native();
-        let bucket = buckets.into_iter().map(|bucket| proto::Bucket {
+    /// A series of a histogram, classic and native; `native` was read after `buckets`.
+    pub(super) fn histogram(
+        &mut self,
+        labels: &LabelText,
+        sum: f64,
+        buckets: &[BucketView],
+        native: NativeView,
+    ) {
+        let bucket = buckets.iter().map(|bucket| proto::Bucket {
             // What was counted between the two reads is in the last one, which is the whole count.
             cumulative_count: if bucket.bound.is_finite() {
                 bucket.cumulative
@@ -67,7 +72,7 @@ impl Families {
         let span = |(offset, length)| proto::BucketSpan { offset, length };
         let histogram = proto::Histogram {
             sample_count: native.count,
-            sample_sum: histogram.sum(),
+            sample_sum: sum,
             bucket: bucket.collect(),
             schema: native.schema,
             zero_threshold: native.zero_threshold,

@@ -2,6 +2,7 @@
 //! the names of counters and infos, in units and in exemplars; whoever writes a family need not know.
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricType;
@@ -9,10 +10,12 @@ use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 
 use super::exposition;
-use super::histogram::{Histogram, Seen};
+use super::histogram::{BucketView, Histogram, Seen};
 use super::labels::LabelText;
+use super::native::NativeView;
 use super::protobuf::Families;
-use super::table::Table;
+use super::size::SizeHistogram;
+use super::table::{Series, Table};
 
 /// An exposition format, the richest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,13 +111,43 @@ impl Text {
         table: &Table<K, Histogram>,
         help: &str,
     ) {
-        let all = table.all();
-        if all.is_empty() {
+        self.durations(table.metric(), help, &table.all(), |duration| duration);
+    }
+
+    /// A family of duration histograms that are part of what their series measure.
+    pub(super) fn durations<V>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: &[Arc<Series<V>>],
+        of: impl Fn(&V) -> &Histogram,
+    ) {
+        if series.is_empty() {
             return;
         }
-        self.family(table.metric(), Kind::Histogram, Some("seconds"), help);
-        for series in all {
-            self.histogram(&series.labels, &series.value);
+        self.family(name, Kind::Histogram, Some("seconds"), help);
+        for series in series {
+            self.histogram(&series.labels, of(&series.value));
+        }
+    }
+
+    /// A family of size histograms that are part of what their series measure. Series without any size are
+    /// left out: most routes never see a request with a body.
+    pub(super) fn sizes<V>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: &[Arc<Series<V>>],
+        of: impl Fn(&V) -> &SizeHistogram,
+    ) {
+        let measured = |series: &&Arc<Series<V>>| !of(&series.value).is_empty();
+        let mut series = series.iter().filter(measured).peekable();
+        if series.peek().is_none() {
+            return;
+        }
+        self.family(name, Kind::Histogram, Some("bytes"), help);
+        for series in series {
+            self.size_histogram(&series.labels, of(&series.value));
         }
     }
 
@@ -146,13 +179,35 @@ impl Text {
     }
 
     fn histogram(&mut self, labels: &LabelText, histogram: &Histogram) {
+        let (sum, buckets) = (histogram.sum(), histogram.buckets());
+        self.either(labels, sum, buckets, || histogram.native());
+    }
+
+    fn size_histogram(&mut self, labels: &LabelText, histogram: &SizeHistogram) {
+        let (sum, buckets) = (histogram.sum(), histogram.buckets());
+        self.either(labels, sum, buckets, || histogram.native());
+    }
+
+    /// Classic as text, classic and native in protobuf.
+    fn either(
+        &mut self,
+        labels: &LabelText,
+        sum: f64,
+        buckets: impl Iterator<Item = BucketView>,
+        native: impl FnOnce() -> NativeView,
+    ) {
         if self.format == Format::Protobuf {
-            return self.families.histogram(labels, histogram);
+            // In this order: the native half has what the classic one has, and maybe more.
+            let buckets: Vec<_> = buckets.collect();
+            self.families.histogram(labels, sum, &buckets, native());
+        } else {
+            self.classic(labels.as_str(), sum, buckets);
         }
-        let labels = labels.as_str();
-        let sum = histogram.sum();
+    }
+
+    fn classic(&mut self, labels: &str, sum: f64, buckets: impl Iterator<Item = BucketView>) {
         let mut count = 0;
-        for bucket in histogram.buckets() {
+        for bucket in buckets {
             count = bucket.cumulative;
             self.out.extend([self.sample_name.as_str(), "_bucket"]);
             self.labels(labels, Some(bucket.bound));

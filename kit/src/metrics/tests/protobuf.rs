@@ -14,6 +14,11 @@ use super::*;
 const PROTOBUF: &str = "application/vnd.google.protobuf;\
                         proto=io.prometheus.client.MetricFamily;encoding=delimited";
 
+const SIZES: BodySizes = BodySizes {
+    request: None,
+    response: 5_000,
+};
+
 /// The families by name; panics on what a scraper would refuse.
 fn families(metrics: &Metrics) -> BTreeMap<String, proto::MetricFamily> {
     let accept = HeaderValue::from_static(PROTOBUF);
@@ -97,6 +102,7 @@ fn a_duration_is_shown_classic_and_native_with_its_exemplar() {
         metrics.server().settled(
             served(Some(&route), Some(200)),
             Duration::from_millis(millis),
+            SIZES,
             exemplar,
         );
     }
@@ -151,12 +157,33 @@ fn a_duration_is_shown_classic_and_native_with_its_exemplar() {
 }
 
 #[test]
+fn body_sizes_are_shown_classic_and_native() {
+    let metrics = metrics();
+    let labels = served(None, Some(200));
+    metrics
+        .server()
+        .settled(labels, Duration::ZERO, SIZES, None);
+    let families = families(&metrics);
+    let family = &families["http_server_response_body_size_bytes"];
+    let histogram = family.metric[0].histogram.as_ref().unwrap();
+    assert_eq!((family.unit.as_str(), histogram.sample_count), ("bytes", 1));
+    assert!((histogram.sample_sum - 5_000.0).abs() < f64::EPSILON);
+    // 2^(99/8) = 5,313 bytes.
+    let [span] = histogram.positive_span.as_slice() else {
+        panic!("{histogram:?}");
+    };
+    assert_eq!((span.offset, span.length), (99, 1));
+    assert!(!families.contains_key("http_server_request_body_size_bytes"));
+}
+
+#[test]
 fn all_formats_show_the_same_families_of_the_same_types() {
     let metrics = metrics();
     let route: Arc<str> = "/".into();
     metrics.server().settled(
         served(Some(&route), Some(200)),
         Duration::from_millis(7),
+        SIZES,
         None,
     );
     let _active = metrics.server().started("GET", "http", Instant::now());
@@ -238,7 +265,7 @@ fn a_scrape_amid_traffic_shows_halves_that_agree() {
                 let labels = served(None, Some(200));
                 metrics
                     .server()
-                    .settled(labels, Duration::from_micros(micros), None);
+                    .settled(labels, Duration::from_micros(micros), SIZES, None);
             }
         };
         let threads = [scope.spawn(traffic), scope.spawn(traffic)];
