@@ -168,7 +168,7 @@ impl Captured {
     pub fn metrics(&self) -> Vec<Sample> {
         let accept = HeaderValue::from_static("text/plain");
         let (_, text) = self.kit.render_metrics(Some(&accept));
-        metrics::parse(&text)
+        metrics::parse(&String::from_utf8_lossy(&text))
     }
 
     /// The sum of the samples of this name that have these labels among theirs; `None` when there are none.

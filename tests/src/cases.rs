@@ -11,6 +11,12 @@ use axum::routing::get;
 use bellwether::Kit;
 use bytes::Bytes;
 use futures_util::stream;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{
+    Histogram, NativeHistogramConfig, exponential_buckets,
+};
+use prometheus_client::registry::Unit;
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt;
 
@@ -28,6 +34,7 @@ pub fn main(port: &str) -> ExitCode {
 #[tokio::main]
 async fn run(port: &str) -> Result<(), Box<dyn std::error::Error>> {
     let kit = Kit::from_env("cases")?.start()?;
+    register(&kit);
     let app = Router::new()
         .route("/quick", get(async || "quick"))
         .route("/wait/{milliseconds}", get(wait))
@@ -38,6 +45,41 @@ async fn run(port: &str) -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     kit.serve(listener, app).await?;
     Ok(())
+}
+
+/// Values that a format may stumble over.
+pub const ODD_LABELS: [&str; 6] = [
+    "plain",
+    "",
+    "\"quoted\" and \\escaped\\",
+    "two\nlines",
+    "a # {not=\"an exemplar\"} 1 2",
+    "größe \u{1f600} \u{2028}",
+];
+
+/// What `order_value` has measured, in euros.
+pub const ORDER_VALUES: [f64; 3] = [0.5, 9.75, 10_000.0];
+
+/// The application's own metrics.
+fn register(kit: &Kit) {
+    let orders = Family::<Vec<(&str, &str)>, Counter>::default();
+    for (kind, count) in ODD_LABELS.into_iter().zip(1..) {
+        orders.get_or_create(&vec![("kind", kind)]).inc_by(count);
+    }
+    let bounds = exponential_buckets(1.0, 10.0, 4);
+    let values = Histogram::new_classic_and_native(bounds, NativeHistogramConfig::default());
+    for value in ORDER_VALUES {
+        values.observe(value);
+    }
+    let mut registry = kit.registry();
+    registry.register("orders", "Orders taken \\ by \"kind\"", orders);
+    let euros = Unit::Other("euros".to_owned());
+    registry.register_with_unit("order_value", "What orders are worth", euros, values);
+    registry.register(
+        "not_seen_yet",
+        "A family without a series",
+        Family::<Vec<(&str, &str)>, Counter>::default(),
+    );
 }
 
 async fn wait(axum::extract::Path(milliseconds): axum::extract::Path<u64>) -> &'static str {

@@ -5,6 +5,7 @@ pub mod http;
 pub mod load;
 pub mod peers;
 pub mod process;
+pub mod prometheus;
 pub mod sink;
 pub mod system;
 pub mod wait;

@@ -10,13 +10,14 @@ use std::thread;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use super::log_level;
 use super::outlets::Outlets;
+use super::scrape;
 use crate::config::{Config, ProbePaths};
 use crate::error::Error;
 use crate::health::{self, Audience, Health};
@@ -124,18 +125,10 @@ impl Admin {
 
 fn router(told: &Told) -> Router {
     health::routes(&told.health, &told.probe_paths, Audience::Operators)
-        .route("/metrics", metrics(told.metrics.clone()))
+        .route("/metrics", scrape::handler(told.metrics.clone()))
         .route("/telemetry", telemetry(told))
         .route("/loglevel", log_level::handlers(&told.log))
         .fallback((StatusCode::NOT_FOUND, NOT_FOUND))
-}
-
-/// `/metrics`, in the format that the scraper prefers.
-pub(super) fn metrics(metrics: Metrics) -> MethodRouter {
-    get(move |headers: HeaderMap| {
-        let (content_type, text) = metrics.render(headers.get(ACCEPT));
-        std::future::ready(answer(content_type, text))
-    })
 }
 
 /// `/telemetry`: where the spans and lines are.

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::routing::MethodRouter;
 use tokio::net::TcpListener;
 
-use super::{Kit, admin, mount};
+use super::{Kit, mount, scrape};
 use crate::error::Error;
 use crate::health::{Audience, Probe, State};
 use crate::serve;
@@ -100,10 +100,8 @@ impl Kit {
         let paths = Probe::paths(&self.0.config.probe_paths);
         let mut routes: Vec<_> = paths.map(probe).collect();
         if self.0.admin.is_none() {
-            routes.push((
-                "/metrics".to_owned(),
-                admin::metrics(self.0.metrics.clone()),
-            ));
+            let handler = scrape::handler(self.0.metrics.clone());
+            routes.push(("/metrics".to_owned(), handler));
         }
         routes
     }

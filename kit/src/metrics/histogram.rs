@@ -1,5 +1,5 @@
-//! A classic histogram with one exemplar a bucket: an observation takes no lock that it would wait for.
-//! prometheus-client's takes one for each (two with exemplars), and its `Exemplar` cannot be made outside
+//! A histogram, classic and native, with one exemplar a classic bucket: an observation takes no lock that it
+//! would wait for. prometheus-client's takes one for each (two with exemplars), and its `Exemplar` cannot be made outside
 //! that crate, so ours is written by `text` rather than through its `EncodeMetric`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::Exemplar;
+use super::native::{Native, NativeView};
 
-/// Counts durations in the buckets of `bounds`.
+/// Counts durations in the buckets of `bounds`, and in finer ones for who scrapes native histograms.
 #[derive(Debug)]
 pub(crate) struct Histogram {
     /// Inclusive upper bounds, in seconds, ascending, finite.
@@ -17,6 +18,7 @@ pub(crate) struct Histogram {
     buckets: Box<[Bucket]>,
     /// Seconds, as the bits of an `f64`: the nanoseconds of many long requests outgrow 64 bits.
     sum: AtomicU64,
+    native: Native,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +52,7 @@ impl Histogram {
             bounds,
             buckets: (0..=bounds.len()).map(|_| Bucket::default()).collect(),
             sum: AtomicU64::new(0_f64.to_bits()),
+            native: Native::default(),
         }
     }
 
@@ -60,7 +63,9 @@ impl Histogram {
         let Some(bucket) = self.buckets.get(index) else {
             return;
         };
-        bucket.count.fetch_add(1, Ordering::Relaxed);
+        self.native.observe(seconds);
+        // Release, for `buckets`: who finds this one counted finds it counted above, too.
+        bucket.count.fetch_add(1, Ordering::Release);
         self.add(seconds);
         if let Some(trace) = trace {
             // A neighbour's exemplar is as good: whoever finds the place taken leaves it.
@@ -80,12 +85,17 @@ impl Histogram {
         f64::from_bits(self.sum.load(Ordering::Relaxed))
     }
 
-    /// The buckets, lowest first.
+    /// The native half. Read after the classic buckets it has at least their count.
+    pub(super) fn native(&self) -> NativeView {
+        self.native.view()
+    }
+
+    /// The classic buckets, lowest first.
     pub(crate) fn buckets(&self) -> impl Iterator<Item = BucketView> {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         let mut cumulative = 0;
         bounds.zip(&self.buckets).map(move |(bound, bucket)| {
-            cumulative += bucket.count.load(Ordering::Relaxed);
+            cumulative += bucket.count.load(Ordering::Acquire);
             BucketView {
                 bound,
                 cumulative,

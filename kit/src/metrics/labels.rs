@@ -44,6 +44,34 @@ impl LabelText {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Names and values as they were before they were escaped, for formats that need no escapes.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, String)> {
+        let mut rest = self.0.as_str();
+        std::iter::from_fn(move || {
+            let (name, quoted) = rest.split_once("=\"")?;
+            let (value, after) = unescape(quoted);
+            rest = after;
+            Some((name.trim_start_matches(','), value))
+        })
+    }
+}
+
+/// The text up to the closing quote, and what follows that.
+fn unescape(quoted: &str) -> (String, &str) {
+    let mut value = String::with_capacity(quoted.len());
+    let mut characters = quoted.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => break,
+            '\\' => value.extend(characters.next().map(|escaped| match escaped {
+                'n' => '\n',
+                escaped => escaped,
+            })),
+            character => value.push(character),
+        }
+    }
+    (value, characters.as_str())
 }
 
 /// A dotted attribute name as a label name: what a label may not hold becomes `_`.
@@ -75,6 +103,21 @@ mod tests {
             .with_number("d", Some(503))
             .with_number("e", None);
         assert_eq!(labels.as_str(), "a=\"x\\\\y\\\"z\\nw\",c=\"é\",d=\"503\"");
+    }
+
+    #[test]
+    fn pairs_are_what_was_put_in() {
+        let pairs = [
+            ("a", "x\\y\"z\nw"),
+            ("b", ""),
+            ("c", "\",d=\"\\"),
+            ("e", "é\u{2028}"),
+        ];
+        let put = |text: LabelText, (name, value): &(&str, &str)| text.with(name, value);
+        let text = pairs.iter().fold(LabelText::default(), put);
+        let read: Vec<_> = text.pairs().collect();
+        assert_eq!(read, pairs.map(|(name, value)| (name, value.to_owned())));
+        assert_eq!(LabelText::default().pairs().count(), 0);
     }
 
     #[test]

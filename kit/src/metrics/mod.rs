@@ -10,8 +10,11 @@ mod health;
 mod histogram;
 mod in_flight;
 mod labels;
+mod native;
+mod negotiate;
 #[cfg(target_os = "linux")]
 mod process;
+mod protobuf;
 mod rpc;
 mod runtime;
 mod saturation;
@@ -31,12 +34,14 @@ use tokio::runtime::{Handle, RuntimeMetrics};
 pub(crate) use client::{ClientLabels, ClientMetrics};
 #[cfg(feature = "axum")]
 pub(crate) use connections::{Connections, OpenConnection, Protocol};
+#[cfg(feature = "axum")]
+pub(crate) use negotiate::accepts_gzip;
 pub(crate) use rpc::{RpcLabels, RpcMetrics};
 pub(crate) use server::{ActiveRequest, BodySizes, RouteSeries, ServerLabels, ServerMetrics};
 
 use self::saturation::{Saturation, Sources};
 use self::telemetry::Telemetry;
-use self::text::{Format, Kind, Text};
+use self::text::{Kind, Text};
 use crate::context::{SpanId, TraceId};
 use crate::health::Health;
 use crate::log::LostLines;
@@ -160,12 +165,16 @@ impl Metrics {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything, as a scraper that sends this `Accept` wants it: content type and text.
-    pub(crate) fn render(&self, accept: Option<&HeaderValue>) -> (&'static str, String) {
-        let format = exposition::negotiate(accept);
+    /// Everything, as a scraper that sends this `Accept` wants it: content type and body. Takes as long as the
+    /// application's registry is large, so no thread that serves requests should do it.
+    pub(crate) fn render(&self, accept: Option<&HeaderValue>) -> (&'static str, Vec<u8>) {
+        let format = negotiate::format(accept);
         let mut text = Text::new(format);
         self.write_own(&mut text);
-        self.write_registered(format, text.out());
+        if let Err(error) = text.registered(&self.registry()) {
+            // Only a metric's own encoder can fail; half a family would spoil the whole exposition.
+            tracing::warn!(target: "bellwether::metrics", %error, "a registered metric cannot be encoded; none of the registry's are shown");
+        }
         (exposition::content_type(format), text.finish())
     }
 
@@ -221,21 +230,6 @@ impl Metrics {
         }
         #[cfg(target_os = "linux")]
         inner.process.write(text);
-    }
-
-    fn write_registered(&self, format: Format, out: &mut String) {
-        let mut registered = String::new();
-        let written =
-            prometheus_client::encoding::text::encode_registry(&mut registered, &self.registry());
-        if let Err(error) = written {
-            // Only a metric's own encoder can fail; half a family would spoil the whole exposition.
-            tracing::warn!(target: "bellwether::metrics", %error, "a registered metric cannot be encoded; none of the registry's are shown");
-            return;
-        }
-        match format {
-            Format::OpenMetrics => out.push_str(&registered),
-            Format::Prometheus => exposition::downgrade(&registered, out),
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::histogram::BucketView;
+use super::native::{Native, NativeView};
 
 /// The lowest bound is 2 to the power of this: 64 bytes.
 const LOWEST: u32 = 6;
@@ -21,6 +22,7 @@ pub(crate) struct SizeHistogram {
     /// The last is for everything above the bounds.
     buckets: [AtomicU64; BOUNDS + 1],
     bytes: AtomicU64,
+    native: Native,
 }
 
 impl SizeHistogram {
@@ -28,7 +30,9 @@ impl SizeHistogram {
     pub(crate) fn observe(&self, bytes: u64) {
         let bytes = bytes.min(MAX);
         if let Some(bucket) = self.buckets.get(bucket(bytes)) {
-            bucket.fetch_add(1, Ordering::Relaxed);
+            self.native.observe(bytes as f64);
+            // Release, for `buckets`: who finds this one counted finds it counted above, too.
+            bucket.fetch_add(1, Ordering::Release);
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
     }
@@ -46,7 +50,12 @@ impl SizeHistogram {
         self.bytes.load(Ordering::Relaxed) as f64
     }
 
-    /// The buckets, lowest first.
+    /// The native half. Read after the classic buckets it has at least their count.
+    pub(super) fn native(&self) -> NativeView {
+        self.native.view()
+    }
+
+    /// The classic buckets, lowest first.
     pub(crate) fn buckets(&self) -> impl Iterator<Item = BucketView> {
         let mut cumulative = 0;
         (LOWEST..)
@@ -54,7 +63,7 @@ impl SizeHistogram {
             .zip(&self.buckets)
             .enumerate()
             .map(move |(index, (power, count))| {
-                cumulative += count.load(Ordering::Relaxed);
+                cumulative += count.load(Ordering::Acquire);
                 BucketView {
                     bound: if index < BOUNDS {
                         (1_u64 << power) as f64

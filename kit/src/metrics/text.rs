@@ -1,20 +1,31 @@
-//! Writes metric families as OpenMetrics 1.0 or as Prometheus text 0.0.4. The two differ in the names
-//! of counters and infos, in units and in exemplars; whoever writes a family need not know.
+//! Writes metric families as OpenMetrics 1.0, as Prometheus text 0.0.4, or through `protobuf`. The texts differ in
+//! the names of counters and infos, in units and in exemplars; whoever writes a family need not know.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricType;
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::registry::Registry;
+
+use super::exposition;
 use super::histogram::{BucketView, Histogram, Seen};
 use super::labels::LabelText;
+use super::native::NativeView;
+use super::protobuf::Families;
 use super::size::SizeHistogram;
 use super::table::{Series, Table};
 
-/// A text exposition format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An exposition format, the richest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Format {
-    OpenMetrics,
+    /// Prometheus text 0.0.4.
     Prometheus,
+    /// OpenMetrics text 1.0: with exemplars.
+    OpenMetrics,
+    /// Prometheus protobuf: with exemplars and native histograms.
+    Protobuf,
 }
 
 /// The type of a family.
@@ -26,15 +37,20 @@ pub(super) enum Kind {
     Info,
 }
 
-/// A number as both formats write it.
+/// A number as the formats write it.
 pub(super) trait Number {
     fn write(self, out: &mut String);
+
+    /// Protobuf knows no other numbers; beyond 2^53 they are rounded.
+    fn to_f64(self) -> f64;
 }
 
 /// An exposition in the making.
 #[derive(Debug)]
 pub(super) struct Text {
     out: String,
+    /// What there is instead of text when the format is protobuf.
+    families: Families,
     format: Format,
     /// The family that samples belong to, with the suffix its samples have.
     sample_name: String,
@@ -44,6 +60,7 @@ impl Text {
     pub(super) fn new(format: Format) -> Self {
         Self {
             out: String::with_capacity(16 * 1024),
+            families: Families::default(),
             format,
             sample_name: String::new(),
         }
@@ -51,11 +68,11 @@ impl Text {
 
     /// Begins a family. `name` has its unit but neither `_total` nor `_info`; `help` is one line.
     pub(super) fn family(&mut self, name: &str, kind: Kind, unit: Option<&str>, help: &str) {
-        let (suffix, open_metrics, prometheus) = match kind {
-            Kind::Counter => ("_total", "counter", "counter"),
-            Kind::Gauge => ("", "gauge", "gauge"),
-            Kind::Histogram => ("", "histogram", "histogram"),
-            Kind::Info => ("_info", "info", "gauge"),
+        let (suffix, open_metrics, prometheus, protobuf) = match kind {
+            Kind::Counter => ("_total", "counter", "counter", MetricType::Counter),
+            Kind::Gauge => ("", "gauge", "gauge", MetricType::Gauge),
+            Kind::Histogram => ("", "histogram", "histogram", MetricType::Histogram),
+            Kind::Info => ("_info", "info", "gauge", MetricType::Gauge),
         };
         self.sample_name.clear();
         self.sample_name.push_str(name);
@@ -64,6 +81,11 @@ impl Text {
         let (family, kind) = match self.format {
             Format::OpenMetrics => (name, open_metrics),
             Format::Prometheus => (self.sample_name.as_str(), prometheus),
+            Format::Protobuf => {
+                return self
+                    .families
+                    .family(&self.sample_name, protobuf, unit, help);
+            }
         };
         self.out.extend(["# HELP ", family, " ", help, "\n"]);
         self.out.extend(["# TYPE ", family, " ", kind, "\n"]);
@@ -74,6 +96,9 @@ impl Text {
 
     /// A sample of a family that is no histogram.
     pub(super) fn sample(&mut self, labels: &LabelText, value: impl Number) {
+        if self.format == Format::Protobuf {
+            return self.families.sample(labels, value.to_f64());
+        }
         self.out.push_str(&self.sample_name);
         self.labels(labels.as_str(), None);
         value.write(&mut self.out);
@@ -102,7 +127,7 @@ impl Text {
         }
         self.family(name, Kind::Histogram, Some("seconds"), help);
         for series in series {
-            self.histogram(series.labels.as_str(), of(&series.value));
+            self.histogram(&series.labels, of(&series.value));
         }
     }
 
@@ -122,28 +147,62 @@ impl Text {
         }
         self.family(name, Kind::Histogram, Some("bytes"), help);
         for series in series {
-            self.size_histogram(series.labels.as_str(), of(&series.value));
+            self.size_histogram(&series.labels, of(&series.value));
         }
     }
 
-    /// The text so far, for what brings its own lines.
-    pub(super) fn out(&mut self) -> &mut String {
-        &mut self.out
-    }
-
-    pub(super) fn finish(mut self) -> String {
-        if self.format == Format::OpenMetrics {
-            self.out.push_str("# EOF\n");
+    /// The application's own families; none of them when one cannot be encoded.
+    pub(super) fn registered(&mut self, registry: &Registry) -> fmt::Result {
+        let before = self.out.len();
+        let written = match self.format {
+            Format::OpenMetrics => encode_registry(&mut self.out, registry),
+            Format::Prometheus => {
+                let mut open_metrics = String::new();
+                encode_registry(&mut open_metrics, registry)
+                    .map(|()| exposition::downgrade(&open_metrics, &mut self.out))
+            }
+            Format::Protobuf => self.families.registered(registry),
+        };
+        if written.is_err() {
+            self.out.truncate(before);
         }
-        self.out
+        written
     }
 
-    fn histogram(&mut self, labels: &str, histogram: &Histogram) {
-        self.classic(labels, histogram.sum(), histogram.buckets());
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        match self.format {
+            Format::OpenMetrics => self.out.push_str("# EOF\n"),
+            Format::Prometheus => {}
+            Format::Protobuf => return self.families.finish(),
+        }
+        self.out.into_bytes()
     }
 
-    fn size_histogram(&mut self, labels: &str, histogram: &SizeHistogram) {
-        self.classic(labels, histogram.sum(), histogram.buckets());
+    fn histogram(&mut self, labels: &LabelText, histogram: &Histogram) {
+        let (sum, buckets) = (histogram.sum(), histogram.buckets());
+        self.either(labels, sum, buckets, || histogram.native());
+    }
+
+    fn size_histogram(&mut self, labels: &LabelText, histogram: &SizeHistogram) {
+        let (sum, buckets) = (histogram.sum(), histogram.buckets());
+        self.either(labels, sum, buckets, || histogram.native());
+    }
+
+    /// Classic as text, classic and native in protobuf.
+    fn either(
+        &mut self,
+        labels: &LabelText,
+        sum: f64,
+        buckets: impl Iterator<Item = BucketView>,
+        native: impl FnOnce() -> NativeView,
+    ) {
+        if self.format == Format::Protobuf {
+            // In this order: the native half has what the classic one has, and maybe more.
+            let buckets: Vec<_> = buckets.collect();
+            self.families.histogram(labels, sum, &buckets, native());
+        } else {
+            self.classic(labels.as_str(), sum, buckets);
+        }
     }
 
     fn classic(&mut self, labels: &str, sum: f64, buckets: impl Iterator<Item = BucketView>) {
@@ -201,11 +260,19 @@ impl Number for u64 {
     fn write(self, out: &mut String) {
         out.push_str(itoa::Buffer::new().format(self));
     }
+
+    fn to_f64(self) -> f64 {
+        self as f64
+    }
 }
 
 impl Number for i64 {
     fn write(self, out: &mut String) {
         out.push_str(itoa::Buffer::new().format(self));
+    }
+
+    fn to_f64(self) -> f64 {
+        self as f64
     }
 }
 
@@ -216,5 +283,9 @@ impl Number for f64 {
         } else {
             out.push_str(ryu::Buffer::new().format(self));
         }
+    }
+
+    fn to_f64(self) -> f64 {
+        self
     }
 }

@@ -124,7 +124,7 @@ pub(crate) async fn flood(kit: Kit, app: Router) {
         let response = app.clone().oneshot(scanner.accepted()).await.unwrap();
         response.into_body().collect().await.unwrap();
         if requests % TOLD_EVERY == 0 {
-            let resident = resident(&kit.render_metrics(None).1);
+            let resident = resident(&String::from_utf8_lossy(&kit.render_metrics(None).1));
             tracing::info!(target: "flood", requests, resident, "flooded");
         }
         tokio::task::consume_budget().await;

@@ -11,3 +11,4 @@ mod no_collector;
 mod outcomes;
 mod python;
 mod rolling;
+mod scrape;

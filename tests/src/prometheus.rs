@@ -1,0 +1,165 @@
+//! A real Prometheus server, and promtool: `scrape.rs` has them read what the kit shows.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::http::get;
+use crate::process::Process;
+use crate::system::free_port;
+use crate::wait::wait_for;
+
+/// Prometheus, when it is installed.
+pub fn installed() -> Option<()> {
+    let answers = |program| Command::new(program).arg("--version").output();
+    (answers("prometheus").is_ok() && answers("promtool").is_ok()).then_some(())
+}
+
+/// A running server. Its data goes when it goes.
+#[derive(Debug)]
+pub struct Prometheus {
+    port: u16,
+    process: Process,
+    // After the process, which writes there.
+    _data: Scratch,
+}
+
+#[derive(Debug)]
+struct Scratch(PathBuf);
+
+impl Prometheus {
+    /// Starts one that scrapes `targets` (host and port) once a second, with a feature flag on.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub fn start(feature: &str, targets: &[String]) -> Self {
+        let port = free_port();
+        let data = Scratch::new(port);
+        let configuration = data.0.join("prometheus.yml");
+        let targets = serde_json::to_string(targets).expect("texts");
+        let text = format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
+             scrape_configs: [{{job_name: kit, static_configs: [{{targets: {targets}}}]}}]\n"
+        );
+        std::fs::write(&configuration, text).expect("a configuration");
+        let process = Process::start(
+            "prometheus",
+            Command::new("prometheus")
+                .arg(format!("--config.file={}", configuration.display()))
+                .arg(format!("--storage.tsdb.path={}", data.0.display()))
+                .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+                .arg(format!("--enable-feature={feature}")),
+        );
+        let url = format!("http://127.0.0.1:{port}/-/ready");
+        wait_for("Prometheus to be ready", || {
+            get(&url).filter(|answer| answer.status == 200)
+        });
+        Self {
+            port,
+            process,
+            _data: data,
+        }
+    }
+
+    /// The series that an instant query gives.
+    ///
+    /// # Panics
+    /// When the query is refused.
+    pub fn query(&self, query: &str) -> Vec<Value> {
+        let answer = self.api("query", &[("query", query)]);
+        let series = answer["result"].as_array().expect("a vector");
+        series.clone()
+    }
+
+    /// The one value that an instant query gives, if there is one.
+    pub fn value(&self, query: &str) -> Option<f64> {
+        match self.query(query).as_slice() {
+            [series] => series["value"][1].as_str()?.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The exemplars of a metric, at any time.
+    pub fn exemplars(&self, query: &str) -> Vec<Value> {
+        let range = [("query", query), ("start", "0"), ("end", "9999999999")];
+        let series = self.api("query_exemplars", &range);
+        let series = series.as_array().expect("series");
+        series
+            .iter()
+            .filter_map(|series| series["exemplars"].as_array())
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    /// What it said that is neither debug nor information.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut lines = self.process.output();
+        lines.retain(|line| !line.contains("level=info") && !line.contains("level=debug"));
+        lines
+    }
+
+    fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
+        let parameters: Vec<String> = parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={}", escaped(value)))
+            .collect();
+        let parameters = parameters.join("&");
+        let url = format!("http://127.0.0.1:{}/api/v1/{path}?{parameters}", self.port);
+        let answer = get(&url).expect("an answer").json();
+        assert_eq!(answer["status"], "success", "{url}: {answer}");
+        answer["data"].clone()
+    }
+}
+
+/// Runs a program with `input` on its standard input.
+///
+/// # Panics
+/// When it cannot be run.
+pub fn run(program: impl AsRef<Path>, arguments: &[&str], input: &[u8]) -> Output {
+    let program = program.as_ref();
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+    let mut stdin = child.stdin.take().expect("its input");
+    let input = input.to_vec();
+    // Beside the reading of its output, or both could wait for each other.
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().expect("its output");
+    let written = writer.join().expect("the writer");
+    written.expect("input that is read to its end");
+    output
+}
+
+fn escaped(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut escaped, byte| {
+        if byte.is_ascii_alphanumeric() {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+        escaped
+    })
+}
+
+impl Scratch {
+    fn new(port: u16) -> Self {
+        let name = format!("bellwether-prometheus-{}-{port}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left behind is left to the system.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
