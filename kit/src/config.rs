@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::context::Trust;
-use crate::http::Propagation;
+use crate::context::{Propagation, Trust};
 use crate::trace::{ExportConfig, Sampler};
 use reader::{Lookup, Reader};
 use text::show_duration;

@@ -92,6 +92,7 @@ mod shutdown;
 mod trace;
 
 pub use config::LogFormat;
+pub use context::CurrentRequest;
 pub use error::Error;
 pub use health::{Check, check};
 pub use http::{
@@ -101,5 +102,22 @@ pub use http::{
 #[cfg(feature = "axum")]
 pub use kit::run;
 pub use kit::{Kit, KitBuilder};
+/// The request that this thread works for, in its handler, in the body of its response, and within the `tracing`
+/// spans made there (see "Tasks of a request"); `None` elsewhere. For request ids in a service's own error bodies,
+/// or in rows that it writes.
+///
+/// ```
+/// fn not_found(order: u64) -> String {
+///     let request = bellwether::current();
+///     let id = request.as_ref().map_or("-", |request| request.request_id());
+///     format!("no order {order} (request {id})")
+/// }
+/// # assert_eq!(not_found(7), "no order 7 (request -)");
+/// ```
+#[must_use]
+pub fn current() -> Option<CurrentRequest> {
+    CurrentRequest::get()
+}
+
 /// The `prometheus-client` crate that [`Kit::registry`] is of.
 pub use prometheus_client;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ::http::header::{AsHeaderName, FORWARDED};
-use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use ::http::{Extensions, HeaderMap, HeaderName};
 
 use super::host::parse_ip;
-use super::names::{BAGGAGE, TRACEPARENT, TRACESTATE, X_FORWARDED_FOR};
+use super::names::{BAGGAGE, X_FORWARDED_FOR};
 use super::{PeerAddr, Telemetry};
 use crate::context::{
-    RequestContext, RequestId, SharedContext, SpanId, TraceId, TraceParent, TraceState, Trust,
+    RequestContext, RequestId, SharedContext, SpanId, TraceId, TraceParent, Trust, baggage,
 };
 
 /// The other side of a request.
@@ -79,42 +79,68 @@ impl Caller {
     }
 }
 
-/// The identity of a request that begins `at`, and the caller's span. Nothing is taken from a caller that
-/// is not trusted: its request starts a trace of its own.
+/// Who a request is, and whose child.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) context: SharedContext,
+    /// The span of a trusted caller.
+    pub(super) parent: Option<SpanId>,
+    /// The span of any other caller, if this request's is exported.
+    pub(super) link: Option<Box<TraceParent>>,
+}
+
+/// The identity of a request that begins `at`. Nothing is taken from a caller that is not trusted: its request
+/// starts a trace of its own, sampled as we see fit, with a link to the caller's.
 pub(super) fn identify(
     telemetry: &Telemetry,
     caller: Caller,
     headers: &HeaderMap,
     at: SystemTime,
-) -> (SharedContext, Option<SpanId>) {
-    let trace_context = caller.present.traceparent && telemetry.propagation.trace_context;
-    let parent = trace_context.then(|| traceparent(headers)).flatten();
-    let trace_id = parent.map_or_else(TraceId::random, |parent| parent.trace_id);
-    let inherited = parent.map_or(TraceParent::RANDOM, |parent| parent.flags);
-    let (span_id, sampled) = match (telemetry.spans(), parent) {
-        (Some(_), _) => (
-            SpanId::random(),
-            telemetry.sampler.sample(parent.as_ref(), trace_id),
-        ),
+) -> Identity {
+    let propagation = &telemetry.propagation;
+    let told = caller.trusted && propagation.may_be_in(caller.present.traceparent);
+    let incoming = told.then(|| propagation.extract(headers)).flatten();
+    let incoming = incoming.unwrap_or_default();
+    let trace_id = incoming.trace_id.unwrap_or_else(TraceId::random);
+    let spans = telemetry.spans().is_some();
+    let (span_id, sampled, trace_state) = if spans {
+        let (sampled, state) =
+            telemetry
+                .sampler
+                .sample(incoming.sampled, trace_id, incoming.trace_state);
+        (SpanId::random(), sampled, state)
+    } else {
         // Tracing is off: our callees' parent is our caller, so that its trace stays whole.
-        (None, Some(parent)) => (parent.span_id, inherited & TraceParent::SAMPLED != 0),
-        (None, None) => (SpanId::random(), false),
+        let span_id = incoming.parent.unwrap_or_else(SpanId::random);
+        (
+            span_id,
+            incoming.sampled == Some(true),
+            incoming.trace_state,
+        )
     };
+    let flag = |set, flag| if set { flag } else { 0 };
     let context = RequestContext {
         request_id: request_id(telemetry, caller, headers, at),
         trace_id,
         span_id,
-        flags: inherited & TraceParent::RANDOM | u8::from(sampled),
-        trace_state: parent.and_then(|_| TraceState::parse(headers.get_all(TRACESTATE).iter())),
-        baggage: (caller.present.baggage && telemetry.propagation.baggage)
-            .then(|| baggage(headers))
+        flags: flag(sampled, TraceParent::SAMPLED)
+            | flag(incoming.random, TraceParent::RANDOM)
+            | flag(incoming.debug, RequestContext::DEBUG),
+        trace_state,
+        baggage: (caller.present.baggage && propagation.baggage)
+            .then(|| baggage::parse(headers.get_all(BAGGAGE).iter()))
             .flatten(),
     };
-    (Arc::new(context), parent.map(|parent| parent.span_id))
+    let linked = spans && sampled && !caller.trusted;
+    let link = linked
+        .then(|| propagation.ids(headers)?.span().map(Box::new))
+        .flatten();
+    Identity {
+        context: Arc::new(context),
+        parent: incoming.parent,
+        link,
+    }
 }
-
-/// The longest `baggage` passed on, in bytes (W3C Baggage §3.3.2).
-const MAX_BAGGAGE: usize = 8_192;
 
 fn request_id(
     telemetry: &Telemetry,
@@ -130,29 +156,6 @@ fn request_id(
     received
         .and_then(RequestId::accept)
         .unwrap_or_else(|| RequestId::generate_at(at))
-}
-
-/// Several `traceparent` headers are as good as none (W3C Trace Context §4.2).
-fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
-    let mut values = headers.get_all(TRACEPARENT).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => TraceParent::parse(value.as_bytes()),
-        _ => None,
-    }
-}
-
-/// Several `baggage` headers are one list. Copied: the context outlives the connection's read buffer.
-fn baggage(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut values = headers.get_all(BAGGAGE).iter();
-    let mut list = values.next()?.as_bytes().to_vec();
-    for value in values {
-        list.push(b',');
-        list.extend_from_slice(value.as_bytes());
-    }
-    let acceptable = !list.is_empty() && list.len() <= MAX_BAGGAGE;
-    acceptable
-        .then(|| HeaderValue::from_bytes(&list).ok())
-        .flatten()
 }
 
 fn peer_address(extensions: &Extensions) -> Option<SocketAddr> {
@@ -223,6 +226,8 @@ fn forwarded_node(element: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use ::http::HeaderValue;
+
     use super::*;
 
     fn check(

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 use ::http::header::{CONNECTION, CONTENT_LENGTH};
 use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
-use super::caller::{Caller, identify};
+use super::caller::{Caller, Identity, identify};
 use super::concurrency::Permit;
 use super::method::KnownMethod;
 use super::names::{SERVER_TIMING, X_FORWARDED_PROTO};
 use super::request_texts::RequestTexts;
 use super::routes::Route;
 use super::{Outcome, Telemetry, response_headers, server_span};
-use crate::context::{SharedContext, SpanId};
+use crate::context::{SharedContext, SpanId, TraceParent};
 use crate::log::RequestLine;
 use crate::metrics::{ActiveRequest, Exemplar, ServerLabels};
 use crate::trace::SpanQueue;
@@ -27,6 +27,8 @@ pub(super) struct Exchange {
     pub(super) context: SharedContext,
     /// The caller's span.
     pub(super) parent: Option<SpanId>,
+    /// The span of a caller that is not trusted.
+    pub(super) link: Option<Box<TraceParent>>,
     pub(super) started_at: SystemTime,
     pub(super) method: KnownMethod,
     pub(super) scheme: &'static str,
@@ -56,7 +58,11 @@ impl Exchange {
             headers,
             &telemetry.request_id_header,
         );
-        let (context, parent) = identify(telemetry, caller, headers, started_at);
+        let Identity {
+            context,
+            parent,
+            link,
+        } = identify(telemetry, caller, headers, started_at);
         let method = KnownMethod::of(request.method());
         let scheme = scheme(caller, request);
         let exported = context.sampled() && telemetry.spans().is_some();
@@ -64,6 +70,7 @@ impl Exchange {
         Box::new(Self {
             context,
             parent,
+            link,
             started_at,
             method,
             scheme,

@@ -31,7 +31,7 @@ mod tracked;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ::http::HeaderName;
+use ::http::{HeaderMap, HeaderName};
 
 pub use body::ResponseBody;
 pub use client::{ClientBody, ClientFuture, ClientLayer, ClientService};
@@ -42,7 +42,8 @@ pub(crate) use outcome::Outcome;
 pub(crate) use routes::Routes;
 pub use service::HttpService;
 
-use crate::context::Trust;
+pub(crate) use crate::context::Propagation;
+use crate::context::{RequestContext, SpanId, Trust};
 use crate::health::Lifecycle;
 use crate::log::Logger;
 use crate::metrics::{ClientMetrics, ServerMetrics};
@@ -73,23 +74,19 @@ impl Telemetry {
     fn spans(&self) -> Option<&SpanQueue> {
         self.spans.as_ref().filter(|spans| spans.is_enabled())
     }
-}
 
-/// Which W3C headers are read and written (`OTEL_PROPAGATORS`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Propagation {
-    /// `traceparent`, `tracestate`.
-    pub(crate) trace_context: bool,
-    /// `baggage`.
-    pub(crate) baggage: bool,
-}
-
-impl Default for Propagation {
-    fn default() -> Self {
-        Self {
-            trace_context: true,
-            baggage: true,
-        }
+    /// Writes the identity of a request, for a callee that is a child of `span_id`; a request id and baggage
+    /// that are there stay.
+    pub(crate) fn inject(
+        &self,
+        context: &RequestContext,
+        span_id: SpanId,
+        headers: &mut HeaderMap,
+    ) {
+        headers
+            .entry(&self.request_id_header)
+            .or_insert_with(|| context.request_id.header_value());
+        self.propagation.inject(context, span_id, headers);
     }
 }
 
