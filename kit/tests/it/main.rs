@@ -11,6 +11,8 @@ mod client;
 #[cfg(feature = "axum")]
 mod drain;
 #[cfg(feature = "axum")]
+mod propagation;
+#[cfg(feature = "axum")]
 mod requests;
 #[cfg(feature = "axum")]
 mod service;

@@ -59,6 +59,7 @@ async fn child() {
             get(|| async { panic!("the inside") as &'static str }),
         )
         .route("/upgrade", get(upgrade))
+        .route("/context", crate::propagation::context(&kit))
         .route("/hang", get(std::future::pending::<&'static str>));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     if std::env::var_os(OWN_SERVER).is_some() {
