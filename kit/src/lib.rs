@@ -81,6 +81,9 @@
 mod config;
 mod context;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod http;
 mod kit;

@@ -25,7 +25,7 @@ pub(crate) use current::{Scoped, current};
 pub use current_request::CurrentRequest;
 pub(crate) use identity::SpanIdentity;
 pub(crate) use ids::{SpanId, TraceId};
-pub(crate) use propagation::{Format, Propagation};
+pub(crate) use propagation::{Format, Incoming, Propagation};
 pub(crate) use request_id::RequestId;
 pub(crate) use threshold::{Randomness, Threshold};
 pub(crate) use traceparent::TraceParent;

@@ -11,7 +11,8 @@ use super::host::parse_ip;
 use super::names::{BAGGAGE, X_FORWARDED_FOR};
 use super::{PeerAddr, Telemetry};
 use crate::context::{
-    RequestContext, RequestId, SharedContext, SpanId, TraceId, TraceParent, Trust, baggage,
+    Incoming, RequestContext, RequestId, SharedContext, SpanId, TraceId, TraceParent, TraceState,
+    Trust, baggage,
 };
 
 /// The other side of a request.
@@ -100,45 +101,81 @@ pub(super) fn identify(
     let propagation = &telemetry.propagation;
     let told = caller.trusted && propagation.may_be_in(caller.present.traceparent);
     let incoming = told.then(|| propagation.extract(headers)).flatten();
-    let incoming = incoming.unwrap_or_default();
-    let trace_id = incoming.trace_id.unwrap_or_else(TraceId::random);
-    let spans = telemetry.spans().is_some();
-    let (span_id, sampled, trace_state) = if spans {
-        let (sampled, state) =
-            telemetry
-                .sampler
-                .sample(incoming.sampled, trace_id, incoming.trace_state);
-        (SpanId::random(), sampled, state)
-    } else {
-        // Tracing is off: our callees' parent is our caller, so that its trace stays whole.
-        let span_id = incoming.parent.unwrap_or_else(SpanId::random);
-        (
-            span_id,
-            incoming.sampled == Some(true),
-            incoming.trace_state,
-        )
+    let parent = incoming.as_ref().and_then(|incoming| incoming.parent);
+    let trace = match incoming {
+        Some(incoming) => Trace::told(telemetry, incoming),
+        None => Trace::begun(telemetry),
     };
-    let flag = |set, flag| if set { flag } else { 0 };
+    let linked = !caller.trusted && trace.flags & TraceParent::SAMPLED != 0;
+    let link = linked
+        .then(|| propagation.ids(headers)?.span().map(Box::new))
+        .flatten();
     let context = RequestContext {
         request_id: request_id(telemetry, caller, headers, at),
-        trace_id,
-        span_id,
-        flags: flag(sampled, TraceParent::SAMPLED)
-            | flag(incoming.random, TraceParent::RANDOM)
-            | flag(incoming.debug, RequestContext::DEBUG),
-        trace_state,
+        trace_id: trace.trace_id,
+        span_id: trace.span_id,
+        flags: trace.flags,
+        trace_state: trace.state,
         baggage: (caller.present.baggage && propagation.baggage)
             .then(|| baggage::parse(headers.get_all(BAGGAGE).iter()))
             .flatten(),
     };
-    let linked = spans && sampled && !caller.trusted;
-    let link = linked
-        .then(|| propagation.ids(headers)?.span().map(Box::new))
-        .flatten();
     Identity {
         context: Arc::new(context),
-        parent: incoming.parent,
+        parent,
         link,
+    }
+}
+
+/// The trace context of a request.
+struct Trace {
+    trace_id: TraceId,
+    span_id: SpanId,
+    flags: u8,
+    state: Option<TraceState>,
+}
+
+impl Trace {
+    /// Of a caller that says nothing: apart, since most do, and moving what is absent costs too.
+    fn begun(telemetry: &Telemetry) -> Self {
+        let trace_id = TraceId::random();
+        let (sampled, state) = match telemetry.spans() {
+            Some(_) => telemetry.sampler.sample(None, trace_id, None),
+            None => (false, None),
+        };
+        Self {
+            trace_id,
+            span_id: SpanId::random(),
+            flags: TraceParent::RANDOM | u8::from(sampled),
+            state,
+        }
+    }
+
+    /// By what a trusted caller says.
+    #[inline(never)]
+    fn told(telemetry: &Telemetry, incoming: Incoming) -> Self {
+        let trace_id = incoming.trace_id.unwrap_or_else(TraceId::random);
+        let (span_id, sampled, state) = if telemetry.spans().is_some() {
+            let (sampled, state) =
+                telemetry
+                    .sampler
+                    .sample(incoming.sampled, trace_id, incoming.trace_state);
+            (SpanId::random(), sampled, state)
+        } else {
+            // Tracing is off: our callees' parent is our caller, so that its trace stays whole.
+            let span_id = incoming.parent.unwrap_or_else(SpanId::random);
+            let sampled = incoming.sampled == Some(true);
+            (span_id, sampled, incoming.trace_state)
+        };
+        let flag = |set, flag| if set { flag } else { 0 };
+        Self {
+            trace_id,
+            span_id,
+            flags: flag(sampled, TraceParent::SAMPLED)
+                | flag(incoming.random, TraceParent::RANDOM)
+                | flag(incoming.debug, RequestContext::DEBUG),
+            state,
+        }
     }
 }
 
@@ -174,7 +211,7 @@ fn peer_address(extensions: &Extensions) -> Option<SocketAddr> {
 ///
 /// `X-Forwarded-For` wins over `Forwarded` (RFC 7239): a proxy that writes one of them usually passes
 /// the client's own version of the other on unread, and most write the former.
-fn forwarded_for(trust: &Trust, headers: &HeaderMap) -> Option<IpAddr> {
+pub(crate) fn forwarded_for(trust: &Trust, headers: &HeaderMap) -> Option<IpAddr> {
     if headers.contains_key(X_FORWARDED_FOR) {
         nearest_untrusted(trust, elements(headers, X_FORWARDED_FOR).map(parse_ip))
     } else {

@@ -34,12 +34,16 @@ use std::time::Duration;
 use ::http::{HeaderMap, HeaderName};
 
 pub use body::ResponseBody;
+#[cfg(any(test, fuzzing))]
+pub(crate) use caller::forwarded_for;
 pub use client::{ClientBody, ClientFuture, ClientLayer, ClientService};
 pub(crate) use concurrency::ConcurrencyLimit;
 pub use future::ResponseFuture;
 pub use layer::HttpLayer;
 pub(crate) use outcome::Outcome;
 pub(crate) use routes::Routes;
+#[cfg(any(test, fuzzing))]
+pub(crate) use server_timing::app_duration;
 pub use service::HttpService;
 
 pub(crate) use crate::context::Propagation;
