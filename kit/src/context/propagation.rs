@@ -141,21 +141,25 @@ impl Propagation {
     /// propagators overwrite what earlier ones found: services of one setting agree on the parent. A
     /// decision without ids counts only when no format has ids.
     pub(crate) fn extract(&self, headers: &HeaderMap) -> Option<Incoming> {
-        let mut incoming = self.ids(headers)?;
+        let (format, mut incoming) = self.find(headers)?;
         incoming.trace_state = incoming
             .trace_id
-            .filter(|trace_id| self.is_w3c(*trace_id, headers))
+            .filter(|trace_id| format == Format::TraceContext || self.is_w3c(*trace_id, headers))
             .and_then(|_| TraceState::parse(headers.get_all(TRACESTATE).iter()));
         Some(incoming)
     }
 
     /// As [`extract`](Self::extract), without `tracestate`.
     pub(crate) fn ids(&self, headers: &HeaderMap) -> Option<Incoming> {
+        self.find(headers).map(|(_, incoming)| incoming)
+    }
+
+    fn find(&self, headers: &HeaderMap) -> Option<(Format, Incoming)> {
         let mut decision = None;
         for format in self.formats.iter().rev().flatten() {
             match format.extract(headers) {
-                Some(incoming) if incoming.trace_id.is_some() => return Some(incoming),
-                incoming => decision = decision.or(incoming),
+                Some(incoming) if incoming.trace_id.is_some() => return Some((*format, incoming)),
+                incoming => decision = decision.or(incoming.map(|incoming| (*format, incoming))),
             }
         }
         decision
