@@ -36,6 +36,8 @@ use ::http::{HeaderMap, HeaderName};
 pub use body::ResponseBody;
 #[cfg(any(test, fuzzing))]
 pub(crate) use caller::forwarded_for;
+#[cfg(feature = "reqwest")]
+pub use client::ReqwestMiddleware;
 pub use client::{ClientBody, ClientFuture, ClientLayer, ClientService};
 pub(crate) use concurrency::ConcurrencyLimit;
 pub use future::ResponseFuture;

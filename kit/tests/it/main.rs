@@ -15,6 +15,9 @@ mod propagation;
 #[cfg(feature = "axum")]
 mod requests;
 #[cfg(feature = "axum")]
+#[cfg(feature = "reqwest")]
+mod reqwest;
+#[cfg(feature = "axum")]
 mod service;
 #[cfg(feature = "axum")]
 mod started;
