@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ::http::header::{AsHeaderName, FORWARDED};
-use ::http::{Extensions, HeaderMap, HeaderName};
+use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use super::host::parse_ip;
 use super::names::{BAGGAGE, X_FORWARDED_FOR};
 use super::{PeerAddr, Telemetry};
 use crate::context::{
-    Incoming, RequestContext, RequestId, SharedContext, SpanId, TraceId, TraceParent, TraceState,
-    Trust, baggage,
+    Incoming, RequestContext, RequestId, SharedContext, SpanId, TraceId, TraceParent, Trust,
+    baggage,
 };
 
 /// The other side of a request.
@@ -99,84 +99,79 @@ pub(super) fn identify(
     at: SystemTime,
 ) -> Identity {
     let propagation = &telemetry.propagation;
-    let told = caller.trusted && propagation.may_be_in(caller.present.traceparent);
-    let incoming = told.then(|| propagation.extract(headers)).flatten();
-    let parent = incoming.as_ref().and_then(|incoming| incoming.parent);
-    let trace = match incoming {
-        Some(incoming) => Trace::told(telemetry, incoming),
-        None => Trace::begun(telemetry),
+    if caller.trusted
+        && propagation.may_be_in(caller.present.traceparent)
+        && let Some(incoming) = propagation.extract(headers)
+    {
+        return continued(telemetry, caller, headers, at, incoming);
+    }
+    let trace_id = TraceId::random();
+    let (sampled, trace_state) = match telemetry.spans() {
+        Some(_) => telemetry.sampler.sample(None, trace_id, None),
+        None => (false, None),
     };
-    let linked = !caller.trusted && trace.flags & TraceParent::SAMPLED != 0;
-    let link = linked
-        .then(|| propagation.ids(headers)?.span().map(Box::new))
-        .flatten();
     let context = RequestContext {
         request_id: request_id(telemetry, caller, headers, at),
-        trace_id: trace.trace_id,
-        span_id: trace.span_id,
-        flags: trace.flags,
-        trace_state: trace.state,
-        baggage: (caller.present.baggage && propagation.baggage)
-            .then(|| baggage::parse(headers.get_all(BAGGAGE).iter()))
-            .flatten(),
+        trace_id,
+        span_id: SpanId::random(),
+        flags: TraceParent::RANDOM | u8::from(sampled),
+        trace_state,
+        baggage: baggage_of(telemetry, caller, headers),
     };
     Identity {
         context: Arc::new(context),
-        parent,
-        link,
+        parent: None,
+        link: (sampled && !caller.trusted)
+            .then(|| propagation.ids(headers)?.span().map(Box::new))
+            .flatten(),
     }
 }
 
-/// The trace context of a request.
-struct Trace {
-    trace_id: TraceId,
-    span_id: SpanId,
-    flags: u8,
-    state: Option<TraceState>,
+/// The identity of a request whose caller tells of a trace. Apart, since moving what is mostly absent costs all
+/// the others too.
+#[inline(never)]
+fn continued(
+    telemetry: &Telemetry,
+    caller: Caller,
+    headers: &HeaderMap,
+    at: SystemTime,
+    incoming: Incoming,
+) -> Identity {
+    let trace_id = incoming.trace_id.unwrap_or_else(TraceId::random);
+    let (span_id, sampled, trace_state) = if telemetry.spans().is_some() {
+        let (sampled, state) =
+            telemetry
+                .sampler
+                .sample(incoming.sampled, trace_id, incoming.trace_state);
+        (SpanId::random(), sampled, state)
+    } else {
+        // Tracing is off: our callees' parent is our caller, so that its trace stays whole.
+        let span_id = incoming.parent.unwrap_or_else(SpanId::random);
+        let sampled = incoming.sampled == Some(true);
+        (span_id, sampled, incoming.trace_state)
+    };
+    let flag = |set, flag| if set { flag } else { 0 };
+    let context = RequestContext {
+        request_id: request_id(telemetry, caller, headers, at),
+        trace_id,
+        span_id,
+        flags: flag(sampled, TraceParent::SAMPLED)
+            | flag(incoming.random, TraceParent::RANDOM)
+            | flag(incoming.debug, RequestContext::DEBUG),
+        trace_state,
+        baggage: baggage_of(telemetry, caller, headers),
+    };
+    Identity {
+        context: Arc::new(context),
+        parent: incoming.parent,
+        link: None,
+    }
 }
 
-impl Trace {
-    /// Of a caller that says nothing: apart, since most do, and moving what is absent costs too.
-    fn begun(telemetry: &Telemetry) -> Self {
-        let trace_id = TraceId::random();
-        let (sampled, state) = match telemetry.spans() {
-            Some(_) => telemetry.sampler.sample(None, trace_id, None),
-            None => (false, None),
-        };
-        Self {
-            trace_id,
-            span_id: SpanId::random(),
-            flags: TraceParent::RANDOM | u8::from(sampled),
-            state,
-        }
-    }
-
-    /// By what a trusted caller says.
-    #[inline(never)]
-    fn told(telemetry: &Telemetry, incoming: Incoming) -> Self {
-        let trace_id = incoming.trace_id.unwrap_or_else(TraceId::random);
-        let (span_id, sampled, state) = if telemetry.spans().is_some() {
-            let (sampled, state) =
-                telemetry
-                    .sampler
-                    .sample(incoming.sampled, trace_id, incoming.trace_state);
-            (SpanId::random(), sampled, state)
-        } else {
-            // Tracing is off: our callees' parent is our caller, so that its trace stays whole.
-            let span_id = incoming.parent.unwrap_or_else(SpanId::random);
-            let sampled = incoming.sampled == Some(true);
-            (span_id, sampled, incoming.trace_state)
-        };
-        let flag = |set, flag| if set { flag } else { 0 };
-        Self {
-            trace_id,
-            span_id,
-            flags: flag(sampled, TraceParent::SAMPLED)
-                | flag(incoming.random, TraceParent::RANDOM)
-                | flag(incoming.debug, RequestContext::DEBUG),
-            state,
-        }
-    }
+fn baggage_of(telemetry: &Telemetry, caller: Caller, headers: &HeaderMap) -> Option<HeaderValue> {
+    (caller.present.baggage && telemetry.propagation.baggage)
+        .then(|| baggage::parse(headers.get_all(BAGGAGE).iter()))
+        .flatten()
 }
 
 fn request_id(
@@ -263,8 +258,6 @@ fn forwarded_node(element: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use ::http::HeaderValue;
-
     use super::*;
 
     fn check(
