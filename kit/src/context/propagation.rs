@@ -133,8 +133,8 @@ impl Propagation {
 
     /// Whether headers can hold a context: of the default formats `traceparent` alone tells.
     pub(crate) fn may_be_in(&self, traceparent_is_present: bool) -> bool {
-        const W3C: [Option<Format>; Format::ALL] = [Some(Format::TraceContext), None, None, None];
-        traceparent_is_present || self.formats != W3C
+        let only_w3c = matches!(self.formats, [Some(Format::TraceContext), None, ..]);
+        traceparent_is_present || !only_w3c
     }
 
     /// The context of the last format that has a valid one, as in OpenTelemetry's own libraries, where later

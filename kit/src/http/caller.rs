@@ -174,6 +174,8 @@ fn baggage_of(telemetry: &Telemetry, caller: Caller, headers: &HeaderMap) -> Opt
         .flatten()
 }
 
+/// Inlined: an id is large, and is made where it stays.
+#[inline]
 fn request_id(
     telemetry: &Telemetry,
     caller: Caller,
