@@ -186,6 +186,8 @@ fn halves(member: &[u8]) -> Option<(&[u8], &[u8])> {
 fn sub_keys(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split(|byte| *byte == b';')
+        // Blanks may stand within a value, not at its end: what is cut off must not leave them there.
+        .map(<[u8]>::trim_ascii)
         .filter(|sub_key| !sub_key.is_empty())
 }
 
@@ -313,6 +315,8 @@ mod tests {
             ("a=1,ot=rv:1,b=2", None, Some("a=1,ot=rv:1,b=2")),
             ("a=1,ot=th:8,b=2", None, Some("a=1,b=2")),
             ("ot=th:8", None, None),
+            ("ot=th:8 ; ;  ", None, None),
+            ("ot=th:8 ; x:y ;", None, Some("ot=x:y")),
             (
                 "a=1,ot=rv:6e6d1a75832a2f;th:8;x:y",
                 None,
