@@ -16,7 +16,6 @@ use crate::trace::{ExportConfig, Sampler};
 use reader::{Lookup, Reader};
 use text::show_duration;
 
-#[cfg(feature = "axum")]
 pub(crate) use text::percent_decode;
 
 /// Kubernetes kills after 30 s; this leaves room for its own work.
@@ -42,6 +41,10 @@ pub(crate) struct Config {
     pub(crate) color: bool,
     /// `RUST_LOG`.
     pub(crate) filter: String,
+    /// `RUST_BACKTRACE`: whether the lines of panics have a backtrace.
+    pub(crate) backtraces: bool,
+    /// `GOOGLE_CLOUD_PROJECT`: where `gcp` lines say that traces are.
+    pub(crate) google_cloud_project: Option<String>,
     pub(crate) grace: Duration,
     pub(crate) drain_delay: Duration,
     pub(crate) request_timeout: Option<Duration>,
@@ -65,6 +68,12 @@ pub(crate) struct Config {
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
+    /// JSON as Google's Cloud Logging and Error Reporting read it from stdout: `severity`, `httpRequest`,
+    /// `logging.googleapis.com/trace` (linked to Cloud Trace when `GOOGLE_CLOUD_PROJECT` names the project).
+    Gcp,
+    /// JSON in Elastic Common Schema, as the ECS logging specification has it: `@timestamp`, `log.level`,
+    /// `trace.id`.
+    Ecs,
     /// For people at a terminal.
     Pretty,
 }
@@ -101,6 +110,9 @@ impl Config {
             log_format: env.ours("BELLWETHER_LOG_FORMAT", log_format),
             color: env.text("NO_COLOR").is_none(),
             filter: filter(&mut env),
+            // As the standard library reads it.
+            backtraces: env.text("RUST_BACKTRACE").is_some_and(|value| value != "0"),
+            google_cloud_project: env.text("GOOGLE_CLOUD_PROJECT"),
             grace,
             drain_delay,
             request_timeout: request_timeout(&mut env),
@@ -211,8 +223,10 @@ fn address(value: &str) -> Result<SocketAddr, String> {
 fn log_format(value: &str) -> Result<LogFormat, String> {
     match value {
         "json" => Ok(LogFormat::Json),
+        "gcp" => Ok(LogFormat::Gcp),
+        "ecs" => Ok(LogFormat::Ecs),
         "pretty" => Ok(LogFormat::Pretty),
-        _ => Err("must be json or pretty".to_owned()),
+        _ => Err("must be json, gcp, ecs or pretty".to_owned()),
     }
 }
 

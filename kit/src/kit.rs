@@ -20,6 +20,8 @@ use prometheus_client::registry::Registry;
 use crate::config::Config;
 use crate::context::SpanIdentity;
 use crate::error::Error;
+#[cfg(feature = "tonic")]
+use crate::health::GrpcHealth;
 use crate::health::{Health, State};
 use crate::http::{ClientLayer, HttpLayer, Telemetry};
 use crate::metrics::Metrics;
@@ -138,6 +140,13 @@ impl Kit {
     #[must_use]
     pub fn health_report(&self) -> String {
         self.0.health.report(&self.ready(), &[], false).to_string()
+    }
+
+    /// The answers of `grpc.health.v1.Health`, for tonic services: see [`GrpcHealth`].
+    #[cfg(feature = "tonic")]
+    #[must_use]
+    pub fn grpc_health(&self) -> GrpcHealth {
+        GrpcHealth::new(self.0.health.clone(), self.0.shutdown.clone())
     }
 
     /// What `/telemetry` of the admin address answers, as JSON: where the spans are, and what became of the

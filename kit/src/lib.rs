@@ -89,12 +89,14 @@ mod trace;
 pub use config::LogFormat;
 pub use context::CurrentRequest;
 pub use error::Error;
+#[cfg(feature = "tonic")]
+pub use health::GrpcHealth;
 pub use health::{Check, check};
 #[cfg(feature = "reqwest")]
 pub use http::ReqwestMiddleware;
 pub use http::{
-    ClientBody, ClientFuture, ClientLayer, ClientService, HttpLayer, HttpService, ResponseBody,
-    ResponseFuture,
+    ClientBody, ClientFuture, ClientLayer, ClientService, HttpLayer, HttpService, PeerAddr,
+    ResponseBody, ResponseFuture,
 };
 #[cfg(feature = "axum")]
 pub use kit::run;

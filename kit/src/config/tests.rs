@@ -78,7 +78,7 @@ fn every_fault_of_ours_is_told_at_once_with_what_is_allowed() {
     check("PORT", "http", "port number");
     check("PORT", "65536", "port number");
     check("BELLWETHER_ADMIN_ADDR", "localhost", "127.0.0.1:9090");
-    check("BELLWETHER_LOG_FORMAT", "xml", "json or pretty");
+    check("BELLWETHER_LOG_FORMAT", "xml", "json, gcp, ecs or pretty");
     check("BELLWETHER_GRACE", "25", "500ms");
     check("BELLWETHER_DRAIN_DELAY", "soon", "500ms");
     check("BELLWETHER_REQUEST_TIMEOUT", "0s", "longer than 0");

@@ -3,6 +3,8 @@
 mod check;
 #[cfg(feature = "axum")]
 mod endpoints;
+#[cfg(feature = "tonic")]
+mod grpc;
 mod lifecycle;
 mod readiness;
 mod report;
@@ -11,6 +13,8 @@ mod runner;
 pub use check::{Check, check};
 #[cfg(feature = "axum")]
 pub(crate) use endpoints::{Audience, Probe, routes};
+#[cfg(feature = "tonic")]
+pub use grpc::GrpcHealth;
 pub(crate) use lifecycle::{Lifecycle, State};
 pub(crate) use readiness::Health;
 pub(crate) use runner::Checks;

@@ -30,6 +30,13 @@ impl Health {
         blocking.map_or(Ok(()), Err)
     }
 
+    /// The last verdict on a check, before its first run not the best; `None` when there is no such check.
+    #[cfg(feature = "tonic")]
+    pub(super) fn is_passing(&self, check: &str) -> Option<bool> {
+        let entry = self.checks.entries().find(|entry| entry.name == check)?;
+        Some(entry.last().is_some_and(|last| last.passing))
+    }
+
     /// `Err` until the service has started.
     #[cfg(feature = "axum")]
     pub(crate) fn started(&self) -> Result<(), String> {

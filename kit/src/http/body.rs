@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::text::clip;
 use super::tracked::Tracked;
-use super::{BoxError, Outcome};
+use super::{BoxError, Outcome, grpc};
 
 pin_project! {
     /// The response body of [`HttpService`](super::HttpService): that of the inner service, or a short
@@ -113,8 +113,13 @@ where
             exchange.error = Some(clip(&text).to_owned());
         }
         let _ = tracked.run(|| this.source.set(Source::Ended));
+        let is_rpc = tracked
+            .open()
+            .is_some_and(|exchange| exchange.rpc.is_some());
         tracked.settle(outcome);
-        Poll::Ready(Some(Err(error)))
+        // A gRPC caller is told why its stream ends.
+        let trailers = is_rpc.then(|| grpc::trailers(outcome)).flatten();
+        Poll::Ready(Some(trailers.map(Frame::trailers).ok_or(error)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -141,6 +146,8 @@ fn passed(tracked: &mut Tracked, frame: &Frame<Bytes>, ended: bool) {
     };
     if let Some(data) = frame.data_ref() {
         exchange.sent(data.len() as u64);
+    } else if let Some(trailers) = frame.trailers_ref() {
+        exchange.read_status(trailers);
     }
     if ended || frame.is_trailers() || exchange.all_sent() {
         tracked.complete();

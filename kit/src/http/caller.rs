@@ -206,6 +206,12 @@ fn peer_address(extensions: &Extensions) -> Option<SocketAddr> {
             .get::<axum::extract::ConnectInfo<SocketAddr>>()
             .map(|peer| peer.0)
     });
+    #[cfg(feature = "tonic")]
+    let ours = ours.or_else(|| {
+        extensions
+            .get::<tonic::transport::server::TcpConnectInfo>()
+            .and_then(tonic::transport::server::TcpConnectInfo::remote_addr)
+    });
     ours
 }
 

@@ -39,13 +39,22 @@ impl Answer {
         }
     }
 
+    pub(super) const fn message(self) -> &'static str {
+        match self {
+            Self::Panic => "internal server error",
+            Self::Timeout => "the request took too long",
+            Self::Overloaded => "too many requests in flight, try again later",
+        }
+    }
+
     /// `{"error":{"code","message","request_id"}}`.
     pub(super) fn body(self, request_id: &RequestId) -> Bytes {
-        let (code, message) = match self {
-            Self::Panic => ("internal", "internal server error"),
-            Self::Timeout => ("timeout", "the request took too long"),
-            Self::Overloaded => ("overloaded", "too many requests in flight, try again later"),
+        let code = match self {
+            Self::Panic => "internal",
+            Self::Timeout => "timeout",
+            Self::Overloaded => "overloaded",
         };
+        let message = self.message();
         let request_id = request_id.as_str();
         let body = serde_json::json!({
             "error": { "code": code, "message": message, "request_id": request_id }

@@ -10,14 +10,15 @@ use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
 use super::caller::{Caller, Identity, identify};
 use super::concurrency::Permit;
+use super::grpc::{Rpc, Told};
 use super::method::KnownMethod;
 use super::names::{SERVER_TIMING, X_FORWARDED_PROTO};
 use super::request_texts::RequestTexts;
 use super::routes::Route;
-use super::{Outcome, Telemetry, response_headers, server_span};
+use super::{Outcome, Telemetry, grpc, response_headers, server_span};
 use crate::context::{SharedContext, SpanId, TraceParent};
-use crate::log::RequestLine;
-use crate::metrics::{ActiveRequest, BodySizes, Exemplar, ServerLabels};
+use crate::log::{RequestLine, RpcLine};
+use crate::metrics::{ActiveRequest, BodySizes, Exemplar, RpcLabels, ServerLabels};
 use crate::trace::SpanQueue;
 
 /// What is known of a request. Made once, boxed once, settled by value.
@@ -35,6 +36,8 @@ pub(super) struct Exchange {
     pub(super) version: Version,
     pub(super) route: Option<Arc<Route>>,
     pub(super) texts: RequestTexts,
+    /// Set when the request is a gRPC call; boxed, as most are none.
+    pub(super) rpc: Option<Box<Rpc>>,
     pub(super) status: Option<StatusCode>,
     /// The text of a panic or a body error.
     pub(super) error: Option<String>,
@@ -79,6 +82,7 @@ impl Exchange {
             version: request.version(),
             route: None,
             texts,
+            rpc: Rpc::of_server(&telemetry.methods, method, request),
             status: None,
             error: None,
             start,
@@ -97,12 +101,13 @@ impl Exchange {
         })
     }
 
-    /// False when the concurrency limit is reached.
+    /// False when the concurrency limit is reached, which no question after the server's health heeds: a
+    /// server that has enough to do is not to be restarted.
     pub(super) fn admit(&mut self) -> bool {
         match &self.telemetry.concurrency_limit {
             Some(limit) => {
                 self.permit = limit.try_acquire();
-                self.permit.is_some()
+                self.permit.is_some() || self.rpc.as_ref().is_some_and(|rpc| rpc.is_health)
             }
             None => true,
         }
@@ -144,13 +149,25 @@ impl Exchange {
         if status == StatusCode::SWITCHING_PROTOCOLS || tunnel {
             return Some(Outcome::Upgraded);
         }
-        self.expected_bytes = body.size_hint().exact().or_else(|| content_length(headers));
+        if self.rpc.is_some() {
+            self.read_status(headers);
+        } else {
+            self.expected_bytes = body.size_hint().exact().or_else(|| content_length(headers));
+        }
         let bodiless = self.method == KnownMethod::Head
             || status == StatusCode::NO_CONTENT
             || status == StatusCode::NOT_MODIFIED
             || body.is_end_stream()
             || self.expected_bytes == Some(0);
         bodiless.then(|| self.complete())
+    }
+
+    /// What headers or trailers say of how a gRPC call went.
+    pub(super) fn read_status(&mut self, headers: &HeaderMap) {
+        if let Some(rpc) = &mut self.rpc {
+            let message = rpc.read(headers);
+            self.error = message.or(self.error.take());
+        }
     }
 
     pub(super) fn sent(&mut self, bytes: u64) {
@@ -165,16 +182,20 @@ impl Exchange {
 
     /// The outcome of a request answered to its last byte.
     pub(super) fn complete(&self) -> Outcome {
-        if self.status.is_some_and(|status| status.is_server_error()) {
+        if let Some(rpc) = &self.rpc {
+            rpc.complete(self.status)
+        } else if self.status.is_some_and(|status| status.is_server_error()) {
             Outcome::Error
         } else {
             Outcome::Ok
         }
     }
 
-    /// The outcome of a request that nobody answers any more: its caller left, unless it is being cut.
+    /// The outcome of a request that nobody answers any more: its caller left, unless it is being cut or the
+    /// deadline of a gRPC call has passed.
     pub(super) fn abandoned(&self) -> Outcome {
-        if self.telemetry.lifecycle.is_cutting() {
+        let overdue = |rpc: &Rpc| rpc.is_overdue(self.start.elapsed());
+        if self.telemetry.lifecycle.is_cutting() || self.rpc.as_deref().is_some_and(overdue) {
             Outcome::Timeout
         } else {
             Outcome::ClientGone
@@ -195,9 +216,10 @@ impl Exchange {
             active.ended(now);
         }
         drop(self.permit.take());
-        self.record_duration(outcome, duration);
+        let told = self.rpc.as_ref().map(|rpc| self.told(rpc, outcome));
+        self.record_duration(outcome, duration, told.as_ref());
         if let Some(spans) = self.exported_to() {
-            spans.push(server_span::record(&self, outcome, duration));
+            spans.push(server_span::record(&self, outcome, duration, told.as_ref()));
         }
         self.telemetry.logger.request(&RequestLine {
             context: &self.context,
@@ -206,12 +228,18 @@ impl Exchange {
             method: self.method.as_str(),
             route: self.route.as_deref().map(|route| &**route.path()),
             path: self.texts.path(),
+            rpc: told.as_ref().map(|told| RpcLine {
+                system: grpc::SYSTEM,
+                method: told.method(),
+                status: told.status.as_str(),
+            }),
             status: self.status.map(|status| status.as_u16()),
             duration,
             time_to_first_byte: self.time_to_first_byte,
             response_body_size: self.sent_bytes,
             client_address: self.client_address(),
             user_agent: self.texts.user_agent(),
+            version: self.version,
             error: self.error.as_deref(),
         });
     }
@@ -221,19 +249,49 @@ impl Exchange {
         self.caller.address
     }
 
-    fn record_duration(&self, outcome: Outcome, duration: Duration) {
+    /// `error.type`.
+    pub(super) fn error_type(&self, outcome: Outcome, told: Option<&Told>) -> Option<&'static str> {
+        match told {
+            Some(told) if outcome == Outcome::Error => Some(told.status.as_str()),
+            _ => outcome.error_type(self.status),
+        }
+    }
+
+    fn told(&self, rpc: &Rpc, outcome: Outcome) -> Told {
+        let cut = self.telemetry.lifecycle.is_cutting();
+        let status = rpc.status_of(outcome, self.status, cut);
+        let route = self.route.as_deref().map(|route| &**route.path());
+        let methods = &self.telemetry.methods;
+        Told {
+            method: rpc.settled_method(methods, self.texts.path(), route, outcome, status),
+            status,
+        }
+    }
+
+    fn record_duration(&self, outcome: Outcome, duration: Duration, told: Option<&Told>) {
+        let exemplar = self.exported_to().map(|_| Exemplar {
+            trace_id: self.context.trace_id,
+            span_id: self.context.span_id,
+        });
+        let error_type = self.error_type(outcome, told);
+        if let Some(told) = told {
+            let labels = RpcLabels {
+                system: grpc::SYSTEM,
+                method: told.method(),
+                status: told.status.as_str(),
+                error_type,
+                server: None,
+            };
+            return self.telemetry.rpc.served(labels, duration, exemplar);
+        }
         let labels = ServerLabels {
             method: self.method.as_str(),
             scheme: self.scheme,
             route: self.route.as_deref().map(Route::path),
             status: self.status.map(|status| status.as_u16()),
-            error_type: outcome.error_type(self.status),
+            error_type,
             recent: self.route.as_deref().map(Route::series),
         };
-        let exemplar = self.exported_to().map(|_| Exemplar {
-            trace_id: self.context.trace_id,
-            span_id: self.context.span_id,
-        });
         let sizes = BodySizes {
             request: self.received_bytes,
             response: self.sent_bytes,

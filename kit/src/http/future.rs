@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use ::http::Response;
+use ::http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 
 use super::error_body::Answer;
@@ -122,7 +122,11 @@ fn fail(mut tracked: Tracked) {
 fn respond_in_place<RB>(mut tracked: Tracked, answer: Answer) -> Response<ResponseBody<RB>> {
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = answer.status();
-    if let Some(exchange) = tracked.open() {
+    if let Some(exchange) = tracked.open().filter(|exchange| exchange.rpc.is_some()) {
+        *response.status_mut() = StatusCode::OK;
+        answer.write_grpc_headers(response.headers_mut());
+        exchange.head(StatusCode::OK, response.headers_mut());
+    } else if let Some(exchange) = tracked.open() {
         let body = answer.body(&exchange.context.request_id);
         answer.write_headers(response.headers_mut());
         exchange.head(answer.status(), response.headers_mut());

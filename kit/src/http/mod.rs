@@ -8,6 +8,7 @@ mod concurrency;
 mod error_body;
 mod exchange;
 mod future;
+mod grpc;
 mod host;
 mod layer;
 mod method;
@@ -41,6 +42,7 @@ pub use client::ReqwestMiddleware;
 pub use client::{ClientBody, ClientFuture, ClientLayer, ClientService};
 pub(crate) use concurrency::ConcurrencyLimit;
 pub use future::ResponseFuture;
+pub(crate) use grpc::Methods;
 pub use layer::HttpLayer;
 pub(crate) use outcome::Outcome;
 pub(crate) use routes::Routes;
@@ -52,7 +54,7 @@ pub(crate) use crate::context::Propagation;
 use crate::context::{RequestContext, SpanId, Trust};
 use crate::health::Lifecycle;
 use crate::log::Logger;
-use crate::metrics::{ClientMetrics, ServerMetrics};
+use crate::metrics::{ClientMetrics, RpcMetrics, ServerMetrics};
 use crate::trace::{Sampler, SpanQueue};
 
 /// What the layers work with: where a settled request goes, and who may say what.
@@ -64,6 +66,9 @@ pub(crate) struct Telemetry {
     pub(crate) sampler: Sampler,
     pub(crate) server: ServerMetrics,
     pub(crate) client: ClientMetrics,
+    pub(crate) rpc: RpcMetrics,
+    /// The gRPC methods that the server is known to have.
+    pub(crate) methods: Methods,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) trust: Trust,
     /// Read from trusted callers, echoed on every response, sent with every call.
@@ -96,9 +101,13 @@ impl Telemetry {
     }
 }
 
-/// Request extension: the address of the connection's other end, set by `serve`.
+/// Request extension: the address of the connection's other end.
+///
+/// A service with an accept loop of its own puts it on each request, outside the kit's layer: a caller whose
+/// address is unknown is not trusted. `Kit::serve` does it by itself; axum's `ConnectInfo<SocketAddr>` and, with
+/// the feature `tonic`, what tonic's server knows of a connection do as well.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PeerAddr(pub(crate) SocketAddr);
+pub struct PeerAddr(pub SocketAddr);
 
 /// Response extension: this was a probe or a scrape, so it leaves no log line, span or metric.
 #[derive(Clone, Copy, Debug)]

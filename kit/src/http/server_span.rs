@@ -6,17 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::Version;
+use bytes::Bytes;
 
 use super::exchange::Exchange;
+use super::grpc::Told;
 use super::{Outcome, text};
 use crate::trace::{Attribute, SharedText, SpanKind, SpanName, SpanRecord, SpanStatus, Value};
 
-pub(super) fn record(exchange: &Exchange, outcome: Outcome, duration: Duration) -> SpanRecord {
+/// `rpc` when the request was a gRPC call.
+pub(super) fn record(
+    exchange: &Exchange,
+    outcome: Outcome,
+    duration: Duration,
+    rpc: Option<&Told>,
+) -> SpanRecord {
     let method = exchange.method;
-    let name = match &exchange.route {
-        Some(route) => route.span_name(method),
-        None => SpanName::Static(method.span_name()),
+    let name = match (rpc, &exchange.route) {
+        (Some(rpc), _) => rpc.span_name(),
+        (None, Some(route)) => route.span_name(method),
+        (None, None) => SpanName::Static(method.span_name()),
     };
+    let error_type = exchange.error_type(outcome, rpc);
     SpanRecord {
         context: Arc::clone(&exchange.context),
         span_id: exchange.context.span_id,
@@ -27,39 +37,37 @@ pub(super) fn record(exchange: &Exchange, outcome: Outcome, duration: Duration) 
         name,
         start: exchange.started_at,
         duration,
-        attributes: attributes(exchange, outcome),
-        status: status(exchange, outcome),
+        attributes: attributes(exchange, outcome, error_type, rpc),
+        status: status(exchange, error_type),
     }
 }
 
 /// As many as there can be.
 const MAX_ATTRIBUTES: usize = 14;
 
-fn attributes(exchange: &Exchange, outcome: Outcome) -> Vec<Attribute> {
+fn attributes(
+    exchange: &Exchange,
+    outcome: Outcome,
+    error_type: Option<&'static str>,
+    rpc: Option<&Told>,
+) -> Vec<Attribute> {
     let mut attributes = Vec::with_capacity(MAX_ATTRIBUTES);
     let mut put = |key, value| attributes.push((key, value));
     let fixed = |text| Value::Text(SharedText::Static(text));
     let texts = exchange.texts.share();
 
-    put("http.request.method", fixed(exchange.method.as_str()));
-    put("url.scheme", fixed(exchange.scheme));
-    put("url.path", Value::Bytes(texts.path));
-    if let Some(route) = &exchange.route {
-        let route = Arc::clone(route.path());
-        put("http.route", Value::Text(SharedText::Shared(route)));
-    }
-    if let Some(status) = exchange.status {
-        let status = i64::from(status.as_u16());
-        put("http.response.status_code", Value::Int(status));
-    }
     if let Some(version) = protocol_version(exchange.version) {
         put("network.protocol.version", fixed(version));
+    }
+    match rpc {
+        Some(rpc) => rpc.put_attributes(exchange, &texts.path, &mut put),
+        None => put_http_attributes(exchange, texts.path, &mut put),
     }
     if let Some(agent) = texts.user_agent {
         put("user_agent.original", Value::Bytes(agent));
     }
     put("bellwether.request_id", Value::RequestId);
-    if let Some(error_type) = outcome.error_type(exchange.status) {
+    if let Some(error_type) = error_type {
         put("error.type", fixed(error_type));
     }
     if outcome != Outcome::Ok {
@@ -80,6 +88,22 @@ fn attributes(exchange: &Exchange, outcome: Outcome) -> Vec<Attribute> {
     attributes
 }
 
+#[inline]
+fn put_http_attributes(exchange: &Exchange, path: Bytes, mut put: impl FnMut(&'static str, Value)) {
+    let fixed = |text| Value::Text(SharedText::Static(text));
+    put("http.request.method", fixed(exchange.method.as_str()));
+    put("url.scheme", fixed(exchange.scheme));
+    put("url.path", Value::Bytes(path));
+    if let Some(route) = &exchange.route {
+        let route = Arc::clone(route.path());
+        put("http.route", Value::Text(SharedText::Shared(route)));
+    }
+    if let Some(status) = exchange.status {
+        let status = i64::from(status.as_u16());
+        put("http.response.status_code", Value::Int(status));
+    }
+}
+
 fn protocol_version(version: Version) -> Option<&'static str> {
     match version {
         Version::HTTP_09 => Some("0.9"),
@@ -93,8 +117,8 @@ fn protocol_version(version: Version) -> Option<&'static str> {
 
 /// An error only where this side failed (HTTP semantic conventions, "Status"); a plain 5xx says itself what
 /// it is and gets no text.
-fn status(exchange: &Exchange, outcome: Outcome) -> SpanStatus {
-    if outcome.error_type(exchange.status).is_none() {
+fn status(exchange: &Exchange, error_type: Option<&'static str>) -> SpanStatus {
+    if error_type.is_none() {
         return SpanStatus::Unset;
     }
     SpanStatus::Error(match &exchange.error {

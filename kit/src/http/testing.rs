@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use ::http::{HeaderMap, HeaderName, Request, Response};
+use ::http::{HeaderMap, HeaderName, Request, Response, Version};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use serde_json::Value as Json;
@@ -17,12 +17,13 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::{
-    BoxError, ClientLayer, HttpLayer, HttpService, PeerAddr, Propagation, Routes, Telemetry,
+    BoxError, ClientLayer, HttpLayer, HttpService, Methods, PeerAddr, Propagation, Routes,
+    Telemetry,
 };
 use crate::context::Trust;
 use crate::health::Lifecycle;
 use crate::log::{self, Captured, Format, Logger};
-use crate::metrics::{ClientMetrics, ServerMetrics};
+use crate::metrics::{ClientMetrics, RpcMetrics, ServerMetrics};
 use crate::trace::{
     Attribute, ExportConfig, Sampler, SharedText, SpanLayer, SpanQueue, SpanRecord, Value,
 };
@@ -42,6 +43,7 @@ impl Bench {
 
     pub(super) fn with(change: impl FnOnce(&mut Telemetry)) -> Self {
         let (logger, log) = Logger::capture(Format::Json, "test");
+        log::tell_panics_here(&logger, false);
         let spans = SpanQueue::new(&ExportConfig::default());
         let subscriber = Registry::default()
             .with(log::layer(&logger))
@@ -52,6 +54,8 @@ impl Bench {
             sampler: Sampler::ParentBasedAlwaysOn,
             server: ServerMetrics::default(),
             client: ClientMetrics::default(),
+            rpc: RpcMetrics::default(),
+            methods: Methods::default(),
             lifecycle: Lifecycle::new(),
             trust: Trust::All,
             request_id_header: HeaderName::from_static("x-request-id"),
@@ -188,6 +192,8 @@ pub(super) enum Step {
     Pending,
     Data(&'static str),
     Trailers,
+    /// Trailers with this `grpc-status`, and a message.
+    Status(&'static str),
     Error,
     Panic,
 }
@@ -228,6 +234,12 @@ impl Body for Script {
             }
             Step::Data(text) => Ok(Frame::data(Bytes::from_static(text.as_bytes()))),
             Step::Trailers => Ok(Frame::trailers(HeaderMap::new())),
+            Step::Status(status) => {
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", status.parse().unwrap());
+                trailers.insert("grpc-message", "told%20why".parse().unwrap());
+                Ok(Frame::trailers(trailers))
+            }
             Step::Error => Err("disk on fire".into()),
             Step::Panic => panic!("body blew up"),
         }))
@@ -256,6 +268,15 @@ pub(super) fn request(method: &str, path: &str) -> Request<()> {
         .unwrap();
     let peer = PeerAddr(([127, 0, 0, 1], 4000).into());
     request.extensions_mut().insert(peer);
+    request
+}
+
+/// A gRPC call of `path` from a loopback peer.
+pub(super) fn grpc_call(path: &str) -> Request<()> {
+    let mut request = request("POST", path);
+    *request.version_mut() = Version::HTTP_2;
+    let headers = request.headers_mut();
+    headers.insert("content-type", "application/grpc".parse().unwrap());
     request
 }
 

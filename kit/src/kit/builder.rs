@@ -19,7 +19,7 @@ use crate::config::{Config, LogFormat};
 use crate::context::Trust;
 use crate::error::Error;
 use crate::health::{Check, Checks, Health, Lifecycle};
-use crate::http::{ConcurrencyLimit, Routes, Telemetry};
+use crate::http::{ConcurrencyLimit, Methods, Routes, Telemetry};
 use crate::log::{self, Logger};
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
@@ -187,6 +187,10 @@ impl KitBuilder {
     ///
     /// `start` writes one warning when the subscriber in force hides lines that the kit's filter shows.
     ///
+    /// **Records of the `log` crate** become events by `.init()` above, if `tracing-subscriber` has its default
+    /// feature `tracing-log`; with `tracing::subscriber::set_global_default` add
+    /// `tracing_log::LogTracer::init()`. The kit's lines then have the records' own targets.
+    ///
     /// # Errors
     ///
     /// As [`start`](Self::start), for what it checks and starts early.
@@ -205,12 +209,26 @@ impl KitBuilder {
     /// Brings logs, traces, metrics and health to life. The tokio runtime it is called in, if any, is the one
     /// that `tokio_*` and `bellwether_saturation_*` tell of; others cannot be seen.
     ///
+    /// With the kit's own subscriber, records of the `log` crate are lines as events are, filtered by the same
+    /// `RUST_LOG`; a logger that is set already keeps them, and a line says so.
+    ///
+    /// From here on every panic of the process, caught or not, writes one line at `ERROR` with the target
+    /// `bellwether::panic`, whatever the filter: text, place, thread, the request's ids, the fields of its spans,
+    /// and with `RUST_BACKTRACE=1` a backtrace. A panic hook set before still runs after it; the standard
+    /// library's, which prints text to stderr, only beside pretty lines.
+    ///
     /// # Errors
     ///
     /// [`Error::Config`] with every fault at once, [`Error::DuplicateCheck`], [`Error::NoRuntime`] when there
     /// are checks or an admin address and no tokio runtime, [`Error::Bind`] for the admin address,
     /// [`Error::SubscriberAlreadySet`], [`Error::Thread`].
-    pub fn start(mut self) -> Result<Kit, Error> {
+    pub fn start(self) -> Result<Kit, Error> {
+        let kit = self.launch()?;
+        log::tell_panics(&kit.0.telemetry.logger, kit.0.config.backtraces);
+        Ok(kit)
+    }
+
+    fn launch(mut self) -> Result<Kit, Error> {
         self.refuse_faults()?;
         let runtime = self.runtime()?;
         #[cfg(feature = "axum")]
@@ -278,7 +296,7 @@ impl KitBuilder {
     pub(crate) fn start_captured(mut self) -> Result<Captured, Error> {
         self.config.log_format.get_or_insert(LogFormat::Json);
         let format = log_format(&self.config);
-        let captured = Logger::captured(format, &self.config.service);
+        let captured = Logger::captured(format, &log_service(&self.config));
         let (logger, log) = captured.map_err(|source| Error::Thread {
             thread: "log",
             source,
@@ -295,8 +313,9 @@ impl KitBuilder {
         };
         let dispatch = Dispatch::new(subscriber(&sinks, &self.config));
         let of_this_thread = dispatcher::set_default(&dispatch);
+        log::tell_panics_here(&sinks.logger, self.config.backtraces);
         self.sinks = Some(sinks);
-        let kit = self.start()?;
+        let kit = self.launch()?;
         Ok(Captured::new(kit, log, queue, dispatch, of_this_thread))
     }
 
@@ -330,12 +349,12 @@ impl KitBuilder {
         if !self.config.traces {
             self.config.export.exporter = ExporterKind::None;
         }
-        let format = log_format(&self.config);
-        let logger =
-            Logger::stdout(format, &self.config.service).map_err(|source| Error::Thread {
-                thread: "log",
-                source,
-            })?;
+        let config = &self.config;
+        let logger = Logger::stdout(log_format(config), &log_service(config));
+        let logger = logger.map_err(|source| Error::Thread {
+            thread: "log",
+            source,
+        })?;
         let spans = self
             .config
             .traces
@@ -348,7 +367,9 @@ impl KitBuilder {
 
 fn install(sinks: &Sinks, config: &Config) -> Result<(), Error> {
     tracing::subscriber::set_global_default(subscriber(sinks, config))
-        .map_err(|_| Error::SubscriberAlreadySet)
+        .map_err(|_| Error::SubscriberAlreadySet)?;
+    log::take_records();
+    Ok(())
 }
 
 fn subscriber(sinks: &Sinks, config: &Config) -> impl Subscriber + Send + Sync + 'static {
@@ -358,6 +379,14 @@ fn subscriber(sinks: &Sinks, config: &Config) -> impl Subscriber + Send + Sync +
         .with(sinks.spans.clone().map(SpanLayer::new))
 }
 
+fn log_service(config: &Config) -> log::Service<'_> {
+    log::Service {
+        name: &config.service,
+        resource: &config.resource,
+        project: config.google_cloud_project.as_deref(),
+    }
+}
+
 fn log_format(config: &Config) -> log::Format {
     let terminal = std::io::stdout().is_terminal();
     let pretty = log::Format::Pretty {
@@ -365,6 +394,8 @@ fn log_format(config: &Config) -> log::Format {
     };
     match config.log_format {
         Some(LogFormat::Json) => log::Format::Json,
+        Some(LogFormat::Gcp) => log::Format::Gcp,
+        Some(LogFormat::Ecs) => log::Format::Ecs,
         Some(LogFormat::Pretty) => pretty,
         None if terminal => pretty,
         None => log::Format::Json,
@@ -385,6 +416,8 @@ fn telemetry(config: &Config, sinks: Sinks, metrics: &Metrics, lifecycle: Lifecy
         sampler: config.sampler,
         server: metrics.server().clone(),
         client: metrics.client().clone(),
+        rpc: metrics.rpc().clone(),
+        methods: Methods::default(),
         lifecycle,
         trust: config.trust.clone(),
         request_id_header: config.request_id_header.clone(),

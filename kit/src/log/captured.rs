@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Format, Logger};
+use super::{Format, Logger, Service};
 
 /// Longer than any sink thread needs to come round, were the machine ever so busy.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,7 +23,7 @@ impl Logger {
     ///
     /// # Errors
     /// When the sink's thread cannot be started.
-    pub(crate) fn captured(format: Format, service: &str) -> io::Result<(Self, Captured)> {
+    pub(crate) fn captured(format: Format, service: &Service<'_>) -> io::Result<(Self, Captured)> {
         let written = Written::default();
         let writer = Box::new(Keep(Arc::clone(&written)));
         let logger = Self::to_writer(format, service, writer)?;

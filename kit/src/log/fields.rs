@@ -36,7 +36,7 @@ impl Keys {
 }
 
 /// A span's fields, each rendered once, when it was recorded; events copy the bytes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct SpanFields {
     /// The rendered fields, one behind the other.
     bytes: Vec<u8>,
@@ -46,7 +46,7 @@ pub(super) struct SpanFields {
     omitted: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Rendered {
     key: Key,
     /// Where in the bytes the field ends; it begins where the one before it ends.

@@ -3,12 +3,15 @@
 
 use std::time::SystemTime;
 
-use tracing::{Event, Level};
+use tracing::{Event, Level, Metadata};
 
 use super::clock::Clock;
 use super::key::{Key, WrittenKey};
+use super::panic_line::PanicLine;
+use super::request_line::RequestLine;
+use super::service::{Service, WrittenService};
 use super::value::{EachField, Value};
-use super::{json, pretty};
+use super::{ecs, gcp, json, pretty};
 use crate::context::{RequestContext, SpanId};
 
 /// The longest value written whole, in bytes as written; the rest is cut and marked.
@@ -25,6 +28,10 @@ const MARK_BYTES: usize = 32;
 pub(crate) enum Format {
     /// One flat JSON object a line.
     Json,
+    /// JSON as Cloud Logging reads it.
+    Gcp,
+    /// JSON in Elastic Common Schema.
+    Ecs,
     /// One line for human readers; `ansi` colours it.
     Pretty { ansi: bool },
 }
@@ -43,6 +50,16 @@ pub(super) enum Message<'a> {
     Text(&'a str),
     /// The event's field `message`; empty when it has none.
     Event(&'a Event<'a>),
+    /// The same of a record of the `log` crate, with what that says of itself.
+    Record(&'a Event<'a>, &'a Metadata<'a>),
+    Panic(&'a PanicLine<'a>),
+}
+
+/// Where in the source code a line comes from.
+pub(super) struct Location<'a> {
+    pub(super) file: &'a str,
+    pub(super) line: Option<u32>,
+    pub(super) module: Option<&'a str>,
 }
 
 /// The request and the span that a line belongs to.
@@ -57,15 +74,49 @@ impl Format {
     pub(super) fn is_reserved(self, name: &str) -> bool {
         match self {
             Self::Json => json::is_reserved(name),
+            Self::Gcp => gcp::is_reserved(name),
+            Self::Ecs => ecs::is_reserved(name),
             Self::Pretty { .. } => pretty::is_reserved(name),
         }
     }
 
-    /// The service's name as each line has it.
-    pub(super) fn service(self, name: &str) -> Vec<u8> {
+    /// What the format calls the field that is `name` to everybody else.
+    pub(super) fn own_name(self, name: &'static str) -> &'static str {
         match self {
-            Self::Json => json::service(name),
-            Self::Pretty { .. } => Vec::new(),
+            Self::Json | Self::Gcp | Self::Pretty { .. } => name,
+            Self::Ecs => ecs::own_name(name),
+        }
+    }
+
+    /// Whether a closing line says this elsewhere than in a field of that name.
+    pub(super) fn says_otherwise(self, name: &str) -> bool {
+        match self {
+            Self::Json | Self::Pretty { .. } => false,
+            Self::Gcp => gcp::says_otherwise(name),
+            Self::Ecs => ecs::says_otherwise(name),
+        }
+    }
+
+    /// Whether the heads of lines tell where in the source code they come from.
+    pub(super) fn tells_locations(self) -> bool {
+        match self {
+            Self::Json | Self::Pretty { .. } => false,
+            Self::Gcp | Self::Ecs => true,
+        }
+    }
+
+    /// Whether programs read the lines, not people.
+    pub(super) fn is_structured(self) -> bool {
+        !matches!(self, Self::Pretty { .. })
+    }
+
+    /// The service as each line has it.
+    pub(super) fn service(self, service: &Service<'_>) -> WrittenService {
+        match self {
+            Self::Json => json::service(service.name),
+            Self::Gcp => gcp::service(service),
+            Self::Ecs => ecs::service(service),
+            Self::Pretty { .. } => WrittenService::default(),
         }
     }
 
@@ -74,11 +125,13 @@ impl Format {
         self,
         out: &mut Vec<u8>,
         clock: &mut Clock,
-        service: &[u8],
+        service: &WrittenService,
         head: &Head<'_>,
     ) {
         match self {
-            Self::Json => json::head(out, clock, service, head),
+            Self::Json => json::head(out, clock, &service.service, head),
+            Self::Gcp => gcp::head(out, clock, service, head),
+            Self::Ecs => ecs::head(out, clock, service, head),
             Self::Pretty { ansi } => pretty::head(out, clock, ansi, head),
         }
     }
@@ -86,7 +139,7 @@ impl Format {
     /// Appends what stands before a field's value.
     pub(super) fn key(self, out: &mut Vec<u8>, key: Key) {
         match self {
-            Self::Json => json::key(out, key),
+            Self::Json | Self::Gcp | Self::Ecs => json::key(out, key),
             Self::Pretty { ansi } => pretty::key(out, ansi, key),
         }
     }
@@ -105,16 +158,33 @@ impl Format {
         out.extend_from_slice(&key.bytes);
         let end = text_end(out, limit);
         match self {
-            Self::Json => json::value(out, value, end),
+            Self::Json | Self::Gcp | Self::Ecs => json::value(out, value, end),
             Self::Pretty { .. } => pretty::value(out, value, end),
         }
         true
     }
 
+    /// Appends what a closing line says in a form of the format's own; it is bounded.
+    pub(super) fn request(self, out: &mut Vec<u8>, line: &RequestLine<'_>) {
+        match self {
+            Self::Json | Self::Pretty { .. } => {}
+            Self::Gcp => gcp::request(out, line),
+            Self::Ecs => ecs::request(out, line),
+        }
+    }
+
+    /// The same of a panic's line.
+    pub(super) fn panic(self, out: &mut Vec<u8>, line: &PanicLine<'_>) {
+        match self {
+            Self::Json | Self::Ecs | Self::Pretty { .. } => {}
+            Self::Gcp => gcp::panic(out, line),
+        }
+    }
+
     /// Ends a line.
     pub(super) fn tail(self, out: &mut Vec<u8>, head: &Head<'_>) {
         match self {
-            Self::Json => json::tail(out),
+            Self::Json | Self::Gcp | Self::Ecs => json::tail(out),
             Self::Pretty { ansi } => pretty::tail(out, ansi, head),
         }
     }
@@ -125,12 +195,34 @@ impl Message<'_> {
     pub(super) fn with(&self, mut write: impl FnMut(&Value<'_>)) {
         match self {
             Self::Text(text) => write(&Value::Text(text)),
-            Self::Event(event) => event.record(&mut EachField(|name, value: Value<'_>| {
-                if name == MESSAGE {
-                    write(&value);
-                }
-            })),
+            Self::Panic(panic) => write(&Value::Debug(&format_args!("panicked: {}", panic.text))),
+            Self::Event(event) | Self::Record(event, _) => {
+                event.record(&mut EachField(|name, value: Value<'_>| {
+                    if name == MESSAGE {
+                        write(&value);
+                    }
+                }));
+            }
         }
+    }
+
+    /// Where the line comes from, if it comes from one place: those of requests do not.
+    pub(super) fn location(&self) -> Option<Location<'_>> {
+        let metadata = match *self {
+            Self::Text(_) => return None,
+            Self::Panic(panic) => return panic.source(),
+            Self::Event(event) => event.metadata(),
+            Self::Record(_, metadata) => metadata,
+        };
+        Some(Location {
+            file: metadata.file()?,
+            line: metadata.line(),
+            module: metadata.module_path(),
+        })
+    }
+
+    pub(super) fn is_panic(&self) -> bool {
+        matches!(self, Self::Panic(_))
     }
 }
 

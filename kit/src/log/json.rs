@@ -1,4 +1,5 @@
-//! The JSON format: one flat object a line, the format's own keys first. Called through `format`.
+//! The JSON format: one flat object a line, the format's own keys first. Called through `format`; the
+//! dialects `gcp` and `ecs` have heads of their own and write keys and values as this one does.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,13 +7,14 @@ use std::ops::Range;
 use tracing::Level;
 
 use super::clock::Clock;
-
 use super::format::{Head, Ids, push_failure, push_within, text_end};
-use super::key::{Key, bit};
+use super::key::{Key, NameSet};
+use super::service::WrittenService;
 use super::value::Value;
+use crate::context::RequestId;
 
 /// The format's own keys, in the order in which a line has them.
-const RESERVED: [&str; 9] = [
+const RESERVED: NameSet = NameSet::new(&[
     "timestamp",
     "level",
     "message",
@@ -22,31 +24,24 @@ const RESERVED: [&str; 9] = [
     "span_id",
     "trace_flags",
     "request_id",
-];
-
-const RESERVED_BITS: u64 = {
-    let mut bits = 0;
-    let mut at = 0;
-    while at < RESERVED.len() {
-        bits |= bit(RESERVED[at]);
-        at += 1;
-    }
-    bits
-};
+]);
 
 /// The longest service name or target written whole, in bytes as written.
-const MAX_NAME_BYTES: usize = 1024;
+pub(super) const MAX_NAME_BYTES: usize = 1024;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 pub(super) fn is_reserved(name: &str) -> bool {
-    bit(name) & RESERVED_BITS != 0 && RESERVED.contains(&name)
+    RESERVED.contains(name)
 }
 
-pub(super) fn service(name: &str) -> Vec<u8> {
+pub(super) fn service(name: &str) -> WrittenService {
     let mut service = b"\",\"service.name\":\"".to_vec();
     text(&mut service, &Value::Text(name), MAX_NAME_BYTES);
-    service
+    WrittenService {
+        service,
+        before_trace: Vec::new(),
+    }
 }
 
 pub(super) fn head(out: &mut Vec<u8>, clock: &mut Clock, service: &[u8], head: &Head<'_>) {
@@ -79,12 +74,16 @@ fn push_ids(out: &mut Vec<u8>, ids: Ids<'_>) {
     text[TRACE_FLAGS]
         .copy_from_slice(&[HEX[usize::from(flags >> 4)], HEX[usize::from(flags & 15)]]);
     out.extend_from_slice(&text);
-    let request_id = &ids.context.request_id;
+    request_id(out, &ids.context.request_id);
+}
+
+/// Appends a request id, without the quotes around it.
+pub(super) fn request_id(out: &mut Vec<u8>, request_id: &RequestId) {
     if is_plain(request_id.as_bytes()) {
         out.extend_from_slice(request_id.as_bytes());
     } else {
         let end = out.len() + MAX_NAME_BYTES;
-        self::text(out, &Value::Text(request_id.as_str()), end);
+        text(out, &Value::Text(request_id.as_str()), end);
     }
 }
 
@@ -147,8 +146,40 @@ pub(super) fn tail(out: &mut Vec<u8>) {
     out.extend_from_slice(b"}\n");
 }
 
+/// Appends a field of the format's own, whose name needs no escape and is no other field's.
+pub(super) fn own_field(out: &mut Vec<u8>, name: &str, value: &Value<'_>) {
+    out.push(b',');
+    member(out, name, value);
+}
+
+/// Appends an object of the format's own as a field: its names need no escape, a value that is `None` is
+/// left out.
+pub(super) fn own_object(out: &mut Vec<u8>, name: &str, members: &[(&str, Option<Value<'_>>)]) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":{");
+    let said = members
+        .iter()
+        .filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    for (at, (name, value)) in said.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        member(out, name, value);
+    }
+    out.push(b'}');
+}
+
+fn member(out: &mut Vec<u8>, name: &str, value: &Value<'_>) {
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    let end = text_end(out, usize::MAX);
+    self::value(out, value, end);
+}
+
 /// Appends a value's text, escaped, without the quotes around it.
-fn text(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
+pub(super) fn text(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
     if let Value::Text(text) = value
         && push_plain(out, text, end)
     {

@@ -14,6 +14,7 @@ pub(super) struct Key {
 impl Key {
     /// A user's `fields.level` is the same key as a user's `level`, since that is what it becomes.
     pub(super) fn new(format: Format, name: &'static str) -> Self {
+        let name = format.own_name(name);
         let reserved = match name.strip_prefix("fields.") {
             Some(rest) if format.is_reserved(rest) => Some(rest),
             _ if format.is_reserved(name) => Some(name),
@@ -36,6 +37,28 @@ pub(super) const fn bit(name: &str) -> u64 {
     };
     let hash = first.wrapping_mul(5) ^ last.wrapping_mul(11) ^ (bytes.len() as u8).wrapping_mul(23);
     1 << (hash % 64)
+}
+
+/// Names known when the kit is built, such as those that a format has itself.
+pub(super) struct NameSet {
+    names: &'static [&'static str],
+    bits: u64,
+}
+
+impl NameSet {
+    pub(super) const fn new(names: &'static [&'static str]) -> Self {
+        let mut bits = 0;
+        let mut at = 0;
+        while at < names.len() {
+            bits |= bit(names[at]);
+            at += 1;
+        }
+        Self { names, bits }
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        bit(name) & self.bits != 0 && self.names.contains(&name)
+    }
 }
 
 /// How many names a thread remembers: one for each value of the byte that places them.
@@ -110,8 +133,8 @@ mod tests {
                 let written = cache.get(format, name);
                 let text = std::str::from_utf8(&written.bytes).unwrap();
                 let expected = match format {
-                    Format::Json => format!(",\"{name}\":"),
                     Format::Pretty { .. } => format!(" {name}="),
+                    _ => format!(",\"{name}\":"),
                 };
                 assert_eq!((text, written.key.name), (&*expected, *name));
             }

@@ -13,7 +13,7 @@ use super::fields::SpanFields;
 use super::format::{Head, Ids, MESSAGE, Message};
 use super::line::Line;
 use super::value::{EachField, Value};
-use super::{Format, Logger, request_line, scratch};
+use super::{Format, Logger, records, request_line, scratch};
 use crate::context::{self, SpanIdentity};
 
 /// The layer that writes to `logger`. Filtering is the caller's: this layer takes all it is given.
@@ -69,11 +69,17 @@ where
             .find_map(identity)
             .or_else(|| beyond(next.as_ref()).find_map(|span| identity(&span)))
             .or_else(current_request);
+        let record = records::metadata(event);
         let head = Head {
             at: SystemTime::now(),
             level: *metadata.level(),
-            target: metadata.target(),
-            message: Message::Event(event),
+            target: record
+                .as_ref()
+                .map_or(metadata.target(), |record| record.target()),
+            message: match &record {
+                Some(record) => Message::Record(event, record),
+                None => Message::Event(event),
+            },
             ids: identity.as_ref().map(|identity| Ids {
                 context: &identity.context,
                 span_id: identity.span_id,
@@ -81,7 +87,7 @@ where
         };
         self.logger.write(&head, |line| {
             event.record(&mut EachField(|name, value: Value<'_>| {
-                if name != MESSAGE {
+                if name != MESSAGE && !(record.is_some() && records::is_origin(name)) {
                     line.field(name, &value);
                 }
             }));
@@ -113,7 +119,7 @@ where
 }
 
 /// Without such a span, the request that the thread works for.
-fn current_request() -> Option<SpanIdentity> {
+pub(super) fn current_request() -> Option<SpanIdentity> {
     let context = context::current()?;
     Some(SpanIdentity {
         span_id: context.span_id,

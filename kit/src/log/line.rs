@@ -5,6 +5,7 @@ use super::fields::{Keys, SpanFields};
 use super::format::{Format, Head};
 use super::key::{KeyCache, WrittenKey};
 use super::scratch::Scratch;
+use super::service::WrittenService;
 use super::value::Value;
 
 /// The longest line, in bytes.
@@ -29,7 +30,7 @@ pub(super) struct Line<'a> {
 impl<'a> Line<'a> {
     pub(super) fn begin(
         format: Format,
-        service: &[u8],
+        service: &WrittenService,
         scratch: &'a mut Scratch,
         head: &'a Head<'a>,
     ) -> Self {
@@ -44,14 +45,26 @@ impl<'a> Line<'a> {
         }
     }
 
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Adds what the format says in a form of its own; it must be bounded, and its names reserved where a
+    /// user's field may follow.
+    pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self.out);
+    }
+
     /// Adds a field, unless the line has one of this name: those that take precedence come first.
     pub(super) fn field(&mut self, name: &'static str, value: &Value<'_>) {
         self.field_within(name, value, MAX_FIELD_END);
     }
 
-    /// Adds a field whose name no other field of the line has.
-    pub(super) fn unique_field(&mut self, key: &WrittenKey, value: &Value<'_>) {
-        if !self.format.field(self.out, key, value, MAX_FIELD_END) {
+    /// Adds a field whose name no other field of the line has, unless the format says it otherwise.
+    pub(super) fn unique_field(&mut self, key: &Option<WrittenKey>, value: &Value<'_>) {
+        if let Some(key) = key
+            && !self.format.field(self.out, key, value, MAX_FIELD_END)
+        {
             self.omitted = self.omitted.saturating_add(1);
         }
     }

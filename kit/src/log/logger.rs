@@ -10,8 +10,10 @@ use tracing::Level;
 use super::Format;
 use super::format::{Head, Message};
 use super::line::Line;
+use super::panic_line::PanicLine;
 use super::request_line::{self, RequestLine};
 use super::scratch;
+use super::service::{Service, WrittenService};
 use super::sink::{LostLines, Sink};
 use super::value::Value;
 
@@ -27,8 +29,7 @@ pub(crate) struct Logger(Arc<Shared>);
 
 struct Shared {
     format: Format,
-    /// The service's name, as the format writes it.
-    service: Arc<[u8]>,
+    service: Arc<WrittenService>,
     request_keys: request_line::Keys,
     sink: Sink,
 }
@@ -38,7 +39,7 @@ impl Logger {
     ///
     /// # Errors
     /// When the sink's thread cannot be started.
-    pub(crate) fn stdout(format: Format, service: &str) -> io::Result<Self> {
+    pub(crate) fn stdout(format: Format, service: &Service<'_>) -> io::Result<Self> {
         Self::to_writer(format, service, Box::new(io::stdout()))
     }
 
@@ -48,10 +49,10 @@ impl Logger {
     /// When the sink's thread cannot be started.
     pub(crate) fn to_writer(
         format: Format,
-        service: &str,
+        service: &Service<'_>,
         writer: Box<dyn Write + Send>,
     ) -> io::Result<Self> {
-        let service: Arc<[u8]> = format.service(service).into();
+        let service = Arc::new(format.service(service));
         let note = {
             let service = Arc::clone(&service);
             move |dropped, batch: &mut Vec<u8>| note_dropped(format, &service, dropped, batch)
@@ -71,6 +72,11 @@ impl Logger {
         if request_line::is_shown(line) {
             self.write(&line.head(), |out| line.fields(&self.0.request_keys, out));
         }
+    }
+
+    /// Writes the line of a panic, whatever the filters say.
+    pub(super) fn panic(&self, line: &PanicLine<'_>) {
+        self.write(&line.head(), |out| line.fields(out));
     }
 
     /// Waits until every line written so far is out, at most `timeout`. False when time ran out.
@@ -107,7 +113,7 @@ impl fmt::Debug for Logger {
     }
 }
 
-fn note_dropped(format: Format, service: &[u8], dropped: u64, batch: &mut Vec<u8>) {
+fn note_dropped(format: Format, service: &WrittenService, dropped: u64, batch: &mut Vec<u8>) {
     let head = Head {
         at: SystemTime::now(),
         level: Level::WARN,
@@ -127,8 +133,20 @@ fn note_dropped(format: Format, service: &[u8], dropped: u64, batch: &mut Vec<u8
 
 #[cfg(test)]
 impl Logger {
+    /// Writes what the sink writes when it had to drop lines.
+    pub(super) fn write_dropped_note(&self, dropped: u64) {
+        let mut line = Vec::new();
+        note_dropped(self.0.format, &self.0.service, dropped, &mut line);
+        self.0.sink.push(&line);
+    }
+
     /// A logger that keeps its lines, for tests.
     pub(crate) fn capture(format: Format, service: &str) -> (Self, super::Captured) {
-        Self::captured(format, service).unwrap()
+        let service = Service {
+            name: service,
+            resource: &[],
+            project: None,
+        };
+        Self::captured(format, &service).unwrap()
     }
 }

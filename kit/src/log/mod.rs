@@ -6,17 +6,23 @@
 
 mod captured;
 mod clock;
+mod ecs;
 mod fields;
 mod format;
+mod gcp;
 mod json;
 mod key;
 mod layer;
 mod line;
 mod logger;
 mod muted;
+mod panic_line;
+mod panics;
 mod pretty;
+mod records;
 mod request_line;
 mod scratch;
+mod service;
 mod sink;
 mod value;
 
@@ -27,5 +33,8 @@ pub(crate) use captured::Captured;
 pub(crate) use format::Format;
 pub(crate) use layer::layer;
 pub(crate) use logger::Logger;
-pub(crate) use request_line::RequestLine;
+pub(crate) use panics::{Watch, tell_panics, tell_panics_here, text as panic_text};
+pub(crate) use records::take_records;
+pub(crate) use request_line::{RequestLine, RpcLine};
+pub(crate) use service::Service;
 pub(crate) use sink::LostLines;

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use ::http::{StatusCode, Version};
 use tracing::{Level, Metadata};
 
 use super::format::{Format, Head, Ids, Message};
@@ -26,6 +27,8 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) route: Option<&'a str>,
     /// `url.path`, without the query.
     pub(crate) path: &'a str,
+    /// Set when the request was a gRPC call.
+    pub(crate) rpc: Option<RpcLine<'a>>,
     /// `http.response.status_code`; absent when no response was made.
     pub(crate) status: Option<u16>,
     /// `http.server.request.duration`.
@@ -38,8 +41,21 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) client_address: Option<IpAddr>,
     /// `user_agent.original`.
     pub(crate) user_agent: Option<&'a str>,
+    /// `network.protocol.version`, as received.
+    pub(crate) version: Version,
     /// The panic's or body error's text.
     pub(crate) error: Option<&'a str>,
+}
+
+/// What the line says of a gRPC call besides its HTTP request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RpcLine<'a> {
+    /// `rpc.system.name`.
+    pub(crate) system: &'static str,
+    /// `rpc.method`: `package.Service/Method`, or `_OTHER`.
+    pub(crate) method: &'a str,
+    /// `rpc.response.status_code`.
+    pub(crate) status: &'static str,
 }
 
 /// The target of closing lines, for filters.
@@ -59,12 +75,36 @@ impl RequestLine<'_> {
         }
     }
 
+    /// `HTTP/1.1`, say.
+    pub(super) fn protocol(&self) -> Option<&'static str> {
+        match self.version {
+            Version::HTTP_10 => Some("HTTP/1.0"),
+            Version::HTTP_11 => Some("HTTP/1.1"),
+            Version::HTTP_2 => Some("HTTP/2"),
+            Version::HTTP_3 => Some("HTTP/3"),
+            _ => None,
+        }
+    }
+
+    /// `error.type`, as the span and the metrics have it.
+    pub(super) fn error_type(&self) -> Option<&'static str> {
+        let status = self.status.map(StatusCode::from_u16);
+        self.outcome.error_type(status.and_then(Result::ok))
+    }
+
     pub(super) fn fields(&self, keys: &Keys, line: &mut Line<'_>) {
+        let format = line.format();
+        line.append(|out| format.request(out, self));
         line.unique_field(&keys.method, &Value::Text(self.method));
         if let Some(route) = self.route {
             line.unique_field(&keys.route, &Value::Text(route));
         }
         line.unique_field(&keys.path, &Value::Text(self.path));
+        if let Some(rpc) = self.rpc {
+            line.unique_field(&keys.rpc_system, &Value::Text(rpc.system));
+            line.unique_field(&keys.rpc_method, &Value::Text(rpc.method));
+            line.unique_field(&keys.rpc_status, &Value::Text(rpc.status));
+        }
         if let Some(status) = self.status {
             line.unique_field(&keys.status, &Value::U64(status.into()));
         }
@@ -88,28 +128,38 @@ impl RequestLine<'_> {
 }
 
 /// The names of a closing line's fields, rendered once a logger (OpenTelemetry semantic conventions,
-/// but for `time_to_first_byte` and `outcome`, which those do not have).
+/// but for `time_to_first_byte` and `outcome`, which those do not have); `None` where the format says it
+/// otherwise.
 pub(super) struct Keys {
-    method: WrittenKey,
-    route: WrittenKey,
-    path: WrittenKey,
-    status: WrittenKey,
-    duration: WrittenKey,
-    time_to_first_byte: WrittenKey,
-    response_body_size: WrittenKey,
-    client_address: WrittenKey,
-    user_agent: WrittenKey,
-    outcome: WrittenKey,
-    error: WrittenKey,
+    method: Option<WrittenKey>,
+    route: Option<WrittenKey>,
+    path: Option<WrittenKey>,
+    rpc_system: Option<WrittenKey>,
+    rpc_method: Option<WrittenKey>,
+    rpc_status: Option<WrittenKey>,
+    status: Option<WrittenKey>,
+    duration: Option<WrittenKey>,
+    time_to_first_byte: Option<WrittenKey>,
+    response_body_size: Option<WrittenKey>,
+    client_address: Option<WrittenKey>,
+    user_agent: Option<WrittenKey>,
+    outcome: Option<WrittenKey>,
+    error: Option<WrittenKey>,
 }
 
 impl Keys {
     pub(super) fn new(format: Format) -> Self {
-        let key = |name| WrittenKey::new(format, name);
+        let key = |name| {
+            let written = || WrittenKey::new(format, name);
+            (!format.says_otherwise(name)).then(written)
+        };
         Self {
             method: key("http.request.method"),
             route: key("http.route"),
             path: key("url.path"),
+            rpc_system: key("rpc.system.name"),
+            rpc_method: key("rpc.method"),
+            rpc_status: key("rpc.response.status_code"),
             status: key("http.response.status_code"),
             duration: key("http.server.request.duration"),
             time_to_first_byte: key("time_to_first_byte"),

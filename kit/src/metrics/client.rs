@@ -75,10 +75,15 @@ impl ClientMetrics {
             .durations
             .with(&labels, |series| series.value.observe(duration, exemplar));
         if let Some(gap) = gap {
-            self.0
-                .gaps
-                .with(&labels, |series| series.value.observe(gap, exemplar));
+            self.gap(labels, gap, exemplar);
         }
+    }
+
+    /// Records the gap alone, of a call whose duration is not measured as one of HTTP.
+    pub(crate) fn gap(&self, labels: ClientLabels<'_>, gap: Duration, exemplar: Option<Exemplar>) {
+        self.0
+            .gaps
+            .with(&labels, |series| series.value.observe(gap, exemplar));
     }
 
     /// Calls settled and gaps measured, for tests of those who settle them.

@@ -11,6 +11,7 @@ mod in_flight;
 mod labels;
 #[cfg(target_os = "linux")]
 mod process;
+mod rpc;
 mod runtime;
 mod saturation;
 mod server;
@@ -29,6 +30,7 @@ use tokio::runtime::{Handle, RuntimeMetrics};
 pub(crate) use client::{ClientLabels, ClientMetrics};
 #[cfg(feature = "axum")]
 pub(crate) use connections::{Connections, OpenConnection, Protocol};
+pub(crate) use rpc::{RpcLabels, RpcMetrics};
 pub(crate) use server::{ActiveRequest, BodySizes, RouteSeries, ServerLabels, ServerMetrics};
 
 use self::saturation::{Saturation, Sources};
@@ -46,6 +48,7 @@ pub(crate) struct Metrics(Arc<Inner>);
 struct Inner {
     server: ServerMetrics,
     client: ClientMetrics,
+    rpc: RpcMetrics,
     telemetry: Telemetry,
     target: labels::LabelText,
     #[cfg(target_os = "linux")]
@@ -88,6 +91,7 @@ impl Metrics {
         Self(Arc::new(Inner {
             server: ServerMetrics::default(),
             client: ClientMetrics::default(),
+            rpc: RpcMetrics::default(),
             telemetry: Telemetry::new(traces, lines_lost),
             target: target_labels(resource),
             #[cfg(target_os = "linux")]
@@ -134,6 +138,10 @@ impl Metrics {
         &self.0.client
     }
 
+    pub(crate) fn rpc(&self) -> &RpcMetrics {
+        &self.0.rpc
+    }
+
     /// Where an application registers its own metrics. A scrape waits while this is held.
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.0
@@ -164,6 +172,7 @@ impl Metrics {
         text.sample(&build_labels(), 1_u64);
         inner.server.write(text);
         inner.client.write(text);
+        inner.rpc.write(text);
         self.write_surroundings(text);
         inner.telemetry.write(text);
         text.family(
@@ -176,7 +185,8 @@ impl Metrics {
             .server
             .overflowed()
             .into_iter()
-            .chain(inner.client.overflowed());
+            .chain(inner.client.overflowed())
+            .chain(inner.rpc.overflowed());
         for (metric, count) in overflowed {
             text.sample(&labels::LabelText::default().with("metric", metric), count);
         }

@@ -11,9 +11,13 @@ mod cardinality;
 #[cfg(feature = "axum")]
 mod client;
 #[cfg(feature = "axum")]
+mod dialects;
+#[cfg(feature = "axum")]
 mod drain;
 #[cfg(feature = "axum")]
 mod families;
+#[cfg(feature = "axum")]
+mod panics;
 #[cfg(feature = "axum")]
 mod propagation;
 #[cfg(feature = "axum")]

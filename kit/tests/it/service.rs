@@ -44,6 +44,7 @@ async fn child() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
+    child_as::take_log_crate();
     let kit = Kit::from_env("orders")
         .unwrap()
         .check(
@@ -61,6 +62,8 @@ async fn child() {
             "/panic",
             get(|| async { panic!("the inside") as &'static str }),
         )
+        .route("/task-panic", get(task_panic))
+        .route("/record", get(record))
         .route("/upgrade", get(upgrade))
         .route("/context", crate::propagation::context(&kit))
         .route("/compute", get(compute))
@@ -104,6 +107,51 @@ async fn own_server(kit: &Kit, listener: TcpListener, app: Router) {
 async fn hello(Path(name): Path<String>, request: Request) -> String {
     tracing::info!(version = ?request.version(), "greeting");
     format!("hello {name}")
+}
+
+/// Panics in a task that belongs to the request by its span alone.
+async fn task_panic() -> &'static str {
+    let task = async { panic!("in a task") };
+    let span = tracing::info_span!("task", order = 7);
+    let task = tokio::spawn(tracing::Instrument::instrument(task, span));
+    assert!(task.await.is_err());
+    "done"
+}
+
+/// Logs as libraries do that know the `log` crate only; answers with what that lets through.
+async fn record() -> String {
+    log::error!(target: "library::quiet", "shown");
+    log::warn!(target: "library::quiet", "hidden by its target");
+    log::debug!(target: "library::pool", "hidden by its level");
+    log::warn!(target: "library::pool", "from a {}", "library");
+    log::max_level().to_string()
+}
+
+/// What a child does with the `log` crate before it starts its kit.
+pub(crate) mod child_as {
+    /// Set for one that has a logger.
+    pub(crate) const OWN_LOGGER: &str = "TEST_OWN_LOGGER";
+    /// Set for one that turns records into events, as `init` of `tracing-subscriber` does.
+    pub(crate) const LOG_TRACER: &str = "TEST_LOG_TRACER";
+
+    struct Silent;
+
+    impl log::Log for Silent {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            false
+        }
+        fn log(&self, _: &log::Record<'_>) {}
+        fn flush(&self) {}
+    }
+
+    pub(super) fn take_log_crate() {
+        if std::env::var_os(OWN_LOGGER).is_some() {
+            log::set_logger(&Silent).unwrap();
+        }
+        if std::env::var_os(LOG_TRACER).is_some() {
+            tracing_log::LogTracer::init().unwrap();
+        }
+    }
 }
 
 /// Echoes on the bare connection until the client closes its side.

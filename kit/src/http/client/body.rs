@@ -36,8 +36,14 @@ impl<B: Body> Body for ClientBody<B> {
         let frame = ready!(this.inner.as_mut().poll_frame(cx));
         match &frame {
             None => this.call.complete(),
-            Some(Ok(_)) if this.inner.is_end_stream() => this.call.complete(),
-            Some(Ok(_)) => {}
+            Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    this.call.read_status(trailers);
+                }
+                if frame.is_trailers() || this.inner.is_end_stream() {
+                    this.call.complete();
+                }
+            }
             Some(Err(_)) => this.call.body_failed(),
         }
         Poll::Ready(frame)

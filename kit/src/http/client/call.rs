@@ -9,15 +9,17 @@ use std::time::{Duration, Instant, SystemTime};
 use ::http::header::HOST;
 use ::http::{HeaderMap, Request, StatusCode, Uri};
 
+use super::rpc::{self, RpcCall};
 use crate::context::{
     RequestContext, RequestId, SharedContext, SpanId, SpanIdentity, TraceId, TraceParent,
 };
+use crate::http::grpc::{self, GrpcStatus};
 use crate::http::host::split_host_port;
 use crate::http::method::KnownMethod;
 use crate::http::status::status_text;
 use crate::http::text::{MAX_TEXT, TextPacker, clip};
 use crate::http::{Telemetry, server_timing};
-use crate::metrics::{ClientLabels, Exemplar};
+use crate::metrics::{ClientLabels, Exemplar, RpcLabels};
 use crate::trace::{
     Attribute, SharedText, SpanKind, SpanName, SpanQueue, SpanRecord, SpanStatus, Value,
 };
@@ -33,6 +35,8 @@ pub(super) struct Call {
     started_at: SystemTime,
     method: KnownMethod,
     uri: Uri,
+    /// Set when the call is gRPC.
+    rpc: Option<RpcCall>,
     address: String,
     port: u16,
     status: Option<StatusCode>,
@@ -42,11 +46,21 @@ pub(super) struct Call {
 
 /// Why a call got no whole response.
 #[derive(Debug)]
-struct Failure {
+pub(super) struct Failure {
     /// `error.type`.
-    kind: &'static str,
+    pub(super) kind: &'static str,
     text: Cow<'static, str>,
 }
+
+impl Failure {
+    /// Whether the caller gave up.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.kind == CANCELLED
+    }
+}
+
+/// `error.type` of a call that was given up.
+const CANCELLED: &str = "cancelled";
 
 impl Call {
     pub(super) fn begin<B>(telemetry: &Arc<Telemetry>, request: &Request<B>) -> Box<Self> {
@@ -71,6 +85,7 @@ impl Call {
             started_at,
             method: KnownMethod::of(request.method()),
             uri: request.uri().clone(),
+            rpc: RpcCall::of(request),
             address,
             port,
             status: None,
@@ -88,12 +103,52 @@ impl Call {
         let elapsed = self.start.elapsed();
         self.status = Some(status);
         self.gap = server_timing::app_duration(headers).and_then(|app| elapsed.checked_sub(app));
+        self.read_status(headers);
+    }
+
+    /// What headers or trailers say of how a gRPC call went.
+    fn read_status(&mut self, headers: &HeaderMap) {
+        if let Some(rpc) = &mut self.rpc {
+            rpc.read(headers);
+        }
+    }
+
+    /// Whether a drop now only leaves the rest of a body unread.
+    fn is_answered(&self) -> bool {
+        match &self.rpc {
+            Some(rpc) => rpc.is_answered(),
+            None => self.status.is_some(),
+        }
     }
 
     fn settle(self: Box<Self>) {
         let duration = self.start.elapsed();
-        let error_type = self.error_type();
+        let failure = self.failure.as_ref();
+        let status = self.rpc.as_ref();
+        let status = status.map(|rpc| rpc.status(self.status, failure, duration));
+        let error_type = match status {
+            Some(status) => rpc::error_type(status, failure),
+            None => self.error_type(),
+        };
         let spans = self.exported_to();
+        let exemplar = spans.map(|_| Exemplar {
+            trace_id: self.context.trace_id,
+            span_id: self.span_id,
+        });
+        self.measure(duration, status, error_type, exemplar);
+        if let Some(spans) = spans {
+            spans.push(self.span(duration, status, error_type));
+        }
+    }
+
+    /// A gRPC call has a duration of its own kind; the network's gap is that of its HTTP request.
+    fn measure(
+        &self,
+        duration: Duration,
+        status: Option<GrpcStatus>,
+        error_type: Option<&'static str>,
+        exemplar: Option<Exemplar>,
+    ) {
         let labels = ClientLabels {
             method: self.method.as_str(),
             server_address: &self.address,
@@ -101,15 +156,21 @@ impl Call {
             status: self.status.map(|status| status.as_u16()),
             error_type,
         };
-        let exemplar = spans.map(|_| Exemplar {
-            trace_id: self.context.trace_id,
-            span_id: self.span_id,
-        });
-        self.telemetry
-            .client
-            .settled(labels, duration, self.gap, exemplar);
-        if let Some(spans) = spans {
-            spans.push(self.span(duration, error_type));
+        let Telemetry { client, rpc, .. } = &*self.telemetry;
+        let Some(status) = status else {
+            return client.settled(labels, duration, self.gap, exemplar);
+        };
+        let known = !self.address.is_empty();
+        let labels_of_rpc = RpcLabels {
+            system: grpc::SYSTEM,
+            method: rpc::method(self.uri.path()),
+            status: status.as_str(),
+            error_type,
+            server: known.then_some((&*self.address, self.port)),
+        };
+        rpc.called(labels_of_rpc, duration, exemplar);
+        if let Some(gap) = self.gap {
+            client.gap(labels, gap, exemplar);
         }
     }
 
@@ -127,8 +188,14 @@ impl Call {
         })
     }
 
-    fn span(&self, duration: Duration, error_type: Option<&'static str>) -> SpanRecord {
-        let text = self.failure.as_ref().map(|failure| failure.text.clone());
+    fn span(
+        &self,
+        duration: Duration,
+        status: Option<GrpcStatus>,
+        error_type: Option<&'static str>,
+    ) -> SpanRecord {
+        let told = self.rpc.as_ref().and_then(RpcCall::message);
+        let text = told.or_else(|| self.failure.as_ref().map(|failure| failure.text.clone()));
         SpanRecord {
             context: Arc::clone(&self.context),
             span_id: self.span_id,
@@ -136,10 +203,10 @@ impl Call {
             parent_is_remote: false,
             link: None,
             kind: SpanKind::Client,
-            name: SpanName::Static(self.method.span_name()),
+            name: self.span_name(),
             start: self.started_at,
             duration,
-            attributes: self.attributes(error_type),
+            attributes: self.attributes(status, error_type),
             status: match error_type {
                 Some(_) => SpanStatus::Error(text.unwrap_or_default()),
                 None => SpanStatus::Unset,
@@ -147,7 +214,19 @@ impl Call {
         }
     }
 
-    fn attributes(&self, error_type: Option<&'static str>) -> Vec<Attribute> {
+    fn span_name(&self) -> SpanName {
+        match self.rpc {
+            // Of the client's own code: no caller can invent it.
+            Some(_) => SpanName::Owned(rpc::method(self.uri.path()).to_owned()),
+            None => SpanName::Static(self.method.span_name()),
+        }
+    }
+
+    fn attributes(
+        &self,
+        status: Option<GrpcStatus>,
+        error_type: Option<&'static str>,
+    ) -> Vec<Attribute> {
         let mut attributes = Vec::with_capacity(8);
         let mut texts = TextPacker::with_capacity(
             2 * self.address.len() + self.uri.path().len().min(MAX_TEXT) + 16,
@@ -155,13 +234,20 @@ impl Call {
         let mut put = |key, value| attributes.push((key, value));
         let fixed = |text| Value::Text(SharedText::Static(text));
 
-        put("http.request.method", fixed(self.method.as_str()));
+        match status {
+            Some(status) => rpc::put_attributes(self.uri.path(), status, &mut texts, &mut put),
+            None => put("http.request.method", fixed(self.method.as_str())),
+        }
         if !self.address.is_empty() {
             put("server.address", Value::Bytes(texts.text(&self.address)));
             put("server.port", Value::Int(i64::from(self.port)));
         }
-        put("url.full", Value::Bytes(texts.display(UrlFull(self))));
-        if let Some(status) = self.status {
+        if status.is_none() {
+            put("url.full", Value::Bytes(texts.display(UrlFull(self))));
+        }
+        // 200 is what every gRPC response has; anything else came from a proxy.
+        let usual = |http: &StatusCode| status.is_some() && *http == StatusCode::OK;
+        if let Some(status) = self.status.filter(|http| !usual(http)) {
             let status = i64::from(status.as_u16());
             put("http.response.status_code", Value::Int(status));
         }
@@ -191,6 +277,13 @@ impl OpenCall {
     pub(super) fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
         if let Some(call) = &mut self.0 {
             call.head(status, headers);
+        }
+    }
+
+    /// What the trailers say of how a gRPC call went.
+    pub(super) fn read_status(&mut self, trailers: &HeaderMap) {
+        if let Some(call) = &mut self.0 {
+            call.read_status(trailers);
         }
     }
 
@@ -228,13 +321,12 @@ impl OpenCall {
 
 impl Drop for OpenCall {
     /// Before the response head the call was given up (a time-out around it, say), which is a failure. After
-    /// it, the caller had what it wanted of the body.
+    /// it, the caller had what it wanted of the body; a gRPC call is cancelled by it until its status is here.
     fn drop(&mut self) {
-        let answered = self.0.as_ref().is_some_and(|call| call.status.is_some());
-        if answered {
+        if self.0.as_ref().is_some_and(|call| call.is_answered()) {
             self.complete();
         } else {
-            self.settle_failed("cancelled", "the call was dropped before its response");
+            self.settle_failed(CANCELLED, "the call was dropped before its response");
         }
     }
 }
@@ -275,7 +367,10 @@ fn server<B>(request: &Request<B>) -> (String, u16) {
 fn transport_failure(error: &(impl fmt::Display + 'static)) -> &'static str {
     let error: &dyn Any = error;
     let hyper = error.downcast_ref::<hyper_util::client::legacy::Error>();
-    if hyper.is_some_and(hyper_util::client::legacy::Error::is_connect) {
+    let refused = hyper.is_some_and(hyper_util::client::legacy::Error::is_connect);
+    #[cfg(feature = "tonic")]
+    let refused = refused || rpc::is_connect(error);
+    if refused {
         "connect_error"
     } else {
         "transport_error"

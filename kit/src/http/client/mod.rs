@@ -6,6 +6,7 @@ mod call;
 mod future;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+mod rpc;
 #[cfg(test)]
 mod tests;
 
@@ -56,6 +57,11 @@ use super::Telemetry;
 ///     Ok(response.into_body().collect().await?.to_bytes())
 /// }
 /// ```
+///
+/// A tonic channel is wrapped alike: `CalculatorClient::with_origin(kit.client_layer().layer(channel), origin)`.
+/// With `origin`, the URI that the channel connects to, spans and metrics know the server's address; from
+/// `new` they do not. Calls are told of by the RPC semantic conventions, and their duration is in
+/// `rpc_client_call_duration_seconds` in place of the HTTP one; every status but `OK` is a failure.
 ///
 /// The current request is the one whose handler makes the call; a task that the handler spawns keeps it only
 /// within a span ("Tasks of a request" in the [crate's documentation](crate)).

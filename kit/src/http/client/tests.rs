@@ -16,7 +16,8 @@ use crate::context::testing::context;
 use crate::context::{Scoped, TraceParent};
 use crate::http::Telemetry;
 use crate::http::testing::{
-    Bench, Handler, Script, Step, attribute, get, int, poll_body, poll_once, shared_text, text,
+    Bench, Handler, Script, Step, attribute, get, grpc_call, int, poll_body, poll_once,
+    shared_text, text,
 };
 use crate::trace::{Sampler, SpanKind, SpanRecord, SpanStatus, Value};
 
@@ -301,4 +302,150 @@ fn a_server_slower_than_the_call_measures_no_gap() {
         .unwrap();
     call(&bench, "http://shop/", answer);
     assert_eq!(bench.telemetry.client.settled_total(), (1, 0));
+}
+
+/// A gRPC call of `method`, answered so and read to its end; its span.
+fn grpc(bench: &Bench, answer: Response<Script>) -> SpanRecord {
+    let mut request = grpc_call("http://shop.example:8443/shop.v1.Cart/Add");
+    request
+        .headers_mut()
+        .insert("grpc-timeout", "1H".parse().unwrap());
+    call_with(bench, request, answer);
+    only_grpc_span(bench)
+}
+
+fn only_grpc_span(bench: &Bench) -> SpanRecord {
+    let mut spans = bench.spans.drain();
+    assert_eq!(spans.len(), 1, "{spans:?}");
+    let [served, called] = bench.telemetry.rpc.settled();
+    assert!(served.is_empty());
+    assert_eq!(called.iter().map(|(_, count)| count).sum::<u64>(), 1);
+    assert_eq!(
+        bench.telemetry.client.settled_total().0,
+        0,
+        "no HTTP duration"
+    );
+    spans.remove(0)
+}
+
+#[test]
+fn a_grpc_call_is_told_of_by_the_rpc_conventions() {
+    let bench = Bench::new();
+    let answer = Response::builder()
+        .header("server-timing", "app;dur=0")
+        .body(Script::new(&[Step::Data("abc"), Step::Status("0")]))
+        .unwrap();
+    let span = grpc(&bench, answer);
+    assert_eq!(shared_text(&span.name), "shop.v1.Cart/Add");
+    assert_eq!(
+        (span.kind, &span.status),
+        (SpanKind::Client, &SpanStatus::Unset)
+    );
+    for (key, expected) in [
+        ("rpc.system.name", Some("grpc")),
+        ("rpc.method", Some("shop.v1.Cart/Add")),
+        ("rpc.response.status_code", Some("OK")),
+        ("server.address", Some("shop.example")),
+        ("error.type", None),
+        ("http.request.method", None),
+        ("url.full", None),
+    ] {
+        assert_eq!(text(&span.attributes, key).as_deref(), expected, "{key}");
+    }
+    assert_eq!(int(&span.attributes, "server.port"), Some(8443));
+    assert!(attribute(&span.attributes, "bellwether.network.gap").is_some());
+    let [_, called] = bench.telemetry.rpc.settled();
+    assert_eq!(
+        called[0].0,
+        "rpc_system_name=\"grpc\",rpc_method=\"shop.v1.Cart/Add\",rpc_response_status_code=\"OK\",\
+         server_address=\"shop.example\",server_port=\"8443\""
+    );
+    assert_eq!(
+        bench.telemetry.client.settled_total(),
+        (0, 1),
+        "the gap is of HTTP"
+    );
+}
+
+#[test]
+fn how_a_grpc_call_can_end() {
+    fn check(answer: Response<Script>, status: &str, error_type: Option<&str>, why: Option<&str>) {
+        let span = grpc(&Bench::new(), answer);
+        let said = |key: &str| text(&span.attributes, key);
+        assert_eq!(said("rpc.response.status_code").as_deref(), Some(status));
+        assert_eq!(said("error.type").as_deref(), error_type, "{status}");
+        match (&span.status, why) {
+            (SpanStatus::Error(text), Some(why)) => assert_eq!(text, why),
+            (status, why) => assert_eq!((status, why), (&SpanStatus::Unset, None)),
+        }
+    }
+    let stream = |steps: &[Step]| Response::new(Script::new(steps));
+    let trailers_only = Response::builder().header("grpc-status", "5").body(Script {
+        tells_end: true,
+        ..Script::default()
+    });
+    check(
+        trailers_only.unwrap(),
+        "NOT_FOUND",
+        Some("NOT_FOUND"),
+        Some(""),
+    );
+    let told = Some("told why");
+    check(
+        stream(&[Step::Status("1")]),
+        "CANCELLED",
+        Some("CANCELLED"),
+        told,
+    );
+    check(
+        stream(&[Step::Status("14")]),
+        "UNAVAILABLE",
+        Some("UNAVAILABLE"),
+        told,
+    );
+    check(
+        stream(&[Step::Data("abc")]),
+        "UNKNOWN",
+        Some("UNKNOWN"),
+        Some(""),
+    );
+    check(
+        stream(&[Step::Data("abc"), Step::Error]),
+        "UNAVAILABLE",
+        Some("body_error"),
+        Some("the response body broke off"),
+    );
+}
+
+#[test]
+fn a_grpc_call_that_is_given_up() {
+    // A stream that is not read to its status is cancelled.
+    let script = || Response::new(Script::new(&[Step::Data("abc"), Step::Status("0")]));
+    for (timeout, polls, status, error_type) in [
+        ("1H", 0, "CANCELLED", Some("CANCELLED")),
+        ("1H", 1, "CANCELLED", Some("CANCELLED")),
+        ("1n", 1, "DEADLINE_EXCEEDED", Some("DEADLINE_EXCEEDED")),
+        ("1n", 2, "OK", None),
+    ] {
+        let bench = Bench::new();
+        let mut client = bench.client_layer().layer(Handler(|_: Request<()>| {
+            std::future::ready(Ok::<_, Infallible>(script()))
+        }));
+        let mut request = grpc_call("http://shop/shop.v1.Cart/Add");
+        request
+            .headers_mut()
+            .insert("grpc-timeout", timeout.parse().unwrap());
+        let Poll::Ready(Ok(response)) = poll_once(pin!(client.call(request))) else {
+            panic!("the answer is ready");
+        };
+        let mut body = response.into_body();
+        for _ in 0..polls {
+            assert!(poll_body(&mut body).is_ready());
+        }
+        drop(body);
+        let span = only_grpc_span(&bench);
+        let said = |key: &str| text(&span.attributes, key);
+        assert_eq!(said("rpc.response.status_code").as_deref(), Some(status));
+        assert_eq!(said("error.type").as_deref(), error_type);
+    }
 }

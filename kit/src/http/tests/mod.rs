@@ -3,8 +3,10 @@
 mod answers;
 #[cfg(feature = "axum")]
 mod axum_routes;
+mod grpc;
 mod headers;
 mod interleavings;
 mod outcomes;
 mod sockets;
 mod spawned;
+mod tonic;

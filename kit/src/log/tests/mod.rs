@@ -1,9 +1,12 @@
 //! Tests of whole lines: what goes in as events, spans and settled requests, and what comes out.
 
 mod bounds;
+mod dialects;
 mod events;
 mod formats;
+mod properties;
 mod requests;
+mod schemas;
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};

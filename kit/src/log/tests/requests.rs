@@ -2,6 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use ::http::Version;
 use tracing::{Dispatch, dispatcher, info};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -12,7 +13,7 @@ use crate::context::RequestContext;
 use crate::http::Outcome;
 use crate::log::{Format, Logger, RequestLine, layer};
 
-fn request_line(context: &RequestContext, outcome: Outcome) -> RequestLine<'_> {
+pub(super) fn request_line(context: &RequestContext, outcome: Outcome) -> RequestLine<'_> {
     RequestLine {
         context,
         at: UNIX_EPOCH + Duration::from_millis(1_795_362_374_123),
@@ -20,12 +21,14 @@ fn request_line(context: &RequestContext, outcome: Outcome) -> RequestLine<'_> {
         method: "GET",
         route: Some("/pay/{id}"),
         path: "/pay/\"7\"",
+        rpc: None,
         status: Some(200),
         duration: Duration::from_micros(12_500),
         time_to_first_byte: Some(Duration::from_millis(2)),
         response_body_size: 42,
         client_address: Some([127, 0, 0, 1].into()),
         user_agent: Some("curl\u{7f}"),
+        version: Version::HTTP_11,
         error: None,
     }
 }
