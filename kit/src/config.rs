@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::context::Trust;
-use crate::http::Propagation;
+use crate::context::{Propagation, Trust};
 use crate::log::LogControl;
 use crate::trace::{ExportConfig, Sampler};
 use reader::{Lookup, Reader};

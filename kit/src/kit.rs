@@ -20,10 +20,11 @@ use std::ops::DerefMut;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::HeaderValue;
+use ::http::{HeaderMap, HeaderValue};
 use prometheus_client::registry::Registry;
 
 use crate::config::Config;
+use crate::context::SpanIdentity;
 use crate::error::Error;
 #[cfg(feature = "tonic")]
 use crate::health::GrpcHealth;
@@ -89,6 +90,26 @@ impl Kit {
     #[must_use]
     pub fn client_layer(&self) -> ClientLayer {
         ClientLayer::new(Arc::clone(&self.0.telemetry))
+    }
+
+    /// Writes the identity of the current request into headers, as the client layer does: the request id, the
+    /// trace context in every format of `OTEL_PROPAGATORS` with the nearest span as the parent, and baggage.
+    /// For what the client layer does not cover: messages of a queue, another protocol. Outside of a request
+    /// nothing is written.
+    ///
+    /// ```
+    /// # fn publish(_: http::HeaderMap) {}
+    /// fn enqueue(kit: &bellwether::Kit) {
+    ///     let mut headers = http::HeaderMap::new();
+    ///     kit.inject(&mut headers);
+    ///     publish(headers);
+    /// }
+    /// ```
+    pub fn inject(&self, headers: &mut HeaderMap) {
+        if let Some(nearest) = SpanIdentity::nearest() {
+            let telemetry = &self.0.telemetry;
+            telemetry.inject(&nearest.context, nearest.span_id, headers);
+        }
     }
 
     /// What [`client_layer`](Self::client_layer) is, for reqwest: [`ReqwestMiddleware`] has an example.

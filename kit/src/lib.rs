@@ -73,6 +73,9 @@
 mod config;
 mod context;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod http;
 mod kit;
@@ -86,6 +89,7 @@ pub mod testing;
 mod trace;
 
 pub use config::LogFormat;
+pub use context::CurrentRequest;
 pub use error::Error;
 #[cfg(feature = "tonic")]
 pub use health::GrpcHealth;
@@ -99,6 +103,23 @@ pub use http::{
 #[cfg(feature = "axum")]
 pub use kit::run;
 pub use kit::{Kit, KitBuilder};
+/// The request that this thread works for: in its handler, in the body of its response, in what [`spawn`] and
+/// [`in_request`] run, and within the `tracing` spans made there; `None` elsewhere. For request ids in a service's own
+/// error bodies, or in rows that it writes.
+///
+/// ```
+/// fn not_found(order: u64) -> String {
+///     let request = bellwether::current();
+///     let id = request.as_ref().map_or("-", |request| request.request_id());
+///     format!("no order {order} (request {id})")
+/// }
+/// # assert_eq!(not_found(7), "no order 7 (request -)");
+/// ```
+#[must_use]
+pub fn current() -> Option<CurrentRequest> {
+    CurrentRequest::get()
+}
+
 /// The `prometheus-client` crate that [`Kit::registry`] is of.
 pub use prometheus_client;
 pub use shutdown::HookResult;

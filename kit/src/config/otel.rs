@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::reader::Reader;
 use super::text::percent_decode;
-use crate::http::Propagation;
+use crate::context::{Format, Propagation};
 use crate::trace::{Compression, Endpoint, ExportConfig, ExporterKind, Protocol, Sampler};
 
 /// `OTEL_SDK_DISABLED`: only `true` disables; anything else unreadable is warned of and means false.
@@ -29,36 +29,35 @@ pub(super) fn resource_attributes(env: &mut Reader<'_>) -> Vec<(String, String)>
     .unwrap_or_default()
 }
 
-/// `OTEL_PROPAGATORS`: those that the kit has; a list of unknown ones alone leaves the default.
+/// `OTEL_PROPAGATORS`: those that the kit has, in their order; a list of unknown ones alone leaves the default.
+/// `none` switches everything off, whatever stands beside it.
 pub(super) fn propagation(env: &mut Reader<'_>) -> Propagation {
     let Some(value) = env.text("OTEL_PROPAGATORS") else {
         return Propagation::default();
     };
-    let mut asked = Propagation {
-        trace_context: false,
-        baggage: false,
-    };
-    let mut none = false;
-    for name in value
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-    {
+    let (mut asked, mut none) = (Propagation::NONE, false);
+    for name in value.split(',').map(str::trim) {
         match name {
-            "tracecontext" => asked.trace_context = true,
+            "" => {}
+            "tracecontext" => asked.add(Format::TraceContext),
+            "b3" => asked.add(Format::B3),
+            "b3multi" => asked.add(Format::B3Multi),
+            "gcp" => asked.add(Format::Gcp),
             "baggage" => asked.baggage = true,
             "none" => none = true,
             other => env.warn(
                 "OTEL_PROPAGATORS",
                 other,
-                "not supported yet; use tracecontext, baggage or none",
+                "use tracecontext, baggage, b3, b3multi, gcp or none",
             ),
         }
     }
-    if none || asked.trace_context || asked.baggage {
-        asked
-    } else {
+    if none {
+        Propagation::NONE
+    } else if asked == Propagation::NONE {
         Propagation::default()
+    } else {
+        asked
     }
 }
 

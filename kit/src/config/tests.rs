@@ -229,7 +229,7 @@ fn theirs_are_read() {
         config.resource,
         resource.map(|(k, v)| (k.to_owned(), v.to_owned()))
     );
-    assert!(!config.propagation.trace_context && !config.propagation.baggage);
+    assert_eq!(config.propagation, Propagation::NONE);
     assert_eq!(config.sampler, Sampler::Ratio(0.25));
     let export = &config.export;
     assert_eq!(export.exporter, ExporterKind::Console);
@@ -272,10 +272,14 @@ fn unreadable_ones_of_theirs_are_warned_of_and_ignored() {
             .resource
             .is_empty()
     );
-    let known = check("OTEL_PROPAGATORS", "b3,baggage", "not supported yet").propagation;
-    assert!(known.baggage && !known.trace_context);
-    let unknown = check("OTEL_PROPAGATORS", "b3", "not supported yet").propagation;
-    assert_eq!(unknown, Propagation::default());
+    let known = check("OTEL_PROPAGATORS", "xray,baggage", "b3multi, gcp or none").propagation;
+    let mut baggage = Propagation::NONE;
+    baggage.baggage = true;
+    assert_eq!(known, baggage);
+    for unknown in ["jaeger", "ottrace", "B3"] {
+        let propagation = check("OTEL_PROPAGATORS", unknown, unknown).propagation;
+        assert_eq!(propagation, Propagation::default());
+    }
     check("OTEL_TRACES_SAMPLER", "jaeger_remote", "always_on");
     check("OTEL_TRACES_EXPORTER", "zipkin", "otlp, console or none");
     check("OTEL_EXPORTER_OTLP_PROTOCOL", "http", "http/protobuf");
@@ -291,6 +295,30 @@ fn unreadable_ones_of_theirs_are_warned_of_and_ignored() {
     );
     let secret = check("OTEL_EXPORTER_OTLP_HEADERS", "s3cret", "name=value");
     assert!(!secret.warnings.concat().contains("s3cret"));
+}
+
+#[test]
+fn propagators_keep_their_order() {
+    use crate::context::Format::{B3, B3Multi, Gcp, TraceContext};
+
+    fn check(value: &str, formats: &[crate::context::Format], baggage: bool) {
+        let config = read(&[("OTEL_PROPAGATORS", value)]);
+        let mut expected = Propagation::NONE;
+        formats.iter().for_each(|format| expected.add(*format));
+        expected.baggage = baggage;
+        assert_eq!(config.propagation, expected, "{value}");
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    }
+    check("b3", &[B3], false);
+    check(" gcp, tracecontext,,baggage ", &[Gcp, TraceContext], true);
+    check("b3multi,b3,b3multi", &[B3Multi, B3], false);
+    let all = [TraceContext, B3, B3Multi, Gcp];
+    check("baggage,tracecontext,b3,b3multi,gcp,b3", &all, true);
+    check("b3,none", &[], false);
+    assert_ne!(
+        read(&[("OTEL_PROPAGATORS", "gcp,b3")]).propagation,
+        read(&[("OTEL_PROPAGATORS", "b3,gcp")]).propagation
+    );
 }
 
 #[test]

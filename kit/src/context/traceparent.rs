@@ -1,5 +1,4 @@
-//! W3C `traceparent` and `tracestate`, level 2: parse and write. Parsing a `traceparent` allocates
-//! nothing.
+//! W3C `traceparent`, level 2: parse and write. Read and written by `propagation`; parsing allocates nothing.
 
 use ::http::HeaderValue;
 
@@ -56,53 +55,6 @@ impl TraceParent {
     }
 }
 
-/// A `tracestate` within the specification's limits (32 members), passed on as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TraceState(HeaderValue);
-
-impl TraceState {
-    /// Vendors should pass on at least this many bytes (§3.3.1.5); longer lists are dropped whole.
-    const MAX_LEN: usize = 512;
-    /// §3.3.1.1.
-    const MAX_MEMBERS: usize = 32;
-
-    /// Several headers are one list (§3.3). `None` when a member is malformed, or the list empty or
-    /// beyond the limits: the whole header is then ignored.
-    pub(crate) fn parse<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> Option<Self> {
-        let mut list = Vec::new();
-        for value in values {
-            if !list.is_empty() {
-                list.push(b',');
-            }
-            list.extend_from_slice(value.as_bytes());
-            if list.len() > Self::MAX_LEN {
-                return None;
-            }
-        }
-        let mut members = 0;
-        for member in list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if !member.is_empty() {
-                members += 1;
-                if members > Self::MAX_MEMBERS || !is_member(member) {
-                    return None;
-                }
-            }
-        }
-        if members == 0 {
-            return None;
-        }
-        HeaderValue::from_bytes(&list).ok().map(Self)
-    }
-
-    pub(crate) fn header_value(&self) -> HeaderValue {
-        self.0.clone()
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
-    }
-}
-
 fn hex_byte(digits: &[u8]) -> Option<u8> {
     match *digits {
         [high, low] => Some(hex_digit(high)? << 4 | hex_digit(low)?),
@@ -116,28 +68,6 @@ fn hex_digit(digit: u8) -> Option<u8> {
         b'a'..=b'f' => Some(digit - b'a' + 10),
         _ => None,
     }
-}
-
-/// `key=value` by the grammar of §3.3.1.3.
-fn is_member(member: &[u8]) -> bool {
-    let mut halves = member.splitn(2, |byte| *byte == b'=');
-    matches!((halves.next(), halves.next()), (Some(key), Some(value)) if is_key(key) && is_value(value))
-}
-
-fn is_key(key: &[u8]) -> bool {
-    let opens = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    key.len() <= 256
-        && key.first().is_some_and(opens)
-        && key
-            .iter()
-            .all(|byte| opens(byte) || b"_-*/@".contains(byte))
-}
-
-fn is_value(value: &[u8]) -> bool {
-    (1..=256).contains(&value.len())
-        && value
-            .iter()
-            .all(|byte| matches!(byte, 0x20..=0x7e) && !matches!(byte, b',' | b'='))
 }
 
 #[cfg(test)]
@@ -180,42 +110,6 @@ mod tests {
         check("", None);
     }
 
-    fn state(values: &[&str]) -> Option<String> {
-        let values: Vec<_> = values
-            .iter()
-            .map(|value| HeaderValue::from_bytes(value.as_bytes()).unwrap())
-            .collect();
-        TraceState::parse(values.iter()).map(|state| state.as_str().to_owned())
-    }
-
-    #[test]
-    fn tracestate_by_the_specification() {
-        let many = |n: usize| (0..n).map(|i| format!("k{i}=v,")).collect::<String>();
-        for (values, expected) in [
-            (&["a=1"][..], Some("a=1")),
-            (&["a=1 , b=2", "c=3"], Some("a=1 , b=2,c=3")),
-            (&["a=1,,b=2,"], Some("a=1,,b=2,")),
-            (&["0tenant@sys=x y"], Some("0tenant@sys=x y")),
-            (&[""], None),
-            (&[","], None),
-            (&["a"], None),
-            (&["a="], None),
-            (&["=1"], None),
-            (&["A=1"], None),
-            (&["a=1=2"], None),
-            (&["a=é"], None),
-            (&["@a=1"], None),
-        ] {
-            assert_eq!(state(values).as_deref(), expected, "{values:?}");
-        }
-        assert!(state(&[&many(32)]).is_some());
-        assert!(state(&[&many(33)]).is_none());
-        let long = format!("a={}", "x".repeat(250));
-        assert!(state(&[&long, &long]).is_some());
-        assert!(state(&[&long, &long, &long]).is_none());
-        assert!(state(&[&format!("a={}", "x".repeat(257))]).is_none());
-    }
-
     proptest! {
         #[test]
         fn what_is_written_is_read_back(trace: [u8; 16], span: [u8; 8], flags in 0_u8..4) {
@@ -237,14 +131,6 @@ mod tests {
             let parsed = TraceParent::parse(value.as_bytes());
             if value.starts_with("00") && value.len() > 55 || value.starts_with("ff") {
                 prop_assert_eq!(parsed, None);
-            }
-        }
-
-        #[test]
-        fn any_tracestate_is_dropped_or_kept_as_it_came(value in "[ -~]{0,600}") {
-            let header = HeaderValue::from_str(&value).unwrap();
-            if let Some(state) = TraceState::parse([&header].into_iter()) {
-                prop_assert_eq!(state.as_str(), value);
             }
         }
     }

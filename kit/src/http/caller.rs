@@ -8,10 +8,11 @@ use ::http::header::{AsHeaderName, CONTENT_LENGTH, FORWARDED};
 use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use super::host::parse_ip;
-use super::names::{BAGGAGE, TRACEPARENT, TRACESTATE, X_FORWARDED_FOR};
+use super::names::{BAGGAGE, X_FORWARDED_FOR};
 use super::{PeerAddr, Telemetry};
 use crate::context::{
-    RequestContext, RequestId, SharedContext, SpanId, TraceId, TraceParent, TraceState, Trust,
+    Incoming, RequestContext, RequestId, SharedContext, SpanId, TraceId, TraceParent, Trust,
+    baggage,
 };
 
 /// The other side of a request.
@@ -85,44 +86,104 @@ impl Caller {
     }
 }
 
-/// The identity of a request that begins `at`, and the caller's span. Nothing is taken from a caller that
-/// is not trusted: its request starts a trace of its own.
+/// Who a request is, and whose child.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) context: SharedContext,
+    /// The span of a trusted caller.
+    pub(super) parent: Option<SpanId>,
+    /// The span of any other caller, if this request's is exported.
+    pub(super) link: Option<Box<TraceParent>>,
+}
+
+/// The identity of a request that begins `at`. Nothing is taken from a caller that is not trusted: its request
+/// starts a trace of its own, sampled as we see fit, with a link to the caller's.
 pub(super) fn identify(
     telemetry: &Telemetry,
     caller: Caller,
     headers: &HeaderMap,
     at: SystemTime,
-) -> (SharedContext, Option<SpanId>) {
-    let trace_context = caller.present.traceparent && telemetry.propagation.trace_context;
-    let parent = trace_context.then(|| traceparent(headers)).flatten();
-    let trace_id = parent.map_or_else(TraceId::random, |parent| parent.trace_id);
-    let inherited = parent.map_or(TraceParent::RANDOM, |parent| parent.flags);
-    let (span_id, sampled) = match (telemetry.spans(), parent) {
-        (Some(_), _) => (
-            SpanId::random(),
-            telemetry.sampler.sample(parent.as_ref(), trace_id),
-        ),
-        // Tracing is off: our callees' parent is our caller, so that its trace stays whole.
-        (None, Some(parent)) => (parent.span_id, inherited & TraceParent::SAMPLED != 0),
-        (None, None) => (SpanId::random(), false),
+) -> Identity {
+    let propagation = &telemetry.propagation;
+    if caller.trusted
+        && propagation.may_be_in(caller.present.traceparent)
+        && let Some(incoming) = propagation.extract(headers)
+    {
+        return continued(telemetry, caller, headers, at, incoming);
+    }
+    let trace_id = TraceId::random();
+    let (sampled, trace_state) = match telemetry.spans() {
+        Some(_) => telemetry.sampler.sample(None, trace_id, None),
+        None => (false, None),
     };
     let context = RequestContext {
         request_id: request_id(telemetry, caller, headers, at),
         trace_id,
-        span_id,
-        flags: inherited & TraceParent::RANDOM | u8::from(sampled),
-        trace_state: parent.and_then(|_| TraceState::parse(headers.get_all(TRACESTATE).iter())),
-        baggage: (caller.present.baggage && telemetry.propagation.baggage)
-            .then(|| baggage(headers))
-            .flatten(),
+        span_id: SpanId::random(),
+        flags: TraceParent::RANDOM | u8::from(sampled),
+        trace_state,
+        baggage: baggage_of(telemetry, caller, headers),
         recording: Default::default(),
     };
-    (Arc::new(context), parent.map(|parent| parent.span_id))
+    Identity {
+        context: Arc::new(context),
+        parent: None,
+        link: (sampled && !caller.trusted)
+            .then(|| propagation.ids(headers)?.span().map(Box::new))
+            .flatten(),
+    }
 }
 
-/// The longest `baggage` passed on, in bytes (W3C Baggage §3.3.2).
-const MAX_BAGGAGE: usize = 8_192;
+/// The identity of a request whose caller tells of a trace. Apart, since moving what is mostly absent costs all
+/// the others too.
+#[inline(never)]
+fn continued(
+    telemetry: &Telemetry,
+    caller: Caller,
+    headers: &HeaderMap,
+    at: SystemTime,
+    incoming: Incoming,
+) -> Identity {
+    let trace_id = incoming.trace_id.unwrap_or_else(TraceId::random);
+    let (span_id, sampled, trace_state) = if telemetry.spans().is_some() {
+        let (sampled, state) =
+            telemetry
+                .sampler
+                .sample(incoming.sampled, trace_id, incoming.trace_state);
+        (SpanId::random(), sampled, state)
+    } else {
+        // Tracing is off: our callees' parent is our caller, so that its trace stays whole.
+        let span_id = incoming.parent.unwrap_or_else(SpanId::random);
+        let sampled = incoming.sampled == Some(true);
+        (span_id, sampled, incoming.trace_state)
+    };
+    let flag = |set, flag| if set { flag } else { 0 };
+    let context = RequestContext {
+        request_id: request_id(telemetry, caller, headers, at),
+        trace_id,
+        span_id,
+        flags: flag(sampled, TraceParent::SAMPLED)
+            | flag(incoming.random, TraceParent::RANDOM)
+            | flag(incoming.debug, RequestContext::DEBUG),
+        trace_state,
+        baggage: baggage_of(telemetry, caller, headers),
+        recording: Default::default(),
+    };
+    Identity {
+        context: Arc::new(context),
+        parent: incoming.parent,
+        link: None,
+    }
+}
 
+fn baggage_of(telemetry: &Telemetry, caller: Caller, headers: &HeaderMap) -> Option<HeaderValue> {
+    (caller.present.baggage && telemetry.propagation.baggage)
+        .then(|| baggage::parse(headers.get_all(BAGGAGE).iter()))
+        .flatten()
+}
+
+/// Inlined: an id is large, and is made where it stays.
+#[inline]
 fn request_id(
     telemetry: &Telemetry,
     caller: Caller,
@@ -137,29 +198,6 @@ fn request_id(
     received
         .and_then(RequestId::accept)
         .unwrap_or_else(|| RequestId::generate_at(at))
-}
-
-/// Several `traceparent` headers are as good as none (W3C Trace Context §4.2).
-fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
-    let mut values = headers.get_all(TRACEPARENT).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => TraceParent::parse(value.as_bytes()),
-        _ => None,
-    }
-}
-
-/// Several `baggage` headers are one list. Copied: the context outlives the connection's read buffer.
-fn baggage(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut values = headers.get_all(BAGGAGE).iter();
-    let mut list = values.next()?.as_bytes().to_vec();
-    for value in values {
-        list.push(b',');
-        list.extend_from_slice(value.as_bytes());
-    }
-    let acceptable = !list.is_empty() && list.len() <= MAX_BAGGAGE;
-    acceptable
-        .then(|| HeaderValue::from_bytes(&list).ok())
-        .flatten()
 }
 
 fn peer_address(extensions: &Extensions) -> Option<SocketAddr> {
@@ -184,7 +222,7 @@ fn peer_address(extensions: &Extensions) -> Option<SocketAddr> {
 ///
 /// `X-Forwarded-For` wins over `Forwarded` (RFC 7239): a proxy that writes one of them usually passes
 /// the client's own version of the other on unread, and most write the former.
-fn forwarded_for(trust: &Trust, headers: &HeaderMap) -> Option<IpAddr> {
+pub(crate) fn forwarded_for(trust: &Trust, headers: &HeaderMap) -> Option<IpAddr> {
     if headers.contains_key(X_FORWARDED_FOR) {
         nearest_untrusted(trust, elements(headers, X_FORWARDED_FOR).map(parse_ip))
     } else {

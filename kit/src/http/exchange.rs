@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ::http::header::{CONNECTION, CONTENT_LENGTH};
 use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
-use super::caller::{Caller, identify};
+use super::caller::{Caller, Identity, identify};
 use super::concurrency::Permit;
 use super::grpc::{Rpc, Told};
 use super::method::KnownMethod;
@@ -16,7 +16,7 @@ use super::names::{SERVER_TIMING, X_FORWARDED_PROTO};
 use super::request_texts::RequestTexts;
 use super::routes::Route;
 use super::{Outcome, Telemetry, grpc, response_headers, server_span};
-use crate::context::{SharedContext, SpanId};
+use crate::context::{SharedContext, SpanId, TraceParent};
 use crate::log::{RequestLine, RpcLine};
 use crate::metrics::{ActiveRequest, BodySizes, Exemplar, RpcLabels, ServerLabels};
 use crate::trace::SpanQueue;
@@ -28,6 +28,8 @@ pub(super) struct Exchange {
     pub(super) context: SharedContext,
     /// The caller's span.
     pub(super) parent: Option<SpanId>,
+    /// The span of a caller that is not trusted.
+    pub(super) link: Option<Box<TraceParent>>,
     pub(super) started_at: SystemTime,
     pub(super) method: KnownMethod,
     pub(super) scheme: &'static str,
@@ -61,7 +63,11 @@ impl Exchange {
             headers,
             &telemetry.request_id_header,
         );
-        let (context, parent) = identify(telemetry, caller, headers, started_at);
+        let Identity {
+            context,
+            parent,
+            link,
+        } = identify(telemetry, caller, headers, started_at);
         let method = KnownMethod::of(request.method());
         let scheme = scheme(caller, request);
         let exported = context.sampled() && telemetry.spans().is_some();
@@ -69,6 +75,7 @@ impl Exchange {
         Box::new(Self {
             context,
             parent,
+            link,
             started_at,
             method,
             scheme,

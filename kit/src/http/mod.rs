@@ -32,9 +32,11 @@ mod tracked;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ::http::HeaderName;
+use ::http::{HeaderMap, HeaderName};
 
 pub use body::ResponseBody;
+#[cfg(any(test, fuzzing))]
+pub(crate) use caller::forwarded_for;
 #[cfg(feature = "reqwest")]
 pub use client::ReqwestMiddleware;
 pub use client::{ClientBody, ClientFuture, ClientLayer, ClientService};
@@ -44,9 +46,12 @@ pub(crate) use grpc::Methods;
 pub use layer::HttpLayer;
 pub(crate) use outcome::Outcome;
 pub(crate) use routes::Routes;
+#[cfg(any(test, fuzzing))]
+pub(crate) use server_timing::app_duration;
 pub use service::HttpService;
 
-use crate::context::Trust;
+pub(crate) use crate::context::Propagation;
+use crate::context::{RequestContext, SpanId, Trust};
 use crate::health::Lifecycle;
 use crate::log::Logger;
 use crate::metrics::{ClientMetrics, RpcMetrics, ServerMetrics};
@@ -80,23 +85,19 @@ impl Telemetry {
     fn spans(&self) -> Option<&SpanQueue> {
         self.spans.as_ref().filter(|spans| spans.is_enabled())
     }
-}
 
-/// Which W3C headers are read and written (`OTEL_PROPAGATORS`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Propagation {
-    /// `traceparent`, `tracestate`.
-    pub(crate) trace_context: bool,
-    /// `baggage`.
-    pub(crate) baggage: bool,
-}
-
-impl Default for Propagation {
-    fn default() -> Self {
-        Self {
-            trace_context: true,
-            baggage: true,
-        }
+    /// Writes the identity of a request, for a callee that is a child of `span_id`; a request id and baggage
+    /// that are there stay.
+    pub(crate) fn inject(
+        &self,
+        context: &RequestContext,
+        span_id: SpanId,
+        headers: &mut HeaderMap,
+    ) {
+        headers
+            .entry(&self.request_id_header)
+            .or_insert_with(|| context.request_id.header_value());
+        self.propagation.inject(context, span_id, headers);
     }
 }
 

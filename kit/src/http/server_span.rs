@@ -32,6 +32,7 @@ pub(super) fn record(
         span_id: exchange.context.span_id,
         parent: exchange.parent,
         parent_is_remote: exchange.parent.is_some(),
+        link: exchange.link.clone(),
         kind: SpanKind::Server,
         name,
         start: exchange.started_at,

@@ -39,7 +39,7 @@ pub(super) fn write(elapsed: Duration, text: &mut [u8; MAX_LEN]) -> &[u8] {
 
 /// The server's own time. Of several `app` entries the last one counts: ours is appended, so what a
 /// proxy copied from its upstream comes before it.
-pub(super) fn app_duration(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn app_duration(headers: &HeaderMap) -> Option<Duration> {
     headers
         .get_all(SERVER_TIMING)
         .iter()

@@ -70,7 +70,7 @@ fn push_ids(out: &mut Vec<u8>, ids: Ids<'_>) {
         \",\"request_id\":\"";
     text[TRACE_ID].copy_from_slice(&ids.context.trace_id.to_hex());
     text[SPAN_ID].copy_from_slice(&ids.span_id.to_hex());
-    let flags = ids.context.flags;
+    let flags = ids.context.trace_flags();
     text[TRACE_FLAGS]
         .copy_from_slice(&[HEX[usize::from(flags >> 4)], HEX[usize::from(flags & 15)]]);
     out.extend_from_slice(&text);

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::str::FromStr as _;
 
 use opentelemetry::trace::{
-    SpanContext, SpanId as OtelSpanId, SpanKind as OtelKind, Status, TraceFlags,
+    Link, SpanContext, SpanId as OtelSpanId, SpanKind as OtelKind, Status, TraceFlags,
     TraceId as OtelTraceId, TraceState as OtelTraceState,
 };
 use opentelemetry::{InstrumentationScope, KeyValue, StringValue, Value as OtelValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::record::{SharedText, SpanKind, SpanRecord, SpanStatus, Value};
-use crate::context::{SpanId, TraceId};
+use crate::context::{SpanId, TraceId, TraceParent, TraceState};
 
 /// The scope all our spans carry.
 pub(super) fn scope() -> InstrumentationScope {
@@ -23,18 +23,13 @@ pub(super) fn scope() -> InstrumentationScope {
 /// The record stays whole: a batch that could not be sent is converted again.
 pub(super) fn span_data(record: &SpanRecord, scope: &InstrumentationScope) -> SpanData {
     let context = &record.context;
-    let state = context
-        .trace_state
-        .as_ref()
-        .and_then(|state| OtelTraceState::from_str(state.as_str()).ok())
-        .unwrap_or_default();
     SpanData {
         span_context: SpanContext::new(
             trace_id(context.trace_id),
             span_id(record.span_id),
-            TraceFlags::new(context.flags),
+            TraceFlags::new(context.trace_flags()),
             false,
-            state,
+            trace_state(context.trace_state.as_ref()),
         ),
         parent_span_id: record.parent.map_or(OtelSpanId::INVALID, span_id),
         parent_span_is_remote: record.parent_is_remote,
@@ -56,7 +51,7 @@ pub(super) fn span_data(record: &SpanRecord, scope: &InstrumentationScope) -> Sp
             .collect(),
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
-        links: SpanLinks::default(),
+        links: links(record.link.as_deref()),
         status: match &record.status {
             SpanStatus::Unset => Status::Unset,
             SpanStatus::Error(description) => Status::Error {
@@ -65,6 +60,35 @@ pub(super) fn span_data(record: &SpanRecord, scope: &InstrumentationScope) -> Sp
         },
         instrumentation_scope: scope.clone(),
     }
+}
+
+/// Members that the library does not take (it knows level 1's keys alone) are left out.
+fn trace_state(state: Option<&TraceState>) -> OtelTraceState {
+    let Some(state) = state.map(TraceState::as_str) else {
+        return OtelTraceState::NONE;
+    };
+    OtelTraceState::from_str(state).unwrap_or_else(|_| {
+        let members = state
+            .split(',')
+            .filter_map(|member| member.trim().split_once('='))
+            .filter(|member| OtelTraceState::from_key_value([*member]).is_ok());
+        OtelTraceState::from_key_value(members).unwrap_or_default()
+    })
+}
+
+fn links(to: Option<&TraceParent>) -> SpanLinks {
+    let mut links = SpanLinks::default();
+    links.links.extend(to.map(|span| {
+        let context = SpanContext::new(
+            trace_id(span.trace_id),
+            span_id(span.span_id),
+            TraceFlags::new(span.flags),
+            true,
+            OtelTraceState::NONE,
+        );
+        Link::with_context(context)
+    }));
+    links
 }
 
 fn trace_id(id: TraceId) -> OtelTraceId {
@@ -98,5 +122,36 @@ fn value(value: &Value, record: &SpanRecord) -> OtelValue {
         Value::Int(number) => OtelValue::I64(*number),
         Value::Float(number) => OtelValue::F64(*number),
         Value::Bool(flag) => OtelValue::Bool(*flag),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ::http::HeaderValue;
+
+    use super::super::testing::{context, record};
+    use super::*;
+    use crate::context::RequestContext;
+
+    #[test]
+    fn the_trace_state_is_exported_member_by_member() {
+        fn check(sent: &'static str, exported: &str) {
+            let state = TraceState::parse([&HeaderValue::from_static(sent)].into_iter());
+            let mut span = record("GET /");
+            span.context = Arc::new(RequestContext {
+                trace_state: state,
+                flags: 0b11 | RequestContext::DEBUG,
+                ..Arc::into_inner(context()).unwrap()
+            });
+            let context = span_data(&span, &scope()).span_context;
+            assert_eq!(context.trace_state().header(), exported);
+            assert_eq!(context.trace_flags().to_u8(), 0b11);
+        }
+        check("ot=th:0", "ot=th:0");
+        check("ot=th:c , vendor=1", "ot=th:c,vendor=1");
+        // A key of level 2 that level 1 does not allow.
+        check("a@b@c=1, ot=th:8,vendor=1", "ot=th:8,vendor=1");
     }
 }

@@ -101,6 +101,7 @@ where
             span_id: identity.span_id,
             parent: Some(open.parent),
             parent_is_remote: false,
+            link: None,
             kind: SpanKind::Internal,
             name: SharedText::Static(span.name()),
             start: open.start,

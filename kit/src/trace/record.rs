@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::context::{SharedContext, SpanId};
+use crate::context::{SharedContext, SpanId, TraceParent};
 
 /// One finished span.
 #[derive(Debug)]
@@ -18,6 +18,9 @@ pub(crate) struct SpanRecord {
     pub(crate) parent: Option<SpanId>,
     /// True when the parent lives in another process.
     pub(crate) parent_is_remote: bool,
+    /// The span of a caller that is not trusted: its trace is not continued. Boxed: rare, and records are
+    /// moved about.
+    pub(crate) link: Option<Box<TraceParent>>,
     pub(crate) kind: SpanKind,
     pub(crate) name: SpanName,
     pub(crate) start: SystemTime,

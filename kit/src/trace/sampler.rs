@@ -1,6 +1,6 @@
 //! The sampling decision (`OTEL_TRACES_SAMPLER`), made once when a request begins.
 
-use crate::context::{TraceId, TraceParent};
+use crate::context::{Randomness, Threshold, TraceId, TraceState};
 
 /// Head samplers of the OpenTelemetry specification ("Built-in samplers").
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,32 +36,46 @@ impl Sampler {
         }
     }
 
-    /// Whether to record. `parent` is the caller's context when the caller is trusted.
-    pub(crate) fn sample(self, parent: Option<&TraceParent>, trace_id: TraceId) -> bool {
-        let parent_sampled = parent.map(|parent| parent.flags & TraceParent::SAMPLED != 0);
-        match self {
-            Self::AlwaysOn => true,
-            Self::AlwaysOff => false,
-            Self::Ratio(ratio) => keeps(ratio, trace_id),
-            Self::ParentBasedAlwaysOn => parent_sampled.unwrap_or(true),
-            Self::ParentBasedAlwaysOff => parent_sampled.unwrap_or(false),
-            Self::ParentBasedRatio(ratio) => {
-                parent_sampled.unwrap_or_else(|| keeps(ratio, trace_id))
+    /// Whether to record, and the `tracestate` of what is recorded. `parent` and `state` are what a trusted
+    /// caller decided and sent; a caller that left the decision open is as good as none.
+    pub(crate) fn sample(
+        self,
+        parent: Option<bool>,
+        trace_id: TraceId,
+        state: Option<TraceState>,
+    ) -> (bool, Option<TraceState>) {
+        match (self, parent) {
+            // The threshold is that of whoever decided.
+            (
+                Self::ParentBasedAlwaysOn | Self::ParentBasedAlwaysOff | Self::ParentBasedRatio(_),
+                Some(true),
+            ) => (true, state),
+            (Self::AlwaysOn, _) | (Self::ParentBasedAlwaysOn, None) => {
+                (true, TraceState::kept_by(Threshold::ALWAYS, state))
             }
+            (Self::Ratio(ratio), _) | (Self::ParentBasedRatio(ratio), None) => {
+                keep(ratio, trace_id, state)
+            }
+            (
+                Self::AlwaysOff
+                | Self::ParentBasedAlwaysOn
+                | Self::ParentBasedAlwaysOff
+                | Self::ParentBasedRatio(_),
+                _,
+            ) => (false, TraceState::not_kept(state)),
         }
     }
 }
 
-/// The randomness of a trace id is its last 7 bytes (W3C Trace Context level 2, §3.2.2.3).
-const RANDOMNESS: u64 = 1 << 56;
-
 /// Keeps a trace when its randomness is at or above the rejection threshold (OpenTelemetry, "TraceState:
 /// probability sampling"): services at the same or a higher ratio keep it too, so traces stay whole.
-fn keeps(ratio: f64, trace_id: TraceId) -> bool {
-    let rejected = (1.0 - ratio) * RANDOMNESS as f64;
-    let threshold = rejected.round() as u64;
-    let [.., a, b, c, d, e, f, g] = trace_id.to_bytes();
-    u64::from_be_bytes([0, a, b, c, d, e, f, g]) >= threshold
+fn keep(ratio: f64, trace_id: TraceId, state: Option<TraceState>) -> (bool, Option<TraceState>) {
+    let told = state.as_ref().and_then(TraceState::randomness);
+    let randomness = told.unwrap_or_else(|| Randomness::of(trace_id));
+    match Threshold::keeping(ratio).filter(|threshold| threshold.keeps(randomness)) {
+        Some(threshold) => (true, TraceState::kept_by(threshold, state)),
+        None => (false, TraceState::not_kept(state)),
+    }
 }
 
 fn ratio(arg: Option<&str>) -> Result<f64, String> {
@@ -78,8 +92,11 @@ fn ratio(arg: Option<&str>) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
+    use ::http::HeaderValue;
+
     use super::*;
-    use crate::context::SpanId;
+
+    const HALF: u64 = 0x80_0000_0000_0000;
 
     fn trace_id(randomness: u64) -> TraceId {
         let mut bytes = [0xff; 16];
@@ -87,59 +104,92 @@ mod tests {
         TraceId::from_bytes(bytes).unwrap()
     }
 
-    fn parent(flags: u8) -> TraceParent {
-        TraceParent {
-            trace_id: trace_id(1),
-            span_id: SpanId::from_bytes([1; 8]).unwrap(),
-            flags,
-        }
+    fn state(list: &'static str) -> Option<TraceState> {
+        TraceState::parse([&HeaderValue::from_static(list)].into_iter())
     }
 
     #[test]
     fn samplers_follow_the_parent_only_when_told_to() {
-        fn check(sampler: Sampler, root: bool, sampled_parent: bool, unsampled_parent: bool) {
-            let id = trace_id(RANDOMNESS / 2);
-            assert_eq!(sampler.sample(None, id), root, "{sampler:?}, root");
-            assert_eq!(
-                sampler.sample(Some(&parent(0b11)), id),
-                sampled_parent,
-                "{sampler:?}, sampled"
-            );
-            assert_eq!(
-                sampler.sample(Some(&parent(0b10)), id),
-                unsampled_parent,
-                "{sampler:?}, not"
-            );
+        fn check(sampler: Sampler, expected: [&str; 3]) {
+            let parents = [None, Some(true), Some(false)];
+            for (parent, expected) in parents.into_iter().zip(expected) {
+                // The caller decided by a threshold of its own.
+                let sent = parent.and_then(|_| state("a=1,ot=th:4"));
+                let (sampled, state) = sampler.sample(parent, trace_id(HALF), sent);
+                let told = state.as_ref().map_or("", TraceState::as_str);
+                let decision = if sampled { "kept" } else { "not" };
+                assert_eq!(
+                    format!("{decision} {told}"),
+                    expected,
+                    "{sampler:?} {parent:?}"
+                );
+            }
         }
-        check(Sampler::AlwaysOn, true, true, true);
-        check(Sampler::AlwaysOff, false, false, false);
-        check(Sampler::Ratio(0.5), true, true, true);
-        check(Sampler::Ratio(0.4), false, false, false);
-        check(Sampler::ParentBasedAlwaysOn, true, true, false);
-        check(Sampler::ParentBasedAlwaysOff, false, true, false);
-        check(Sampler::ParentBasedRatio(0.5), true, true, false);
-        check(Sampler::ParentBasedRatio(0.4), false, true, false);
+        let inherited = "kept a=1,ot=th:4";
+        check(
+            Sampler::AlwaysOn,
+            ["kept ot=th:0", "kept ot=th:0,a=1", "kept ot=th:0,a=1"],
+        );
+        check(Sampler::AlwaysOff, ["not ", "not a=1", "not a=1"]);
+        check(
+            Sampler::Ratio(0.5),
+            ["kept ot=th:8", "kept ot=th:8,a=1", "kept ot=th:8,a=1"],
+        );
+        check(Sampler::Ratio(0.4), ["not ", "not a=1", "not a=1"]);
+        check(
+            Sampler::ParentBasedAlwaysOn,
+            ["kept ot=th:0", inherited, "not a=1"],
+        );
+        check(
+            Sampler::ParentBasedAlwaysOff,
+            ["not ", inherited, "not a=1"],
+        );
+        check(
+            Sampler::ParentBasedRatio(0.5),
+            ["kept ot=th:8", inherited, "not a=1"],
+        );
+        check(
+            Sampler::ParentBasedRatio(0.4),
+            ["not ", inherited, "not a=1"],
+        );
     }
 
     #[test]
     fn ratio_compares_the_last_seven_bytes_with_the_threshold() {
         fn check(ratio: f64, randomness: u64, expected: bool) {
             assert_eq!(
-                Sampler::Ratio(ratio).sample(None, trace_id(randomness)),
+                Sampler::Ratio(ratio)
+                    .sample(None, trace_id(randomness), None)
+                    .0,
                 expected,
                 "{ratio} {randomness:x}"
             );
         }
-        check(0.0, RANDOMNESS - 1, false);
+        check(0.0, 0xff_ffff_ffff_ffff, false);
         check(1.0, 0, true);
         check(0.25, 0xc0_0000_0000_0000, true);
         check(0.25, 0xbf_ffff_ffff_ffff, false);
     }
 
     #[test]
+    fn explicit_randomness_wins_over_the_trace_id() {
+        for (sent, expected) in [
+            ("ot=rv:80000000000000", Some("ot=th:8;rv:80000000000000")),
+            ("ot=rv:7fffffffffffff", None),
+        ] {
+            let (sampled, told) = Sampler::Ratio(0.5).sample(None, trace_id(HALF), state(sent));
+            let told = told.as_ref().map(TraceState::as_str);
+            assert_eq!(
+                (sampled, told),
+                (expected.is_some(), expected.or(Some(sent)))
+            );
+        }
+    }
+
+    #[test]
     fn ratio_keeps_its_share_of_random_ids() {
         let kept = (0..20_000)
-            .filter(|_| Sampler::Ratio(0.3).sample(None, TraceId::random()))
+            .filter(|_| Sampler::Ratio(0.3).sample(None, TraceId::random(), None).0)
             .count();
         // Eight standard deviations: 65 each.
         assert!((5_480..=6_520).contains(&kept), "{kept}");

@@ -40,6 +40,7 @@ pub(crate) fn record(name: &'static str) -> SpanRecord {
         context,
         parent: None,
         parent_is_remote: false,
+        link: None,
         kind: SpanKind::Server,
         name: SharedText::Static(name),
         start: SystemTime::now(),

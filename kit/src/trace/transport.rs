@@ -224,6 +224,14 @@ fn print(spans: &[SpanData]) -> std::io::Result<Accepted> {
             span.parent_span_id,
             span.status,
         )?;
+        let state = span.span_context.trace_state().header();
+        if !state.is_empty() {
+            write!(stderr, " trace_state={state}")?;
+        }
+        for link in span.links.iter() {
+            let (trace_id, span_id) = (link.span_context.trace_id(), link.span_context.span_id());
+            write!(stderr, " link={trace_id}/{span_id}")?;
+        }
         for attribute in &span.attributes {
             write!(stderr, " {}={:?}", attribute.key, attribute.value.as_str())?;
         }

@@ -24,6 +24,8 @@ mod panics;
 #[cfg(feature = "axum")]
 mod probes;
 #[cfg(feature = "axum")]
+mod propagation;
+#[cfg(feature = "axum")]
 mod requests;
 #[cfg(feature = "axum")]
 #[cfg(feature = "reqwest")]

@@ -81,6 +81,7 @@ async fn child() {
         .route("/upgrade", get(upgrade))
         .route("/ws", get(websocket))
         .route("/block/{millis}", get(block))
+        .route("/context", crate::propagation::context(&kit))
         .route("/compute", get(compute))
         .route("/hang", get(std::future::pending::<&'static str>))
         .merge(crate::log_control::routes());

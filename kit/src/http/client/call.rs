@@ -16,7 +16,6 @@ use crate::context::{
 use crate::http::grpc::{self, GrpcStatus};
 use crate::http::host::split_host_port;
 use crate::http::method::KnownMethod;
-use crate::http::names::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use crate::http::status::status_text;
 use crate::http::text::{MAX_TEXT, TextPacker, clip};
 use crate::http::{Telemetry, server_timing};
@@ -97,25 +96,7 @@ impl Call {
 
     /// Writes the identity headers; a request id that the caller has set itself is left alone.
     pub(super) fn inject(&self, headers: &mut HeaderMap) {
-        let context = &*self.context;
-        headers
-            .entry(&self.telemetry.request_id_header)
-            .or_insert_with(|| context.request_id.header_value());
-        if self.telemetry.propagation.trace_context {
-            let parent = TraceParent {
-                trace_id: context.trace_id,
-                span_id: self.span_id,
-                flags: context.flags,
-            };
-            headers.insert(TRACEPARENT, parent.to_header());
-            headers.remove(TRACESTATE);
-            if let Some(state) = &context.trace_state {
-                headers.insert(TRACESTATE, state.header_value());
-            }
-        }
-        if let (true, Some(baggage)) = (self.telemetry.propagation.baggage, &context.baggage) {
-            headers.entry(BAGGAGE).or_insert_with(|| baggage.clone());
-        }
+        self.telemetry.inject(&self.context, self.span_id, headers);
     }
 
     fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
@@ -220,6 +201,7 @@ impl Call {
             span_id: self.span_id,
             parent: self.parent,
             parent_is_remote: false,
+            link: None,
             kind: SpanKind::Client,
             name: self.span_name(),
             start: self.started_at,
@@ -352,13 +334,16 @@ impl Drop for OpenCall {
 /// A call outside of any request starts a trace.
 fn root(telemetry: &Telemetry, at: SystemTime) -> SharedContext {
     let trace_id = TraceId::random();
-    let sampled = telemetry.spans().is_some() && telemetry.sampler.sample(None, trace_id);
+    let (sampled, trace_state) = match telemetry.spans() {
+        Some(_) => telemetry.sampler.sample(None, trace_id, None),
+        None => (false, None),
+    };
     Arc::new(RequestContext {
         request_id: RequestId::generate_at(at),
         trace_id,
         span_id: SpanId::random(),
         flags: TraceParent::RANDOM | u8::from(sampled),
-        trace_state: None,
+        trace_state,
         baggage: None,
         recording: Default::default(),
     })

@@ -83,7 +83,7 @@ fn headers_that_the_caller_set_itself() {
     let headers = call_with(&bench, request, Response::default());
     assert_eq!(headers["x-request-id"], "mine");
     assert_eq!(sent(&headers).span_id, only_span(&bench).span_id);
-    assert!(!headers.contains_key("tracestate"));
+    assert_eq!(headers["tracestate"], "ot=th:0");
 }
 
 #[tokio::test]

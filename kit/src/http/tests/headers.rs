@@ -10,11 +10,11 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use tower_service::Service as _;
 
-use crate::context::{SharedContext, Trust, current};
+use crate::context::{Format, SharedContext, TraceState, Trust, current};
 use crate::health::State;
 use crate::http::testing::{Bench, answers, attribute, get, int, poll_once, request, text};
 use crate::http::{Propagation, server_timing};
-use crate::trace::{SpanRecord, Value};
+use crate::trace::{Sampler, SpanRecord, Value};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
@@ -66,6 +66,7 @@ fn a_trusted_caller_is_believed() {
     assert_eq!(context.trace_state.as_ref().unwrap().as_str(), "vendor=1");
     assert_eq!(context.baggage.as_ref().unwrap(), "tenant=7");
     let span = span.unwrap();
+    assert!(span.link.is_none());
     assert_eq!(span.parent.unwrap().to_string(), SPAN);
     assert!(span.parent_is_remote);
     assert_eq!(span.context.request_id.as_str(), "abc");
@@ -81,10 +82,78 @@ fn nothing_is_taken_from_a_caller_that_is_not_trusted() {
     assert_eq!(headers["x-request-id"], context.request_id.as_str());
     assert_ne!(context.trace_id.to_string(), TRACE);
     assert_eq!(context.flags, 3);
-    assert!(context.trace_state.is_none() && context.baggage.is_none());
-    assert_eq!(span.unwrap().parent, None);
+    assert_eq!(context.trace_state.as_ref().unwrap().as_str(), "ot=th:0");
+    assert!(context.baggage.is_none());
+    let span = span.unwrap();
+    assert_eq!((span.parent, span.parent_is_remote), (None, false));
+    let link = span.link.unwrap();
+    assert_eq!(
+        (link.trace_id.to_string(), link.span_id.to_string()),
+        (TRACE.to_owned(), SPAN.to_owned())
+    );
+    assert_eq!(link.flags, 1);
     let timings: Vec<_> = headers.get_all("server-timing").iter().collect();
     assert_eq!(timings, ["db;dur=3"]);
+}
+
+#[test]
+fn the_sampled_flag_of_a_caller_that_is_not_trusted_decides_nothing() {
+    for (sampler, sampled) in [
+        (Sampler::ParentBasedAlwaysOn, true),
+        (Sampler::ParentBasedAlwaysOff, false),
+    ] {
+        for flags in ["00", "01"] {
+            let bench = Bench::with(|telemetry| {
+                telemetry.trust = Trust::None;
+                telemetry.sampler = sampler;
+            });
+            let mut request = get("/");
+            let parent = format!("00-{TRACE}-{SPAN}-{flags}").parse().unwrap();
+            request.headers_mut().insert("traceparent", parent);
+            let (_, context, span) = send(&bench, request);
+            assert_eq!(context.sampled(), sampled, "{sampler:?} {flags}");
+            assert_eq!(span.is_some_and(|span| span.link.is_some()), sampled);
+        }
+    }
+}
+
+#[test]
+fn a_decision_without_ids_begins_a_trace() {
+    let mut b3 = Propagation::NONE;
+    b3.add(Format::B3);
+    for (value, flags) in [("0", 0b10), ("1", 0b11), ("d", 0b1000_0011)] {
+        let bench = Bench::with(|telemetry| telemetry.propagation = b3);
+        let mut request = get("/");
+        request.headers_mut().insert("b3", value.parse().unwrap());
+        let (_, context, span) = send(&bench, request);
+        assert_eq!(context.flags, flags, "{value}");
+        assert_eq!(context.trace_flags(), flags & 0b11);
+        assert_eq!(span.is_some(), context.sampled());
+        assert!(span.is_none_or(|span| span.parent.is_none()));
+    }
+}
+
+#[test]
+fn a_caller_may_leave_the_decision_open() {
+    let mut b3 = Propagation::NONE;
+    b3.add(Format::B3);
+    for (sampler, sampled, state) in [
+        (Sampler::ParentBasedAlwaysOn, true, Some("ot=th:0")),
+        (Sampler::ParentBasedAlwaysOff, false, None),
+    ] {
+        let bench = Bench::with(|telemetry| {
+            (telemetry.propagation, telemetry.sampler) = (b3, sampler);
+        });
+        let mut request = get("/");
+        let value = format!("{TRACE}-{SPAN}").parse().unwrap();
+        request.headers_mut().insert("b3", value);
+        let (_, context, span) = send(&bench, request);
+        assert_eq!(context.trace_id.to_string(), TRACE);
+        assert_eq!(context.sampled(), sampled);
+        let told = context.trace_state.as_ref().map(TraceState::as_str);
+        assert_eq!(told, state);
+        assert_eq!(span.is_some(), sampled);
+    }
 }
 
 #[test]
@@ -123,10 +192,7 @@ fn with_tracing_off_the_callers_trace_stays_whole() {
 #[test]
 fn propagation_can_be_off() {
     let bench = Bench::with(|telemetry| {
-        telemetry.propagation = Propagation {
-            trace_context: false,
-            baggage: false,
-        };
+        telemetry.propagation = Propagation::NONE;
     });
     let (headers, context, _) = send(&bench, with_identity(get("/")));
     assert_eq!(headers["x-request-id"], "abc");

@@ -22,7 +22,7 @@ use super::super::record::{SharedText, SpanKind, SpanStatus, Value};
 use super::super::testing::{Collector, Events, eventually, record};
 use super::super::{Compression, Endpoint, ExportConfig, Protocol, SpanQueue};
 use super::*;
-use crate::context::SpanId;
+use crate::context::{SpanId, TraceId, TraceParent};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -110,6 +110,12 @@ async fn a_span_arrives_as_it_was_recorded() {
     let mut span = record("GET /orders/{id}");
     let (parent, context) = (SpanId::random(), span.context.clone());
     (span.parent, span.parent_is_remote) = (Some(parent), true);
+    let linked = TraceParent {
+        trace_id: TraceId::random(),
+        span_id: SpanId::random(),
+        flags: 0b01,
+    };
+    span.link = Some(Box::new(linked));
     span.kind = SpanKind::Client;
     span.status = SpanStatus::Error("boom".into());
     span.attributes = vec![
@@ -130,6 +136,13 @@ async fn a_span_arrives_as_it_was_recorded() {
     assert_eq!(span.trace_id, context.trace_id.to_bytes());
     assert_eq!(span.span_id, context.span_id.to_bytes());
     assert_eq!(span.parent_span_id, parent.to_bytes());
+    assert_eq!(span.trace_state, "");
+    let [link] = &span.links[..] else {
+        panic!("{:?}", span.links)
+    };
+    assert_eq!(link.trace_id, linked.trace_id.to_bytes());
+    assert_eq!(link.span_id, linked.span_id.to_bytes());
+    assert_eq!(link.flags & 0xff, 0b01);
     assert_eq!(span.name, "GET /orders/{id}");
     assert_eq!(span.kind, OtlpKind::Client as i32);
     // Sampled and random, and that the parent is known to be remote (OTLP, "SpanFlags").
