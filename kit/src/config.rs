@@ -1,9 +1,13 @@
 //! The environment as a `Config`: every fault at once for `BELLWETHER_*`, warnings for `OTEL_*`. Read by
 //! `kit` when a builder is made; the builder's setters then override it.
 
+mod allow;
 mod misspelt;
 mod otel;
+mod paths;
 mod reader;
+mod resource;
+mod source;
 mod text;
 
 use std::net::SocketAddr;
@@ -12,12 +16,17 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::context::Trust;
-use crate::http::Propagation;
+use crate::http::{AllowLists, Propagation};
+use crate::redact::{self, Names, REDACTED, Wish};
 use crate::trace::{ExportConfig, Sampler};
+pub(crate) use allow::{header_names, query_keys};
+pub(crate) use paths::{Paths, parse as parse_path};
 use reader::{Lookup, Reader};
+pub(crate) use resource::Detected;
+pub use source::Source;
+pub(crate) use source::Sources;
 use text::show_duration;
 
-#[cfg(feature = "axum")]
 pub(crate) use text::percent_decode;
 
 /// Kubernetes kills after 30 s; this leaves room for its own work.
@@ -33,8 +42,11 @@ const DEFAULT_PORT: u16 = 8080;
 pub(crate) struct Config {
     /// `service.name`.
     pub(crate) service: String,
-    /// Every other resource attribute.
+    pub(crate) service_source: Source,
+    /// Every other resource attribute that somebody has set.
     pub(crate) resource: Vec<(String, String)>,
+    /// Those that are in force unless somebody has.
+    pub(crate) detected: Vec<Detected>,
     pub(crate) port: u16,
     pub(crate) admin_addr: Option<SocketAddr>,
     /// `None`: pretty on a terminal, JSON elsewhere.
@@ -50,6 +62,11 @@ pub(crate) struct Config {
     pub(crate) trust: Trust,
     pub(crate) request_id_header: HeaderName,
     pub(crate) propagation: Propagation,
+    /// What lines and spans show of headers and queries.
+    pub(crate) allowed: AllowLists,
+    /// What is added to the names of secrets, and taken off them.
+    pub(crate) redact: Vec<Wish>,
+    pub(crate) paths: Paths,
     /// False: no spans at all (`OTEL_SDK_DISABLED`, or the builder).
     pub(crate) traces: bool,
     pub(crate) sampler: Sampler,
@@ -58,6 +75,8 @@ pub(crate) struct Config {
     pub(crate) faults: Vec<String>,
     /// Unreadable `OTEL_*` and `RUST_LOG` values, and names that are nearly one of ours.
     pub(crate) warnings: Vec<String>,
+    /// Where all of it comes from.
+    pub(crate) sources: Sources,
 }
 
 /// How log lines look (`BELLWETHER_LOG_FORMAT`).
@@ -92,11 +111,13 @@ impl Config {
     /// Reads the environment that `lookup` shows.
     pub(crate) fn read(service: &str, lookup: Lookup<'_>) -> Self {
         let mut env = Reader::new(lookup);
-        let (service, resource) = identity(service, &mut env);
+        let ((service, service_source), resource) = identity(service, &mut env);
         let (grace, drain_delay) = shutdown_times(&mut env);
         Self {
             service,
+            service_source,
             resource,
+            detected: resource::detect(&mut env),
             port: env.ours("PORT", port).unwrap_or(DEFAULT_PORT),
             admin_addr: env.ours("BELLWETHER_ADMIN_ADDR", address),
             log_format: env.ours("BELLWETHER_LOG_FORMAT", log_format),
@@ -113,12 +134,47 @@ impl Config {
                 .ours("BELLWETHER_REQUEST_ID_HEADER", header_name)
                 .unwrap_or(DEFAULT_REQUEST_ID_HEADER),
             propagation: otel::propagation(&mut env),
+            allowed: allow::read(&mut env),
+            redact: env
+                .ours("BELLWETHER_REDACT", Names::wishes)
+                .unwrap_or_default(),
+            paths: paths::read(&mut env),
             traces: !otel::disabled(&mut env),
             sampler: otel::sampler(&mut env),
             export: otel::export(&mut env),
             faults: env.faults,
             warnings: env.warnings,
+            sources: env.sources,
         }
+    }
+
+    /// The whole resource: on every span, and in `target_info`. What somebody has set goes before what is
+    /// detected, and secrets are none of it.
+    pub(crate) fn resource_attributes(&self) -> Vec<(String, String, Source)> {
+        let service = (
+            "service.name".to_owned(),
+            self.service.clone(),
+            self.service_source,
+        );
+        let mut all = vec![service];
+        for (key, value) in &self.resource {
+            let source = match self.sources.of(&["service.version"]) {
+                Source::Code if key == "service.version" => Source::Code,
+                _ => Source::Environment("OTEL_RESOURCE_ATTRIBUTES"),
+            };
+            all.push((key.clone(), value.clone(), source));
+        }
+        for Detected { key, value, source } in &self.detected {
+            if !all.iter().any(|(present, ..)| present == key) {
+                all.push(((*key).to_owned(), value.clone(), *source));
+            }
+        }
+        for (key, value, _) in &mut all {
+            if redact::is_secret(key) {
+                REDACTED.clone_into(value);
+            }
+        }
+        all
     }
 
     /// What the environment and the builder's setters together get wrong.
@@ -131,6 +187,7 @@ impl Config {
                 show_duration(self.grace)
             ));
         }
+        faults.extend(self.paths.fault());
         if self.service.is_empty() {
             faults.push("the service has no name: give one or set OTEL_SERVICE_NAME".to_owned());
         }
@@ -142,15 +199,17 @@ const DEFAULT_REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request
 
 /// `OTEL_SERVICE_NAME` beats `service.name` among the resource attributes beats the name in the code: whoever
 /// deploys knows best.
-fn identity(service: &str, env: &mut Reader<'_>) -> (String, Vec<(String, String)>) {
+fn identity(service: &str, env: &mut Reader<'_>) -> ((String, Source), Vec<(String, String)>) {
     let (names, resource): (Vec<_>, Vec<_>) = otel::resource_attributes(env)
         .into_iter()
         .partition(|(key, _)| key == "service.name");
     let named = names.into_iter().map(|(_, name)| name).next_back();
+    let from = |variable| move |name| (name, Source::Environment(variable));
     let service = env
         .text("OTEL_SERVICE_NAME")
-        .or(named)
-        .unwrap_or_else(|| service.trim().to_owned());
+        .map(from("OTEL_SERVICE_NAME"))
+        .or_else(|| named.map(from("OTEL_RESOURCE_ATTRIBUTES")))
+        .unwrap_or_else(|| (service.trim().to_owned(), Source::Code));
     (service, resource)
 }
 

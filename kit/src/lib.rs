@@ -86,12 +86,13 @@ mod http;
 mod kit;
 mod log;
 mod metrics;
+mod redact;
 #[cfg(feature = "axum")]
 mod serve;
 mod shutdown;
 mod trace;
 
-pub use config::LogFormat;
+pub use config::{LogFormat, Source};
 pub use error::Error;
 pub use health::{Check, check};
 pub use http::{
@@ -100,6 +101,6 @@ pub use http::{
 };
 #[cfg(feature = "axum")]
 pub use kit::run;
-pub use kit::{Kit, KitBuilder};
+pub use kit::{Description, Kit, KitBuilder, Setting};
 /// The `prometheus-client` crate that [`Kit::registry`] is of.
 pub use prometheus_client;

@@ -11,6 +11,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
 use super::{Health, State};
+use crate::config::Paths;
 use crate::http::NotTraffic;
 
 /// Which question a path answers.
@@ -32,14 +33,13 @@ pub(crate) enum Audience {
 
 impl Probe {
     /// Every path, with what it answers.
-    pub(crate) const PATHS: [(&'static str, Probe); 6] = [
-        ("/livez", Probe::Live),
-        ("/health/live", Probe::Live),
-        ("/readyz", Probe::Ready),
-        ("/health/ready", Probe::Ready),
-        ("/startupz", Probe::Started),
-        ("/health/started", Probe::Started),
-    ];
+    pub(crate) fn paths(paths: &Paths) -> Vec<(&str, Self)> {
+        let live = paths.live().into_iter().map(|path| (path, Self::Live));
+        let ready = paths.ready().into_iter().map(|path| (path, Self::Ready));
+        let started = paths.startup().into_iter();
+        let started = started.map(|path| (path, Self::Started));
+        live.chain(ready).chain(started).collect()
+    }
 
     /// The handler of this probe; HEAD is answered too.
     pub(crate) fn handler(self, health: Health, audience: Audience) -> MethodRouter {
@@ -83,8 +83,8 @@ impl Probe {
 }
 
 /// All probe routes.
-pub(crate) fn routes(health: &Health, audience: Audience) -> Router {
-    Probe::PATHS
+pub(crate) fn routes(health: &Health, audience: Audience, paths: &Paths) -> Router {
+    Probe::paths(paths)
         .into_iter()
         .fold(Router::new(), |router, (path, probe)| {
             router.route(path, probe.handler(health.clone(), audience))

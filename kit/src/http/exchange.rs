@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ::http::header::{CONNECTION, CONTENT_LENGTH};
 use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
+use super::allowed::Shown;
 use super::caller::{Caller, identify};
 use super::concurrency::Permit;
 use super::method::KnownMethod;
@@ -36,6 +37,8 @@ pub(super) struct Exchange {
     pub(super) status: Option<StatusCode>,
     /// The text of a panic or a body error.
     pub(super) error: Option<String>,
+    /// The headers and the query that operators allow to be shown.
+    pub(super) shown: Vec<Shown>,
     start: Instant,
     caller: Caller,
     time_to_first_byte: Option<Duration>,
@@ -61,6 +64,10 @@ impl Exchange {
         let scheme = scheme(caller, request);
         let exported = context.sampled() && telemetry.spans().is_some();
         let texts = RequestTexts::copy(request, exported);
+        let mut shown = Vec::new();
+        if let Some(allowed) = &telemetry.allowed {
+            allowed.of_request(request.uri(), headers, &mut shown);
+        }
         Box::new(Self {
             context,
             parent,
@@ -72,6 +79,7 @@ impl Exchange {
             texts,
             status: None,
             error: None,
+            shown,
             start,
             caller,
             time_to_first_byte: None,
@@ -99,6 +107,9 @@ impl Exchange {
         let elapsed = self.start.elapsed();
         self.status = Some(status);
         self.time_to_first_byte = Some(elapsed);
+        if let Some(allowed) = &self.telemetry.allowed {
+            allowed.of_response(headers, &mut self.shown);
+        }
         let request_id = &self.context.request_id;
         let request_id = if !self.caller.trusted {
             request_id.header_value()
@@ -199,6 +210,7 @@ impl Exchange {
             client_address: self.client_address(),
             user_agent: self.texts.user_agent(),
             error: self.error.as_deref(),
+            shown: &self.shown,
         });
     }
 

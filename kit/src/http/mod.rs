@@ -1,6 +1,7 @@
 //! The request path: one layer that gives a request its identity, times it to the end of its body and
 //! settles it exactly once into log line, span and metrics; and its outbound twin.
 
+mod allowed;
 mod body;
 mod caller;
 mod client;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use ::http::HeaderName;
 
+pub(crate) use allowed::{AllowLists, Allowed, Shown};
 pub use body::ResponseBody;
 pub use client::{ClientBody, ClientFuture, ClientLayer, ClientService};
 pub(crate) use concurrency::ConcurrencyLimit;
@@ -66,6 +68,8 @@ pub(crate) struct Telemetry {
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) concurrency_limit: Option<ConcurrencyLimit>,
     pub(crate) routes: Routes,
+    /// `None` while no header and no query key is to be shown.
+    pub(crate) allowed: Option<Allowed>,
 }
 
 impl Telemetry {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ::http::Version;
 
+use super::allowed::Shown;
 use super::exchange::Exchange;
 use super::{Outcome, text};
 use crate::trace::{Attribute, SharedText, SpanKind, SpanName, SpanRecord, SpanStatus, Value};
@@ -31,7 +32,7 @@ pub(super) fn record(exchange: &Exchange, outcome: Outcome, duration: Duration) 
     }
 }
 
-/// As many as there can be.
+/// As many as there can be, but for what operators allow beyond.
 const MAX_ATTRIBUTES: usize = 14;
 
 fn attributes(exchange: &Exchange, outcome: Outcome) -> Vec<Attribute> {
@@ -76,6 +77,7 @@ fn attributes(exchange: &Exchange, outcome: Outcome) -> Vec<Attribute> {
     if let Some(address) = exchange.client_address() {
         put("client.address", Value::Address(address));
     }
+    attributes.extend(exchange.shown.iter().map(Shown::attribute));
     attributes
 }
 

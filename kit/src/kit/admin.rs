@@ -12,16 +12,12 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::outlets::Outlets;
-use crate::config::Config;
+use crate::config::{Config, Paths};
 use crate::error::Error;
 use crate::health::{self, Audience, Health};
 use crate::http::NotTraffic;
 use crate::metrics::Metrics;
 use crate::serve;
-
-/// What is there, for whoever asks for something else.
-const NOT_FOUND: &str =
-    "not found; here are /metrics, /telemetry, /livez, /readyz, /startupz (?verbose)\n";
 
 /// The admin address in use; dropping it closes it.
 #[derive(Debug)]
@@ -35,6 +31,9 @@ pub(super) struct Told {
     pub(super) health: Health,
     pub(super) metrics: Metrics,
     pub(super) outlets: Outlets,
+    pub(super) paths: Paths,
+    /// What `Kit::describe` tells, as JSON.
+    pub(super) description: String,
 }
 
 /// A listener bound early, so that a taken port is an error of `start` before anything else has begun.
@@ -72,6 +71,10 @@ pub(super) fn bind(config: &Config, runtime: Option<&Handle>) -> Result<Option<B
 }
 
 impl Bound {
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(super) fn serve(self, told: &Told) -> Admin {
         let server = serve::run_admin(self.listener, router(told));
         Admin {
@@ -98,10 +101,23 @@ impl Drop for Admin {
 }
 
 fn router(told: &Told) -> Router {
-    health::routes(&told.health, Audience::Operators)
-        .route("/metrics", metrics(told.metrics.clone()))
+    let paths = &told.paths;
+    let probes = health::routes(&told.health, Audience::Operators, paths);
+    let router = probes
         .route("/telemetry", telemetry(told))
-        .fallback((StatusCode::NOT_FOUND, NOT_FOUND))
+        .route("/config", config(told))
+        .fallback((StatusCode::NOT_FOUND, not_found(paths)));
+    paths.metrics().into_iter().fold(router, |router, path| {
+        router.route(path, metrics(told.metrics.clone()))
+    })
+}
+
+/// What is there, for whoever asks for something else.
+fn not_found(paths: &Paths) -> String {
+    let probes = [paths.live(), paths.ready(), paths.startup()].concat();
+    let probes = probes.join(", ");
+    let metrics = paths.metrics().join(", ");
+    format!("not found; here are {metrics}, /telemetry, /config, {probes} (?verbose)\n")
 }
 
 /// `/metrics`, in the format that the scraper prefers.
@@ -119,6 +135,12 @@ fn telemetry(told: &Told) -> MethodRouter {
         let report = format!("{}\n", outlets.report());
         std::future::ready(answer("application/json", report))
     })
+}
+
+/// `/config`: what is in force, and from where.
+fn config(told: &Told) -> MethodRouter {
+    let description = format!("{}\n", told.description);
+    get(move || std::future::ready(answer("application/json", description.clone())))
 }
 
 fn answer(content_type: &'static str, body: String) -> Response {

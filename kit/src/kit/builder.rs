@@ -1,5 +1,8 @@
 //! `KitBuilder`: the environment, the builder's own settings on top, and the start of everything.
 
+mod paths;
+mod shown;
+
 use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -14,14 +17,15 @@ use tracing_subscriber::{EnvFilter, Registry};
 
 #[cfg(feature = "axum")]
 use super::admin::{self, Told};
-use super::{Inner, Kit, Outlets};
+use super::{Description, Inner, Kit, Outlets};
 use crate::config::{Config, LogFormat};
 use crate::context::Trust;
 use crate::error::Error;
 use crate::health::{Check, Checks, Health, Lifecycle};
-use crate::http::{ConcurrencyLimit, Routes, Telemetry};
+use crate::http::{Allowed, ConcurrencyLimit, Routes, Telemetry};
 use crate::log::{self, Logger};
 use crate::metrics::Metrics;
+use crate::redact::{self, Names};
 use crate::shutdown::Shutdown;
 use crate::trace::{self, ExporterKind, SpanLayer, SpanQueue};
 
@@ -66,12 +70,14 @@ impl KitBuilder {
     /// How log lines look, whatever `BELLWETHER_LOG_FORMAT` says.
     pub fn log_format(mut self, format: LogFormat) -> Self {
         self.config.log_format = Some(format);
+        self.config.sources.set_in_code("BELLWETHER_LOG_FORMAT");
         self
     }
 
     /// All of the shutdown, flush included, whatever `BELLWETHER_GRACE` says.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.config.grace = grace;
+        self.config.sources.set_in_code("BELLWETHER_GRACE");
         self
     }
 
@@ -79,18 +85,32 @@ impl KitBuilder {
     /// must be shorter than the grace.
     pub fn drain_delay(mut self, delay: Duration) -> Self {
         self.config.drain_delay = delay;
+        self.config.sources.set_in_code("BELLWETHER_DRAIN_DELAY");
         self
     }
 
     /// Who may set request id, sampled flag and client address, whatever `BELLWETHER_TRUST` says: `private`,
     /// `all`, `none` or CIDRs. A policy that cannot be read is a fault of [`start`](Self::start).
-    pub fn trust(mut self, policy: &str) -> Self {
-        match Trust::parse(policy) {
-            Ok(trust) => self.config.trust = trust,
-            Err(fault) => self
-                .config
-                .faults
-                .push(format!("trust({policy:?}): {fault}")),
+    pub fn trust(self, policy: &str) -> Self {
+        let trust = Trust::parse(policy).map_err(|fault| format!("trust({policy:?}): {fault}"));
+        self.set("BELLWETHER_TRUST", trust, |config, trust| {
+            config.trust = trust;
+        })
+    }
+
+    /// Puts a setting of the code in force, or notes its fault. `variable` is what sets it in the environment.
+    fn set<T>(
+        mut self,
+        variable: &'static str,
+        value: Result<T, String>,
+        put: impl FnOnce(&mut Config, T),
+    ) -> Self {
+        match value {
+            Ok(value) => {
+                put(&mut self.config, value);
+                self.config.sources.set_in_code(variable);
+            }
+            Err(fault) => self.config.faults.push(fault),
         }
         self
     }
@@ -99,12 +119,16 @@ impl KitBuilder {
     /// says.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.config.request_timeout = Some(timeout);
+        self.config
+            .sources
+            .set_in_code("BELLWETHER_REQUEST_TIMEOUT");
         self
     }
 
     /// Where operators find `/metrics` and the probes, whatever `BELLWETHER_ADMIN_ADDR` says.
     pub fn admin_addr(mut self, address: SocketAddr) -> Self {
         self.config.admin_addr = Some(address);
+        self.config.sources.set_in_code("BELLWETHER_ADMIN_ADDR");
         self
     }
 
@@ -113,13 +137,17 @@ impl KitBuilder {
         const KEY: &str = "service.version";
         if !self.config.resource.iter().any(|(key, _)| key == KEY) {
             self.config.resource.push((KEY.to_owned(), version.into()));
+            self.config.sources.set_in_code(KEY);
         }
         self
     }
 
     /// Whether spans are made and exported; `false` wins over the environment, `true` is the default.
     pub fn traces(mut self, traces: bool) -> Self {
-        self.config.traces &= traces;
+        if self.config.traces && !traces {
+            self.config.traces = false;
+            self.config.sources.set_in_code("OTEL_SDK_DISABLED");
+        }
         self
     }
 
@@ -233,11 +261,18 @@ impl KitBuilder {
             logger: sinks.logger.clone(),
         };
         #[cfg(feature = "axum")]
+        let admin_addr = admin.as_ref().map(admin::Bound::address);
+        #[cfg(not(feature = "axum"))]
+        let admin_addr = None;
+        let description = Description::new(&config, std::io::stdout().is_terminal(), admin_addr);
+        #[cfg(feature = "axum")]
         let admin = admin.map(|admin| {
             admin.serve(&Told {
                 health: health.clone(),
                 metrics: metrics.clone(),
                 outlets: outlets.clone(),
+                paths: config.paths.clone(),
+                description: description.to_json(),
             })
         });
         let kit = Kit(Arc::new(Inner {
@@ -247,6 +282,7 @@ impl KitBuilder {
             health,
             exporter,
             outlets,
+            description,
             #[cfg(feature = "axum")]
             admin,
             config,
@@ -289,6 +325,13 @@ impl KitBuilder {
         if !self.config.traces {
             self.config.export.exporter = ExporterKind::None;
         }
+        // Before anything is written.
+        if !redact::install(&Names::new(&self.config.redact)) {
+            self.config.warnings.push(
+                "the names of secrets that an earlier kit of this process has set stay in force"
+                    .to_owned(),
+            );
+        }
         let format = log_format(&self.config);
         let logger =
             Logger::stdout(format, &self.config.service).map_err(|source| Error::Thread {
@@ -327,10 +370,8 @@ fn log_format(config: &Config) -> log::Format {
 }
 
 fn resource(config: &Config) -> Vec<(String, String)> {
-    let service = ("service.name".to_owned(), config.service.clone());
-    std::iter::once(service)
-        .chain(config.resource.iter().cloned())
-        .collect()
+    let attributes = config.resource_attributes().into_iter();
+    attributes.map(|(key, value, _)| (key, value)).collect()
 }
 
 fn telemetry(config: &Config, sinks: Sinks, metrics: &Metrics, lifecycle: Lifecycle) -> Telemetry {
@@ -347,5 +388,6 @@ fn telemetry(config: &Config, sinks: Sinks, metrics: &Metrics, lifecycle: Lifecy
         request_timeout: config.request_timeout,
         concurrency_limit: config.concurrency_limit.map(ConcurrencyLimit::new),
         routes: Routes::default(),
+        allowed: Allowed::new(&config.allowed),
     }
 }

@@ -89,14 +89,16 @@ impl Kit {
         Ok(())
     }
 
-    fn mounted(&self) -> Vec<(&'static str, MethodRouter)> {
-        let probe = |(path, probe): (&'static str, Probe)| {
-            let handler = probe.handler(self.0.health.clone(), Audience::Public);
-            (path, handler)
-        };
-        let mut routes: Vec<_> = Probe::PATHS.into_iter().map(probe).collect();
+    fn mounted(&self) -> Vec<(&str, MethodRouter)> {
+        let paths = &self.0.config.paths;
+        let mut routes = Vec::new();
+        for (path, probe) in Probe::paths(paths) {
+            routes.push((path, probe.handler(self.0.health.clone(), Audience::Public)));
+        }
         if self.0.admin.is_none() {
-            routes.push(("/metrics", admin::metrics(self.0.metrics.clone())));
+            for path in paths.metrics() {
+                routes.push((path, admin::metrics(self.0.metrics.clone())));
+            }
         }
         routes
     }

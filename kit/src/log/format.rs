@@ -10,6 +10,7 @@ use super::key::{Key, WrittenKey};
 use super::value::{EachField, Value};
 use super::{json, pretty};
 use crate::context::{RequestContext, SpanId};
+use crate::redact::{self, REDACTED};
 
 /// The longest value written whole, in bytes as written; the rest is cut and marked.
 const MAX_VALUE_BYTES: usize = 16 * 1024;
@@ -104,6 +105,7 @@ impl Format {
         }
         out.extend_from_slice(&key.bytes);
         let end = text_end(out, limit);
+        let value = if key.secret { hidden(value) } else { value };
         match self {
             Self::Json => json::value(out, value, end),
             Self::Pretty { .. } => pretty::value(out, value, end),
@@ -117,6 +119,15 @@ impl Format {
             Self::Json => json::tail(out),
             Self::Pretty { ansi } => pretty::tail(out, ansi, head),
         }
+    }
+}
+
+/// What is shown for a secret. A boolean (`has_password=true`) gives nothing away.
+#[cold]
+fn hidden<'a, 'v>(value: &'v Value<'a>) -> &'v Value<'a> {
+    match value {
+        Value::Bool(_) => value,
+        _ => &Value::Text(REDACTED),
     }
 }
 
@@ -158,6 +169,10 @@ pub(super) fn push_within(out: &mut Vec<u8>, text: &str, end: usize) -> std::fmt
 /// Marks a value whose formatting failed: because it was cut at `end`, or by itself.
 pub(super) fn push_failure(out: &mut Vec<u8>, cut: bool) {
     let mark = if cut {
+        // A password must not stay because the `@` behind it does not.
+        if let Some(start) = redact::unfinished(out) {
+            out.truncate(start);
+        }
         "…[truncated]"
     } else {
         "…[formatting failed]"

@@ -1,6 +1,7 @@
 //! Field names as the formats write them, each rendered once a thread. Used by `line` and `fields`.
 
 use super::format::Format;
+use crate::redact;
 
 /// A field's name as a format writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +47,15 @@ const PLACES: usize = 1 << u8::BITS;
 pub(super) struct WrittenKey {
     pub(super) key: Key,
     pub(super) bytes: Vec<u8>,
+    /// Values of this name are never written.
+    pub(super) secret: bool,
     /// What was asked for.
     name: &'static str,
     format: Format,
 }
 
 /// The keys that a thread wrote last. Names are static, so where one lies in memory says which it is:
-/// it need not be escaped, or looked for among the reserved ones, again.
+/// it need not be escaped, or looked for among the reserved and the secret ones, again.
 #[derive(Debug, Default)]
 pub(super) struct KeyCache {
     /// Each name has one place; of those that share it the last one is remembered.
@@ -80,6 +83,7 @@ impl WrittenKey {
         Self {
             key,
             bytes,
+            secret: redact::is_secret(name),
             name,
             format,
         }

@@ -11,7 +11,7 @@ use super::key::WrittenKey;
 use super::line::Line;
 use super::value::Value;
 use crate::context::RequestContext;
-use crate::http::Outcome;
+use crate::http::{Outcome, Shown};
 
 /// Everything the closing line says; borrowed from the settled exchange.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) user_agent: Option<&'a str>,
     /// The panic's or body error's text.
     pub(crate) error: Option<&'a str>,
+    /// The headers and the query that operators allow to be shown.
+    pub(crate) shown: &'a [Shown],
 }
 
 /// The target of closing lines, for filters.
@@ -83,6 +85,9 @@ impl RequestLine<'_> {
         line.unique_field(&keys.outcome, &Value::Text(self.outcome.as_str()));
         if let Some(error) = self.error {
             line.unique_field(&keys.error, &Value::Text(error));
+        }
+        for shown in self.shown {
+            line.field(shown.key, &Value::Text(&shown.text()));
         }
     }
 }

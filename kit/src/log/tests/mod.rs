@@ -3,6 +3,7 @@
 mod bounds;
 mod events;
 mod formats;
+mod redaction;
 mod requests;
 
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use crate::context::RequestContext;
 use crate::http::Outcome;
 use crate::log::{Format, Logger, RequestLine, layer};
 
-fn request_line(context: &RequestContext, outcome: Outcome) -> RequestLine<'_> {
+pub(super) fn request_line(context: &RequestContext, outcome: Outcome) -> RequestLine<'_> {
     RequestLine {
         context,
         at: UNIX_EPOCH + Duration::from_millis(1_795_362_374_123),
@@ -27,6 +27,7 @@ fn request_line(context: &RequestContext, outcome: Outcome) -> RequestLine<'_> {
         client_address: Some([127, 0, 0, 1].into()),
         user_agent: Some("curl\u{7f}"),
         error: None,
+        shown: &[],
     }
 }
 
