@@ -231,7 +231,7 @@ mod tests {
         let service = Router::new().nest_service("/health", Router::new());
         check(&service, "/health/live", Some("a nested service"));
         check(&service, "/livez", None);
-        let fallback = nested.clone().fallback_service(Router::new());
+        let fallback = nested.fallback_service(Router::new());
         check(&fallback, "/livez", None);
         check(&fallback, "/health/ready", None);
         let inner = Router::new().route("/live", get(handler)).fallback(handler);

@@ -13,6 +13,9 @@ mod drain;
 #[cfg(feature = "axum")]
 mod requests;
 #[cfg(feature = "axum")]
+#[cfg(feature = "axum")]
+mod secrets;
+#[cfg(feature = "axum")]
 mod service;
 #[cfg(feature = "axum")]
 mod started;

@@ -58,6 +58,7 @@ async fn child() {
             "/panic",
             get(|| async { panic!("the inside") as &'static str }),
         )
+        .route("/leak", get(leak))
         .route("/upgrade", get(upgrade))
         .route("/hang", get(std::future::pending::<&'static str>));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -96,6 +97,15 @@ async fn own_server(kit: &Kit, listener: TcpListener, app: Router) {
 async fn hello(Path(name): Path<String>, request: Request) -> String {
     tracing::info!(version = ?request.version(), "greeting");
     format!("hello {name}")
+}
+
+/// Tells every secret that it knows, by every way there is.
+#[tracing::instrument(fields(password = "hunter2", url = "http://me:hunter2@h"))]
+async fn leak() -> &'static str {
+    let url = "postgres://me:hunter2@db";
+    tracing::info!(user.password = "hunter2", url, "connecting to {url}");
+    tracing::info!(card_number = 4111, session = "visible", "Bearer hunter2");
+    panic!("cannot reach {url}")
 }
 
 /// Echoes on the bare connection until the client closes its side.

@@ -27,11 +27,10 @@ struct Refused;
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // In pieces, as most URLs are written.
-        write!(
-            f,
-            "cannot reach {}{}:{SECRET}@{}",
-            "postgres://", "me", "db"
-        )
+        write!(f, "cannot reach ")?;
+        ["postgres://", "me", ":", SECRET, "@", "db"]
+            .iter()
+            .try_for_each(|piece| f.write_str(piece))
     }
 }
 
@@ -68,7 +67,7 @@ fn fields_of_events() {
     check("bearer", || info!(header = "Bearer hunter2"));
     check("basic", || info!(header = ?Some("Basic hunter2")));
     check("error", || {
-        info!(error = &Refused as &dyn std::error::Error)
+        info!(error = &Refused as &dyn std::error::Error);
     });
     check("error, Display", || info!(error = %Refused));
 }
@@ -86,7 +85,8 @@ fn messages() {
     check("literal", || info!("see postgres://me:hunter2@db"));
     check("argument", || info!("see {URL}"));
     check("in pieces", || {
-        info!("see {}://{}:{}@{}", "amqp", "me", SECRET, "mq")
+        let (user, host) = ("me", "mq");
+        info!("see amqp://{user}:{SECRET}@{host}");
     });
     check("error", || error!("{Refused}"));
     check("bearer", || info!("sent Authorization: Bearer {SECRET}"));
