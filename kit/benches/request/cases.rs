@@ -13,6 +13,8 @@ use http_body_util::BodyExt;
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
+use super::{assembled, floor};
+
 /// One thing measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
@@ -22,9 +24,19 @@ pub(crate) enum Case {
     Sampled,
     /// The same, no span.
     Unsampled,
+    /// The same by the layers a user would assemble, each with its defaults.
+    Assembled,
+    /// The same by the fastest of them.
+    AssembledBest,
+    /// The same by hand: the least it can cost.
+    Floor,
     /// One event in two spans of four fields each, outside of any request.
     Event,
-    /// The same within a sampled request: the line has its ids.
+    /// The same event and spans by tracing-subscriber's JSON writer.
+    EventFmtJson,
+    /// The same by json-subscriber.
+    EventJsonSubscriber,
+    /// The same by the kit within a sampled request: the line has its ids.
     EventInRequest,
     /// A debug event that the filter hides, within the same two spans.
     EventHidden,
@@ -35,11 +47,16 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Bare,
         Self::Sampled,
         Self::Unsampled,
+        Self::Assembled,
+        Self::AssembledBest,
+        Self::Floor,
         Self::Event,
+        Self::EventFmtJson,
+        Self::EventJsonSubscriber,
         Self::EventInRequest,
         Self::EventHidden,
         Self::Span,
@@ -51,7 +68,12 @@ impl Case {
             Self::Bare => "bare",
             Self::Sampled => "sampled",
             Self::Unsampled => "unsampled",
+            Self::Assembled => "assembled",
+            Self::AssembledBest => "assembled-best",
+            Self::Floor => "floor",
             Self::Event => "event",
+            Self::EventFmtJson => "event-fmt-json",
+            Self::EventJsonSubscriber => "event-json-subscriber",
             Self::EventInRequest => "event-in-request",
             Self::EventHidden => "event-hidden",
             Self::Span => "span",
@@ -65,7 +87,11 @@ impl Case {
 
     /// The case that this one's cost is added to.
     pub(crate) fn base(self) -> Option<Self> {
-        matches!(self, Self::Sampled | Self::Unsampled).then_some(Self::Bare)
+        let request = matches!(
+            self,
+            Self::Sampled | Self::Unsampled | Self::Assembled | Self::AssembledBest | Self::Floor
+        );
+        request.then_some(Self::Bare)
     }
 
     /// `OTEL_TRACES_SAMPLER`.
@@ -82,8 +108,15 @@ pub(crate) struct Fixture {
     case: Case,
     runtime: Runtime,
     app: Router,
-    /// Kept: without it nothing is exported.
-    _kit: Option<Kit>,
+    /// Without it nothing is exported.
+    _kept: Kept,
+}
+
+/// What must live as long as its router.
+enum Kept {
+    Nothing,
+    Kit { _kit: Kit },
+    Floor { _floor: floor::Kept },
 }
 
 impl Fixture {
@@ -106,20 +139,14 @@ impl Fixture {
                 "/spans/{times}",
                 get(|Path(times)| async move { spans(times) }),
             );
-        let kit = (case != Case::Bare).then(|| {
-            let _inside = runtime.enter();
-            let kit = Kit::from_env("checkout").and_then(bellwether::KitBuilder::start);
-            kit.expect("a kit")
-        });
-        let app = match &kit {
-            Some(kit) => kit.wrap(app),
-            None => app,
-        };
+        let inside = runtime.enter();
+        let (app, kept) = observed(case, app);
+        drop(inside);
         let fixture = Self {
             case,
             runtime,
             app,
-            _kit: kit,
+            _kept: kept,
         };
         fixture.run(100);
         fixture
@@ -128,12 +155,17 @@ impl Fixture {
     /// Does the case's thing so many times.
     pub(crate) fn run(&self, times: u64) {
         match self.case {
-            Case::Bare | Case::Sampled | Case::Unsampled => {
+            Case::Bare
+            | Case::Sampled
+            | Case::Unsampled
+            | Case::Assembled
+            | Case::AssembledBest
+            | Case::Floor => {
                 for _ in 0..times {
                     self.request("/hello/world");
                 }
             }
-            Case::Event => events(times),
+            Case::Event | Case::EventFmtJson | Case::EventJsonSubscriber => events(times),
             Case::EventInRequest => self.request(&format!("/events/{times}")),
             Case::EventHidden => self.request(&format!("/hidden/{times}")),
             Case::Span | Case::SpanUnsampled => self.request(&format!("/spans/{times}")),
@@ -155,6 +187,32 @@ impl Fixture {
             response.into_body().collect().await.expect("a body")
         });
         black_box(body.to_bytes());
+    }
+}
+
+/// The router with what the case measures around it, or beside it.
+fn observed(case: Case, app: Router) -> (Router, Kept) {
+    match case {
+        Case::Bare => (app, Kept::Nothing),
+        Case::Assembled => (assembled::usual(app), Kept::Nothing),
+        Case::AssembledBest => (assembled::best(app), Kept::Nothing),
+        Case::Floor => {
+            let (app, floor) = floor::floor(app);
+            (app, Kept::Floor { _floor: floor })
+        }
+        Case::EventFmtJson => {
+            assembled::json_lines();
+            (app, Kept::Nothing)
+        }
+        Case::EventJsonSubscriber => {
+            assembled::json_subscriber_lines();
+            (app, Kept::Nothing)
+        }
+        _ => {
+            let kit = Kit::from_env("checkout").and_then(bellwether::KitBuilder::start);
+            let kit = kit.expect("a kit");
+            (kit.wrap(app), Kept::Kit { _kit: kit })
+        }
     }
 }
 

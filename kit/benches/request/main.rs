@@ -4,7 +4,9 @@
 //! starts itself once a case, throws away the log lines, and receives the spans.
 
 mod allocations;
+mod assembled;
 mod cases;
+mod floor;
 mod instructions;
 mod sink;
 
