@@ -1,6 +1,6 @@
-//! Secrets stay inside: which field names hold one, and what in a text looks like one. `log` asks for every
-//! field and looks through every finished line, `trace` for every attribute it exports, `http` for headers and
-//! query keys: no format and no way out has a say in it.
+//! Secrets stay inside: which field names hold one, and what in a text looks like one. `log` asks for every field
+//! and message whatever its format, `trace` for every attribute that it exports, `http` for headers and query
+//! keys: no format and no way out has a say in it.
 
 mod names;
 mod text;
@@ -8,7 +8,7 @@ mod text;
 use std::sync::{LazyLock, OnceLock};
 
 pub(crate) use names::{Names, Wish};
-pub(crate) use text::{in_line, in_text, unfinished};
+pub(crate) use text::{in_text, in_value, unfinished};
 
 /// What stands in the place of a secret.
 pub(crate) const REDACTED: &str = "[redacted]";

@@ -106,9 +106,13 @@ impl Format {
         out.extend_from_slice(&key.bytes);
         let end = text_end(out, limit);
         let value = if key.secret { hidden(value) } else { value };
+        let start = out.len();
         match self {
             Self::Json => json::value(out, value, end),
             Self::Pretty { .. } => pretty::value(out, value, end),
+        }
+        if value.is_free() {
+            redact::in_value(out, start);
         }
         true
     }
@@ -132,8 +136,13 @@ fn hidden<'a, 'v>(value: &'v Value<'a>) -> &'v Value<'a> {
 }
 
 impl Message<'_> {
-    /// Calls `write` with the message, if there is one.
-    pub(super) fn with(&self, mut write: impl FnMut(&Value<'_>)) {
+    /// Calls `write` with the message, if there is one, and takes the secrets out of what it has written.
+    pub(super) fn write(&self, out: &mut Vec<u8>, mut write: impl FnMut(&mut Vec<u8>, &Value<'_>)) {
+        let mut write = |value: &Value<'_>| {
+            let start = out.len();
+            write(out, value);
+            redact::in_value(out, start);
+        };
         match self {
             Self::Text(text) => write(&Value::Text(text)),
             Self::Event(event) => event.record(&mut EachField(|name, value: Value<'_>| {

@@ -6,9 +6,8 @@ use super::format::{Format, Head};
 use super::key::{KeyCache, WrittenKey};
 use super::scratch::Scratch;
 use super::value::Value;
-use crate::redact;
 
-/// The longest line, in bytes, before its secrets are taken out: the mark may be longer than what it stands for.
+/// The longest line, in bytes, but for secrets taken out: the mark may be longer than what it stands for.
 pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// What the fields may fill: the rest is for the end of the line.
@@ -80,8 +79,6 @@ impl<'a> Line<'a> {
             self.field_within(OMITTED, &omitted, MAX_LINE_BYTES);
         }
         self.format.tail(self.out, self.head);
-        // Here, where every line of every format comes by, and not value by value: one scan of a line costs less.
-        redact::in_line(self.out);
     }
 
     fn field_within(&mut self, name: &'static str, value: &Value<'_>, limit: usize) {

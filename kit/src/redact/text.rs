@@ -1,28 +1,66 @@
-//! Secrets within texts: the credentials of a URL, and the token behind `Bearer` or `Basic`. Looked for in
-//! finished lines and exported attributes, which are bytes: whatever wrote them, nothing gets past.
+//! Secrets within texts: the credentials of a URL, and the token behind `Bearer` or `Basic`. Looked for in what a
+//! format has written of a value, which is bytes, and in exported attributes: whatever formatted them, nothing
+//! gets past.
 //!
-//! The scan of a text without `@` and `B` is all that most texts cost.
+//! Nearly all values have neither `@` nor `B`, and knowing that is all that they cost.
 
 use std::ops::Range;
 
-use memchr::{memchr2_iter, memmem};
-
 use super::REDACTED;
 
-/// Replaces the secrets in a finished line. What is replaced lies within one value: neither a quote that ends a
-/// JSON string nor white space nor a control character is part of it.
-pub(crate) fn in_line(line: &mut Vec<u8>) {
-    if let Some(secret) = next(line, 0) {
-        *line = without(line, secret);
+/// Replaces the secrets in the value that was written at the end of `out`, from `start` on. Escapes stay whole,
+/// and nothing that ends a value is taken out: no quote but one with a backslash, no white space, no control
+/// character.
+#[inline]
+pub(crate) fn in_value(out: &mut Vec<u8>, start: usize) {
+    if out.get(start..).is_some_and(is_suspicious) {
+        clean(out, start);
+    }
+}
+
+#[cold]
+fn clean(out: &mut Vec<u8>, start: usize) {
+    let value = out.get(start..).unwrap_or_default();
+    if let Some(secret) = next(value, 0) {
+        let clean = without(value, secret);
+        out.truncate(start);
+        out.extend_from_slice(&clean);
     }
 }
 
 /// The text without its secrets, when it has some.
 pub(crate) fn in_text(text: &str) -> Option<String> {
-    let secret = next(text.as_bytes(), 0)?;
-    let clean = without(text.as_bytes(), secret);
+    let bytes = text.as_bytes();
+    let secret = is_suspicious(bytes).then(|| next(bytes, 0)).flatten()?;
+    let clean = without(bytes, secret);
     // Cut at ASCII characters only, so it is text still.
     Some(String::from_utf8_lossy(&clean).into_owned())
+}
+
+/// Whether a byte is `@` or `B`. Looks at eight at a time; the last eight may overlap those before them.
+#[inline]
+fn is_suspicious(bytes: &[u8]) -> bool {
+    match bytes.last_chunk() {
+        Some(last) => {
+            let (words, _) = bytes.as_chunks();
+            words.iter().any(has_mark) || has_mark(last)
+        }
+        None => bytes.iter().any(is_mark),
+    }
+}
+
+fn is_mark(byte: &u8) -> bool {
+    matches!(byte, b'@' | b'B')
+}
+
+/// Whether one of eight bytes is `@` or `B`, which differ in one bit: with it set, those bytes are zero in the
+/// difference, and a zero is what borrows when one is subtracted.
+#[inline]
+fn has_mark(word: &[u8; 8]) -> bool {
+    const EACH: u64 = u64::MAX / 0xff;
+    let both = u64::from_le_bytes(*word) | (EACH * 0x02);
+    let zero = both ^ (EACH * b'B' as u64);
+    zero.wrapping_sub(EACH) & !zero & (EACH * 0x80) != 0
 }
 
 #[cold]
@@ -42,27 +80,33 @@ fn without(text: &[u8], first: Range<usize>) -> Vec<u8> {
 
 /// Where the first secret at or behind `from` lies.
 fn next(text: &[u8], from: usize) -> Option<Range<usize>> {
-    let rest = text.get(from..)?;
-    let mut floor = from;
-    memchr2_iter(b'@', b'B', rest).find_map(|at| {
-        let at = from + at;
-        if text.get(at) == Some(&b'B') {
-            return token(text, at);
+    let (mut floor, mut at) = (from, from);
+    loop {
+        at += text.get(at..)?.iter().position(is_mark)?;
+        let found = if text.get(at) == Some(&b'B') {
+            token(text, at)
+        } else {
+            // Each byte is looked at by one `@` only, however many there are.
+            credentials(text, std::mem::replace(&mut floor, at + 1), at)
+        };
+        if found.is_some() {
+            return found;
         }
-        let found = credentials(text, floor, at);
-        // Each byte is looked at by one `@` only, however many there are.
-        floor = at + 1;
-        found
-    })
+        at += 1;
+    }
 }
 
 /// The token of `Bearer TOKEN` (RFC 6750) or `Basic TOKEN` (RFC 7617) that begins at `at`.
 fn token(text: &[u8], at: usize) -> Option<Range<usize>> {
+    let rest = text.get(at..)?;
+    // The first look: most words with a B are others.
+    if !matches!(rest.get(1), Some(b'e' | b'a')) {
+        return None;
+    }
     let before = at.checked_sub(1).and_then(|before| text.get(before));
     if before.is_some_and(u8::is_ascii_alphanumeric) {
         return None;
     }
-    let rest = text.get(at..)?;
     let bearer = rest.starts_with(b"Bearer ");
     if !bearer && !rest.starts_with(b"Basic ") {
         return None;
@@ -85,30 +129,41 @@ fn token(text: &[u8], at: usize) -> Option<Range<usize>> {
 /// The user and password of a URL (RFC 3986 §3.2.1) that the `@` at `at` ends; looked for from `floor` on.
 fn credentials(text: &[u8], floor: usize, at: usize) -> Option<Range<usize>> {
     let before = text.get(floor..at)?;
-    let stop = (0..before.len())
-        .rev()
-        .find(|place| is_stop(before, *place));
-    let word = floor + stop.map_or(0, |stop| stop + 1);
-    let word_text = text.get(word..at)?;
-    let start = memmem::find_iter(word_text, b"://")
-        .map(|scheme_end| scheme_end + 3)
-        .find(|start| word_text.get(*start..).is_some_and(is_user_info))?;
-    Some(word + start..last_at(text, at))
+    let word = floor + word_start(before);
+    let start = authorities(text.get(word..at)?)
+        .find(|(_, authority)| is_user_info(authority))
+        .map(|(start, _)| word + start)?;
+    Some(start..last_at(text, at))
+}
+
+/// Where the last word of a text begins.
+fn word_start(text: &[u8]) -> usize {
+    for (at, byte) in text.iter().enumerate().rev() {
+        // Nothing but these may be a stop.
+        if matches!(byte, 0..=b' ' | b'"' | 0x7f) && is_stop(text, at) {
+            return at + 1;
+        }
+    }
+    0
+}
+
+/// What follows each `://`, with where it begins.
+fn authorities(word: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    word.windows(3)
+        .enumerate()
+        .filter(|(_, window)| *window == b"://")
+        .filter_map(|(at, _)| Some((at + 3, word.get(at + 3..)?)))
 }
 
 /// Where credentials begin that a cut at the end of `text` has left without their `@`: nothing behind may stay.
 pub(crate) fn unfinished(text: &[u8]) -> Option<usize> {
-    let stop = (0..text.len()).rev().find(|place| is_stop(text, *place));
-    let word = stop.map_or(0, |stop| stop + 1);
-    let word_text = text.get(word..)?;
-    memmem::find_iter(word_text, b"://")
-        .map(|scheme_end| scheme_end + 3)
-        .find(|start| {
-            let rest = word_text.get(*start..).unwrap_or_default();
+    let word = word_start(text);
+    authorities(text.get(word..)?)
+        .find(|(_, authority)| {
             // Without a colon it is a host, for all that can be known.
-            rest.contains(&b':') && is_user_info(rest) && !is_host_and_port(rest)
+            authority.contains(&b':') && is_user_info(authority) && !is_host_and_port(authority)
         })
-        .map(|start| word + start)
+        .map(|(start, _)| word + start)
 }
 
 fn is_host_and_port(authority: &[u8]) -> bool {
@@ -270,10 +325,19 @@ mod tests {
     proptest! {
         #[test]
         fn json_stays_json(values in proptest::collection::vec("[a@:/\\\\\"{}é B.\n]{0,24}", 0..6)) {
-            let mut line = serde_json::to_vec(&values).unwrap();
-            in_line(&mut line);
-            let clean: Vec<String> = serde_json::from_slice(&line).unwrap();
+            let mut line = b"see http://u:p@h ".to_vec();
+            let start = line.len();
+            serde_json::to_writer(&mut line, &values).unwrap();
+            in_value(&mut line, start);
+            prop_assert_eq!(&line[..start], b"see http://u:p@h ");
+            let clean: Vec<String> = serde_json::from_slice(&line[start..]).unwrap();
             prop_assert_eq!(clean.len(), values.len());
+        }
+
+        #[test]
+        fn marks_are_seen_wherever_they_are(text in "[ -~é]{0,40}") {
+            let marked = text.contains(['@', 'B']);
+            prop_assert_eq!(is_suspicious(text.as_bytes()), marked);
         }
 
         #[test]
