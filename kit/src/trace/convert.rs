@@ -122,3 +122,67 @@ fn value(value: &Value, record: &SpanRecord) -> OtelValue {
         Value::Bool(flag) => OtelValue::Bool(*flag),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::trace::testing;
+
+    #[test]
+    fn no_secret_leaves_in_a_span() {
+        const URL: &str = "http://me:hunter2@h/x";
+        let context = testing::context();
+        let owned = |text: &str| Value::Text(SharedText::Owned(text.to_owned()));
+        let record = SpanRecord {
+            span_id: context.span_id,
+            context,
+            parent: None,
+            parent_is_remote: false,
+            kind: SpanKind::Internal,
+            name: SharedText::Static("call"),
+            start: SystemTime::now(),
+            duration: Duration::ZERO,
+            attributes: vec![
+                ("password", owned("hunter2")),
+                ("user.api_key", Value::Bytes("hunter2".into())),
+                (
+                    "http.request.header.cookie",
+                    Value::Texts(vec!["hunter2".to_owned()]),
+                ),
+                ("token", Value::Int(4_111)),
+                ("has_password", Value::Bool(true)),
+                ("owned", owned(URL)),
+                ("shared", Value::Text(SharedText::Shared(Arc::from(URL)))),
+                ("url.full", Value::Bytes(URL.into())),
+                (
+                    "texts",
+                    Value::Texts(vec![URL.to_owned(), "Bearer hunter2".to_owned()]),
+                ),
+                ("plain", owned("ann@example.com")),
+            ],
+            status: SpanStatus::Error(Cow::Owned(format!("cannot reach {URL}"))),
+        };
+        let span = span_data(&record, &scope());
+        let shown = format!("{span:?}");
+        assert!(
+            !shown.contains("hunter2") && !shown.contains("4111"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("cannot reach http://[redacted]@h/x"),
+            "{shown}"
+        );
+        let value = |key: &str| {
+            let mut all = span.attributes.iter();
+            all.find(|attribute| attribute.key.as_str() == key)
+                .map(|attribute| attribute.value.to_string())
+        };
+        assert_eq!(value("has_password").as_deref(), Some("true"));
+        assert_eq!(value("plain").as_deref(), Some("ann@example.com"));
+        assert_eq!(value("url.full").as_deref(), Some("http://[redacted]@h/x"));
+        assert_eq!(value("user.api_key").as_deref(), Some("[redacted]"));
+    }
+}
