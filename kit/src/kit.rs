@@ -84,6 +84,15 @@ impl Kit {
         ClientLayer::new(Arc::clone(&self.0.telemetry))
     }
 
+    /// What [`client_layer`](Self::client_layer) is, for reqwest: [`ReqwestMiddleware`] has an example.
+    ///
+    /// [`ReqwestMiddleware`]: crate::ReqwestMiddleware
+    #[cfg(feature = "reqwest")]
+    #[must_use]
+    pub fn reqwest_middleware(&self) -> crate::ReqwestMiddleware {
+        crate::ReqwestMiddleware::new(Arc::clone(&self.0.telemetry))
+    }
+
     /// Where an application registers its own metrics, beside the kit's. A scrape waits while this is
     /// held: register, then let go.
     #[must_use]

@@ -56,25 +56,15 @@
 //!
 //! Lines, spans and outgoing calls belong to a request while its handler and its response's body run. A task
 //! that `tokio::spawn` starts is polled elsewhere and belongs to none: its lines have no `request_id`, its
-//! calls start traces of their own. It keeps the request within a `tracing` span that was made in the
-//! handler:
+//! calls start traces of their own. [`spawn`], [`spawn_blocking`] and [`in_request`] keep the request:
 //!
 //! ```
-//! use tracing::Instrument;
-//!
 //! async fn handler() {
-//!     tokio::spawn(send_mail().instrument(tracing::info_span!("send mail")));
-//! }
-//!
-//! async fn send_mail() {
-//!     tracing::info!("sent"); // has the handler's request_id and trace_id
+//!     bellwether::spawn(async {
+//!         tracing::info!("mail sent"); // has the handler's request_id and trace_id
+//!     });
 //! }
 //! ```
-//!
-//! `.in_current_span()` does so only inside a span of the service's own (`#[tracing::instrument]` on the
-//! handler, say): the kit makes no `tracing` span of a request. A span that the filter hides
-//! (`RUST_LOG=warn` and `info_span!`) carries nothing, nor does any when spans are off
-//! (`OTEL_SDK_DISABLED=true`, `KitBuilder::traces(false)`).
 #![doc = ""]
 #![doc = include_str!("../docs/configuration.md")]
 
@@ -90,11 +80,15 @@ mod redact;
 #[cfg(feature = "axum")]
 mod serve;
 mod shutdown;
+mod task;
+pub mod testing;
 mod trace;
 
 pub use config::{LogFormat, Source};
 pub use error::Error;
 pub use health::{Check, check};
+#[cfg(feature = "reqwest")]
+pub use http::ReqwestMiddleware;
 pub use http::{
     ClientBody, ClientFuture, ClientLayer, ClientService, HttpLayer, HttpService, ResponseBody,
     ResponseFuture,
@@ -104,3 +98,4 @@ pub use kit::run;
 pub use kit::{Description, Kit, KitBuilder, Setting};
 /// The `prometheus-client` crate that [`Kit::registry`] is of.
 pub use prometheus_client;
+pub use task::{InRequest, in_request, spawn, spawn_blocking};

@@ -36,6 +36,8 @@ use ::http::HeaderName;
 
 pub(crate) use allowed::{AllowLists, Allowed, Shown};
 pub use body::ResponseBody;
+#[cfg(feature = "reqwest")]
+pub use client::ReqwestMiddleware;
 pub use client::{ClientBody, ClientFuture, ClientLayer, ClientService};
 pub(crate) use concurrency::ConcurrencyLimit;
 pub use future::ResponseFuture;

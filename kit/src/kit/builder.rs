@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tracing::Subscriber;
+use tracing::{Dispatch, Subscriber, dispatcher};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Registry};
@@ -27,7 +27,11 @@ use crate::log::{self, Logger};
 use crate::metrics::Metrics;
 use crate::redact::{self, Names};
 use crate::shutdown::Shutdown;
-use crate::trace::{self, ExporterKind, SpanLayer, SpanQueue};
+use crate::testing::Captured;
+use crate::trace::{self, ExportConfig, ExporterKind, SpanLayer, SpanQueue};
+
+/// What a captured kit keeps of spans between two looks.
+const CAPTURED_SPANS: usize = 65_536;
 
 /// A kit to be started: what the environment says, with the setters' word on top.
 #[derive(Debug)]
@@ -54,6 +58,11 @@ impl KitBuilder {
             checks: Vec::new(),
             sinks: None,
         }
+    }
+
+    /// With the defaults alone, for `testing`.
+    pub(crate) fn without_env(service: &str) -> Self {
+        Self::new(Config::read(service, &|_| None))
     }
 
     pub(super) fn checked(self) -> Result<Self, Error> {
@@ -295,6 +304,32 @@ impl KitBuilder {
         Ok(kit)
     }
 
+    /// As [`start`](Self::start), for `testing`: lines and spans are kept, of this thread alone.
+    pub(crate) fn start_captured(mut self) -> Result<Captured, Error> {
+        self.config.log_format.get_or_insert(LogFormat::Json);
+        let format = log_format(&self.config);
+        let captured = Logger::captured(format, &self.config.service);
+        let (logger, log) = captured.map_err(|source| Error::Thread {
+            thread: "log",
+            source,
+        })?;
+        let queue = SpanQueue::new(&ExportConfig {
+            max_queue_size: CAPTURED_SPANS,
+            max_export_batch_size: CAPTURED_SPANS,
+            ..ExportConfig::default()
+        });
+        self.config.export.exporter = ExporterKind::None;
+        let sinks = Sinks {
+            logger,
+            spans: self.config.traces.then(|| queue.clone()),
+        };
+        let dispatch = Dispatch::new(subscriber(&sinks, &self.config));
+        let of_this_thread = dispatcher::set_default(&dispatch);
+        self.sinks = Some(sinks);
+        let kit = self.start()?;
+        Ok(Captured::new(kit, log, queue, dispatch, of_this_thread))
+    }
+
     fn refuse_faults(&self) -> Result<(), Error> {
         let faults = self.config.all_faults();
         if !faults.is_empty() {
@@ -349,11 +384,15 @@ impl KitBuilder {
 }
 
 fn install(sinks: &Sinks, config: &Config) -> Result<(), Error> {
-    let subscriber = Registry::default()
+    tracing::subscriber::set_global_default(subscriber(sinks, config))
+        .map_err(|_| Error::SubscriberAlreadySet)
+}
+
+fn subscriber(sinks: &Sinks, config: &Config) -> impl Subscriber + Send + Sync + 'static {
+    Registry::default()
         .with(EnvFilter::new(&config.filter))
         .with(log::layer(&sinks.logger))
-        .with(sinks.spans.clone().map(SpanLayer::new));
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::SubscriberAlreadySet)
+        .with(sinks.spans.clone().map(SpanLayer::new))
 }
 
 fn log_format(config: &Config) -> log::Format {

@@ -125,53 +125,10 @@ fn note_dropped(format: Format, service: &[u8], dropped: u64, batch: &mut Vec<u8
     });
 }
 
-/// What a [`Logger::capture`] wrote.
-#[cfg(test)]
-#[derive(Clone, Debug)]
-pub(crate) struct Captured {
-    logger: Logger,
-    written: Arc<std::sync::Mutex<Vec<u8>>>,
-}
-
 #[cfg(test)]
 impl Logger {
     /// A logger that keeps its lines, for tests.
-    pub(crate) fn capture(format: Format, service: &str) -> (Self, Captured) {
-        struct Keep(Arc<std::sync::Mutex<Vec<u8>>>);
-        impl Write for Keep {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0.lock().unwrap().extend_from_slice(bytes);
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let written = Arc::default();
-        let writer = Box::new(Keep(Arc::clone(&written)));
-        let logger = Self::to_writer(format, service, writer).unwrap();
-        let captured = Captured {
-            logger: logger.clone(),
-            written,
-        };
-        (logger, captured)
-    }
-}
-
-#[cfg(test)]
-impl Captured {
-    /// Every line written so far.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        assert!(self.logger.flush(Duration::from_secs(10)));
-        let written = self.written.lock().unwrap();
-        let text = std::str::from_utf8(&written).unwrap();
-        assert!(text.is_empty() || text.ends_with('\n'));
-        text.lines().map(str::to_owned).collect()
-    }
-
-    /// Every line written so far, parsed.
-    pub(crate) fn json(&self) -> Vec<serde_json::Value> {
-        let parse = |line: &String| serde_json::from_str(line).unwrap();
-        self.lines().iter().map(parse).collect()
+    pub(crate) fn capture(format: Format, service: &str) -> (Self, super::Captured) {
+        Self::captured(format, service).unwrap()
     }
 }

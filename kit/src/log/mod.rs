@@ -4,6 +4,7 @@
 //! An event or a settled request becomes a [`line`], in the [`format`] asked for, in a buffer of the
 //! thread's own ([`scratch`]); the finished line goes to the [`sink`], whose thread writes it out.
 
+mod captured;
 mod clock;
 mod fields;
 mod format;
@@ -22,10 +23,9 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use captured::Captured;
 pub(crate) use format::Format;
 pub(crate) use layer::layer;
-#[cfg(test)]
-pub(crate) use logger::Captured;
 pub(crate) use logger::Logger;
 pub(crate) use request_line::RequestLine;
 pub(crate) use sink::LostLines;

@@ -23,5 +23,6 @@ pub(crate) use counters::{DropReason, TelemetryCounters};
 pub(crate) use exporter::{Exporter, start};
 pub(crate) use layer::SpanLayer;
 pub(crate) use queue::SpanQueue;
-pub(crate) use record::{Attribute, SharedText, SpanKind, SpanName, SpanRecord, SpanStatus, Value};
+pub use record::SpanKind;
+pub(crate) use record::{Attribute, SharedText, SpanName, SpanRecord, SpanStatus, Value};
 pub(crate) use sampler::Sampler;

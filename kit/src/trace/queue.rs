@@ -98,10 +98,11 @@ impl SpanQueue {
             .set_waiting(state.spans.len() + state.in_hand);
     }
 
-    /// What is queued, for tests of those who push.
-    #[cfg(test)]
+    /// Takes what is queued, for `testing`, where there is no exporter.
     pub(crate) fn drain(&self) -> Vec<SpanRecord> {
-        std::mem::take(&mut self.lock().spans)
+        let mut state = self.lock();
+        self.0.counters.set_waiting(state.in_hand);
+        std::mem::take(&mut state.spans)
     }
 
     /// From here on pushed spans are dropped and counted.

@@ -39,9 +39,13 @@ pub(crate) enum SharedText {
 
 /// Which side of a call a span is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SpanKind {
+#[non_exhaustive]
+pub enum SpanKind {
+    /// A request that this service answers.
     Server,
+    /// A call that it makes.
     Client,
+    /// Work within it: a `tracing` span.
     Internal,
 }
 

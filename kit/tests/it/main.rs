@@ -13,6 +13,8 @@ mod drain;
 #[cfg(feature = "axum")]
 mod requests;
 #[cfg(feature = "axum")]
+#[cfg(feature = "reqwest")]
+mod reqwest;
 #[cfg(feature = "axum")]
 mod secrets;
 #[cfg(feature = "axum")]

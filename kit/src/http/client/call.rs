@@ -232,7 +232,8 @@ impl OpenCall {
         self.settle_failed("body_error", "the response body broke off");
     }
 
-    fn settle_failed(&mut self, kind: &'static str, text: impl Into<Cow<'static, str>>) {
+    /// No response came, or not all of it; `text` has no secrets.
+    pub(super) fn settle_failed(&mut self, kind: &'static str, text: impl Into<Cow<'static, str>>) {
         if let Some(mut call) = self.0.take() {
             call.failure = Some(Failure {
                 kind,

@@ -4,6 +4,8 @@
 mod body;
 mod call;
 mod future;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +20,8 @@ use tower_service::Service;
 pub use body::ClientBody;
 use call::{Call, OpenCall};
 pub use future::ClientFuture;
+#[cfg(feature = "reqwest")]
+pub use reqwest::ReqwestMiddleware;
 
 use super::Telemetry;
 
