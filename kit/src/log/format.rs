@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tracing::{Event, Level};
 
 use super::clock::Clock;
-use super::key::{Key, WrittenKey};
+use super::key::{Care, Key, WrittenKey};
 use super::value::{EachField, Value};
 use super::{json, pretty};
 use crate::context::{RequestContext, SpanId};
@@ -105,13 +105,16 @@ impl Format {
         }
         out.extend_from_slice(&key.bytes);
         let end = text_end(out, limit);
-        let value = if key.secret { hidden(value) } else { value };
+        let value = match key.care {
+            Care::Hidden => hidden(value),
+            Care::Searched | Care::Harmless => value,
+        };
         let start = out.len();
         match self {
             Self::Json => json::value(out, value, end),
             Self::Pretty { .. } => pretty::value(out, value, end),
         }
-        if value.is_free() {
+        if key.care == Care::Searched && value.is_free() {
             redact::in_value(out, start);
         }
         true

@@ -47,8 +47,7 @@ const PLACES: usize = 1 << u8::BITS;
 pub(super) struct WrittenKey {
     pub(super) key: Key,
     pub(super) bytes: Vec<u8>,
-    /// Values of this name are never written.
-    pub(super) secret: bool,
+    pub(super) care: Care,
     /// What was asked for.
     name: &'static str,
     format: Format,
@@ -75,7 +74,26 @@ impl KeyCache {
     }
 }
 
+/// What becomes of the secrets among a name's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Care {
+    /// All values are secrets: none is written.
+    Hidden,
+    /// Secrets within texts are taken out.
+    Searched,
+    /// The kit writes all values itself, and none is anybody's text.
+    Harmless,
+}
+
 impl WrittenKey {
+    /// For values that the kit makes itself: numbers, and words of its own.
+    pub(super) fn harmless(format: Format, name: &'static str) -> Self {
+        Self {
+            care: Care::Harmless,
+            ..Self::new(format, name)
+        }
+    }
+
     pub(super) fn new(format: Format, name: &'static str) -> Self {
         let key = Key::new(format, name);
         let mut bytes = Vec::new();
@@ -83,7 +101,11 @@ impl WrittenKey {
         Self {
             key,
             bytes,
-            secret: redact::is_secret(name),
+            care: if redact::is_secret(name) {
+                Care::Hidden
+            } else {
+                Care::Searched
+            },
             name,
             format,
         }

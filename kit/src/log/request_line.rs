@@ -110,19 +110,20 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(format: Format) -> Self {
-        let key = |name| WrittenKey::new(format, name);
+        let searched = |name| WrittenKey::new(format, name);
+        let own = |name| WrittenKey::harmless(format, name);
         Self {
-            method: key("http.request.method"),
-            route: key("http.route"),
-            path: key("url.path"),
-            status: key("http.response.status_code"),
-            duration: key("http.server.request.duration"),
-            time_to_first_byte: key("time_to_first_byte"),
-            response_body_size: key("http.response.body.size"),
-            client_address: key("client.address"),
-            user_agent: key("user_agent.original"),
-            outcome: key("outcome"),
-            error: key("exception.message"),
+            method: own("http.request.method"),
+            route: searched("http.route"),
+            path: searched("url.path"),
+            status: own("http.response.status_code"),
+            duration: own("http.server.request.duration"),
+            time_to_first_byte: own("time_to_first_byte"),
+            response_body_size: own("http.response.body.size"),
+            client_address: own("client.address"),
+            user_agent: searched("user_agent.original"),
+            outcome: own("outcome"),
+            error: searched("exception.message"),
         }
     }
 }

@@ -12,6 +12,10 @@ use super::REDACTED;
 /// and nothing that ends a value is taken out: no quote but one with a backslash, no white space, no control
 /// character.
 pub(crate) fn in_value(out: &mut Vec<u8>, start: usize) {
+    // `a://b@c` is the shortest.
+    if out.len() < start + 7 {
+        return;
+    }
     if out.get(start..).is_some_and(is_marked) {
         clean(out, start);
     }
