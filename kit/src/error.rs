@@ -43,7 +43,7 @@ pub enum Error {
     /// The server failed while accepting or serving connections.
     #[error("serving failed: {0}")]
     Serve(#[source] std::io::Error),
-    /// A background thread (log sink, span exporter) could not be started.
+    /// A background thread (log sink, span exporter, saturation) could not be started.
     #[error("cannot start the {thread} thread: {source}")]
     Thread {
         /// Which thread.

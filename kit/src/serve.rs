@@ -19,8 +19,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::health::{Lifecycle, State};
+use crate::metrics::Connections;
 use crate::shutdown::Shutdown;
-use connection::Phase;
+use connection::{Counted, Phase};
 use live::Count;
 
 /// How long an HTTP/1 connection may stay idle, or send a request head slowly: longer than the idle time of
@@ -38,9 +39,15 @@ const MAX_BACKLOG: usize = 4_096;
 /// How long connections may take to let go once they are cut.
 const CUT_WAIT: Duration = Duration::from_millis(200);
 
-/// Serves `app` on `listener` until `shutdown` is through; returns the number of connections that were cut.
-pub(crate) async fn run(listener: TcpListener, app: Router, shutdown: &Shutdown) -> usize {
-    let server = Server::new(app, shutdown.lifecycle().clone());
+/// Serves `app` on `listener` until `shutdown` is through, its connections counted in `gauge`; returns the
+/// number of connections that were cut.
+pub(crate) async fn run(
+    listener: TcpListener,
+    app: Router,
+    shutdown: &Shutdown,
+    gauge: Connections,
+) -> usize {
+    let server = Server::new(app, shutdown.lifecycle().clone(), gauge);
     let mut acceptor = Acceptor::new(listener);
     server.accept(&mut acceptor, shutdown).await;
     for (stream, peer) in backlog(acceptor.listener) {
@@ -52,7 +59,8 @@ pub(crate) async fn run(listener: TcpListener, app: Router, shutdown: &Shutdown)
 /// Serves `app` on `listener` for as long as the returned future is polled.
 pub(crate) async fn run_admin(listener: TcpListener, app: Router) {
     // Scrapes go on while the service drains: nobody balances them.
-    let server = Server::new(app, Lifecycle::new());
+    // Nor are they the service's connections.
+    let server = Server::new(app, Lifecycle::new(), Connections::default());
     let mut acceptor = Acceptor::new(listener);
     loop {
         let (stream, peer) = acceptor.next().await;
@@ -66,6 +74,8 @@ struct Server {
     builder: Arc<Builder<Executor>>,
     lifecycle: Lifecycle,
     connections: Count,
+    /// The same, by protocol.
+    gauge: Connections,
     /// The tasks that run connections and HTTP/2 streams: what they drop last are requests.
     tasks: Count,
     /// Dropped with the server: connections then end, too.
@@ -73,7 +83,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(app: Router, lifecycle: Lifecycle) -> Self {
+    fn new(app: Router, lifecycle: Lifecycle, gauge: Connections) -> Self {
         let tasks = Count::default();
         let mut builder = Builder::new(Executor(tasks.clone()));
         builder
@@ -90,6 +100,7 @@ impl Server {
             builder: Arc::new(builder),
             lifecycle,
             connections: Count::default(),
+            gauge,
             tasks,
             phase: watch::Sender::new(Phase::Serving),
         }
@@ -117,9 +128,13 @@ impl Server {
         let _ = stream.set_nodelay(true);
         let builder = Arc::clone(&self.builder);
         let (app, lifecycle) = (self.app.clone(), self.lifecycle.clone());
-        let (live, phase) = (self.connections.enter(), self.phase.subscribe());
+        let counted = Counted {
+            live: self.connections.enter(),
+            open: self.gauge.open(),
+        };
+        let phase = self.phase.subscribe();
         self.tasks.spawn(async move {
-            connection::serve(&builder, stream, peer, app, lifecycle, live, phase).await;
+            connection::serve(&builder, stream, peer, app, lifecycle, counted, phase).await;
         });
     }
 

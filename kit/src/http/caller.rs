@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ::http::header::{AsHeaderName, FORWARDED};
+use ::http::header::{AsHeaderName, CONTENT_LENGTH, FORWARDED};
 use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use super::host::parse_ip;
@@ -32,6 +32,8 @@ pub(super) struct Present {
     baggage: bool,
     forwarded: bool,
     pub(super) forwarded_proto: bool,
+    /// The one that needs no trust.
+    pub(super) content_length: bool,
 }
 
 impl Present {
@@ -43,6 +45,7 @@ impl Present {
                 "baggage" => present.baggage = true,
                 "x-forwarded-for" | "forwarded" => present.forwarded = true,
                 "x-forwarded-proto" => present.forwarded_proto = true,
+                "content-length" => present.content_length = true,
                 _ => {}
             }
             // Any of the above, if a service so chooses.
@@ -61,11 +64,14 @@ impl Caller {
     ) -> Self {
         let peer = peer_address(extensions).map(|peer| peer.ip().to_canonical());
         let trusted = trust.trusts(peer);
-        // Whoever is not trusted has said nothing.
+        // Whoever is not trusted has said nothing, but for how much it sends.
         let present = if trusted {
             Present::of(headers, request_id_header)
         } else {
-            Present::default()
+            Present {
+                content_length: headers.contains_key(CONTENT_LENGTH),
+                ..Present::default()
+            }
         };
         let forwarded = present
             .forwarded

@@ -18,7 +18,7 @@ use super::routes::Route;
 use super::{Outcome, Telemetry, response_headers, server_span};
 use crate::context::{SharedContext, SpanId};
 use crate::log::RequestLine;
-use crate::metrics::{ActiveRequest, Exemplar, ServerLabels};
+use crate::metrics::{ActiveRequest, BodySizes, Exemplar, ServerLabels};
 use crate::trace::SpanQueue;
 
 /// What is known of a request. Made once, boxed once, settled by value.
@@ -42,6 +42,8 @@ pub(super) struct Exchange {
     start: Instant,
     caller: Caller,
     time_to_first_byte: Option<Duration>,
+    /// What the caller says that its request has, in `Content-Length`.
+    received_bytes: Option<u64>,
     sent_bytes: u64,
     /// What the response's length is known to be.
     expected_bytes: Option<u64>,
@@ -83,6 +85,11 @@ impl Exchange {
             start,
             caller,
             time_to_first_byte: None,
+            received_bytes: caller
+                .present
+                .content_length
+                .then(|| content_length(headers))
+                .flatten(),
             sent_bytes: 0,
             expected_bytes: None,
             permit: None,
@@ -232,7 +239,13 @@ impl Exchange {
             trace_id: self.context.trace_id,
             span_id: self.context.span_id,
         });
-        self.telemetry.server.settled(labels, duration, exemplar);
+        let sizes = BodySizes {
+            request: self.received_bytes,
+            response: self.sent_bytes,
+        };
+        self.telemetry
+            .server
+            .settled(labels, duration, sizes, exemplar);
     }
 
     /// The queue for the server span, if this request is sampled.

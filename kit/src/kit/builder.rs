@@ -230,7 +230,8 @@ impl KitBuilder {
         Ok((self, layer))
     }
 
-    /// Brings logs, traces, metrics and health to life.
+    /// Brings logs, traces, metrics and health to life. The tokio runtime it is called in, if any, is the one
+    /// that `tokio_*` and `bellwether_saturation_*` tell of; others cannot be seen.
     ///
     /// # Errors
     ///
@@ -258,6 +259,11 @@ impl KitBuilder {
         })?;
         let logger = sinks.logger.clone();
         let metrics = Metrics::new(&resource, spans.counters().clone(), move || logger.lost());
+        let watched = metrics.watch(runtime.as_ref(), config.concurrency_limit);
+        watched.map_err(|source| Error::Thread {
+            thread: "saturation",
+            source,
+        })?;
         let lifecycle = Lifecycle::new();
         let checks = runtime.map(|runtime| Checks::start(checks, &runtime));
         let health = Health {

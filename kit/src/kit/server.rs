@@ -77,7 +77,8 @@ impl Kit {
         shutdown.lifecycle().advance(State::Ready);
         let address = listener.local_addr().map_err(Error::Serve)?;
         tracing::info!(target: "bellwether::serve", %address, "listening");
-        let cut = serve::run(listener, app, shutdown).await;
+        let gauge = self.0.metrics.connections();
+        let cut = serve::run(listener, app, shutdown, gauge).await;
         if cut > 0 {
             tracing::warn!(
                 target: "bellwether::serve",

@@ -1,24 +1,37 @@
 //! Metrics: what `http` records about each request and call, what `/metrics` shows. Record paths take no
 //! contended lock and, once a label set is known, allocate nothing.
 
+mod busy;
 mod client;
+#[cfg(feature = "axum")]
+mod connections;
 mod exposition;
 mod histogram;
 mod in_flight;
 mod labels;
+#[cfg(target_os = "linux")]
+mod process;
+mod runtime;
+mod saturation;
 mod server;
+mod size;
 mod table;
 mod telemetry;
 mod text;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ::http::HeaderValue;
 use prometheus_client::registry::Registry;
+use tokio::runtime::{Handle, RuntimeMetrics};
 
 pub(crate) use client::{ClientLabels, ClientMetrics};
-pub(crate) use server::{ActiveRequest, RouteSeries, ServerLabels, ServerMetrics};
+#[cfg(feature = "axum")]
+pub(crate) use connections::{Connections, OpenConnection, Protocol};
+pub(crate) use server::{ActiveRequest, BodySizes, RouteSeries, ServerLabels, ServerMetrics};
 
+use self::saturation::{Saturation, Sources};
 use self::telemetry::Telemetry;
 use self::text::{Format, Kind, Text};
 use crate::context::{SpanId, TraceId};
@@ -35,8 +48,21 @@ struct Inner {
     client: ClientMetrics,
     telemetry: Telemetry,
     target: labels::LabelText,
+    #[cfg(target_os = "linux")]
+    process: process::Process,
+    surroundings: OnceLock<Surroundings>,
+    /// Of the kit's own server, once it serves.
+    #[cfg(feature = "axum")]
+    connections: OnceLock<Connections>,
     /// The application's own metrics.
     registry: Mutex<Registry>,
+}
+
+/// What the service runs in.
+#[derive(Debug)]
+struct Surroundings {
+    runtime: Option<RuntimeMetrics>,
+    saturation: Option<Saturation>,
 }
 
 /// The trace a measurement belongs to, shown beside its histogram bucket.
@@ -64,8 +90,40 @@ impl Metrics {
             client: ClientMetrics::default(),
             telemetry: Telemetry::new(traces, lines_lost),
             target: target_labels(resource),
+            #[cfg(target_os = "linux")]
+            process: process::Process::this(),
+            surroundings: OnceLock::new(),
+            #[cfg(feature = "axum")]
+            connections: OnceLock::new(),
             registry: Mutex::default(),
         }))
+    }
+
+    /// Begins to watch the runtime of the service, and how full the service is, for as long as the metrics live.
+    /// Asking again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of starting the thread that samples.
+    pub(crate) fn watch(
+        &self,
+        runtime: Option<&Handle>,
+        concurrency_limit: Option<usize>,
+    ) -> io::Result<()> {
+        let runtime = runtime.map(Handle::metrics);
+        let sources = Sources::new(self.server(), concurrency_limit, runtime.clone());
+        let saturation = sources.map(Saturation::start).transpose()?;
+        let _ = self.0.surroundings.set(Surroundings {
+            runtime,
+            saturation,
+        });
+        Ok(())
+    }
+
+    /// Where the kit's own server counts its connections; shown from the first call on.
+    #[cfg(feature = "axum")]
+    pub(crate) fn connections(&self) -> Connections {
+        self.0.connections.get_or_init(Connections::default).clone()
     }
 
     pub(crate) fn server(&self) -> &ServerMetrics {
@@ -102,8 +160,11 @@ impl Metrics {
             "The resource these metrics are of",
         );
         text.sample(&inner.target, 1_u64);
+        text.family("bellwether_build", Kind::Info, None, "The kit itself");
+        text.sample(&build_labels(), 1_u64);
         inner.server.write(text);
         inner.client.write(text);
+        self.write_surroundings(text);
         inner.telemetry.write(text);
         text.family(
             "bellwether_series_dropped",
@@ -121,6 +182,24 @@ impl Metrics {
         }
     }
 
+    fn write_surroundings(&self, text: &mut Text) {
+        let inner = &*self.0;
+        #[cfg(feature = "axum")]
+        if let Some(connections) = inner.connections.get() {
+            connections.write(text);
+        }
+        if let Some(surroundings) = inner.surroundings.get() {
+            if let Some(saturation) = &surroundings.saturation {
+                saturation.write(text);
+            }
+            if let Some(runtime) = &surroundings.runtime {
+                runtime::write(runtime, text);
+            }
+        }
+        #[cfg(target_os = "linux")]
+        inner.process.write(text);
+    }
+
     fn write_registered(&self, format: Format, out: &mut String) {
         let mut registered = String::new();
         let written =
@@ -135,6 +214,15 @@ impl Metrics {
             Format::Prometheus => exposition::downgrade(&registered, out),
         }
     }
+}
+
+/// Of which kit, and built for what, as the `*_build_info` of others tell. The service's own version is
+/// `service_version` in `target_info`.
+fn build_labels() -> labels::LabelText {
+    labels::LabelText::default()
+        .with("version", env!("CARGO_PKG_VERSION"))
+        .with("os", std::env::consts::OS)
+        .with("arch", std::env::consts::ARCH)
 }
 
 /// Label names must be unique; of two attributes that become the same name the first is shown.

@@ -10,6 +10,7 @@ use hashbrown::Equivalent;
 use super::histogram::Histogram;
 use super::in_flight::{InFlight, StripeIndex};
 use super::labels::LabelText;
+use super::size::SizeHistogram;
 use super::table::{Labels, Recent, Series, Table};
 use super::text::{Kind, Text};
 use super::{DURATION_BUCKETS, Exemplar};
@@ -20,10 +21,28 @@ pub(crate) struct ServerMetrics(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    durations: Table<Key, Histogram>,
+    measured: Table<Key, Measured>,
     active: Table<ActiveKey, AtomicI64>,
     recently_active: Recent<ActiveKey, AtomicI64>,
     in_flight: InFlight,
+}
+
+/// What is measured of the requests of one label set: in one place, so that they are looked for once.
+#[derive(Debug)]
+struct Measured {
+    duration: Histogram,
+    request_size: SizeHistogram,
+    response_size: SizeHistogram,
+}
+
+/// How much was said on either side, in bytes, without heads and trailers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodySizes {
+    /// What the caller says in `Content-Length`. `None` without it: a body in chunks, or none at all. The layer
+    /// hands the request on with its body as it came, and so does not see how much of it is read.
+    pub(crate) request: Option<u64>,
+    /// What was sent, whatever became of the response.
+    pub(crate) response: u64,
 }
 
 /// A request in flight: counted from `started` until dropped.
@@ -36,7 +55,7 @@ pub(crate) struct ActiveRequest {
     ended: Option<Instant>,
 }
 
-/// What identifies a duration series.
+/// What identifies the series of a settled request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServerLabels<'a> {
     /// A known method or `_OTHER`.
@@ -51,12 +70,13 @@ pub(crate) struct ServerLabels<'a> {
     pub(crate) recent: Option<&'a RouteSeries>,
 }
 
-/// The duration series of one route.
-pub(crate) type RouteSeries = Recent<OfRoute, Histogram>;
+/// The series of one route.
+#[derive(Debug, Default)]
+pub(crate) struct RouteSeries(Recent<OfRoute, Measured>);
 
 /// What tells the series of one route apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OfRoute {
+struct OfRoute {
     status: Option<u16>,
     method: &'static str,
     scheme: &'static str,
@@ -78,12 +98,34 @@ struct ActiveKey {
     scheme: &'static str,
 }
 
+const DURATION: &str = "http_server_request_duration_seconds";
+const REQUEST_SIZE: &str = "http_server_request_body_size_bytes";
+const RESPONSE_SIZE: &str = "http_server_response_body_size_bytes";
+
+impl Default for Measured {
+    fn default() -> Self {
+        Self {
+            duration: Histogram::new(&DURATION_BUCKETS),
+            request_size: SizeHistogram::default(),
+            response_size: SizeHistogram::default(),
+        }
+    }
+}
+
+impl Measured {
+    fn observe(&self, duration: Duration, sizes: BodySizes, exemplar: Option<Exemplar>) {
+        self.duration.observe(duration, exemplar);
+        if let Some(bytes) = sizes.request {
+            self.request_size.observe(bytes);
+        }
+        self.response_size.observe(sizes.response);
+    }
+}
+
 impl Default for ServerMetrics {
     fn default() -> Self {
         Self(Arc::new(Inner {
-            durations: Table::new("http_server_request_duration_seconds", || {
-                Histogram::new(&DURATION_BUCKETS)
-            }),
+            measured: Table::new(DURATION, Measured::default),
             active: Table::new("http_server_active_requests", AtomicI64::default),
             recently_active: Recent::default(),
             in_flight: InFlight::new(),
@@ -127,22 +169,30 @@ impl ServerMetrics {
         &self,
         labels: ServerLabels<'_>,
         duration: Duration,
+        sizes: BodySizes,
         exemplar: Option<Exemplar>,
     ) {
-        let durations = &self.0.durations;
-        let Some(recent) = labels.recent else {
-            return durations.with(&labels, |series| series.value.observe(duration, exemplar));
+        let measured = &self.0.measured;
+        let Some(RouteSeries(recent)) = labels.recent else {
+            return measured.with(&labels, |series| {
+                series.value.observe(duration, sizes, exemplar);
+            });
         };
         let key = labels.of_route();
         if let Some(series) = recent.get(&key) {
-            return series.value.observe(duration, exemplar);
+            return series.value.observe(duration, sizes, exemplar);
         }
-        durations.with(&labels, |series| {
-            series.value.observe(duration, exemplar);
-            if !durations.is_overflow(series) {
+        measured.with(&labels, |series| {
+            series.value.observe(duration, sizes, exemplar);
+            if !measured.is_overflow(series) {
                 recent.keep(key, series);
             }
         });
+    }
+
+    /// The time integral of requests in flight, in seconds; never goes back.
+    pub(super) fn active_seconds(&self) -> f64 {
+        self.0.in_flight.seconds()
     }
 
     /// Requests in flight, of all methods and schemes, for tests of those who start them.
@@ -160,17 +210,32 @@ impl ServerMetrics {
     #[cfg(test)]
     pub(crate) fn settled_total(&self) -> u64 {
         self.0
-            .durations
+            .measured
             .all()
             .iter()
-            .map(|series| series.value.count())
+            .map(|series| series.value.duration.count())
             .sum()
     }
 
     pub(super) fn write(&self, text: &mut Text) {
-        text.histograms(
-            &self.0.durations,
+        let measured = self.0.measured.all();
+        text.durations(
+            DURATION,
             "Duration of HTTP server requests, to the end of the response body",
+            &measured,
+            |measured| &measured.duration,
+        );
+        text.sizes(
+            REQUEST_SIZE,
+            "Size of HTTP server request bodies, as their Content-Length says; without one, not counted",
+            &measured,
+            |measured| &measured.request_size,
+        );
+        text.sizes(
+            RESPONSE_SIZE,
+            "Size of HTTP server response bodies, as far as they were sent",
+            &measured,
+            |measured| &measured.response_size,
         );
         text.family(
             self.0.active.metric(),
@@ -187,16 +252,17 @@ impl ServerMetrics {
             Some("seconds"),
             "Time integral of HTTP server requests in flight; its rate is the mean concurrency",
         );
-        text.sample(&LabelText::default(), self.0.in_flight.seconds());
+        text.sample(&LabelText::default(), self.active_seconds());
     }
 
-    /// Measurements beyond the series limit, per metric.
+    /// Requests beyond the series limit, per metric. Duration and sizes share their series, and so their
+    /// limit: the one name stands for the three.
     pub(super) fn overflowed(&self) -> [(&'static str, u64); 2] {
         let Inner {
-            durations, active, ..
+            measured, active, ..
         } = &*self.0;
         [
-            (durations.metric(), durations.overflowed()),
+            (measured.metric(), measured.overflowed()),
             (active.metric(), active.overflowed()),
         ]
     }

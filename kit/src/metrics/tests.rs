@@ -166,6 +166,10 @@ fn served<'a>(route: Option<&'a Arc<str>>, status: Option<u16>) -> ServerLabels<
     }
 }
 
+fn sizes(request: Option<u64>, response: u64) -> BodySizes {
+    BodySizes { request, response }
+}
+
 fn render(metrics: &Metrics, accept: &'static str) -> Parsed {
     let accept = HeaderValue::from_static(accept);
     let (content_type, text) = metrics.render(Some(&accept));
@@ -184,11 +188,13 @@ fn requests_and_calls_are_shown_with_their_labels() {
     server.settled(
         served(Some(&route), Some(200)),
         Duration::from_millis(7),
+        sizes(Some(65), 1_024),
         Some(trace),
     );
     server.settled(
         served(Some(&route), Some(200)),
         Duration::from_secs(60),
+        sizes(None, 100_000_000),
         None,
     );
     let gone = ServerLabels {
@@ -196,7 +202,7 @@ fn requests_and_calls_are_shown_with_their_labels() {
         recent: None,
         ..served(None, None)
     };
-    server.settled(gone, Duration::from_millis(1), None);
+    server.settled(gone, Duration::from_millis(1), sizes(None, 0), None);
     let active = server.started("GET", "http", Instant::now());
     let call = ClientLabels {
         method: "POST",
@@ -234,6 +240,28 @@ fn requests_and_calls_are_shown_with_their_labels() {
         shown.value(&format!(
             "{duration}_count{{http_request_method=\"GET\",url_scheme=\"http\",error_type=\"client_gone\"}}"
         ));
+
+        let size = |side| format!("http_server_{side}_body_size_bytes");
+        for (side, le, count, sum) in [
+            ("request", "256.0", 1.0, 65.0),
+            ("response", "1024.0", 2.0, 100_001_024.0),
+        ] {
+            let name = size(side);
+            assert_eq!(shown.types[&name], "histogram");
+            assert_eq!(shown.value(&format!("{name}_count{{{labels}}}")), count);
+            assert_eq!(shown.value(&format!("{name}_sum{{{labels}}}")), sum);
+            let bucket = |le| format!("{name}_bucket{{{labels},le=\"{le}\"}}");
+            assert_eq!(shown.value(&bucket(le)), 1.0, "{side}");
+            assert_eq!(shown.value(&bucket("64.0")), 0.0, "{side}");
+        }
+        // The caller who left sent no body: counted as an answer of nothing, and not as a request's.
+        let gone = "http_request_method=\"GET\",url_scheme=\"http\",error_type=\"client_gone\"";
+        assert_eq!(
+            shown.value(&format!("{}_count{{{gone}}}", size("response"))),
+            1.0
+        );
+        let absent = format!("{}_count{{{gone}}}", size("request"));
+        assert!(!shown.samples.contains_key(&absent));
 
         let get = "{http_request_method=\"GET\",url_scheme=\"http\"}";
         assert_eq!(shown.types["http_server_active_requests"], "gauge");
@@ -279,7 +307,7 @@ fn a_flood_of_routes_ends_in_one_series_and_is_counted() {
         let labels = served(Some(&route), Some(404));
         metrics
             .server()
-            .settled(labels, Duration::from_millis(1), None);
+            .settled(labels, Duration::from_millis(1), sizes(None, 0), None);
     }
     let shown = render(&metrics, OPEN_METRICS);
     let duration = "http_server_request_duration_seconds";

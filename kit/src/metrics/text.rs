@@ -2,11 +2,13 @@
 //! of counters and infos, in units and in exemplars; whoever writes a family need not know.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use super::histogram::{Histogram, Seen};
+use super::histogram::{BucketView, Histogram, Seen};
 use super::labels::LabelText;
-use super::table::Table;
+use super::size::SizeHistogram;
+use super::table::{Series, Table};
 
 /// A text exposition format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,13 +86,43 @@ impl Text {
         table: &Table<K, Histogram>,
         help: &str,
     ) {
-        let all = table.all();
-        if all.is_empty() {
+        self.durations(table.metric(), help, &table.all(), |duration| duration);
+    }
+
+    /// A family of duration histograms that are part of what their series measure.
+    pub(super) fn durations<V>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: &[Arc<Series<V>>],
+        of: impl Fn(&V) -> &Histogram,
+    ) {
+        if series.is_empty() {
             return;
         }
-        self.family(table.metric(), Kind::Histogram, Some("seconds"), help);
-        for series in all {
-            self.histogram(series.labels.as_str(), &series.value);
+        self.family(name, Kind::Histogram, Some("seconds"), help);
+        for series in series {
+            self.histogram(series.labels.as_str(), of(&series.value));
+        }
+    }
+
+    /// A family of size histograms that are part of what their series measure. Series without any size are
+    /// left out: most routes never see a request with a body.
+    pub(super) fn sizes<V>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: &[Arc<Series<V>>],
+        of: impl Fn(&V) -> &SizeHistogram,
+    ) {
+        let measured = |series: &&Arc<Series<V>>| !of(&series.value).is_empty();
+        let mut series = series.iter().filter(measured).peekable();
+        if series.peek().is_none() {
+            return;
+        }
+        self.family(name, Kind::Histogram, Some("bytes"), help);
+        for series in series {
+            self.size_histogram(series.labels.as_str(), of(&series.value));
         }
     }
 
@@ -107,9 +139,16 @@ impl Text {
     }
 
     fn histogram(&mut self, labels: &str, histogram: &Histogram) {
-        let sum = histogram.sum();
+        self.classic(labels, histogram.sum(), histogram.buckets());
+    }
+
+    fn size_histogram(&mut self, labels: &str, histogram: &SizeHistogram) {
+        self.classic(labels, histogram.sum(), histogram.buckets());
+    }
+
+    fn classic(&mut self, labels: &str, sum: f64, buckets: impl Iterator<Item = BucketView>) {
         let mut count = 0;
-        for bucket in histogram.buckets() {
+        for bucket in buckets {
             count = bucket.cumulative;
             self.out.extend([self.sample_name.as_str(), "_bucket"]);
             self.labels(labels, Some(bucket.bound));

@@ -15,7 +15,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::routing::future::RouteFuture;
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -30,6 +30,7 @@ use super::Executor;
 use super::live::Live;
 use crate::health::Lifecycle;
 use crate::http::PeerAddr;
+use crate::metrics::{OpenConnection, Protocol};
 
 /// A connection that has not sent a whole request head by then is closed.
 const FIRST_REQUEST: Duration = Duration::from_secs(30);
@@ -57,6 +58,14 @@ struct Shared {
     requested: AtomicBool,
     /// Told once, at the first HTTP/2 request.
     http2: Notify,
+    /// Open for as long as the bytes are, after an upgrade, too.
+    open: OpenConnection,
+}
+
+/// What counts a connection until it is closed.
+pub(super) struct Counted {
+    pub(super) live: Live,
+    pub(super) open: OpenConnection,
 }
 
 /// Serves one connection to its end.
@@ -66,10 +75,13 @@ pub(super) async fn serve(
     peer: SocketAddr,
     app: Router,
     lifecycle: Lifecycle,
-    live: Live,
+    Counted { live, open }: Counted,
     phase: watch::Receiver<Phase>,
 ) {
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared {
+        open,
+        ..Shared::default()
+    });
     let io = Watched {
         io: TokioIo::new(stream),
         shared: Arc::clone(&shared),
@@ -156,15 +168,45 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
     fn call(&self, mut request: Request<Incoming>) -> Answer {
         let http1 = request.version() < Version::HTTP_2;
-        if !self.shared.requested.swap(true, Ordering::Relaxed) && !http1 {
-            self.shared.http2.notify_one();
+        if !self.shared.requested.swap(true, Ordering::Relaxed) {
+            if http1 {
+                self.shared.open.speaks(Protocol::Http1);
+            } else {
+                self.shared.open.speaks(Protocol::Http2);
+                self.shared.http2.notify_one();
+            }
         }
+        let tunnel = request.method() == Method::CONNECT;
         let extensions = request.extensions_mut();
         extensions.insert(PeerAddr(self.peer));
         extensions.insert(ConnectInfo(self.peer));
         Answer {
             answer: self.app.clone().call(request),
-            closing: http1.then(|| self.lifecycle.clone()),
+            http1: http1.then(|| Http1 {
+                lifecycle: self.lifecycle.clone(),
+                shared: Arc::clone(&self.shared),
+                tunnel,
+            }),
+        }
+    }
+}
+
+/// What the answer of an HTTP/1 request is looked at for: HTTP/2 has GOAWAY, and tunnels within the connection.
+struct Http1 {
+    lifecycle: Lifecycle,
+    shared: Arc<Shared>,
+    /// Asked for by `CONNECT`.
+    tunnel: bool,
+}
+
+impl Http1 {
+    fn answered(&self, response: &mut Response<Body>) {
+        let status = response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS || self.tunnel && status.is_success() {
+            self.shared.open.speaks(Protocol::Upgraded);
+        } else if self.lifecycle.is_draining() {
+            let headers = response.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 }
@@ -175,7 +217,7 @@ pin_project! {
     struct Answer {
         #[pin]
         answer: RouteFuture<Infallible>,
-        closing: Option<Lifecycle>,
+        http1: Option<Http1>,
     }
 }
 
@@ -185,10 +227,8 @@ impl Future for Answer {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.answer.poll(cx))?;
-        let draining = this.closing.as_ref().is_some_and(Lifecycle::is_draining);
-        if draining && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let headers = response.headers_mut();
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if let Some(http1) = this.http1 {
+            http1.answered(&mut response);
         }
         Poll::Ready(Ok(response))
     }

@@ -7,9 +7,13 @@
 )]
 
 #[cfg(feature = "axum")]
+mod cardinality;
+#[cfg(feature = "axum")]
 mod client;
 #[cfg(feature = "axum")]
 mod drain;
+#[cfg(feature = "axum")]
+mod families;
 #[cfg(feature = "axum")]
 mod requests;
 #[cfg(feature = "axum")]

@@ -34,6 +34,9 @@ pub(crate) const OWN_FILTER: &str = "TEST_OWN_FILTER";
 /// Set for a child that keeps its own server.
 pub(crate) const OWN_SERVER: &str = "TEST_OWN_SERVER";
 
+/// Set for a child that floods itself with requests.
+pub(crate) const FLOOD: &str = "TEST_FLOOD";
+
 /// The child's `main`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the service that the other tests start"]
@@ -60,6 +63,7 @@ async fn child() {
         )
         .route("/leak", get(leak))
         .route("/upgrade", get(upgrade))
+        .route("/compute", get(compute))
         .route("/hang", get(std::future::pending::<&'static str>));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     if std::env::var_os(OWN_SERVER).is_some() {
@@ -67,6 +71,9 @@ async fn child() {
     }
     let app = app.route("/livez", get(|| async { "the service's own" }));
     let app = kit.wrap(app);
+    if std::env::var_os(FLOOD).is_some() {
+        tokio::spawn(crate::cardinality::flood(kit.clone(), app.clone()));
+    }
     kit.serve(listener, app).await.unwrap();
 }
 
@@ -117,6 +124,15 @@ async fn upgrade(mut request: Request) -> impl IntoResponse {
     });
     let headers = [("connection", "upgrade"), ("upgrade", "echo")];
     (StatusCode::SWITCHING_PROTOCOLS, headers)
+}
+
+/// Keeps a worker busy for as long as somebody waits for it.
+async fn compute() -> &'static str {
+    loop {
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_millis(1) {}
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn slow(Path(millis): Path<u64>) -> &'static str {
