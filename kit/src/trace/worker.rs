@@ -207,16 +207,19 @@ impl Worker {
             "the collector rejected {rejected} of {spans} spans: {}",
             answer.message
         );
+        counters.faulted(SystemTime::now(), cause.clone());
         if !self.told_of_rejection {
             self.told_of_rejection = true;
             self.reporter.rejected(&self.config, &cause);
         }
-        counters.faulted(SystemTime::now(), cause);
     }
 
     /// Warns, by `warn`, of the first fault only: the next ones say nothing new, and a log must not fill with
     /// them.
     fn fault(&mut self, cause: String, warn: impl FnOnce(&Reporter, &ExportConfig, &str)) {
+        // Before the warning: whoever reads that finds the cause in `/telemetry`.
+        let counters = self.queue.counters();
+        counters.faulted(SystemTime::now(), cause.clone());
         let (pause, lost_before) = match &self.trouble {
             Some(trouble) => ((trouble.pause * 2).min(LONGEST_PAUSE), trouble.lost_before),
             None => {
@@ -229,7 +232,6 @@ impl Worker {
             pause,
             lost_before,
         });
-        self.queue.counters().faulted(SystemTime::now(), cause);
     }
 
     fn give_up(&mut self) {
