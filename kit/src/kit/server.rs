@@ -58,7 +58,7 @@ impl Kit {
         self.mounted()
             .into_iter()
             .fold(Router::new(), |router, (path, handler)| {
-                router.route(&path, handler)
+                router.route(path, handler)
             })
     }
 
