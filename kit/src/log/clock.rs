@@ -12,12 +12,13 @@ const SECONDS_PER_DAY: u64 = 86_400;
 pub(super) struct Clock {
     second: Option<u64>,
     /// `2026-11-22T15:46:14.`
-    text: [u8; 20],
+    text: [u8; SECOND_LEN],
 }
 
 impl Clock {
     /// Appends `at` with `digits` (1–9) digits after the second and a `Z`. Times that RFC 3339 cannot
     /// write (before 1970 a clock is not set at all, after 9999) become the nearest that it can.
+    #[inline]
     pub(super) fn write(&mut self, out: &mut Vec<u8>, at: SystemTime, digits: usize) {
         let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let second = since_epoch.as_secs().min(LAST_SECOND);
@@ -25,16 +26,22 @@ impl Clock {
             self.text = text(second);
             self.second = Some(second);
         }
-        out.extend_from_slice(&self.text);
-        // The leading one keeps the zeros behind the point.
-        let mut nanos = itoa::Buffer::new();
-        let nanos = nanos.format(1_000_000_000 + since_epoch.subsec_nanos());
-        out.extend_from_slice(nanos.as_bytes().get(1..=digits).unwrap_or_default());
-        out.push(b'Z');
+        let mut text = [b'Z'; SECOND_LEN + 9 + 1];
+        text[..SECOND_LEN].copy_from_slice(&self.text);
+        put(
+            &mut text[SECOND_LEN..SECOND_LEN + 9],
+            since_epoch.subsec_nanos().into(),
+        );
+        let digits = digits.min(9);
+        text[SECOND_LEN + digits] = b'Z';
+        out.extend_from_slice(&text[..=SECOND_LEN + digits]);
     }
 }
 
-fn text(second: u64) -> [u8; 20] {
+/// The length of `2026-11-22T15:46:14.`.
+const SECOND_LEN: usize = 20;
+
+fn text(second: u64) -> [u8; SECOND_LEN] {
     let (year, month, day) = civil(second / SECONDS_PER_DAY);
     let time = second % SECONDS_PER_DAY;
     let mut text = *b"0000-00-00T00:00:00.";
@@ -48,6 +55,7 @@ fn text(second: u64) -> [u8; 20] {
 }
 
 /// Writes the last digits of `number` over all of `digits`.
+#[inline]
 fn put(digits: &mut [u8], mut number: u64) {
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;

@@ -5,6 +5,7 @@
 //! look-up. A change of the filter has `tracing` ask for every call site anew.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -55,6 +56,9 @@ pub(crate) struct Control {
     logger: Logger,
     configured: String,
     printed: ArcSwap<Printed>,
+    /// Whether that filter may look at spans' names or values: then it must hear of every span. Beside it, since
+    /// every span asks, several times, and hardly any filter does.
+    watches_spans: AtomicBool,
     /// Until when the filter in force is; `None`: it is the configured one, or without end. Held through
     /// each change, so that changes come one after the other.
     until: Mutex<Option<Instant>>,
@@ -69,8 +73,6 @@ pub(crate) struct Control {
 pub(super) struct Printed {
     text: String,
     pub(super) filter: EnvFilter,
-    /// Whether it may look at spans' names or values: then it must hear of every span.
-    pub(super) watches_spans: bool,
 }
 
 /// The filter in force, for people.
@@ -98,6 +100,7 @@ impl Control {
         let recorder = |config| Arc::new(Recorder::new(config, Arc::clone(counts)));
         let control = Arc::new(Self {
             logger: logger.clone(),
+            watches_spans: AtomicBool::new(watches_spans(&config.filter)),
             printed: ArcSwap::from_pointee(Printed::new(
                 EnvFilter::new(&config.filter),
                 config.filter.clone(),
@@ -200,6 +203,8 @@ impl Control {
     fn put_in_force(&self, printed: Printed, time: Option<Duration>, reason: &str) {
         let text = printed.text.clone();
         let old = self.printed.swap(Arc::new(printed));
+        self.watches_spans
+            .store(watches_spans(&text), Ordering::Relaxed);
         tracing::callsite::rebuild_interest_cache();
         records::follow_filter(self.printed_level());
         let head = Head {
@@ -224,6 +229,11 @@ impl Control {
     /// The filter in force, for the spans that it may look at.
     pub(super) fn printed(&self) -> arc_swap::Guard<Arc<Printed>> {
         self.printed.load()
+    }
+
+    /// Whether the filter in force must hear of every span.
+    pub(super) fn watches_spans(&self) -> bool {
+        self.watches_spans.load(Ordering::Relaxed)
     }
 
     /// The most verbose level that anything is printed or recorded of.
@@ -387,13 +397,13 @@ impl Drop for Control {
 
 impl Printed {
     fn new(filter: EnvFilter, text: String) -> Self {
-        Self {
-            filter,
-            // Only a directive in brackets names spans or their values; some others do, too.
-            watches_spans: text.contains('['),
-            text,
-        }
+        Self { text, filter }
     }
+}
+
+/// Only a directive in brackets names spans or their values; some others do, too.
+fn watches_spans(filter: &str) -> bool {
+    filter.contains('[')
 }
 
 /// A filter as `RUST_LOG` is written; what is wrong with it when it cannot be read. Field values are compared

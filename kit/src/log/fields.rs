@@ -1,7 +1,6 @@
 //! The names a line has, and a span's fields as finished bytes. Used by `line` and `layer`.
 
-use super::format::Format;
-use super::key::{Key, KeyCache};
+use super::key::{Key, WrittenKeys};
 use super::value::Value;
 
 /// What one span's fields may take, in bytes of a line.
@@ -46,7 +45,7 @@ pub(super) struct SpanFields {
     omitted: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Rendered {
     key: Key,
     /// Where in the bytes the field ends; it begins where the one before it ends.
@@ -87,6 +86,10 @@ impl SpanFields {
     /// Takes over the fields of a span farther out: those of names that are not here yet, as long as less
     /// than `limit` bytes are in use.
     pub(super) fn absorb(&mut self, farther: &Self, limit: usize) {
+        if self.is_empty() && farther.memory_used() <= limit {
+            self.clone_from(farther);
+            return;
+        }
         self.omitted = self.omitted.saturating_add(farther.omitted);
         for (key, bytes) in farther.each() {
             if bytes.is_empty() || self.position(key).is_some() {
@@ -133,14 +136,9 @@ impl SpanFields {
     }
 
     /// Renders a field of a span being created or recorded to; the first of a name counts.
-    pub(super) fn add(
-        &mut self,
-        format: Format,
-        cache: &mut KeyCache,
-        name: &'static str,
-        value: &Value<'_>,
-    ) {
-        let written = cache.get(format, name);
+    pub(super) fn add(&mut self, keys: &mut WrittenKeys, name: &'static str, value: &Value<'_>) {
+        let format = keys.format;
+        let written = keys.get(name);
         if self.position(written.key).is_some() {
             return;
         }
@@ -211,6 +209,8 @@ impl SpanFields {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::format::Format;
+    use crate::log::key::KeyCache;
 
     fn shown(fields: &SpanFields) -> String {
         String::from_utf8(fields.bytes.clone()).unwrap()
@@ -220,7 +220,7 @@ mod tests {
         let mut recorded = SpanFields::default();
         let mut cache = KeyCache::default();
         for (name, value) in fields {
-            recorded.add(Format::Json, &mut cache, name, &Value::Text(value));
+            recorded.add(cache.of(Format::Json), name, &Value::Text(value));
         }
         recorded
     }

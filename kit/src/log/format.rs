@@ -123,19 +123,38 @@ impl Format {
         }
     }
 
-    /// Begins a line.
-    pub(super) fn head(
+    /// Begins a line, as far as its message.
+    pub(super) fn before_message(self, out: &mut Vec<u8>, clock: &mut Clock, head: &Head<'_>) {
+        match self {
+            Self::Json => json::before_message(out, clock, head),
+            Self::Gcp => gcp::before_message(out, clock, head),
+            Self::Ecs => ecs::before_message(out, clock, head),
+            Self::Pretty { ansi } => pretty::before_message(out, clock, ansi, head),
+        }
+    }
+
+    /// Appends a line's message, without the secrets in it.
+    pub(super) fn message(self, out: &mut Vec<u8>, message: &Value<'_>) {
+        let start = out.len();
+        match self {
+            Self::Json | Self::Gcp | Self::Ecs => json::message(out, message),
+            Self::Pretty { .. } => pretty::message(out, message),
+        }
+        redact::in_value(out, start);
+    }
+
+    /// Goes on behind the message, as far as the fields.
+    pub(super) fn behind_message(
         self,
         out: &mut Vec<u8>,
-        clock: &mut Clock,
         service: &WrittenService,
         head: &Head<'_>,
     ) {
         match self {
-            Self::Json => json::head(out, clock, &service.service, head),
-            Self::Gcp => gcp::head(out, clock, service, head),
-            Self::Ecs => ecs::head(out, clock, service, head),
-            Self::Pretty { ansi } => pretty::head(out, clock, ansi, head),
+            Self::Json => json::behind_message(out, &service.service, head),
+            Self::Gcp => gcp::behind_message(out, service, head),
+            Self::Ecs => ecs::behind_message(out, service, head),
+            Self::Pretty { .. } => {}
         }
     }
 
@@ -159,12 +178,12 @@ impl Format {
             return false;
         }
         out.extend_from_slice(&key.bytes);
-        let end = text_end(out, limit);
         let value = match key.care {
             Care::Hidden => hidden(value),
             Care::Searched | Care::Harmless => value,
         };
         let start = out.len();
+        let end = text_end(out, limit);
         match self {
             Self::Json | Self::Gcp | Self::Ecs => json::value(out, value, end),
             Self::Pretty { .. } => pretty::value(out, value, end),
@@ -211,16 +230,12 @@ fn hidden<'a, 'v>(value: &'v Value<'a>) -> &'v Value<'a> {
 }
 
 impl Message<'_> {
-    /// Calls `write` with the message, if there is one, and takes the secrets out of what it has written.
-    pub(super) fn write(&self, out: &mut Vec<u8>, mut write: impl FnMut(&mut Vec<u8>, &Value<'_>)) {
-        self.unredacted(|value| {
-            let start = out.len();
-            write(out, value);
-            redact::in_value(out, start);
-        });
+    /// The event whose fields bring the message, if they do.
+    pub(super) fn is_of_event(&self) -> bool {
+        matches!(self, Self::Event(_) | Self::Record(..))
     }
 
-    /// Calls `take` with the message as it came, if there is one: for what goes through [`write`](Self::write) later.
+    /// Calls `take` with the message as it came, if there is one: for what goes through [`Format::message`] later.
     pub(super) fn unredacted(&self, mut take: impl FnMut(&Value<'_>)) {
         match self {
             Self::Text(text) | Self::Recorded(Some(text), _) => take(&Value::Text(text)),

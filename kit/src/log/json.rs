@@ -45,13 +45,19 @@ pub(super) fn service(name: &str) -> WrittenService {
     }
 }
 
-pub(super) fn head(out: &mut Vec<u8>, clock: &mut Clock, service: &[u8], head: &Head<'_>) {
+pub(super) fn before_message(out: &mut Vec<u8>, clock: &mut Clock, head: &Head<'_>) {
     out.extend_from_slice(b"{\"timestamp\":\"");
     clock.write(out, head.at, 9);
     out.extend_from_slice(level_to_message(head.level));
+}
+
+/// A line's message, in every format that is JSON.
+pub(super) fn message(out: &mut Vec<u8>, message: &Value<'_>) {
     let end = text_end(out, usize::MAX);
-    head.message
-        .write(out, |out, message| text(out, message, end));
+    text(out, message, end);
+}
+
+pub(super) fn behind_message(out: &mut Vec<u8>, service: &[u8], head: &Head<'_>) {
     out.extend_from_slice(b"\",\"target\":\"");
     text(out, &Value::Text(head.target), out.len() + MAX_NAME_BYTES);
     out.extend_from_slice(service);

@@ -73,27 +73,46 @@ pub(super) struct WrittenKey {
     pub(super) care: Care,
     /// What was asked for.
     name: &'static str,
-    format: Format,
 }
 
-/// The keys that a thread wrote last. Names are static, so where one lies in memory says which it is:
-/// it need not be escaped, or looked for among the reserved and the secret ones, again.
+/// The keys that a thread wrote last, of the format that it wrote in.
 #[derive(Debug, Default)]
-pub(super) struct KeyCache {
-    /// Each name has one place; of those that share it the last one is remembered.
-    places: Option<Box<[Option<WrittenKey>; PLACES]>>,
-}
+pub(super) struct KeyCache(Option<WrittenKeys>);
 
 impl KeyCache {
-    pub(super) fn get(&mut self, format: Format, name: &'static str) -> &WrittenKey {
-        let places = self
-            .places
-            .get_or_insert_with(|| Box::new([const { None }; PLACES]));
-        let place = &mut places[usize::from(place(name))];
-        if place.as_ref().is_some_and(|key| !key.is(format, name)) {
+    /// The keys of `format`; those of another are forgotten, which hardly any process has.
+    pub(super) fn of(&mut self, format: Format) -> &mut WrittenKeys {
+        if self.0.as_ref().is_some_and(|keys| keys.format != format) {
+            self.0 = None;
+        }
+        self.0.get_or_insert_with(|| WrittenKeys::new(format))
+    }
+}
+
+/// Keys of one format. Names are static, so where one lies in memory says which it is: it need not be escaped, or
+/// looked for among the reserved and the secret ones, again.
+#[derive(Debug)]
+pub(super) struct WrittenKeys {
+    pub(super) format: Format,
+    /// Each name has one place; of those that share it the last one is remembered.
+    places: Box<[Option<WrittenKey>; PLACES]>,
+}
+
+impl WrittenKeys {
+    fn new(format: Format) -> Self {
+        Self {
+            format,
+            places: Box::new([const { None }; PLACES]),
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&mut self, name: &'static str) -> &WrittenKey {
+        let place = &mut self.places[usize::from(place(name))];
+        if !place.as_ref().is_some_and(|key| key.is(name)) {
             *place = None;
         }
-        place.get_or_insert_with(|| WrittenKey::new(format, name))
+        place.get_or_insert_with(|| WrittenKey::new(self.format, name))
     }
 }
 
@@ -117,6 +136,7 @@ impl WrittenKey {
         }
     }
 
+    #[cold]
     pub(super) fn new(format: Format, name: &'static str) -> Self {
         let key = Key::new(format, name);
         let mut bytes = Vec::new();
@@ -130,12 +150,11 @@ impl WrittenKey {
                 Care::Searched
             },
             name,
-            format,
         }
     }
 
-    fn is(&self, format: Format, name: &'static str) -> bool {
-        std::ptr::eq(self.name, name) && self.format == format
+    fn is(&self, name: &'static str) -> bool {
+        std::ptr::eq(self.name, name)
     }
 }
 
@@ -156,7 +175,7 @@ mod tests {
             .collect();
         for name in names.iter().chain(&names) {
             for format in [Format::Json, Format::Pretty { ansi: false }] {
-                let written = cache.get(format, name);
+                let written = cache.of(format).get(name);
                 let text = std::str::from_utf8(&written.bytes).unwrap();
                 let expected = match format {
                     Format::Pretty { .. } => format!(" {name}="),
@@ -172,7 +191,7 @@ mod tests {
         let whole: &'static str = "abc";
         let mut cache = KeyCache::default();
         for name in [whole, &whole[..2], &whole[..1], &whole[1..]] {
-            assert_eq!(cache.get(Format::Json, name).key.name, name);
+            assert_eq!(cache.of(Format::Json).get(name).key.name, name);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! format has written of a value, which is bytes, and in exported attributes: whatever formatted them, nothing
 //! gets past.
 //!
-//! Most values have neither `@` nor `B`, and knowing that is all that they cost.
+//! Most values have neither `@` with a colon nor `Be` nor `Ba`, and knowing that is all that they cost.
 
 use std::ops::Range;
 
@@ -44,16 +44,62 @@ pub(crate) fn in_text(text: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&clean).into_owned())
 }
 
-/// Whether a byte is `@` or `B`. Looks at eight at a time; the last eight may overlap those before them.
+/// Whether a text has the marks of a secret: `@` and a colon, or how a scheme begins. Never says no when it has, and
+/// hardly ever yes when it has not. Looks at eight bytes at a time; the last eight may overlap those before them.
 #[inline]
 fn is_marked(bytes: &[u8]) -> bool {
     match bytes.last_chunk() {
         Some(last) => {
             let (words, _) = bytes.as_chunks();
-            words.iter().any(has_mark) || has_mark(last)
+            let marks = words.iter().map(Marks::of).fold(Marks::of(last), Marks::or);
+            marks.at != 0 && marks.colon != 0 || marks.scheme != 0
         }
         None => bytes.iter().any(is_mark),
     }
+}
+
+/// Which of some bytes have a mark, as their high bits; a byte behind one that has may seem to have it too.
+#[derive(Clone, Copy)]
+struct Marks {
+    at: u64,
+    colon: u64,
+    /// `B` with `e` or `a` behind it, or at the end of a word, where that is not known.
+    scheme: u64,
+}
+
+impl Marks {
+    #[inline]
+    fn of(word: &[u8; 8]) -> Self {
+        let word = u64::from_le_bytes(*word);
+        let behind = word >> u8::BITS | u64::from(b'e') << (u64::BITS - u8::BITS);
+        // The two differ in one bit.
+        let e_or_a = behind | (EACH * 0x04);
+        Self {
+            at: equal(word, b'@'),
+            colon: equal(word, b':'),
+            scheme: equal(word, b'B') & equal(e_or_a, b'e'),
+        }
+    }
+
+    #[inline]
+    fn or(self, other: Self) -> Self {
+        Self {
+            at: self.at | other.at,
+            colon: self.colon | other.colon,
+            scheme: self.scheme | other.scheme,
+        }
+    }
+}
+
+/// A one in each byte.
+const EACH: u64 = u64::MAX / 0xff;
+
+/// The high bits of the bytes that equal `byte`: they are zero in the difference, and a zero is what borrows when one
+/// is subtracted.
+#[inline]
+fn equal(word: u64, byte: u8) -> u64 {
+    let zero = word ^ (EACH * u64::from(byte));
+    zero.wrapping_sub(EACH) & !zero & (EACH * 0x80)
 }
 
 /// Whether a text with such a mark may have a secret, which mail addresses and most words with a B have not: one
@@ -75,16 +121,6 @@ fn is_suspicious(text: &[u8]) -> bool {
 
 fn is_mark(byte: &u8) -> bool {
     matches!(byte, b'@' | b'B')
-}
-
-/// Whether one of eight bytes is `@` or `B`, which differ in one bit: with it set, those bytes are zero in the
-/// difference, and a zero is what borrows when one is subtracted.
-#[inline]
-fn has_mark(word: &[u8; 8]) -> bool {
-    const EACH: u64 = u64::MAX / 0xff;
-    let both = u64::from_le_bytes(*word) | (EACH * 0x02);
-    let zero = both ^ (EACH * b'B' as u64);
-    zero.wrapping_sub(EACH) & !zero & (EACH * 0x80) != 0
 }
 
 #[cold]
@@ -355,9 +391,16 @@ mod tests {
         }
 
         #[test]
-        fn marks_are_seen_wherever_they_are(text in "[ -~é]{0,40}") {
-            let marked = text.contains(['@', 'B']);
-            prop_assert_eq!(is_marked(text.as_bytes()), marked);
+        fn marks_are_seen_wherever_they_are(before in "[ -~é]{0,20}", after in "[ -~é]{0,20}") {
+            for mark in ["Be", "Ba", ":@", "@:"] {
+                let text = format!("{before}{mark}{after}");
+                prop_assert!(is_marked(text.as_bytes()), "{}", text);
+            }
+            for marks in ["@:", "B"] {
+                let text = before.replace(|c| marks.contains(c), "A") + &after.replace(|c| "@:B".contains(c), "A");
+                let text = text.replace('B', "A");
+                prop_assert!(text.len() < 8 || !is_marked(text.as_bytes()), "{}", text);
+            }
         }
 
         #[test]
