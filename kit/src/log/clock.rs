@@ -28,9 +28,9 @@ impl Clock {
         }
         let mut text = [b'Z'; SECOND_LEN + 9 + 1];
         text[..SECOND_LEN].copy_from_slice(&self.text);
-        put(
+        put_nanos(
             &mut text[SECOND_LEN..SECOND_LEN + 9],
-            since_epoch.subsec_nanos().into(),
+            since_epoch.subsec_nanos(),
         );
         let digits = digits.min(9);
         text[SECOND_LEN + digits] = b'Z';
@@ -54,8 +54,28 @@ fn text(second: u64) -> [u8; SECOND_LEN] {
     text
 }
 
+/// Writes nine digits, in pairs but for the first.
+fn put_nanos(digits: &mut [u8], mut nanos: u32) {
+    let (first, pairs) = digits.split_at_mut(1);
+    for pair in pairs.as_chunks_mut().0.iter_mut().rev() {
+        *pair = PAIRS[(nanos % 100) as usize];
+        nanos /= 100;
+    }
+    first.fill(b'0' + nanos as u8);
+}
+
+/// The two digits of each number below a hundred.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
 /// Writes the last digits of `number` over all of `digits`.
-#[inline]
 fn put(digits: &mut [u8], mut number: u64) {
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;

@@ -9,13 +9,13 @@ const MAX_SPAN_BYTES: usize = 32 * 1024;
 /// The names that a line has so far.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    names: Vec<&'static str>,
+    keys: Vec<Key>,
     bits: u64,
 }
 
 impl Keys {
     pub(super) fn clear(&mut self) {
-        self.names.clear();
+        self.keys.clear();
         self.bits = 0;
     }
 
@@ -24,13 +24,13 @@ impl Keys {
         if self.contains(key) {
             return false;
         }
-        self.names.push(key.name);
+        self.keys.push(key);
         self.bits |= key.bit;
         true
     }
 
     fn contains(&self, key: Key) -> bool {
-        self.bits & key.bit != 0 && self.names.contains(&key.name)
+        self.bits & key.bit != 0 && self.keys.iter().any(|known| known.name == key.name)
     }
 }
 
@@ -109,20 +109,16 @@ impl SpanFields {
         self.bytes.len()
     }
 
+    #[inline]
     pub(super) fn omitted(&self) -> u64 {
         self.omitted
     }
 
-    /// All fields' bytes, when none of their names is among `keys`, which then has them too.
-    pub(super) fn all_unless_known(&self, keys: &mut Keys) -> Option<&[u8]> {
-        let known = |field: &Rendered| keys.contains(field.key);
-        if keys.bits & self.bits != 0 && self.fields.iter().any(known) {
-            return None;
-        }
-        keys.names
-            .extend(self.fields.iter().map(|field| field.key.name));
-        keys.bits |= self.bits;
-        Some(&self.bytes)
+    /// All fields' bytes, when none of their names is among `keys`.
+    pub(super) fn all_unless_known(&self, keys: &Keys) -> Option<&[u8]> {
+        let known = |key: &Key| self.position(*key).is_some();
+        let some_known = keys.bits & self.bits != 0 && keys.keys.iter().any(known);
+        (!some_known).then_some(&*self.bytes)
     }
 
     /// Each field's key and bytes.

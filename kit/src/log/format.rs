@@ -12,7 +12,7 @@ use super::request_line::RequestLine;
 use super::service::{Service, WrittenService};
 use super::value::{EachField, Value};
 use super::{ecs, gcp, json, pretty};
-use crate::context::{RequestContext, SpanId};
+use crate::context::{RequestContext, SpanId, SpanIdentity};
 use crate::redact::{self, REDACTED};
 
 /// The longest value written whole, in bytes as written; the rest is cut and marked.
@@ -70,6 +70,18 @@ pub(super) struct Location<'a> {
 pub(super) struct Ids<'a> {
     pub(super) context: &'a RequestContext,
     pub(super) span_id: SpanId,
+    /// What [`Format::ids`] has written of them before; empty when it has not.
+    pub(super) written: &'a [u8],
+}
+
+impl<'a> Ids<'a> {
+    pub(super) fn new(context: &'a RequestContext, span_id: SpanId) -> Self {
+        Self {
+            context,
+            span_id,
+            written: &[],
+        }
+    }
 }
 
 impl Format {
@@ -143,6 +155,14 @@ impl Format {
         redact::in_value(out, start);
     }
 
+    /// Writes, once for many lines, what each of them has of a request and a span; nothing where that is not all in
+    /// one place, or no format of services.
+    pub(super) fn ids(self, out: &mut Vec<u8>, identity: &SpanIdentity) {
+        if self == Self::Json {
+            json::push_ids(out, Ids::new(&identity.context, identity.span_id));
+        }
+    }
+
     /// Goes on behind the message, as far as the fields.
     pub(super) fn behind_message(
         self,
@@ -167,6 +187,7 @@ impl Format {
     }
 
     /// Appends a field; false, and nothing appended, when it could take `out` beyond `limit` bytes.
+    #[inline]
     pub(super) fn field(
         self,
         out: &mut Vec<u8>,

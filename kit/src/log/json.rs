@@ -62,13 +62,17 @@ pub(super) fn behind_message(out: &mut Vec<u8>, service: &[u8], head: &Head<'_>)
     text(out, &Value::Text(head.target), out.len() + MAX_NAME_BYTES);
     out.extend_from_slice(service);
     if let Some(ids) = head.ids {
-        push_ids(out, ids);
+        if ids.written.is_empty() {
+            push_ids(out, ids);
+        } else {
+            out.extend_from_slice(ids.written);
+        }
     }
     out.push(b'"');
 }
 
 /// One piece, filled in: cheaper than eight.
-fn push_ids(out: &mut Vec<u8>, ids: Ids<'_>) {
+pub(super) fn push_ids(out: &mut Vec<u8>, ids: Ids<'_>) {
     const TRACE_ID: Range<usize> = 14..46;
     const SPAN_ID: Range<usize> = 59..75;
     const TRACE_FLAGS: Range<usize> = 92..94;
@@ -112,6 +116,7 @@ pub(super) fn key(out: &mut Vec<u8>, key: Key) {
     out.extend_from_slice(b"\":");
 }
 
+#[inline]
 pub(super) fn value(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
     match *value {
         Value::Text(text) => plain_text(out, text, end),

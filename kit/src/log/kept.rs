@@ -135,6 +135,7 @@ impl Encoder<'_> {
     }
 
     /// Where a text begins: its head, and four bytes for its length.
+    #[inline]
     fn text_head(&mut self, field: &Field, kind: u8, length: u32) {
         let [low, high, kind] = head_of(field, kind);
         let [a, b, c, d] = length.to_le_bytes();

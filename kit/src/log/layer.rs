@@ -12,7 +12,7 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use super::control::{Control, Verdict};
 use super::fields::SpanFields;
-use super::format::{Head, Ids, Message};
+use super::format::{Head, Message};
 use super::recorder::{self, NewEvent, Recorder};
 use super::ring::Leaf;
 use super::surroundings::{LayerId, Surroundings};
@@ -98,7 +98,10 @@ where
         surroundings::with(
             self.id,
             place,
-            |around| look_around(event, &context, around),
+            |around| {
+                look_around(event, &context, around);
+                around.end(self.logger.format());
+            },
             |around| self.print(event, at, around),
         );
     }
@@ -118,14 +121,11 @@ impl<S> LogLayer<S> {
                 Some(record) => Message::Record(event, record),
                 None => Message::Event(event),
             },
-            ids: around.identity.as_ref().map(|identity| Ids {
-                context: &identity.context,
-                span_id: identity.span_id,
-            }),
+            ids: around.ids(),
         };
         self.logger.write(&head, |line| {
             line.event(event, record.is_some());
-            line.span(&around.fields);
+            line.all_spans(&around.fields);
         });
     }
 }

@@ -87,8 +87,10 @@ impl<'a> Line<'a> {
         }
     }
 
+    #[inline]
     fn end_head(&mut self) {
-        if std::mem::take(&mut self.at_message) {
+        if self.at_message {
+            self.at_message = false;
             self.format
                 .behind_message(self.out, self.service, self.head);
         }
@@ -118,15 +120,23 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Adds the fields of a span whose names the line has not yet.
-    pub(super) fn span(&mut self, fields: &SpanFields) {
-        self.omitted = self.omitted.saturating_add(fields.omitted());
-        if self.out.len() + fields.len() <= MAX_FIELD_END
+    /// Adds the fields of all spans, behind which the line has no others.
+    pub(super) fn all_spans(&mut self, fields: &SpanFields) {
+        // With nothing left out the line ends here, and nobody asks any more which names it has.
+        if self.omitted == 0
+            && fields.omitted() == 0
+            && self.out.len() + fields.len() <= MAX_FIELD_END
             && let Some(bytes) = fields.all_unless_known(self.keys)
         {
             self.out.extend_from_slice(bytes);
-            return;
+        } else {
+            self.span(fields);
         }
+    }
+
+    /// Adds the fields of a span whose names the line has not yet.
+    pub(super) fn span(&mut self, fields: &SpanFields) {
+        self.omitted = self.omitted.saturating_add(fields.omitted());
         for (key, bytes) in fields.each() {
             if !bytes.is_empty() && self.keys.insert(key) {
                 self.copy(bytes);

@@ -37,10 +37,9 @@ impl PanicLine<'_> {
             level: Level::ERROR,
             target: TARGET,
             message: Message::Panic(self),
-            ids: self.identity.map(|identity| Ids {
-                context: &identity.context,
-                span_id: identity.span_id,
-            }),
+            ids: self
+                .identity
+                .map(|identity| Ids::new(&identity.context, identity.span_id)),
         }
     }
 

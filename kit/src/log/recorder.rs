@@ -336,6 +336,7 @@ impl Open {
         self.changes == CHANGES.load(Ordering::Relaxed)
     }
 
+    #[inline]
     fn keep(&mut self, event: NewEvent<'_>) {
         let recorder = &self.charge.recorder;
         let limit = recorder.config.request_bytes;
@@ -406,10 +407,7 @@ fn print(
         level: *metadata.level(),
         target: metadata.target(),
         message: Message::Recorded(message.as_deref(), metadata),
-        ids: Some(Ids {
-            context,
-            span_id: span_id.unwrap_or(context.span_id),
-        }),
+        ids: Some(Ids::new(context, span_id.unwrap_or(context.span_id))),
     };
     logger.write(&head, |line| {
         line.field("recorded", &Value::Bool(true));

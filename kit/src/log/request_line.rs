@@ -70,10 +70,7 @@ impl RequestLine<'_> {
             level: level(self.outcome),
             target: TARGET,
             message: Message::Text(message(self.outcome)),
-            ids: Some(Ids {
-                context: self.context,
-                span_id: self.context.span_id,
-            }),
+            ids: Some(Ids::new(self.context, self.context.span_id)),
         }
     }
 

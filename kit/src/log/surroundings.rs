@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::fields::SpanFields;
+use super::format::{Format, Ids};
+use super::layer;
 use super::place::Place;
 use crate::context::{self, SpanIdentity};
 
@@ -46,15 +48,17 @@ pub(super) struct Surroundings {
     of: Option<(LayerId, Place)>,
     changes: u64,
     /// Whose line it is.
-    pub(super) identity: Option<SpanIdentity>,
+    identity: Option<SpanIdentity>,
+    /// What the format writes of the request and its span.
+    ids: Vec<u8>,
     /// The request is the one that the thread works for: no span belongs to any.
     is_of_thread: bool,
     /// The fields of all spans; of a name that several have, the nearest one's.
     pub(super) fields: SpanFields,
 }
 
-/// Calls `act` with the surroundings of an event of this layer and place; `look` tells them of each span, nearest
-/// first. Without a place they are of this event alone.
+/// Calls `act` with the surroundings of an event of this layer and place, which `look` puts together when those of the
+/// event before do not hold. Without a place they are of this event alone.
 ///
 /// As in [`scratch`](super::scratch), a value that logs while it is formatted finds none and looks anew.
 pub(super) fn with(
@@ -70,7 +74,6 @@ pub(super) fn with(
         // Before the look: what changes meanwhile is looked for again.
         around.changes = CHANGES.load(Ordering::Relaxed);
         look(&mut around);
-        around.belong();
         around.of = place.map(|place| (layer, place));
     }
     act(&around);
@@ -92,6 +95,27 @@ impl Surroundings {
         }
     }
 
+    /// Takes it that all spans are in: who belongs to none of a request's belongs to the thread's.
+    pub(super) fn end(&mut self, format: Format) {
+        if self.identity.is_none() {
+            self.is_of_thread = true;
+            self.identity = layer::current_request();
+        }
+        if let Some(identity) = &self.identity {
+            format.ids(&mut self.ids, identity);
+        }
+    }
+
+    /// The request and the span that the event belongs to.
+    pub(super) fn ids(&self) -> Option<Ids<'_>> {
+        let identity = self.identity.as_ref()?;
+        Some(Ids {
+            context: &identity.context,
+            span_id: identity.span_id,
+            written: &self.ids,
+        })
+    }
+
     fn hold(&self, layer: LayerId, place: Option<Place>) -> bool {
         place.is_some_and(|place| self.of == Some((layer, place)))
             && self.changes == CHANGES.load(Ordering::Relaxed)
@@ -111,15 +135,8 @@ impl Surroundings {
     fn clear(&mut self) {
         self.of = None;
         self.identity = None;
+        self.ids.clear();
         self.is_of_thread = false;
         self.fields.clear();
-    }
-
-    /// Without a span that belongs to a request, it is the thread's.
-    fn belong(&mut self) {
-        if self.identity.is_none() {
-            self.is_of_thread = true;
-            self.identity = super::layer::current_request();
-        }
     }
 }
