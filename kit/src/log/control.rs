@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tracing::level_filters::LevelFilter;
@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
+use super::clock::{self, since_epoch};
 use super::flood::Floods;
 use super::format::{Head, Message};
 use super::logger::TARGET;
@@ -85,7 +86,8 @@ pub(crate) struct FilterReport {
 
 /// What is done with an event.
 pub(super) enum Verdict<'a> {
-    Print,
+    /// The time, since 1970.
+    Print(Duration),
     Record(&'a Arc<Recorder>),
     Nothing,
 }
@@ -208,7 +210,7 @@ impl Control {
         tracing::callsite::rebuild_interest_cache();
         records::follow_filter(self.printed_level());
         let head = Head {
-            at: SystemTime::now(),
+            at: clock::now(),
             level: Level::WARN,
             target: TARGET,
             message: Message::Text("the log filter has changed"),
@@ -331,7 +333,7 @@ impl Control {
         if let Some(record) = records::metadata(event) {
             // All records of a level share one call site, so its verdict says nothing of any of them.
             return if self.is_printed(&record, context) {
-                Verdict::Print
+                Verdict::Print(since_epoch(at))
             } else {
                 Verdict::Nothing
             };
@@ -353,18 +355,18 @@ impl Control {
                 _ => Verdict::Nothing,
             };
         }
+        let at = since_epoch(at);
         match (site, &self.floods) {
             (Some(site), Some(floods)) if verdict & LIMITED != 0 => {
-                let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-                if floods.admit(site, since_epoch) {
-                    return Verdict::Print;
+                if floods.admit(site, at) {
+                    return Verdict::Print(at);
                 }
-                if let Some(due) = floods.hold_back(site, event, since_epoch) {
+                if let Some(due) = floods.hold_back(site, event, at) {
                     self.timer.at(due);
                 }
                 Verdict::Nothing
             }
-            _ => Verdict::Print,
+            _ => Verdict::Print(at),
         }
     }
 

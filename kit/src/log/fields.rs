@@ -1,6 +1,6 @@
 //! The names a line has, and a span's fields as finished bytes. Used by `line` and `layer`.
 
-use super::key::{Key, WrittenKeys};
+use super::key::{Bits, Key, WrittenKeys};
 use super::value::Value;
 
 /// What one span's fields may take, in bytes of a line.
@@ -10,7 +10,7 @@ const MAX_SPAN_BYTES: usize = 32 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     keys: Vec<Key>,
-    bits: u64,
+    bits: Bits,
 }
 
 impl Keys {
@@ -25,12 +25,12 @@ impl Keys {
             return false;
         }
         self.keys.push(key);
-        self.bits |= key.bit;
+        self.bits |= key.bits();
         true
     }
 
     fn contains(&self, key: Key) -> bool {
-        self.bits & key.bit != 0 && self.keys.iter().any(|known| known.name == key.name)
+        self.bits & key.bits() != 0 && self.keys.iter().any(|known| known.name == key.name)
     }
 }
 
@@ -40,7 +40,7 @@ pub(super) struct SpanFields {
     /// The rendered fields, one behind the other.
     bytes: Vec<u8>,
     fields: Vec<Rendered>,
-    bits: u64,
+    bits: Bits,
     /// Values that did not fit.
     omitted: u64,
 }
@@ -171,7 +171,7 @@ impl SpanFields {
     }
 
     fn push(&mut self, key: Key) {
-        self.bits |= key.bit;
+        self.bits |= key.bits();
         self.fields.push(Rendered {
             key,
             end: self.bytes.len(),
@@ -188,7 +188,7 @@ impl SpanFields {
     }
 
     fn position(&self, key: Key) -> Option<usize> {
-        if self.bits & key.bit == 0 {
+        if self.bits & key.bits() == 0 {
             return None;
         }
         self.fields

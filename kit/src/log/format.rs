@@ -1,7 +1,7 @@
 //! How lines look: the one place that decides, for each format, which keys it has and in which order.
 //! A new dialect is a variant here and a module beside `json` with the same functions.
 
-use std::time::SystemTime;
+use std::time::Duration;
 
 use tracing::{Event, Level, Metadata};
 
@@ -39,7 +39,8 @@ pub(crate) enum Format {
 
 /// What every line has besides fields.
 pub(super) struct Head<'a> {
-    pub(super) at: SystemTime,
+    /// Since 1970-01-01T00:00:00Z.
+    pub(super) at: Duration,
     pub(super) level: Level,
     pub(super) target: &'a str,
     pub(super) message: Message<'a>,
@@ -187,7 +188,8 @@ impl Format {
     }
 
     /// Appends a field; false, and nothing appended, when it could take `out` beyond `limit` bytes.
-    #[inline]
+    // With the value's and the caller's code one function: calls would cost as much as the work.
+    #[inline(always)]
     pub(super) fn field(
         self,
         out: &mut Vec<u8>,

@@ -116,7 +116,7 @@ pub(super) fn key(out: &mut Vec<u8>, key: Key) {
     out.extend_from_slice(b"\":");
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn value(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
     match *value {
         Value::Text(text) => plain_text(out, text, end),

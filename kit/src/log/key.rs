@@ -9,7 +9,8 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// The user's name is one of the format's own: written `fields.NAME`.
     pub(super) renamed: bool,
-    pub(super) bit: u64,
+    /// Which of the bits of a set of names is this one's.
+    bit: u8,
 }
 
 impl Key {
@@ -28,22 +29,28 @@ impl Key {
             bit: bit(name),
         }
     }
+
+    pub(super) fn bits(self) -> Bits {
+        1 << self.bit
+    }
 }
 
-/// One of 64 bits for a name: names with different bits differ, so most need no comparison.
-pub(super) const fn bit(name: &str) -> u64 {
+/// A set of names, of which each has one of the bits: names with different bits differ, so most need no comparison.
+pub(super) type Bits = u128;
+
+const fn bit(name: &str) -> u8 {
     let bytes = name.as_bytes();
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
-        return 1;
+        return 0;
     };
     let hash = first.wrapping_mul(5) ^ last.wrapping_mul(11) ^ (bytes.len() as u8).wrapping_mul(23);
-    1 << (hash % 64)
+    hash % Bits::BITS as u8
 }
 
 /// Names known when the kit is built, such as those that a format has itself.
 pub(super) struct NameSet {
     names: &'static [&'static str],
-    bits: u64,
+    bits: Bits,
 }
 
 impl NameSet {
@@ -51,14 +58,14 @@ impl NameSet {
         let mut bits = 0;
         let mut at = 0;
         while at < names.len() {
-            bits |= bit(names[at]);
+            bits |= 1 << bit(names[at]);
             at += 1;
         }
         Self { names, bits }
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
-        bit(name) & self.bits != 0 && self.names.contains(&name)
+        self.bits & (1 << bit(name)) != 0 && self.names.contains(&name)
     }
 }
 
@@ -82,8 +89,8 @@ pub(super) struct KeyCache(Option<WrittenKeys>);
 impl KeyCache {
     /// The keys of `format`; those of another are forgotten, which hardly any process has.
     pub(super) fn of(&mut self, format: Format) -> &mut WrittenKeys {
-        if self.0.as_ref().is_some_and(|keys| keys.format != format) {
-            self.0 = None;
+        if self.0.as_ref().is_none_or(|keys| keys.format != format) {
+            self.0 = Some(WrittenKeys::new(format));
         }
         self.0.get_or_insert_with(|| WrittenKeys::new(format))
     }
@@ -99,6 +106,7 @@ pub(super) struct WrittenKeys {
 }
 
 impl WrittenKeys {
+    #[cold]
     fn new(format: Format) -> Self {
         Self {
             format,

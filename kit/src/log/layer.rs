@@ -2,7 +2,7 @@
 //! installs it, behind the filter.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tracing::field::Visit;
 use tracing::span::{Attributes, Id, Record};
@@ -10,6 +10,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
+use super::clock::since_epoch;
 use super::control::{Control, Verdict};
 use super::fields::SpanFields;
 use super::format::{Head, Message};
@@ -87,13 +88,14 @@ where
             return;
         }
         let at = SystemTime::now();
-        if let Some(control) = &self.control {
-            match control.verdict(event, at, &context) {
-                Verdict::Print => {}
+        let at = match &self.control {
+            Some(control) => match control.verdict(event, at, &context) {
+                Verdict::Print(at) => at,
                 Verdict::Record(recorder) => return record(recorder, event, at, &context),
                 Verdict::Nothing => return,
-            }
-        }
+            },
+            None => since_epoch(at),
+        };
         let place = event.is_contextual().then(place::now);
         surroundings::with(
             self.id,
@@ -108,7 +110,7 @@ where
 }
 
 impl<S> LogLayer<S> {
-    fn print(&self, event: &Event<'_>, at: SystemTime, around: &Surroundings) {
+    fn print(&self, event: &Event<'_>, at: Duration, around: &Surroundings) {
         let metadata = event.metadata();
         let record = records::metadata(event);
         let head = Head {

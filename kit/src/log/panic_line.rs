@@ -3,10 +3,10 @@
 use std::backtrace::Backtrace;
 use std::fmt;
 use std::panic::Location;
-use std::time::SystemTime;
 
 use tracing::Level;
 
+use super::clock;
 use super::fields::SpanFields;
 use super::format::{self, Format, Head, Ids, Message};
 use super::line::Line;
@@ -33,7 +33,7 @@ pub(super) struct PanicLine<'a> {
 impl PanicLine<'_> {
     pub(super) fn head(&self) -> Head<'_> {
         Head {
-            at: SystemTime::now(),
+            at: clock::now(),
             level: Level::ERROR,
             target: TARGET,
             message: Message::Panic(self),

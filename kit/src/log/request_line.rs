@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use ::http::{StatusCode, Version};
 use tracing::{Level, Metadata};
 
+use super::clock::since_epoch;
 use super::format::{Format, Head, Ids, Message};
 use super::key::WrittenKey;
 use super::line::Line;
@@ -66,7 +67,7 @@ const TARGET: &str = "bellwether::request";
 impl RequestLine<'_> {
     pub(super) fn head(&self) -> Head<'_> {
         Head {
-            at: self.at,
+            at: since_epoch(self.at),
             level: level(self.outcome),
             target: TARGET,
             message: Message::Text(message(self.outcome)),
