@@ -114,21 +114,22 @@ impl Rpc {
     }
 
     /// `rpc.method`: `None`, hence `_OTHER`, unless a route of just this path matched or a method was seen to
-    /// answer.
+    /// answer, or to panic.
     pub(super) fn settled_method(
         &self,
         methods: &Methods,
         path: &str,
         route: Option<&str>,
         outcome: Outcome,
-        status: GrpcStatus,
     ) -> Option<Arc<str>> {
         if let Some(known) = &self.method {
             return Some(Arc::clone(known));
         }
         let name = method_name(path)?;
-        let answered = outcome != Outcome::Rejected && status.proves_method();
-        (route == Some(path) || answered)
+        // What is made of an HTTP status or of the caller's deadline is no answer: a page for every path that
+        // nobody knows, or a caller in a hurry, would be enough to invent methods.
+        let answered = self.status.is_some_and(GrpcStatus::proves_method);
+        (route == Some(path) || answered || outcome == Outcome::Panic)
             .then(|| methods.learn(name))
             .flatten()
     }

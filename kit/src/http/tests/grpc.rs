@@ -262,6 +262,28 @@ fn a_method_that_no_server_has_is_no_label() {
 }
 
 #[test]
+fn a_status_that_nobody_said_names_no_method() {
+    // What catches all paths answers these, also of no service: a page, a proxy's or a middleware's error.
+    for http in [200, 400, 500, 503] {
+        let mut response = stream(&[Step::Data("<html>")]);
+        *response.status_mut() = StatusCode::from_u16(http).unwrap();
+        let (line, ..) = settled(&Bench::new(), grpc_call("/in.Vented/Name"), response);
+        assert_eq!(line["rpc.method"], "_OTHER", "{http}");
+    }
+    // The caller's own deadline says nothing of what is behind the path.
+    let bench = Bench::new();
+    let mut request = grpc_call("/in.Vented/Name");
+    let deadline = HeaderValue::from_static("1n");
+    request.headers_mut().insert("grpc-timeout", deadline);
+    let mut service =
+        bench.service(|_| std::future::pending::<Result<Response<Script>, Infallible>>());
+    drop(service.call(request));
+    let (line, ..) = only(&bench);
+    assert_eq!(line["outcome"], "timeout");
+    assert_eq!(line["rpc.method"], "_OTHER");
+}
+
+#[test]
 fn a_route_of_its_own_makes_a_method_known() {
     use tower_layer::Layer as _;
     let bench = Bench::new();
