@@ -44,8 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Requests in flight finish, as long as there is time for it.
     tokio::select! {
         () = connections.shutdown() => {}
-        () = tokio::time::sleep(kit.grace_left().mul_f32(0.8)) => {}
-        () = kit.hurry_signal() => {}
+        () = kit.cut_signal() => {}
     }
     kit.finish().await;
     Ok(())
