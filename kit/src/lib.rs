@@ -81,6 +81,7 @@ mod http;
 mod kit;
 mod log;
 mod metrics;
+mod redact;
 #[cfg(feature = "axum")]
 mod serve;
 mod shutdown;
@@ -88,7 +89,7 @@ mod task;
 pub mod testing;
 mod trace;
 
-pub use config::LogFormat;
+pub use config::{LogFormat, Source};
 pub use context::CurrentRequest;
 pub use error::Error;
 #[cfg(feature = "tonic")]
@@ -102,7 +103,7 @@ pub use http::{
 };
 #[cfg(feature = "axum")]
 pub use kit::run;
-pub use kit::{Kit, KitBuilder};
+pub use kit::{Description, Kit, KitBuilder, Setting};
 /// The request that this thread works for: in its handler, in the body of its response, in what [`spawn`] and
 /// [`in_request`] run, and within the `tracing` spans made there; `None` elsewhere. For request ids in a service's own
 /// error bodies, or in rows that it writes.

@@ -4,7 +4,9 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use super::description;
 use crate::log::Logger;
+use crate::redact;
 use crate::trace::{DropReason, ExportConfig, ExporterKind, TelemetryCounters};
 
 /// The ways out of a service.
@@ -18,11 +20,7 @@ pub(super) struct Outlets {
 impl Outlets {
     /// `otlp`, `console` or `none`.
     pub(super) fn exporter(&self) -> &'static str {
-        match self.export.exporter {
-            ExporterKind::Otlp => "otlp",
-            ExporterKind::Console => "console",
-            ExporterKind::None => "none",
-        }
+        description::exporter(self.export.exporter)
     }
 
     /// The URL that spans go to, if they go to one, without credentials.
@@ -36,10 +34,10 @@ impl Outlets {
         let now = SystemTime::now();
         let lines = self.logger.lost();
         let age = |at: SystemTime| now.duration_since(at).unwrap_or_default().as_secs_f64();
-        let last_error = self
-            .counters
-            .last_error()
-            .map(|fault| json!({ "age_seconds": age(fault.at), "cause": fault.cause }));
+        let last_error = self.counters.last_error().map(|fault| {
+            let cause = redact::in_text(&fault.cause).unwrap_or(fault.cause);
+            json!({ "age_seconds": age(fault.at), "cause": cause })
+        });
         json!({
             "traces": {
                 "exporter": self.exporter(),

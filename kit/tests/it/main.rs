@@ -16,6 +16,7 @@ mod dialects;
 mod drain;
 #[cfg(feature = "axum")]
 mod families;
+#[cfg(feature = "axum")]
 mod hooks;
 #[cfg(feature = "axum")]
 mod log_control;
@@ -30,6 +31,8 @@ mod requests;
 #[cfg(feature = "axum")]
 #[cfg(feature = "reqwest")]
 mod reqwest;
+#[cfg(feature = "axum")]
+mod secrets;
 #[cfg(feature = "axum")]
 mod service;
 #[cfg(feature = "axum")]
