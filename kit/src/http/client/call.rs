@@ -97,7 +97,10 @@ impl Call {
     /// Whether a drop now only leaves the rest of a body unread.
     fn is_answered(&self) -> bool {
         match &self.rpc {
-            Some(rpc) => rpc.is_answered(),
+            // Another HTTP status than 200 came from a proxy, and no `grpc-status` comes after it.
+            Some(rpc) => {
+                rpc.is_answered() || self.status.is_some_and(|status| status != StatusCode::OK)
+            }
             None => self.status.is_some(),
         }
     }

@@ -475,6 +475,31 @@ fn how_a_grpc_call_can_end() {
 }
 
 #[test]
+fn a_proxy_that_answers_a_grpc_call_in_http() {
+    for (http, status) in [(503, "UNAVAILABLE"), (403, "PERMISSION_DENIED")] {
+        let bench = Bench::new();
+        let answer = Response::builder().status(http);
+        let answer = answer.body(Script::new(&[Step::Data("<html>"), Step::Data("</html>")]));
+        let mut answer = answer.ok();
+        let mut client = bench.client_layer().layer(Handler(move |_: Request<()>| {
+            std::future::ready(Ok::<_, Infallible>(answer.take().unwrap()))
+        }));
+        let request = grpc_call("http://shop/shop.v1.Cart/Add");
+        let Poll::Ready(Ok(response)) = poll_once(pin!(client.call(request))) else {
+            panic!("the answer is ready");
+        };
+        // As tonic does: what comes is no message, and the rest is not read.
+        let mut body = response.into_body();
+        assert!(poll_body(&mut body).is_ready());
+        drop(body);
+        let span = only_grpc_span(&bench);
+        let said = text(&span.attributes, "rpc.response.status_code");
+        assert_eq!(said.as_deref(), Some(status));
+        assert_eq!(error_type(&span).as_deref(), Some(status));
+    }
+}
+
+#[test]
 fn a_grpc_call_that_is_given_up() {
     // A stream that is not read to its status is cancelled.
     let script = || Response::new(Script::new(&[Step::Data("abc"), Step::Status("0")]));
