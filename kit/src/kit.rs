@@ -172,6 +172,7 @@ impl Kit {
     #[cfg(feature = "tonic")]
     #[must_use]
     pub fn grpc_health(&self) -> GrpcHealth {
+        self.0.telemetry.methods.learn_health();
         GrpcHealth::new(self.0.health.clone(), self.0.shutdown.clone())
     }
 

@@ -415,14 +415,23 @@ fn questions_after_health_pass_the_limit_and_leave_no_trace() {
         response.extensions_mut().insert(NotTraffic);
         std::future::ready(Ok::<_, Infallible>(response))
     });
-    let call = grpc_call("/grpc.health.v1.Health/Check");
-    let Poll::Ready(Ok(response)) = poll_once(pin!(service.call(call))) else {
-        panic!("the answer is ready");
+    let mut status = || {
+        let call = grpc_call("/grpc.health.v1.Health/Check");
+        let Poll::Ready(Ok(response)) = poll_once(pin!(service.call(call))) else {
+            panic!("the answer is ready");
+        };
+        response.headers()["grpc-status"].clone()
     };
-    assert_eq!(response.headers()["grpc-status"], "0");
-    drop(response);
-    bench.assert_silent();
-    assert_eq!(bench.telemetry.rpc.settled(), [vec![], vec![]]);
+    // Nobody has said that this server answers them: it could be a page for every path.
+    assert_eq!(status(), "14");
+    let (line, ..) = only(&bench);
+    assert_eq!(line["outcome"], "rejected");
+    bench.telemetry.methods.learn_health();
+    assert_eq!(status(), "0");
+    assert_eq!(bench.closing_lines().len(), 1, "only the first is told");
+    assert!(bench.spans.drain().is_empty());
+    let [measured, _] = bench.telemetry.rpc.settled();
+    assert_eq!(measured.iter().map(|(_, count)| count).sum::<u64>(), 1);
 }
 
 #[test]
