@@ -172,6 +172,7 @@ impl Kit {
     #[cfg(feature = "tonic")]
     #[must_use]
     pub fn grpc_health(&self) -> GrpcHealth {
+        self.0.telemetry.methods.learn_health();
         GrpcHealth::new(self.0.health.clone(), self.0.shutdown.clone())
     }
 
@@ -308,6 +309,26 @@ impl Kit {
     pub fn hurry_signal(&self) -> impl Future<Output = ()> + Send + 'static {
         let shutdown = self.0.shutdown.clone();
         async move { shutdown.hurried().await }
+    }
+
+    /// Resolves when the requests that are still in flight have had their share of the grace, or a second signal
+    /// came: a service that owns its server then lets go of it and calls [`finish`](Self::finish), before the
+    /// process is killed with its spans and lines unsent. [`serve`](Self::serve) does it by itself.
+    ///
+    /// ```
+    /// # async fn serve(kit: &bellwether::Kit, server: impl Future<Output = std::io::Result<()>>) -> std::io::Result<()> {
+    /// // `server` stops accepting at `kit.shutdown_signal()`, then waits for its last request.
+    /// tokio::select! {
+    ///     ended = server => ended?,
+    ///     () = kit.cut_signal() => {}
+    /// }
+    /// kit.finish().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cut_signal(&self) -> impl Future<Output = ()> + Send + 'static {
+        let shutdown = self.0.shutdown.clone();
+        async move { shutdown.cut().await }
     }
 
     /// What is left of the grace; all of the flush's share of it while no shutdown was asked for. For services
