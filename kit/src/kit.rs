@@ -43,6 +43,9 @@ pub use server::run;
 const LOG_FLUSH: Duration = Duration::from_millis(500);
 
 /// A running kit; cheap to clone.
+///
+/// When the last clone is dropped without [`finish`](Self::finish), such as by a `?` in `main`, lines are still
+/// written, waited for up to half a second; spans that were not sent by then are lost.
 #[derive(Clone, Debug)]
 pub struct Kit(Arc<Inner>);
 
@@ -58,6 +61,15 @@ struct Inner {
     log: Arc<Control>,
     #[cfg(feature = "axum")]
     admin: Option<admin::Admin>,
+}
+
+/// A program that ends without [`Kit::finish`] has most likely given up, and its last lines say why.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.shutdown.lifecycle().state() != State::Stopped {
+            self.telemetry.logger.flush(LOG_FLUSH);
+        }
+    }
 }
 
 impl Kit {

@@ -1,0 +1,49 @@
+//! A program that ends without a drain: at an error of its start, before it has served anything.
+
+use std::process::{Command, Stdio};
+
+use bellwether::Kit;
+use serde_json::Value;
+
+/// Set for the child.
+const CHILD: &str = "TEST_EARLY_END";
+/// More than a pipe holds: they are not all written by the time the program wants to end.
+const LINES: usize = 200;
+
+/// The child's `main`, which gives up.
+#[test]
+#[ignore = "the process that the other test starts"]
+fn child() {
+    if std::env::var(CHILD).is_err() {
+        return;
+    }
+    let kit = Kit::from_env("orders").unwrap().start().unwrap();
+    let text = "x".repeat(1_024);
+    for number in 1..=LINES {
+        tracing::error!(number, text, "cannot start");
+    }
+    drop(kit);
+    std::process::exit(3);
+}
+
+#[test]
+fn the_last_lines_of_a_program_that_gives_up_arrive() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["early_end::child", "--exact", "--ignored", "--nocapture"])
+        .env_clear()
+        .envs([
+            (CHILD, "1"),
+            ("BELLWETHER_LOG_FORMAT", "json"),
+            ("OTEL_TRACES_EXPORTER", "none"),
+        ])
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let output = String::from_utf8(output.stdout).unwrap();
+    let numbers = output.lines().filter_map(|line| {
+        let line: Value = serde_json::from_str(line.get(line.find('{')?..)?).ok()?;
+        line["number"].as_u64()
+    });
+    assert_eq!(numbers.max(), Some(LINES as u64));
+}
