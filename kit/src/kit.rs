@@ -18,10 +18,12 @@ mod server;
 use std::net::SocketAddr;
 use std::ops::DerefMut;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderValue};
 use prometheus_client::registry::Registry;
+use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::context::SpanIdentity;
@@ -30,7 +32,7 @@ use crate::error::Error;
 use crate::health::GrpcHealth;
 use crate::health::{Health, State};
 use crate::http::{ClientLayer, HttpLayer, Telemetry};
-use crate::log::Control;
+use crate::log::{Control, Logger};
 use crate::metrics::Metrics;
 use crate::shutdown::{HookResult, Shutdown};
 use crate::trace::Exporter;
@@ -339,11 +341,8 @@ impl Kit {
         // The exporter tells by itself what it could not send.
         inner.exporter.shutdown(for_spans).await;
         tracing::info!(target: "bellwether", "stopped");
-        let logger = inner.telemetry.logger.clone();
         inner.log.tell_floods();
-        // The sink waits by blocking; a failed join means that the runtime is going down under us.
-        let flush = move || logger.flush(LOG_FLUSH);
-        let _ = tokio::task::spawn_blocking(flush).await;
+        flush(inner.telemetry.logger.clone()).await;
         #[cfg(feature = "axum")]
         if let Some(admin) = &inner.admin {
             admin.close();
@@ -373,5 +372,20 @@ impl Kit {
         for warning in &config.warnings {
             tracing::warn!(target: "bellwether", "{warning}");
         }
+    }
+}
+
+/// On a thread of its own, as the sink waits by blocking: the runtime's threads for that may all be taken, by
+/// work that does not end.
+async fn flush(logger: Logger) {
+    let (done, flushed) = oneshot::channel();
+    let wait = move || {
+        logger.flush(LOG_FLUSH);
+        // Nobody waits when `finish` was given up.
+        let _ = done.send(());
+    };
+    let thread = thread::Builder::new().name("bellwether-flush".to_owned());
+    if thread.spawn(wait).is_ok() {
+        let _ = flushed.await;
     }
 }

@@ -1,8 +1,11 @@
-//! A program that ends without a drain: at an error of its start, before it has served anything.
+//! A program that ends without a drain: at an error of its start, before it has served anything; and one whose
+//! threads are taken at its end.
 
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
-use bellwether::Kit;
+use bellwether::{Kit, testing};
 use serde_json::Value;
 
 /// Set for the child.
@@ -46,4 +49,21 @@ fn the_last_lines_of_a_program_that_gives_up_arrive() {
         line["number"].as_u64()
     });
     assert_eq!(numbers.max(), Some(LINES as u64));
+}
+
+#[test]
+fn finishing_needs_no_thread_that_the_service_may_have_taken() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).max_blocking_threads(1);
+    let runtime = runtime.enable_all().build().unwrap();
+    let (let_go, wait) = mpsc::channel::<()>();
+    runtime.spawn_blocking(move || wait.recv());
+    let told = testing::capture("orders");
+    let finished = runtime.block_on(async {
+        let time = Duration::from_secs(20);
+        tokio::time::timeout(time, told.kit().finish()).await
+    });
+    drop(let_go);
+    assert!(finished.is_ok(), "it waits for a thread");
+    assert!(told.log("stopped").is_some());
 }
