@@ -1,11 +1,14 @@
 //! The environment as a `Config`: every fault at once for `BELLWETHER_*`, warnings for `OTEL_*`. Read by
 //! `kit` when a builder is made; the builder's setters then override it.
 
+mod allow;
 mod log;
 mod misspelt;
 mod otel;
-mod probes;
+mod paths;
 mod reader;
+mod resource;
+mod source;
 mod text;
 
 use std::net::SocketAddr;
@@ -14,14 +17,19 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::context::{Propagation, Trust};
+use crate::http::AllowLists;
 use crate::log::LogControl;
+use crate::redact::{self, Names, REDACTED, Wish};
 use crate::trace::{ExportConfig, Sampler};
+pub(crate) use allow::{header_names, query_keys};
+pub(crate) use paths::{Paths, parse as parse_path};
 use reader::{Lookup, Reader};
+pub(crate) use resource::Detected;
+pub use source::Source;
+pub(crate) use source::Sources;
 use text::show_duration;
 
 pub(crate) use log::{recorded, request_bytes};
-pub(crate) use probes::{ProbePaths, probe_path};
-
 pub(crate) use text::percent_decode;
 
 /// Kubernetes kills after 30 s; this leaves room for its own work.
@@ -40,8 +48,11 @@ const DEFAULT_LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Config {
     /// `service.name`.
     pub(crate) service: String,
-    /// Every other resource attribute.
+    pub(crate) service_source: Source,
+    /// Every other resource attribute that somebody has set.
     pub(crate) resource: Vec<(String, String)>,
+    /// Those that are in force unless somebody has.
+    pub(crate) detected: Vec<Detected>,
     pub(crate) port: u16,
     pub(crate) admin_addr: Option<SocketAddr>,
     /// `None`: pretty on a terminal, JSON elsewhere.
@@ -59,11 +70,15 @@ pub(crate) struct Config {
     pub(crate) request_timeout: Option<Duration>,
     /// How long the runtime may run no task; `None`: nobody watches it.
     pub(crate) liveness_timeout: Option<Duration>,
-    pub(crate) probe_paths: ProbePaths,
     pub(crate) concurrency_limit: Option<usize>,
     pub(crate) trust: Trust,
     pub(crate) request_id_header: HeaderName,
     pub(crate) propagation: Propagation,
+    /// What lines and spans show of headers and queries.
+    pub(crate) allowed: AllowLists,
+    /// What is added to the names of secrets, and taken off them.
+    pub(crate) redact: Vec<Wish>,
+    pub(crate) paths: Paths,
     /// False: no spans at all (`OTEL_SDK_DISABLED`, or the builder).
     pub(crate) traces: bool,
     pub(crate) sampler: Sampler,
@@ -72,6 +87,8 @@ pub(crate) struct Config {
     pub(crate) faults: Vec<String>,
     /// Unreadable `OTEL_*` and `RUST_LOG` values, and names that are nearly one of ours.
     pub(crate) warnings: Vec<String>,
+    /// Where all of it comes from.
+    pub(crate) sources: Sources,
 }
 
 /// How log lines look (`BELLWETHER_LOG_FORMAT`).
@@ -112,11 +129,13 @@ impl Config {
     /// Reads the environment that `lookup` shows.
     pub(crate) fn read(service: &str, lookup: Lookup<'_>) -> Self {
         let mut env = Reader::new(lookup);
-        let (service, resource) = identity(service, &mut env);
+        let ((service, service_source), resource) = identity(service, &mut env);
         let (grace, drain_delay) = shutdown_times(&mut env);
         Self {
             service,
+            service_source,
             resource,
+            detected: resource::detect(&mut env),
             port: env.ours("PORT", port).unwrap_or(DEFAULT_PORT),
             admin_addr: env.ours("BELLWETHER_ADMIN_ADDR", address),
             log_format: env.ours("BELLWETHER_LOG_FORMAT", log_format),
@@ -130,7 +149,6 @@ impl Config {
             request_timeout: off_or_duration(&mut env, "BELLWETHER_REQUEST_TIMEOUT").flatten(),
             liveness_timeout: off_or_duration(&mut env, "BELLWETHER_LIVENESS_TIMEOUT")
                 .unwrap_or(Some(DEFAULT_LIVENESS_TIMEOUT)),
-            probe_paths: ProbePaths::read(&mut env),
             concurrency_limit: env.ours("BELLWETHER_CONCURRENCY_LIMIT", limit).flatten(),
             trust: env
                 .ours("BELLWETHER_TRUST", Trust::parse)
@@ -139,12 +157,47 @@ impl Config {
                 .ours("BELLWETHER_REQUEST_ID_HEADER", header_name)
                 .unwrap_or(DEFAULT_REQUEST_ID_HEADER),
             propagation: otel::propagation(&mut env),
+            allowed: allow::read(&mut env),
+            redact: env
+                .ours("BELLWETHER_REDACT", Names::wishes)
+                .unwrap_or_default(),
+            paths: paths::read(&mut env),
             traces: !otel::disabled(&mut env),
             sampler: otel::sampler(&mut env),
             export: otel::export(&mut env),
             faults: env.faults,
             warnings: env.warnings,
+            sources: env.sources,
         }
+    }
+
+    /// The whole resource: on every span, and in `target_info`. What somebody has set goes before what is
+    /// detected, and secrets are none of it.
+    pub(crate) fn resource_attributes(&self) -> Vec<(String, String, Source)> {
+        let service = (
+            "service.name".to_owned(),
+            self.service.clone(),
+            self.service_source,
+        );
+        let mut all = vec![service];
+        for (key, value) in &self.resource {
+            let source = match self.sources.of(&["service.version"]) {
+                Source::Code if key == "service.version" => Source::Code,
+                _ => Source::Environment("OTEL_RESOURCE_ATTRIBUTES"),
+            };
+            all.push((key.clone(), value.clone(), source));
+        }
+        for Detected { key, value, source } in &self.detected {
+            if !all.iter().any(|(present, ..)| present == key) {
+                all.push(((*key).to_owned(), value.clone(), *source));
+            }
+        }
+        for (key, value, _) in &mut all {
+            if redact::is_secret(key) {
+                REDACTED.clone_into(value);
+            }
+        }
+        all
     }
 
     /// What the environment and the builder's setters together get wrong.
@@ -157,7 +210,7 @@ impl Config {
                 show_duration(self.grace)
             ));
         }
-        faults.extend(self.probe_paths.clash());
+        faults.extend(self.paths.fault());
         if self.service.is_empty() {
             faults.push("the service has no name: give one or set OTEL_SERVICE_NAME".to_owned());
         }
@@ -169,15 +222,17 @@ const DEFAULT_REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request
 
 /// `OTEL_SERVICE_NAME` beats `service.name` among the resource attributes beats the name in the code: whoever
 /// deploys knows best.
-fn identity(service: &str, env: &mut Reader<'_>) -> (String, Vec<(String, String)>) {
+fn identity(service: &str, env: &mut Reader<'_>) -> ((String, Source), Vec<(String, String)>) {
     let (names, resource): (Vec<_>, Vec<_>) = otel::resource_attributes(env)
         .into_iter()
         .partition(|(key, _)| key == "service.name");
     let named = names.into_iter().map(|(_, name)| name).next_back();
+    let from = |variable| move |name| (name, Source::Environment(variable));
     let service = env
         .text("OTEL_SERVICE_NAME")
-        .or(named)
-        .unwrap_or_else(|| service.trim().to_owned());
+        .map(from("OTEL_SERVICE_NAME"))
+        .or_else(|| named.map(from("OTEL_RESOURCE_ATTRIBUTES")))
+        .unwrap_or_else(|| (service.trim().to_owned(), Source::Code));
     (service, resource)
 }
 
@@ -195,7 +250,7 @@ fn shutdown_times(env: &mut Reader<'_>) -> (Duration, Duration) {
 }
 
 /// `None` when unset, `Some(None)` when off.
-fn off_or_duration(env: &mut Reader<'_>, name: &str) -> Option<Option<Duration>> {
+fn off_or_duration(env: &mut Reader<'_>, name: &'static str) -> Option<Option<Duration>> {
     let allowed = "must be off or a duration such as 500ms, 25s or 2m, longer than 0";
     env.ours(name, |value| {
         if value == "off" {

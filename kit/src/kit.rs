@@ -5,6 +5,7 @@ mod admin;
 mod builder;
 #[cfg(feature = "axum")]
 mod chunks;
+mod description;
 #[cfg(feature = "axum")]
 mod log_level;
 #[cfg(feature = "axum")]
@@ -37,6 +38,7 @@ use crate::metrics::Metrics;
 use crate::shutdown::{HookResult, Shutdown};
 use crate::trace::Exporter;
 pub use builder::KitBuilder;
+pub use description::{Description, Setting};
 use outlets::Outlets;
 #[cfg(feature = "axum")]
 pub use server::run;
@@ -61,6 +63,7 @@ struct Inner {
     exporter: Exporter,
     outlets: Outlets,
     log: Arc<Control>,
+    description: Description,
     #[cfg(feature = "axum")]
     admin: Option<admin::Admin>,
 }
@@ -218,6 +221,21 @@ impl Kit {
         self.0.log.filter().filter
     }
 
+    /// Every setting in force, with its value and where that comes from; the resource's attributes too. No secret
+    /// is in it. `/config` of the admin address answers with the same.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), bellwether::Error> {
+    /// let kit = bellwether::Kit::from_env("orders")?.traces(false).start()?;
+    /// println!("{}", kit.describe()); // a table: name, value, source
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn describe(&self) -> Description {
+        self.0.description.clone()
+    }
+
     /// `service.name`, as every line, span and metric has it.
     #[must_use]
     pub fn service_name(&self) -> &str {
@@ -353,13 +371,19 @@ impl Kit {
     fn announce(&self) {
         let config = &self.0.config;
         let outlets = &self.0.outlets;
+        let told = &self.0.description;
         tracing::info!(
             target: "bellwether",
             version = env!("CARGO_PKG_VERSION"),
             // Not `exporter`: the collector has exporters of its own, which this is none of.
             traces_exporter = outlets.exporter(),
             traces_endpoint = outlets.endpoint(),
-            sampler = ?config.sampler,
+            traces_protocol = outlets.endpoint().and(told.value("traces_protocol")),
+            sampler = told.value("sampler"),
+            propagators = told.value("propagators"),
+            service.version = told.value("service.version"),
+            log_format = told.value("log_format"),
+            log_filter = config.log.filter,
             trust = %config.trust,
             grace_seconds = config.grace.as_secs_f64(),
             drain_delay_seconds = config.drain_delay.as_secs_f64(),
@@ -367,6 +391,7 @@ impl Kit {
             concurrency_limit = config.concurrency_limit,
             liveness_timeout_seconds = config.liveness_timeout.map(|timeout| timeout.as_secs_f64()),
             admin_addr = self.admin_addr().map(tracing::field::display),
+            configured = told.changed(),
             "started"
         );
         for warning in &config.warnings {

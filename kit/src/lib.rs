@@ -42,6 +42,9 @@
 //! # }
 //! ```
 //!
+//! The [guide] has a page for each thing that a service gets; coming from tower-http, tracing-subscriber and
+//! axum-prometheus, begin with [its migration](guide::migration).
+//!
 //! Everything is configured by the environment: the OpenTelemetry variables (`OTEL_SERVICE_NAME`,
 //! `OTEL_EXPORTER_OTLP_ENDPOINT`, …), `PORT`, `RUST_LOG`, and a handful of `BELLWETHER_…`. With none set,
 //! spans go to `http://localhost:4318`, and a service runs on when nobody listens there.
@@ -65,6 +68,16 @@
 //!     });
 //! }
 //! ```
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! | --- | --- | --- |
+//! | `axum` | yes | `Kit::wrap`, `Kit::serve`, `Kit::routes`, `run`, the admin address |
+//! | `otlp-grpc` | yes | spans over gRPC, beside HTTP |
+//! | `tls` | yes | `https://` endpoints for spans, and for checks by HTTP |
+//! | `tonic` | no | `Kit::grpc_health`, and who calls tonic's own server |
+//! | `reqwest` | no | `Kit::reqwest_middleware` |
 #![doc = ""]
 #![doc = include_str!("../docs/configuration.md")]
 #![doc = ""]
@@ -76,11 +89,14 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod health;
 mod http;
 mod kit;
 mod log;
 mod metrics;
+mod redact;
 #[cfg(feature = "axum")]
 mod serve;
 mod shutdown;
@@ -88,7 +104,7 @@ mod task;
 pub mod testing;
 mod trace;
 
-pub use config::LogFormat;
+pub use config::{LogFormat, Source};
 pub use context::CurrentRequest;
 pub use error::Error;
 #[cfg(feature = "tonic")]
@@ -102,7 +118,7 @@ pub use http::{
 };
 #[cfg(feature = "axum")]
 pub use kit::run;
-pub use kit::{Kit, KitBuilder};
+pub use kit::{Description, Kit, KitBuilder, Setting};
 /// The request that this thread works for: in its handler, in the body of its response, in what [`spawn`] and
 /// [`in_request`] run, and within the `tracing` spans made there; `None` elsewhere. For request ids in a service's own
 /// error bodies, or in rows that it writes.

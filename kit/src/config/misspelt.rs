@@ -2,7 +2,7 @@
 //! tell. Used by `Config::from_process_env`.
 
 /// The kit's own variables, but for `PORT`: anything is near a name of four letters.
-pub(super) const OURS: [&str; 16] = [
+pub(super) const OURS: [&str; 21] = [
     "BELLWETHER_ADMIN_ADDR",
     "BELLWETHER_CONCURRENCY_LIMIT",
     "BELLWETHER_DRAIN_DELAY",
@@ -10,11 +10,16 @@ pub(super) const OURS: [&str; 16] = [
     "BELLWETHER_LIVENESS_TIMEOUT",
     "BELLWETHER_LIVE_PATH",
     "BELLWETHER_LOG_FORMAT",
+    "BELLWETHER_LOG_QUERY_KEYS",
     "BELLWETHER_LOG_RATE_LIMIT",
+    "BELLWETHER_LOG_REQUEST_HEADERS",
+    "BELLWETHER_LOG_RESPONSE_HEADERS",
+    "BELLWETHER_METRICS_PATH",
     "BELLWETHER_READY_PATH",
     "BELLWETHER_RECORDER",
     "BELLWETHER_RECORDER_BYTES",
     "BELLWETHER_RECORDER_SLOW",
+    "BELLWETHER_REDACT",
     "BELLWETHER_REQUEST_ID_HEADER",
     "BELLWETHER_REQUEST_TIMEOUT",
     "BELLWETHER_STARTUP_PATH",

@@ -4,7 +4,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::source::Sources;
 use super::text::{DURATION_FORMS, parse_duration};
+use crate::redact;
 
 /// How variables are looked up: the process environment, or a test's table.
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -17,6 +19,8 @@ pub(super) struct Reader<'a> {
     /// `OTEL_*` variables that could not be read: told and ignored (OpenTelemetry, "Environment variable
     /// specification").
     pub(super) warnings: Vec<String>,
+    /// The variables whose values are in force.
+    pub(super) sources: Sources,
 }
 
 impl<'a> Reader<'a> {
@@ -25,11 +29,16 @@ impl<'a> Reader<'a> {
             lookup,
             faults: Vec::new(),
             warnings: Vec::new(),
+            sources: Sources::default(),
         }
     }
 
     /// The value, trimmed; empty is unset.
-    pub(super) fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.value(name).inspect(|_| self.sources.read.push(name))
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
         let value = (self.lookup)(name)?;
         let value = value.trim();
         (!value.is_empty()).then(|| value.to_owned())
@@ -38,13 +47,18 @@ impl<'a> Reader<'a> {
     /// A variable of ours; `parse` says what is allowed when it refuses a value.
     pub(super) fn ours<T>(
         &mut self,
-        name: &str,
+        name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let value = self.text(name)?;
+        let value = self.value(name)?;
         match parse(&value) {
-            Ok(parsed) => Some(parsed),
+            Ok(parsed) => {
+                self.sources.read.push(name);
+                Some(parsed)
+            }
             Err(allowed) => {
+                // Printed where no line is looked through: who starts the service reads it on stderr.
+                let value = redact::in_text(&value).unwrap_or(value);
                 self.faults.push(format!("{name}={value:?}: {allowed}"));
                 None
             }
@@ -52,7 +66,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A duration of ours, such as `25s`.
-    pub(super) fn duration(&mut self, name: &str) -> Option<Duration> {
+    pub(super) fn duration(&mut self, name: &'static str) -> Option<Duration> {
         self.ours(name, |value| {
             parse_duration(value).ok_or_else(|| format!("must be {DURATION_FORMS}"))
         })
@@ -65,11 +79,14 @@ impl<'a> Reader<'a> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
         for name in names {
-            let Some(value) = self.text(name) else {
+            let Some(value) = self.value(name) else {
                 continue;
             };
             match parse(&value) {
-                Ok(parsed) => return Some(parsed),
+                Ok(parsed) => {
+                    self.sources.read.push(name);
+                    return Some(parsed);
+                }
                 // Headers carry credentials more often than not.
                 Err(allowed) if name.ends_with("_HEADERS") => self.warn(name, "…", &allowed),
                 Err(allowed) => self.warn(name, &value, &allowed),

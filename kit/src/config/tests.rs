@@ -65,9 +65,9 @@ fn ours_are_read() {
     assert_eq!(config.request_timeout, Some(Duration::from_secs(2)));
     assert_eq!(config.concurrency_limit, Some(64));
     assert_eq!(config.liveness_timeout, Some(Duration::from_secs(120)));
-    assert_eq!(config.probe_paths.live, ["/healthz"]);
-    assert_eq!(config.probe_paths.ready, ["/readyz"]);
-    assert_eq!(config.probe_paths.startup, ProbePaths::default().startup);
+    assert_eq!(config.paths.live(), ["/healthz"]);
+    assert_eq!(config.paths.ready(), ["/readyz"]);
+    assert_eq!(config.paths.startup().len(), 2);
     assert_eq!(config.trust.to_string(), "10.0.0.0/8");
     assert_eq!(config.request_id_header, "x-correlation-id");
     assert_eq!(config.log.filter, "warn,orders=debug");
@@ -91,9 +91,8 @@ fn every_fault_of_ours_is_told_at_once_with_what_is_allowed() {
     check("BELLWETHER_DRAIN_DELAY", "soon", "500ms");
     check("BELLWETHER_REQUEST_TIMEOUT", "0s", "longer than 0");
     check("BELLWETHER_LIVENESS_TIMEOUT", "0", "must be off or");
-    check("BELLWETHER_LIVE_PATH", "healthz", "such as /healthz");
-    check("BELLWETHER_READY_PATH", "/{id}", "such as /healthz");
-    check("BELLWETHER_STARTUP_PATH", "/metrics", "none of /metrics");
+    check("BELLWETHER_LIVE_PATH", "healthz", "such as /internal/live");
+    check("BELLWETHER_READY_PATH", "/{id}", "such as /internal/live");
     check("BELLWETHER_CONCURRENCY_LIMIT", "0", "from 1");
     check("BELLWETHER_TRUST", "nobody", "private");
     check("BELLWETHER_REQUEST_ID_HEADER", "a b", "x-request-id");

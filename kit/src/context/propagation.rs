@@ -33,6 +33,16 @@ pub(crate) enum Format {
 
 impl Format {
     const ALL: usize = 4;
+
+    /// As `OTEL_PROPAGATORS` has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::TraceContext => "tracecontext",
+            Self::B3 => "b3",
+            Self::B3Multi => "b3multi",
+            Self::Gcp => "gcp",
+        }
+    }
 }
 
 /// What a caller says of its trace.
@@ -129,6 +139,11 @@ impl Propagation {
         if let Some(free) = self.formats.iter_mut().find(|format| format.is_none()) {
             *free = Some(format);
         }
+    }
+
+    /// In the order given.
+    pub(crate) fn formats(&self) -> impl Iterator<Item = Format> {
+        self.formats.into_iter().flatten()
     }
 
     /// Whether headers can hold a context: of the default formats `traceparent` alone tells.

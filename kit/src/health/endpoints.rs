@@ -11,7 +11,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
 use super::{Health, State};
-use crate::config::ProbePaths;
+use crate::config::Paths;
 use crate::http::NotTraffic;
 
 /// Which question a path answers.
@@ -33,12 +33,12 @@ pub(crate) enum Audience {
 
 impl Probe {
     /// Every path, with what it answers.
-    pub(crate) fn paths(paths: &ProbePaths) -> impl Iterator<Item = (&str, Self)> {
-        let live = paths.live.iter().map(|path| (path, Self::Live));
-        let ready = paths.ready.iter().map(|path| (path, Self::Ready));
-        let started = paths.startup.iter().map(|path| (path, Self::Started));
-        let all = live.chain(ready).chain(started);
-        all.map(|(path, probe)| (path.as_str(), probe))
+    pub(crate) fn paths(paths: &Paths) -> Vec<(&str, Self)> {
+        let live = paths.live().into_iter().map(|path| (path, Self::Live));
+        let ready = paths.ready().into_iter().map(|path| (path, Self::Ready));
+        let started = paths.startup().into_iter();
+        let started = started.map(|path| (path, Self::Started));
+        live.chain(ready).chain(started).collect()
     }
 
     /// The handler of this probe; HEAD is answered too.
@@ -83,10 +83,12 @@ impl Probe {
 }
 
 /// All probe routes.
-pub(crate) fn routes(health: &Health, paths: &ProbePaths, audience: Audience) -> Router {
-    Probe::paths(paths).fold(Router::new(), |router, (path, probe)| {
-        router.route(path, probe.handler(health.clone(), audience))
-    })
+pub(crate) fn routes(health: &Health, audience: Audience, paths: &Paths) -> Router {
+    Probe::paths(paths)
+        .into_iter()
+        .fold(Router::new(), |router, (path, probe)| {
+            router.route(path, probe.handler(health.clone(), audience))
+        })
 }
 
 /// `?verbose` and `?exclude=NAME`, repeatable; anything else is ignored, as load balancers add their own.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ::http::header::{CONNECTION, CONTENT_LENGTH};
 use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
+use super::allowed::Shown;
 use super::caller::{Caller, Identity, identify};
 use super::concurrency::Permit;
 use super::grpc::{Rpc, Told};
@@ -41,6 +42,8 @@ pub(super) struct Exchange {
     pub(super) status: Option<StatusCode>,
     /// The text of a panic or a body error.
     pub(super) error: Option<String>,
+    /// The headers and the query that operators allow to be shown.
+    pub(super) shown: Vec<Shown>,
     start: Instant,
     caller: Caller,
     time_to_first_byte: Option<Duration>,
@@ -72,6 +75,10 @@ impl Exchange {
         let scheme = scheme(caller, request);
         let exported = context.sampled() && telemetry.spans().is_some();
         let texts = RequestTexts::copy(request, exported);
+        let mut shown = Vec::new();
+        if let Some(allowed) = &telemetry.allowed {
+            allowed.of_request(request.uri(), headers, &mut shown);
+        }
         Box::new(Self {
             context,
             parent,
@@ -85,6 +92,7 @@ impl Exchange {
             rpc: Rpc::of_server(&telemetry.methods, method, request),
             status: None,
             error: None,
+            shown,
             start,
             caller,
             time_to_first_byte: None,
@@ -118,6 +126,9 @@ impl Exchange {
         let elapsed = self.start.elapsed();
         self.status = Some(status);
         self.time_to_first_byte = Some(elapsed);
+        if let Some(allowed) = &self.telemetry.allowed {
+            allowed.of_response(headers, &mut self.shown);
+        }
         let request_id = &self.context.request_id;
         let request_id = if !self.caller.trusted {
             request_id.header_value()
@@ -241,6 +252,7 @@ impl Exchange {
             user_agent: self.texts.user_agent(),
             version: self.version,
             error: self.error.as_deref(),
+            shown: &self.shown,
         });
     }
 

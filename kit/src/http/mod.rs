@@ -1,6 +1,7 @@
 //! The request path: one layer that gives a request its identity, times it to the end of its body and
 //! settles it exactly once into log line, span and metrics; and its outbound twin.
 
+mod allowed;
 mod body;
 mod caller;
 mod client;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName};
 
+pub(crate) use allowed::{AllowLists, Allowed, Shown};
 pub use body::ResponseBody;
 #[cfg(any(test, fuzzing))]
 pub(crate) use caller::forwarded_for;
@@ -78,6 +80,8 @@ pub(crate) struct Telemetry {
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) concurrency_limit: Option<ConcurrencyLimit>,
     pub(crate) routes: Routes,
+    /// `None` while no header and no query key is to be shown.
+    pub(crate) allowed: Option<Allowed>,
 }
 
 impl Telemetry {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ::http::Version;
 use bytes::Bytes;
 
+use super::allowed::Shown;
 use super::exchange::Exchange;
 use super::grpc::Told;
 use super::{Outcome, text};
@@ -42,7 +43,7 @@ pub(super) fn record(
     }
 }
 
-/// As many as there can be.
+/// As many as there can be, but for what operators allow beyond.
 const MAX_ATTRIBUTES: usize = 14;
 
 fn attributes(
@@ -85,6 +86,7 @@ fn attributes(
     if let Some(address) = exchange.client_address() {
         put("client.address", Value::Address(address));
     }
+    attributes.extend(exchange.shown.iter().map(Shown::attribute));
     attributes
 }
 

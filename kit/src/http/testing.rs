@@ -63,6 +63,7 @@ impl Bench {
             request_timeout: None,
             concurrency_limit: None,
             routes: Routes::default(),
+            allowed: None,
         };
         change(&mut telemetry);
         Self {

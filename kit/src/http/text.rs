@@ -4,6 +4,8 @@ use std::fmt::{self, Write};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::redact;
+
 /// The longest text kept of a path, a header or a panic, in bytes: a queue of spans stays bounded
 /// whatever callers send.
 pub(super) const MAX_TEXT: usize = 1_024;
@@ -14,7 +16,13 @@ pub(super) fn clip(text: &str) -> &str {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text.get(..end).unwrap_or_default()
+    let kept = text.get(..end).unwrap_or_default();
+    if end == text.len() {
+        return kept;
+    }
+    // A password must not stay because the `@` behind it does not.
+    let secret = redact::unfinished(kept.as_bytes());
+    secret.and_then(|at| kept.get(..at)).unwrap_or(kept)
 }
 
 /// The same of bytes that need not be UTF-8; where they are, no character is cut in two, which would make all

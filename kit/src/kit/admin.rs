@@ -18,17 +18,13 @@ use tokio::sync::watch;
 use super::log_level;
 use super::outlets::Outlets;
 use super::scrape;
-use crate::config::{Config, ProbePaths};
+use crate::config::{Config, Paths};
 use crate::error::Error;
 use crate::health::{self, Audience, Health};
 use crate::http::NotTraffic;
 use crate::log::Control;
 use crate::metrics::Metrics;
 use crate::serve;
-
-/// What is there, for whoever asks for something else.
-const NOT_FOUND: &str =
-    "not found; here are /metrics, /telemetry, /loglevel, /livez, /readyz, /startupz (?verbose)\n";
 
 /// The admin address in use; dropping it closes it.
 #[derive(Debug)]
@@ -40,10 +36,12 @@ pub(super) struct Admin {
 /// What the admin endpoints tell about.
 pub(super) struct Told {
     pub(super) health: Health,
-    pub(super) probe_paths: ProbePaths,
     pub(super) metrics: Metrics,
     pub(super) outlets: Outlets,
     pub(super) log: Arc<Control>,
+    pub(super) paths: Paths,
+    /// What `Kit::describe` tells, as JSON.
+    pub(super) description: String,
 }
 
 /// A listener bound early, so that a taken port is an error of `start` before anything else has begun.
@@ -73,6 +71,10 @@ pub(super) fn bind(config: &Config) -> Result<Option<Bound>, Error> {
 }
 
 impl Bound {
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Serves from a thread and a runtime of its own, until the `Admin` is closed.
     pub(super) fn serve(self, told: &Told) -> Result<Admin, Error> {
         let address = self.address;
@@ -124,11 +126,24 @@ impl Admin {
 }
 
 fn router(told: &Told) -> Router {
-    health::routes(&told.health, &told.probe_paths, Audience::Operators)
-        .route("/metrics", scrape::handler(told.metrics.clone()))
+    let paths = &told.paths;
+    let probes = health::routes(&told.health, Audience::Operators, paths);
+    let router = probes
         .route("/telemetry", telemetry(told))
+        .route("/config", config(told))
         .route("/loglevel", log_level::handlers(&told.log))
-        .fallback((StatusCode::NOT_FOUND, NOT_FOUND))
+        .fallback((StatusCode::NOT_FOUND, not_found(paths)));
+    paths.metrics().into_iter().fold(router, |router, path| {
+        router.route(path, scrape::handler(told.metrics.clone()))
+    })
+}
+
+/// What is there, for whoever asks for something else.
+fn not_found(paths: &Paths) -> String {
+    let probes = [paths.live(), paths.ready(), paths.startup()].concat();
+    let probes = probes.join(", ");
+    let metrics = paths.metrics().join(", ");
+    format!("not found; here are {metrics}, /telemetry, /config, /loglevel, {probes} (?verbose)\n")
 }
 
 /// `/telemetry`: where the spans and lines are.
@@ -138,6 +153,12 @@ fn telemetry(told: &Told) -> MethodRouter {
         let report = format!("{}\n", outlets.report());
         std::future::ready(answer("application/json", report))
     })
+}
+
+/// `/config`: what is in force, and from where.
+fn config(told: &Told) -> MethodRouter {
+    let description = format!("{}\n", told.description);
+    get(move || std::future::ready(answer("application/json", description.clone())))
 }
 
 pub(super) fn answer(content_type: &'static str, body: String) -> Response {

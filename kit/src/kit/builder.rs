@@ -1,9 +1,12 @@
 //! `KitBuilder`: the environment, the builder's own settings on top, and the start of everything.
 
+mod log_control;
+mod paths;
+mod shown;
+
 use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +18,15 @@ use tracing_subscriber::registry::LookupSpan;
 
 #[cfg(feature = "axum")]
 use super::admin::{self, Told};
-use super::{Inner, Kit, Outlets};
-use crate::config::{self, Config, LogFormat, ProbePaths, probe_path};
+use super::{Description, Inner, Kit, Outlets};
+use crate::config::{Config, LogFormat};
 use crate::context::Trust;
 use crate::error::Error;
 use crate::health::{self, Check, Checks, Health, Lifecycle, Liveness};
-use crate::http::{ConcurrencyLimit, Methods, Routes, Telemetry};
-use crate::log::{self, Control, LogFilter, Logger, RecorderConfig};
+use crate::http::{Allowed, ConcurrencyLimit, Methods, Routes, Telemetry};
+use crate::log::{self, Control, LogFilter, Logger};
 use crate::metrics::Metrics;
+use crate::redact::{self, Names};
 use crate::shutdown::Shutdown;
 use crate::testing::Captured;
 use crate::trace::{self, ExportConfig, ExporterKind, SpanLayer, SpanQueue};
@@ -68,56 +72,6 @@ impl KitBuilder {
         Ok(self)
     }
 
-    /// What the recorder keeps of a request's hidden events, whatever `BELLWETHER_RECORDER` says: `off`, or
-    /// directives such as `checkout=debug,sqlx=debug`. Directives that cannot be read are a fault of
-    /// [`start`](Self::start).
-    pub fn recorder(mut self, directives: &str) -> Self {
-        match config::recorded(directives) {
-            Ok(None) => self.config.log.recorder = None,
-            Ok(Some(recorded)) => self.recorder_config().recorded = recorded,
-            Err(fault) => self
-                .config
-                .faults
-                .push(format!("recorder({directives:?}): {fault}")),
-        }
-        self
-    }
-
-    /// From which duration on a request's recorded events are printed although it went well, whatever
-    /// `BELLWETHER_RECORDER_SLOW` says. Turns the recorder on.
-    pub fn recorder_slow(mut self, duration: Duration) -> Self {
-        self.recorder_config().slow = Some(duration);
-        self
-    }
-
-    /// What the recorder may keep, in bytes: of one request (1 KiB to 1 MiB), whatever
-    /// `BELLWETHER_RECORDER_BYTES` says, and of all requests together (4 MiB unless set here). Turns the
-    /// recorder on. A number beyond its bounds is a fault of [`start`](Self::start).
-    pub fn recorder_bytes(mut self, request: usize, total: usize) -> Self {
-        match config::request_bytes(request) {
-            Ok(request) => {
-                let config = self.recorder_config();
-                (config.request_bytes, config.total_bytes) = (request, total);
-            }
-            Err(fault) => self
-                .config
-                .faults
-                .push(format!("recorder_bytes({request}, {total}): {fault}")),
-        }
-        self
-    }
-
-    /// How many lines a call site may write in a second, whatever `BELLWETHER_LOG_RATE_LIMIT` says; `None` is
-    /// without limit.
-    pub fn log_rate_limit(mut self, lines: Option<NonZero<u32>>) -> Self {
-        self.config.log.rate_limit = lines.map(NonZero::get);
-        self
-    }
-
-    fn recorder_config(&mut self) -> &mut RecorderConfig {
-        self.config.log.recorder.get_or_insert_default()
-    }
-
     /// Adds a dependency check under a name of its own; see [`check`](crate::check).
     pub fn check(mut self, name: impl Into<String>, check: Check) -> Self {
         self.checks.push((name.into(), check));
@@ -127,12 +81,14 @@ impl KitBuilder {
     /// How log lines look, whatever `BELLWETHER_LOG_FORMAT` says.
     pub fn log_format(mut self, format: LogFormat) -> Self {
         self.config.log_format = Some(format);
+        self.config.sources.set_in_code("BELLWETHER_LOG_FORMAT");
         self
     }
 
     /// All of the shutdown, flush included, whatever `BELLWETHER_GRACE` says.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.config.grace = grace;
+        self.config.sources.set_in_code("BELLWETHER_GRACE");
         self
     }
 
@@ -140,18 +96,32 @@ impl KitBuilder {
     /// must be shorter than the grace.
     pub fn drain_delay(mut self, delay: Duration) -> Self {
         self.config.drain_delay = delay;
+        self.config.sources.set_in_code("BELLWETHER_DRAIN_DELAY");
         self
     }
 
     /// Who may set request id, sampled flag and client address, whatever `BELLWETHER_TRUST` says: `private`,
     /// `all`, `none` or CIDRs. A policy that cannot be read is a fault of [`start`](Self::start).
-    pub fn trust(mut self, policy: &str) -> Self {
-        match Trust::parse(policy) {
-            Ok(trust) => self.config.trust = trust,
-            Err(fault) => self
-                .config
-                .faults
-                .push(format!("trust({policy:?}): {fault}")),
+    pub fn trust(self, policy: &str) -> Self {
+        let trust = Trust::parse(policy).map_err(|fault| format!("trust({policy:?}): {fault}"));
+        self.set("BELLWETHER_TRUST", trust, |config, trust| {
+            config.trust = trust;
+        })
+    }
+
+    /// Puts a setting of the code in force, or notes its fault. `variable` is what sets it in the environment.
+    fn set<T>(
+        mut self,
+        variable: &'static str,
+        value: Result<T, String>,
+        put: impl FnOnce(&mut Config, T),
+    ) -> Self {
+        match value {
+            Ok(value) => {
+                put(&mut self.config, value);
+                self.config.sources.set_in_code(variable);
+            }
+            Err(fault) => self.config.faults.push(fault),
         }
         self
     }
@@ -160,6 +130,9 @@ impl KitBuilder {
     /// says.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.config.request_timeout = Some(timeout);
+        self.config
+            .sources
+            .set_in_code("BELLWETHER_REQUEST_TIMEOUT");
         self
     }
 
@@ -174,46 +147,16 @@ impl KitBuilder {
     /// debugger, does not count.
     pub fn liveness_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.config.liveness_timeout = timeout.filter(|timeout| !timeout.is_zero());
-        self
-    }
-
-    /// Where liveness answers, in place of `/livez` and `/health/live`, whatever `BELLWETHER_LIVE_PATH` says.
-    /// A path that cannot be one is a fault of [`start`](Self::start).
-    pub fn live_path(self, path: &str) -> Self {
-        self.probe_path("live_path", path, |paths| &mut paths.live)
-    }
-
-    /// Where readiness answers, in place of `/readyz` and `/health/ready`, whatever `BELLWETHER_READY_PATH`
-    /// says.
-    pub fn ready_path(self, path: &str) -> Self {
-        self.probe_path("ready_path", path, |paths| &mut paths.ready)
-    }
-
-    /// Where the startup probe answers, in place of `/startupz` and `/health/started`, whatever
-    /// `BELLWETHER_STARTUP_PATH` says.
-    pub fn startup_path(self, path: &str) -> Self {
-        self.probe_path("startup_path", path, |paths| &mut paths.startup)
-    }
-
-    fn probe_path(
-        mut self,
-        setter: &str,
-        path: &str,
-        of: impl FnOnce(&mut ProbePaths) -> &mut Vec<String>,
-    ) -> Self {
-        match probe_path(path) {
-            Ok(path) => *of(&mut self.config.probe_paths) = vec![path],
-            Err(fault) => self
-                .config
-                .faults
-                .push(format!("{setter}({path:?}): {fault}")),
-        }
+        self.config
+            .sources
+            .set_in_code("BELLWETHER_LIVENESS_TIMEOUT");
         self
     }
 
     /// Where operators find `/metrics` and the probes, whatever `BELLWETHER_ADMIN_ADDR` says.
     pub fn admin_addr(mut self, address: SocketAddr) -> Self {
         self.config.admin_addr = Some(address);
+        self.config.sources.set_in_code("BELLWETHER_ADMIN_ADDR");
         self
     }
 
@@ -222,13 +165,17 @@ impl KitBuilder {
         const KEY: &str = "service.version";
         if !self.config.resource.iter().any(|(key, _)| key == KEY) {
             self.config.resource.push((KEY.to_owned(), version.into()));
+            self.config.sources.set_in_code(KEY);
         }
         self
     }
 
     /// Whether spans are made and exported; `false` wins over the environment, `true` is the default.
     pub fn traces(mut self, traces: bool) -> Self {
-        self.config.traces &= traces;
+        if self.config.traces && !traces {
+            self.config.traces = false;
+            self.config.sources.set_in_code("OTEL_SDK_DISABLED");
+        }
         self
     }
 
@@ -349,7 +296,9 @@ impl KitBuilder {
             source,
         })?;
         let logger = sinks.logger.clone();
-        let metrics = Metrics::new(&resource, spans.counters().clone(), move || logger.lost());
+        let metrics = Metrics::new(&resource, spans.counters().clone(), move || {
+            logger.line_counts()
+        });
         let watched = metrics.watch(runtime.as_ref(), config.concurrency_limit);
         watched.map_err(|source| Error::Thread {
             thread: "saturation",
@@ -364,13 +313,19 @@ impl KitBuilder {
             logger: sinks.logger.clone(),
         };
         #[cfg(feature = "axum")]
+        let admin_addr = admin.as_ref().map(admin::Bound::address);
+        #[cfg(not(feature = "axum"))]
+        let admin_addr = None;
+        let description = Description::new(&config, std::io::stdout().is_terminal(), admin_addr);
+        #[cfg(feature = "axum")]
         let serve = |admin: admin::Bound| {
             admin.serve(&Told {
                 health: health.clone(),
-                probe_paths: config.probe_paths.clone(),
                 metrics: metrics.clone(),
                 outlets: outlets.clone(),
                 log: Arc::clone(&sinks.control),
+                paths: config.paths.clone(),
+                description: description.to_json(),
             })
         };
         #[cfg(feature = "axum")]
@@ -383,6 +338,7 @@ impl KitBuilder {
             health,
             exporter,
             outlets,
+            description,
             #[cfg(feature = "axum")]
             admin,
             config,
@@ -460,6 +416,13 @@ impl KitBuilder {
         }
         if !self.config.traces {
             self.config.export.exporter = ExporterKind::None;
+        }
+        // Before anything is written.
+        if !redact::install(&Names::new(&self.config.redact)) {
+            self.config.warnings.push(
+                "the names of secrets that an earlier kit of this process has set stay in force"
+                    .to_owned(),
+            );
         }
         let failed = |source| Error::Thread {
             thread: "log",
@@ -544,10 +507,8 @@ fn log_format(config: &Config) -> log::Format {
 }
 
 fn resource(config: &Config) -> Vec<(String, String)> {
-    let service = ("service.name".to_owned(), config.service.clone());
-    std::iter::once(service)
-        .chain(config.resource.iter().cloned())
-        .collect()
+    let attributes = config.resource_attributes().into_iter();
+    attributes.map(|(key, value, _)| (key, value)).collect()
 }
 
 fn telemetry(config: &Config, sinks: Sinks, metrics: &Metrics, lifecycle: Lifecycle) -> Telemetry {
@@ -566,5 +527,6 @@ fn telemetry(config: &Config, sinks: Sinks, metrics: &Metrics, lifecycle: Lifecy
         request_timeout: config.request_timeout,
         concurrency_limit: config.concurrency_limit.map(ConcurrencyLimit::new),
         routes: Routes::default(),
+        allowed: Allowed::new(&config.allowed),
     }
 }

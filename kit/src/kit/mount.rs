@@ -15,16 +15,16 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 /// Adds `routes` to `app`, except those whose path `owner` has a route for: these stay the service's, and are told.
-pub(super) fn beside(app: Router, owner: &Owner, routes: Vec<(String, MethodRouter)>) -> Router {
+pub(super) fn beside(app: Router, owner: &Owner, routes: Vec<(&str, MethodRouter)>) -> Router {
     routes.into_iter().fold(app, |app, (path, handler)| {
-        let Some(owned) = owner.clone().route_of(&path) else {
-            return app.route(&path, handler);
+        let Some(owned) = owner.clone().route_of(path) else {
+            return app.route(path, handler);
         };
         tracing::warn!(
             target: "bellwether",
             path,
             route = owned,
-            advice = advice(&path),
+            advice = advice(path),
             "the service has a route for this path; the kit's own is left out"
         );
         app
@@ -34,10 +34,12 @@ pub(super) fn beside(app: Router, owner: &Owner, routes: Vec<(String, MethodRout
 /// Where the kit's answer is to be had instead.
 fn advice(path: &str) -> &'static str {
     if path == "/metrics" {
-        "set BELLWETHER_ADMIN_ADDR to have the kit's metrics at an address of their own, or answer with \
-         `Kit::render_metrics` beside the service's own"
+        "set BELLWETHER_ADMIN_ADDR to have the kit's metrics at an address of their own, \
+         BELLWETHER_METRICS_PATH to have them at another path, or answer with `Kit::render_metrics` beside the \
+         service's own"
     } else {
-        "set BELLWETHER_ADMIN_ADDR to have the kit's probes at an address of their own, or move the route"
+        "set BELLWETHER_ADMIN_ADDR to have the kit's endpoints at an address of their own, BELLWETHER_LIVE_PATH \
+         and its like to have them at other paths, or move the route"
     }
 }
 
@@ -48,11 +50,18 @@ pub(super) struct Owner(Router);
 
 impl Owner {
     pub(super) fn of(app: &Router) -> Self {
-        Self(app.clone().layer(Instead))
+        let covered = app.clone().layer(Instead);
+        // Around the covers of routes only: fallbacks have none. A router without routes refuses such a layer.
+        Self(if app.has_routes() {
+            covered.route_layer(Routed)
+        } else {
+            covered
+        })
     }
 
     /// The service's route for `path`, unless it is a catch-all at the root such as `/{*path}`: these take
-    /// what nobody else wants, so the kit may have its path first.
+    /// what nobody else wants, so the kit may have its path first. Services nested by `nest_service` own all
+    /// paths below theirs.
     fn route_of(mut self, path: &str) -> Option<String> {
         let request = Request::get(path).body(Body::empty()).ok()?;
         let answer = pin!(self.0.call(request));
@@ -60,9 +69,17 @@ impl Owner {
         let Poll::Ready(Ok(response)) = answer.poll(&mut Context::from_waker(Waker::noop())) else {
             return None;
         };
-        let route = response.extensions().get::<MatchedPath>()?.as_str();
         let first = |path: &str| path.split('/').nth(1).map(str::to_owned);
-        (first(route) == first(path)).then(|| route.to_owned())
+        match response.extensions().get::<MatchedPath>() {
+            Some(route) => {
+                (first(route.as_str()) == first(path)).then(|| route.as_str().to_owned())
+            }
+            // axum names no route of a nested service.
+            None => response
+                .extensions()
+                .get::<IsRoute>()
+                .map(|_| "a nested service".to_owned()),
+        }
     }
 }
 
@@ -92,7 +109,44 @@ impl Service<Request<Body>> for Instead {
         if let Some(route) = request.extensions_mut().remove::<MatchedPath>() {
             response.extensions_mut().insert(route);
         }
+        if let Some(route) = request.extensions_mut().remove::<IsRoute>() {
+            response.extensions_mut().insert(route);
+        }
         ready(Ok(response))
+    }
+}
+
+/// Marks requests that a route takes, and no fallback.
+#[derive(Clone, Copy)]
+struct Routed;
+
+/// The mark.
+#[derive(Clone, Copy)]
+struct IsRoute;
+
+impl<S> Layer<S> for Routed {
+    type Service = MarkRoute<S>;
+
+    fn layer(&self, inner: S) -> MarkRoute<S> {
+        MarkRoute(inner)
+    }
+}
+
+#[derive(Clone)]
+struct MarkRoute<S>(S);
+
+impl<S: Service<Request<Body>>> Service<Request<Body>> for MarkRoute<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> S::Future {
+        request.extensions_mut().insert(IsRoute);
+        self.0.call(request)
     }
 }
 
@@ -113,7 +167,7 @@ mod tests {
             let subscriber = Registry::default().with(log::layer(&logger));
             let app = Router::new().route(path, get(|| async { "the service's own" }));
             dispatcher::with_default(&Dispatch::new(subscriber), || {
-                let kits = vec![(path.to_owned(), get(|| async { "the kit's" }))];
+                let kits = vec![(path, get(|| async { "the kit's" }))];
                 let _ = beside(app.clone(), &Owner::of(&app), kits);
             });
             let lines = captured.json();
@@ -132,7 +186,7 @@ mod tests {
             "/metrics",
             &["BELLWETHER_ADMIN_ADDR", "Kit::render_metrics"],
         );
-        check("/livez", &["BELLWETHER_ADMIN_ADDR"]);
+        check("/livez", &["BELLWETHER_ADMIN_ADDR", "BELLWETHER_LIVE_PATH"]);
     }
 
     #[test]
@@ -174,6 +228,15 @@ mod tests {
         let nested = Router::new().nest("/health", Router::new().route("/live", get(handler)));
         check(&nested, "/health/live", Some("/health/live"));
         check(&nested, "/health/ready", None);
+        let service = Router::new().nest_service("/health", Router::new());
+        check(&service, "/health/live", Some("a nested service"));
+        check(&service, "/livez", None);
+        let fallback = nested.fallback_service(Router::new());
+        check(&fallback, "/livez", None);
+        check(&fallback, "/health/ready", None);
+        let inner = Router::new().route("/live", get(handler)).fallback(handler);
+        let nested = Router::new().nest("/health", inner);
+        check(&nested, "/health/ready", None);
         let wild = Router::new().route("/health/{check}", get(handler));
         check(&wild, "/health/ready", Some("/health/{check}"));
     }
@@ -182,8 +245,8 @@ mod tests {
     async fn routes_of_the_service_stay_its_own() {
         let own = Router::new().route("/livez", post(|| async { "mine" }));
         let routes = vec![
-            ("/livez".to_owned(), get(|| async { "kit" })),
-            ("/readyz".to_owned(), get(|| async { "kit" })),
+            ("/livez", get(|| async { "kit" })),
+            ("/readyz", get(|| async { "kit" })),
         ];
         let mut app = beside(own.clone(), &Owner::of(&own), routes);
         for (path, status) in [("/livez", 405), ("/readyz", 200)] {

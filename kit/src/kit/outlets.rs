@@ -4,7 +4,9 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use super::description;
 use crate::log::Logger;
+use crate::redact;
 use crate::trace::{DropReason, ExportConfig, ExporterKind, TelemetryCounters};
 
 /// The ways out of a service.
@@ -18,11 +20,7 @@ pub(super) struct Outlets {
 impl Outlets {
     /// `otlp`, `console` or `none`.
     pub(super) fn exporter(&self) -> &'static str {
-        match self.export.exporter {
-            ExporterKind::Otlp => "otlp",
-            ExporterKind::Console => "console",
-            ExporterKind::None => "none",
-        }
+        description::exporter(self.export.exporter)
     }
 
     /// The URL that spans go to, if they go to one, without credentials.
@@ -34,12 +32,12 @@ impl Outlets {
     /// Where are my traces?
     pub(super) fn report(&self) -> Value {
         let now = SystemTime::now();
-        let lines = self.logger.lost();
+        let lines = self.logger.line_counts();
         let age = |at: SystemTime| now.duration_since(at).unwrap_or_default().as_secs_f64();
-        let last_error = self
-            .counters
-            .last_error()
-            .map(|fault| json!({ "age_seconds": age(fault.at), "cause": fault.cause }));
+        let last_error = self.counters.last_error().map(|fault| {
+            let cause = redact::in_text(&fault.cause).unwrap_or(fault.cause);
+            json!({ "age_seconds": age(fault.at), "cause": cause })
+        });
         json!({
             "traces": {
                 "exporter": self.exporter(),
@@ -56,6 +54,7 @@ impl Outlets {
                 "last_error": last_error,
             },
             "logs": {
+                "written": lines.written,
                 "dropped": {
                     "queue_full": lines.queue_full,
                     "write_failed": lines.write_failed,

@@ -58,7 +58,7 @@ impl Kit {
         self.mounted()
             .into_iter()
             .fold(Router::new(), |router, (path, handler)| {
-                router.route(&path, handler)
+                router.route(path, handler)
             })
     }
 
@@ -92,16 +92,16 @@ impl Kit {
         Ok(())
     }
 
-    fn mounted(&self) -> Vec<(String, MethodRouter)> {
-        let probe = |(path, probe): (&str, Probe)| {
-            let handler = probe.handler(self.0.health.clone(), Audience::Public);
-            (path.to_owned(), handler)
-        };
-        let paths = Probe::paths(&self.0.config.probe_paths);
-        let mut routes: Vec<_> = paths.map(probe).collect();
+    fn mounted(&self) -> Vec<(&str, MethodRouter)> {
+        let paths = &self.0.config.paths;
+        let mut routes = Vec::new();
+        for (path, probe) in Probe::paths(paths) {
+            routes.push((path, probe.handler(self.0.health.clone(), Audience::Public)));
+        }
         if self.0.admin.is_none() {
-            let handler = scrape::handler(self.0.metrics.clone());
-            routes.push(("/metrics".to_owned(), handler));
+            for path in paths.metrics() {
+                routes.push((path, scrape::handler(self.0.metrics.clone())));
+            }
         }
         routes
     }

@@ -142,7 +142,8 @@ pub(super) fn head(
     out.extend_from_slice(level(head.level));
     out.extend_from_slice(b"\",\"message\":\"");
     let end = text_end(out, usize::MAX);
-    head.message.with(|message| text(out, message, end));
+    head.message
+        .write(out, |out, message| text(out, message, end));
     out.extend_from_slice(MESSAGE_TO_TARGET);
     text(out, &Value::Text(head.target), out.len() + MAX_NAME_BYTES);
     out.extend_from_slice(&service.service);

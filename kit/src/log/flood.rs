@@ -116,7 +116,7 @@ fn message(event: &Event<'_>) -> String {
         }
     }
     let mut beginning = Beginning(Vec::new());
-    Message::Event(event).with(|message| {
+    Message::Event(event).unredacted(|message| {
         // Ends early, on purpose, when the text is longer than is told.
         let _ = message.write(&mut beginning);
     });

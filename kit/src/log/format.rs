@@ -6,13 +6,14 @@ use std::time::SystemTime;
 use tracing::{Event, Level, Metadata};
 
 use super::clock::Clock;
-use super::key::{Key, WrittenKey};
+use super::key::{Care, Key, WrittenKey};
 use super::panic_line::PanicLine;
 use super::request_line::RequestLine;
 use super::service::{Service, WrittenService};
 use super::value::{EachField, Value};
 use super::{ecs, gcp, json, pretty};
 use crate::context::{RequestContext, SpanId};
+use crate::redact::{self, REDACTED};
 
 /// The longest value written whole, in bytes as written; the rest is cut and marked.
 const MAX_VALUE_BYTES: usize = 16 * 1024;
@@ -159,9 +160,17 @@ impl Format {
         }
         out.extend_from_slice(&key.bytes);
         let end = text_end(out, limit);
+        let value = match key.care {
+            Care::Hidden => hidden(value),
+            Care::Searched | Care::Harmless => value,
+        };
+        let start = out.len();
         match self {
             Self::Json | Self::Gcp | Self::Ecs => json::value(out, value, end),
             Self::Pretty { .. } => pretty::value(out, value, end),
+        }
+        if key.care == Care::Searched && value.is_free() {
+            redact::in_value(out, start);
         }
         true
     }
@@ -192,17 +201,35 @@ impl Format {
     }
 }
 
+/// What is shown for a secret. A boolean (`has_password=true`) gives nothing away.
+#[cold]
+fn hidden<'a, 'v>(value: &'v Value<'a>) -> &'v Value<'a> {
+    match value {
+        Value::Bool(_) => value,
+        _ => &Value::Text(REDACTED),
+    }
+}
+
 impl Message<'_> {
-    /// Calls `write` with the message, if there is one.
-    pub(super) fn with(&self, mut write: impl FnMut(&Value<'_>)) {
+    /// Calls `write` with the message, if there is one, and takes the secrets out of what it has written.
+    pub(super) fn write(&self, out: &mut Vec<u8>, mut write: impl FnMut(&mut Vec<u8>, &Value<'_>)) {
+        self.unredacted(|value| {
+            let start = out.len();
+            write(out, value);
+            redact::in_value(out, start);
+        });
+    }
+
+    /// Calls `take` with the message as it came, if there is one: for what goes through [`write`](Self::write) later.
+    pub(super) fn unredacted(&self, mut take: impl FnMut(&Value<'_>)) {
         match self {
-            Self::Text(text) | Self::Recorded(Some(text), _) => write(&Value::Text(text)),
+            Self::Text(text) | Self::Recorded(Some(text), _) => take(&Value::Text(text)),
             Self::Recorded(None, _) => {}
-            Self::Panic(panic) => write(&Value::Debug(&format_args!("panicked: {}", panic.text))),
+            Self::Panic(panic) => take(&Value::Debug(&format_args!("panicked: {}", panic.text))),
             Self::Event(event) | Self::Record(event, _) => {
                 event.record(&mut EachField(|name, value: Value<'_>| {
                     if name == MESSAGE {
-                        write(&value);
+                        take(&value);
                     }
                 }));
             }
@@ -254,6 +281,10 @@ pub(super) fn push_within(out: &mut Vec<u8>, text: &str, end: usize) -> std::fmt
 /// Marks a value whose formatting failed: because it was cut at `end`, or by itself.
 pub(super) fn push_failure(out: &mut Vec<u8>, cut: bool) {
     let mark = if cut {
+        // A password must not stay because the `@` behind it does not.
+        if let Some(start) = redact::unfinished(out) {
+            out.truncate(start);
+        }
         "…[truncated]"
     } else {
         "…[formatting failed]"

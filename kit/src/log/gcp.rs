@@ -97,7 +97,8 @@ pub(super) fn head(
     clock.write(out, head.at, 9);
     out.extend_from_slice(b"\",\"message\":\"");
     let end = text_end(out, usize::MAX);
-    head.message.with(|message| text(out, message, end));
+    head.message
+        .write(out, |out, message| text(out, message, end));
     out.extend_from_slice(b"\",\"target\":\"");
     text(out, &Value::Text(head.target), out.len() + MAX_NAME_BYTES);
     out.extend_from_slice(&service.service);

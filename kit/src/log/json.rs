@@ -12,6 +12,7 @@ use super::key::{Key, NameSet};
 use super::service::WrittenService;
 use super::value::Value;
 use crate::context::RequestId;
+use crate::redact;
 
 /// The format's own keys, in the order in which a line has them.
 const RESERVED: NameSet = NameSet::new(&[
@@ -49,7 +50,8 @@ pub(super) fn head(out: &mut Vec<u8>, clock: &mut Clock, service: &[u8], head: &
     clock.write(out, head.at, 9);
     out.extend_from_slice(level_to_message(head.level));
     let end = text_end(out, usize::MAX);
-    head.message.with(|message| text(out, message, end));
+    head.message
+        .write(out, |out, message| text(out, message, end));
     out.extend_from_slice(b"\",\"target\":\"");
     text(out, &Value::Text(head.target), out.len() + MAX_NAME_BYTES);
     out.extend_from_slice(service);
@@ -175,7 +177,11 @@ fn member(out: &mut Vec<u8>, name: &str, value: &Value<'_>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
     let end = text_end(out, usize::MAX);
+    let start = out.len();
     self::value(out, value, end);
+    if value.is_free() {
+        redact::in_value(out, start);
+    }
 }
 
 /// Appends a value's text, escaped, without the quotes around it.

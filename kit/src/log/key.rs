@@ -1,6 +1,7 @@
 //! Field names as the formats write them, each rendered once a thread. Used by `line` and `fields`.
 
 use super::format::Format;
+use crate::redact;
 
 /// A field's name as a format writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,13 +70,14 @@ const PLACES: usize = 1 << u8::BITS;
 pub(super) struct WrittenKey {
     pub(super) key: Key,
     pub(super) bytes: Vec<u8>,
+    pub(super) care: Care,
     /// What was asked for.
     name: &'static str,
     format: Format,
 }
 
 /// The keys that a thread wrote last. Names are static, so where one lies in memory says which it is:
-/// it need not be escaped, or looked for among the reserved ones, again.
+/// it need not be escaped, or looked for among the reserved and the secret ones, again.
 #[derive(Debug, Default)]
 pub(super) struct KeyCache {
     /// Each name has one place; of those that share it the last one is remembered.
@@ -95,7 +97,26 @@ impl KeyCache {
     }
 }
 
+/// What becomes of the secrets among a name's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Care {
+    /// All values are secrets: none is written.
+    Hidden,
+    /// Secrets within texts are taken out.
+    Searched,
+    /// The kit writes all values itself, and none is anybody's text.
+    Harmless,
+}
+
 impl WrittenKey {
+    /// For values that the kit makes itself: numbers, and words of its own.
+    pub(super) fn harmless(format: Format, name: &'static str) -> Self {
+        Self {
+            care: Care::Harmless,
+            ..Self::new(format, name)
+        }
+    }
+
     pub(super) fn new(format: Format, name: &'static str) -> Self {
         let key = Key::new(format, name);
         let mut bytes = Vec::new();
@@ -103,6 +124,11 @@ impl WrittenKey {
         Self {
             key,
             bytes,
+            care: if redact::is_secret(name) {
+                Care::Hidden
+            } else {
+                Care::Searched
+            },
             name,
             format,
         }

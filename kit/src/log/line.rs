@@ -8,7 +8,7 @@ use super::scratch::Scratch;
 use super::service::WrittenService;
 use super::value::Value;
 
-/// The longest line, in bytes.
+/// The longest line, in bytes, but for secrets taken out: the mark may be longer than what it stands for.
 pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// What the fields may fill: the rest is for the end of the line.

@@ -39,7 +39,7 @@ pub(super) fn head(out: &mut Vec<u8>, clock: &mut Clock, ansi: bool, head: &Head
     out.push(b':');
     style(out, ansi, RESET);
     let end = text_end(out, usize::MAX);
-    head.message.with(|message| {
+    head.message.write(out, |out, message| {
         out.push(b' ');
         text(out, message, end, Quotes::None);
     });

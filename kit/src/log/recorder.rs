@@ -1,6 +1,7 @@
 //! The recorder: a request's hidden events are kept while it runs, and printed when it fails or is slow. `layer`
 //! keeps, `logger` prints before the line that closes the request.
 
+use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -85,6 +86,16 @@ pub(crate) enum Recorded {
     Service,
     /// What these directives say.
     Only(Targets),
+}
+
+impl fmt::Display for Recorded {
+    /// As `BELLWETHER_RECORDER` is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service => f.write_str("debug, but for infrastructure"),
+            Self::Only(directives) => directives.fmt(f),
+        }
+    }
 }
 
 impl Default for RecorderConfig {

@@ -12,7 +12,7 @@ use super::key::WrittenKey;
 use super::line::Line;
 use super::value::Value;
 use crate::context::RequestContext;
-use crate::http::Outcome;
+use crate::http::{Outcome, Shown};
 
 /// Everything the closing line says; borrowed from the settled exchange.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) version: Version,
     /// The panic's or body error's text.
     pub(crate) error: Option<&'a str>,
+    /// The headers and the query that operators allow to be shown.
+    pub(crate) shown: &'a [Shown],
 }
 
 /// What the line says of a gRPC call besides its HTTP request.
@@ -124,6 +126,9 @@ impl RequestLine<'_> {
         if let Some(error) = self.error {
             line.unique_field(&keys.error, &Value::Text(error));
         }
+        for shown in self.shown {
+            line.field(shown.key, &Value::Text(&shown.text()));
+        }
     }
 }
 
@@ -149,25 +154,26 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(format: Format) -> Self {
-        let key = |name| {
-            let written = || WrittenKey::new(format, name);
-            (!format.says_otherwise(name)).then(written)
+        let with = |name, key: fn(Format, &'static str) -> WrittenKey| {
+            (!format.says_otherwise(name)).then(|| key(format, name))
         };
+        let searched = |name| with(name, WrittenKey::new);
+        let own = |name| with(name, WrittenKey::harmless);
         Self {
-            method: key("http.request.method"),
-            route: key("http.route"),
-            path: key("url.path"),
-            rpc_system: key("rpc.system.name"),
-            rpc_method: key("rpc.method"),
-            rpc_status: key("rpc.response.status_code"),
-            status: key("http.response.status_code"),
-            duration: key("http.server.request.duration"),
-            time_to_first_byte: key("time_to_first_byte"),
-            response_body_size: key("http.response.body.size"),
-            client_address: key("client.address"),
-            user_agent: key("user_agent.original"),
-            outcome: key("outcome"),
-            error: key("exception.message"),
+            method: own("http.request.method"),
+            route: searched("http.route"),
+            path: searched("url.path"),
+            rpc_system: own("rpc.system.name"),
+            rpc_method: searched("rpc.method"),
+            rpc_status: own("rpc.response.status_code"),
+            status: own("http.response.status_code"),
+            duration: own("http.server.request.duration"),
+            time_to_first_byte: own("time_to_first_byte"),
+            response_body_size: own("http.response.body.size"),
+            client_address: own("client.address"),
+            user_agent: searched("user_agent.original"),
+            outcome: own("outcome"),
+            error: searched("exception.message"),
         }
     }
 }

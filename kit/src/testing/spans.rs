@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use crate::redact::{self, REDACTED};
 use crate::trace::{self, SharedText, SpanKind, SpanRecord, SpanStatus};
 
 /// A span as it would have been exported.
@@ -44,26 +45,33 @@ impl CapturedSpan {
             start: record.start,
             duration: record.duration,
             attributes: attributes
-                .map(|(key, value)| ((*key).to_owned(), json(record, value)))
+                .map(|(key, value)| ((*key).to_owned(), json(key, record, value)))
                 .collect(),
             error: match &record.status {
                 SpanStatus::Unset => None,
-                SpanStatus::Error(text) => Some(text.to_string()),
+                SpanStatus::Error(text) => Some(clean(text)),
             },
         }
     }
 }
 
-fn json(record: &SpanRecord, value: &trace::Value) -> Value {
+/// Secrets are hidden as in an exported span.
+fn json(key: &str, record: &SpanRecord, value: &trace::Value) -> Value {
     match value {
-        trace::Value::Text(shared) => text(shared).into(),
-        trace::Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into(),
+        trace::Value::Bool(flag) => (*flag).into(),
+        _ if redact::is_secret(key) => REDACTED.into(),
+        trace::Value::Text(shared) => clean(&text(shared)).into(),
+        trace::Value::Bytes(bytes) => clean(&String::from_utf8_lossy(bytes)).into(),
+        trace::Value::Texts(texts) => texts.iter().map(|text| clean(text)).collect(),
         trace::Value::Address(address) => address.to_string().into(),
         trace::Value::RequestId => record.context.request_id.as_str().into(),
         trace::Value::Int(number) => (*number).into(),
         trace::Value::Float(number) => (*number).into(),
-        trace::Value::Bool(flag) => (*flag).into(),
     }
+}
+
+fn clean(text: &str) -> String {
+    redact::in_text(text).unwrap_or_else(|| text.to_owned())
 }
 
 fn text(shared: &SharedText) -> Cow<'_, str> {

@@ -95,3 +95,24 @@ async fn other_threads_join_by_the_dispatch() {
         .unwrap();
     assert!(told.log("packed").is_some());
 }
+
+#[tokio::test]
+async fn secrets_are_hidden_as_they_are_in_service() {
+    let told = capture("orders");
+    let service = told.kit().layer();
+    let service =
+        ServiceBuilder::new()
+            .layer(service)
+            .service(service_fn(|_: Request<()>| async {
+                let span =
+                    tracing::info_span!("pay", token = "hunter2", url = "http://me:hunter2@h");
+                span.in_scope(|| tracing::info!("paid"));
+                Ok::<_, Infallible>(Response::new(Full::<bytes::Bytes>::from("ok")))
+            }));
+    let response = service.oneshot(trusted("/pay")).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    let span = told.span("pay").unwrap();
+    assert_eq!(span.attributes["token"], "[redacted]");
+    assert_eq!(span.attributes["url"], "http://[redacted]@h");
+    assert_eq!(told.log("paid").unwrap()["token"], "[redacted]");
+}

@@ -1,4 +1,5 @@
-//! A `SpanRecord` as the OpenTelemetry SDK's `SpanData`: done on the exporter's thread only.
+//! A `SpanRecord` as the OpenTelemetry SDK's `SpanData`: done on the exporter's thread only. Every span that
+//! leaves comes by here, so its secrets are taken out here, at no cost to any request.
 
 use std::borrow::Cow;
 use std::str::FromStr as _;
@@ -7,11 +8,12 @@ use opentelemetry::trace::{
     Link, SpanContext, SpanId as OtelSpanId, SpanKind as OtelKind, Status, TraceFlags,
     TraceId as OtelTraceId, TraceState as OtelTraceState,
 };
-use opentelemetry::{InstrumentationScope, KeyValue, StringValue, Value as OtelValue};
+use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value as OtelValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::record::{SharedText, SpanKind, SpanRecord, SpanStatus, Value};
 use crate::context::{SpanId, TraceId, TraceParent, TraceState};
+use crate::redact::{self, REDACTED};
 
 /// The scope all our spans carry.
 pub(super) fn scope() -> InstrumentationScope {
@@ -47,7 +49,7 @@ pub(super) fn span_data(record: &SpanRecord, scope: &InstrumentationScope) -> Sp
         attributes: record
             .attributes
             .iter()
-            .map(|(key, attribute)| KeyValue::new(*key, value(attribute, record)))
+            .map(|(key, attribute)| KeyValue::new(*key, shown(key, attribute, record)))
             .collect(),
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
@@ -55,7 +57,10 @@ pub(super) fn span_data(record: &SpanRecord, scope: &InstrumentationScope) -> Sp
         status: match &record.status {
             SpanStatus::Unset => Status::Unset,
             SpanStatus::Error(description) => Status::Error {
-                description: description.clone(),
+                description: match redact::in_text(description) {
+                    Some(clean) => Cow::Owned(clean),
+                    None => description.clone(),
+                },
             },
         },
         instrumentation_scope: scope.clone(),
@@ -107,15 +112,32 @@ fn name(name: &SharedText) -> Cow<'static, str> {
     }
 }
 
+/// The value, unless its name is a secret's; a boolean (`has_password`) gives nothing away.
+fn shown(key: &str, attribute: &Value, record: &SpanRecord) -> OtelValue {
+    match attribute {
+        Value::Bool(flag) => OtelValue::Bool(*flag),
+        _ if redact::is_secret(key) => OtelValue::from(REDACTED),
+        _ => value(attribute, record),
+    }
+}
+
 fn text_value(text: String) -> OtelValue {
-    OtelValue::String(StringValue::from(text))
+    OtelValue::String(clean(text))
+}
+
+fn clean(text: String) -> StringValue {
+    StringValue::from(redact::in_text(&text).unwrap_or(text))
 }
 
 fn value(value: &Value, record: &SpanRecord) -> OtelValue {
     match value {
         Value::Text(SharedText::Static(text)) => OtelValue::from(*text),
-        Value::Text(SharedText::Shared(text)) => OtelValue::from(text.clone()),
-        Value::Text(SharedText::Owned(text)) => OtelValue::from(text.clone()),
+        Value::Text(SharedText::Shared(text)) => text_value(text.as_ref().to_owned()),
+        Value::Text(SharedText::Owned(text)) => text_value(text.clone()),
+        Value::Texts(texts) => {
+            let texts = texts.iter().cloned().map(clean);
+            OtelValue::Array(Array::String(texts.collect()))
+        }
         Value::Bytes(text) => text_value(String::from_utf8_lossy(text).into_owned()),
         Value::Address(address) => text_value(address.to_string()),
         Value::RequestId => text_value(record.context.request_id.as_str().to_owned()),
@@ -128,6 +150,7 @@ fn value(value: &Value, record: &SpanRecord) -> OtelValue {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
 
     use ::http::HeaderValue;
 
@@ -153,5 +176,61 @@ mod tests {
         check("ot=th:c , vendor=1", "ot=th:c,vendor=1");
         // A key of level 2 that level 1 does not allow.
         check("a@b@c=1, ot=th:8,vendor=1", "ot=th:8,vendor=1");
+    }
+
+    #[test]
+    fn no_secret_leaves_in_a_span() {
+        const URL: &str = "http://me:hunter2@h/x";
+        let context = context();
+        let owned = |text: &str| Value::Text(SharedText::Owned(text.to_owned()));
+        let record = SpanRecord {
+            span_id: context.span_id,
+            context,
+            parent: None,
+            parent_is_remote: false,
+            link: None,
+            kind: SpanKind::Internal,
+            name: SharedText::Static("call"),
+            start: SystemTime::now(),
+            duration: Duration::ZERO,
+            attributes: vec![
+                ("password", owned("hunter2")),
+                ("user.api_key", Value::Bytes("hunter2".into())),
+                (
+                    "http.request.header.cookie",
+                    Value::Texts(vec!["hunter2".to_owned()]),
+                ),
+                ("token", Value::Int(4_111)),
+                ("has_password", Value::Bool(true)),
+                ("owned", owned(URL)),
+                ("shared", Value::Text(SharedText::Shared(Arc::from(URL)))),
+                ("url.full", Value::Bytes(URL.into())),
+                (
+                    "texts",
+                    Value::Texts(vec![URL.to_owned(), "Bearer hunter2".to_owned()]),
+                ),
+                ("plain", owned("ann@example.com")),
+            ],
+            status: SpanStatus::Error(Cow::Owned(format!("cannot reach {URL}"))),
+        };
+        let span = span_data(&record, &scope());
+        let shown = format!("{span:?}");
+        assert!(
+            !shown.contains("hunter2") && !shown.contains("4111"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("cannot reach http://[redacted]@h/x"),
+            "{shown}"
+        );
+        let value = |key: &str| {
+            let mut all = span.attributes.iter();
+            all.find(|attribute| attribute.key.as_str() == key)
+                .map(|attribute| attribute.value.to_string())
+        };
+        assert_eq!(value("has_password").as_deref(), Some("true"));
+        assert_eq!(value("plain").as_deref(), Some("ann@example.com"));
+        assert_eq!(value("url.full").as_deref(), Some("http://[redacted]@h/x"));
+        assert_eq!(value("user.api_key").as_deref(), Some("[redacted]"));
     }
 }

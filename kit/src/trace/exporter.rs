@@ -33,8 +33,7 @@ pub(super) struct Command {
     pub(super) reply: oneshot::Sender<bool>,
 }
 
-/// Starts exporting what is pushed into `queue`. `resource` describes the service (`service.name`, …);
-/// `telemetry.sdk.*` is added. A configuration that cannot work is warned of and switches the queue off:
+/// Starts exporting what is pushed into `queue`. `resource` describes the service (`service.name`, …). A configuration that cannot work is warned of and switches the queue off:
 /// a service must not fail to start because of its traces.
 ///
 /// # Errors
@@ -42,7 +41,7 @@ pub(super) struct Command {
 /// When the operating system refuses the thread or its runtime.
 pub(crate) fn start(
     config: ExportConfig,
-    mut resource: Vec<(String, String)>,
+    resource: Vec<(String, String)>,
     queue: &SpanQueue,
 ) -> io::Result<Exporter> {
     if config.exporter == ExporterKind::None {
@@ -54,7 +53,6 @@ pub(crate) fn start(
         queue.switch_off(&fault);
         return Ok(Exporter { commands: None });
     }
-    describe_sdk(&mut resource);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -106,19 +104,6 @@ impl Exporter {
         };
         // The worker keeps the deadline itself, so this needs no timer of the caller's runtime.
         commands.send(command).is_ok() && answer.await.unwrap_or(false)
-    }
-}
-
-/// The specification's three attributes, unless the user set them.
-fn describe_sdk(resource: &mut Vec<(String, String)>) {
-    for (key, value) in [
-        ("telemetry.sdk.name", "bellwether"),
-        ("telemetry.sdk.language", "rust"),
-        ("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
-    ] {
-        if !resource.iter().any(|(present, _)| present == key) {
-            resource.push((key.to_owned(), value.to_owned()));
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 use super::SpanQueue;
 use super::record::{Attribute, SharedText, SpanKind, SpanRecord, SpanStatus, Value};
 use crate::context::{SpanId, SpanIdentity, current};
+use crate::redact;
 
 /// The longest text attribute, in bytes; longer ones are cut at a character.
 const MAX_TEXT: usize = 4_096;
@@ -185,13 +186,16 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.set_text(field, cut(value, MAX_TEXT).to_owned());
+        self.set_text(field, cut_value(value, MAX_TEXT).to_owned());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let mut text = Bounded(String::new());
-        // Ends early, on purpose, when the text is longer than is kept.
-        let _ = fmt::Write::write_fmt(&mut text, format_args!("{value:?}"));
+        // Fails, on purpose, when the text is longer than is kept.
+        let whole = fmt::Write::write_fmt(&mut text, format_args!("{value:?}"));
+        if let (Err(_), Some(secret)) = (whole, redact::unfinished(text.0.as_bytes())) {
+            text.0.truncate(secret);
+        }
         self.set_text(field, text.0);
     }
 }
@@ -202,7 +206,18 @@ fn cut(text: &str, max: usize) -> &str {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    &text[..end]
+    text.get(..end).unwrap_or_default()
+}
+
+/// The same for a whole value: where the cut goes through the credentials of a URL, they are left out, since
+/// they are known by what follows them.
+fn cut_value(text: &str, max: usize) -> &str {
+    let kept = cut(text, max);
+    if kept.len() == text.len() {
+        return kept;
+    }
+    let secret = redact::unfinished(kept.as_bytes());
+    secret.and_then(|at| kept.get(..at)).unwrap_or(kept)
 }
 
 /// A text that stops taking at [`MAX_TEXT`], so that a huge value is never formatted whole.
@@ -256,7 +271,9 @@ mod tests {
             Value::Text(SharedText::Owned(text)) => format!("{text:?}"),
             Value::Text(SharedText::Static(text)) => format!("{text:?}"),
             Value::Text(SharedText::Shared(text)) => format!("{text:?}"),
-            Value::Bytes(_) | Value::Address(_) | Value::RequestId => format!("{value:?}"),
+            Value::Bytes(_) | Value::Texts(_) | Value::Address(_) | Value::RequestId => {
+                format!("{value:?}")
+            }
             Value::Int(number) => number.to_string(),
             Value::Float(number) => format!("{number:?}"),
             Value::Bool(flag) => flag.to_string(),

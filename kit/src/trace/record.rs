@@ -68,6 +68,8 @@ pub(crate) enum Value {
     Text(SharedText),
     /// Text as received; exported with invalid UTF-8 replaced.
     Bytes(Bytes),
+    /// An array of strings.
+    Texts(Vec<String>),
     Address(IpAddr),
     /// The request id of the record's context.
     RequestId,

@@ -82,6 +82,14 @@ pub(super) fn check(config: &ExportConfig) -> Result<(), String> {
     }
 }
 
+/// All values are text but for the one that the conventions have as a number.
+fn resource_attribute(key: String, value: String) -> KeyValue {
+    match value.parse::<i64>() {
+        Ok(number) if key == "process.pid" => KeyValue::new(key, number),
+        _ => KeyValue::new(key, value),
+    }
+}
+
 impl Transport {
     /// Needs a runtime: the clients spawn their connections on it.
     ///
@@ -109,7 +117,7 @@ impl Transport {
             .with_attributes(
                 resource
                     .into_iter()
-                    .map(|(key, value)| KeyValue::new(key, value)),
+                    .map(|(key, value)| resource_attribute(key, value)),
             )
             .build();
         match &mut transport {

@@ -141,14 +141,14 @@ impl Worker {
                 }
                 Err(Failure::Refused(cause)) => {
                     all_accepted = false;
-                    self.fault(cause, |reporter, config, cause| {
+                    self.fault(&cause, |reporter, config, cause| {
                         reporter.refused(config, cause, spans);
                     });
                     self.queue.counters().add_failed(spans as u64);
                     self.settle(spans);
                 }
                 Err(Failure::Transient(cause)) => {
-                    self.fault(cause, Reporter::cannot_export);
+                    self.fault(&cause, Reporter::cannot_export);
                     return false;
                 }
             }
@@ -207,20 +207,23 @@ impl Worker {
             "the collector rejected {rejected} of {spans} spans: {}",
             answer.message
         );
+        counters.faulted(SystemTime::now(), cause.clone());
         if !self.told_of_rejection {
             self.told_of_rejection = true;
             self.reporter.rejected(&self.config, &cause);
         }
-        counters.faulted(SystemTime::now(), cause);
     }
 
     /// Warns, by `warn`, of the first fault only: the next ones say nothing new, and a log must not fill with
     /// them.
-    fn fault(&mut self, cause: String, warn: impl FnOnce(&Reporter, &ExportConfig, &str)) {
+    fn fault(&mut self, cause: &str, warn: impl FnOnce(&Reporter, &ExportConfig, &str)) {
+        // Before the warning: whoever reads that finds the cause in `/telemetry`.
+        let counters = self.queue.counters();
+        counters.faulted(SystemTime::now(), cause.to_owned());
         let (pause, lost_before) = match &self.trouble {
             Some(trouble) => ((trouble.pause * 2).min(LONGEST_PAUSE), trouble.lost_before),
             None => {
-                warn(&self.reporter, &self.config, &cause);
+                warn(&self.reporter, &self.config, cause);
                 (FIRST_PAUSE, self.lost())
             }
         };
@@ -229,7 +232,6 @@ impl Worker {
             pause,
             lost_before,
         });
-        self.queue.counters().faulted(SystemTime::now(), cause);
     }
 
     fn give_up(&mut self) {

@@ -33,6 +33,8 @@ mod requests;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 #[cfg(feature = "axum")]
+mod secrets;
+#[cfg(feature = "axum")]
 mod service;
 #[cfg(feature = "axum")]
 mod started;

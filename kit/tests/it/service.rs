@@ -78,6 +78,7 @@ async fn child() {
         )
         .route("/task-panic", get(task_panic))
         .route("/record", get(record))
+        .route("/leak", get(leak))
         .route("/upgrade", get(upgrade))
         .route("/ws", get(websocket))
         .route("/block/{millis}", get(block))
@@ -215,6 +216,15 @@ pub(crate) mod child_as {
             tracing_log::LogTracer::init().unwrap();
         }
     }
+}
+
+/// Tells every secret that it knows, by every way there is.
+#[tracing::instrument(fields(password = "hunter2", url = "http://me:hunter2@h"))]
+async fn leak() -> &'static str {
+    let url = "postgres://me:hunter2@db";
+    tracing::info!(user.password = "hunter2", url, "connecting to {url}");
+    tracing::info!(card_number = 4111, session = "visible", "Bearer hunter2");
+    panic!("cannot reach {url}")
 }
 
 /// Echoes on the bare connection until the client closes its side.

@@ -54,6 +54,15 @@ async fn the_first_line_says_what_is_in_force() {
     assert_eq!(text(&started, "trust"), "10.0.0.0/8");
     assert_eq!(started["grace_seconds"], 10.0);
     assert_eq!(text(&started, "traces_exporter"), "none");
+    assert_eq!(text(&started, "sampler"), "parentbased_always_on");
+    assert_eq!(text(&started, "propagators"), "tracecontext,baggage");
+    assert_eq!(text(&started, "log_format"), "json");
+    let configured = text(&started, "configured");
+    assert!(
+        configured.contains("trust (BELLWETHER_TRUST)"),
+        "{configured}"
+    );
+    assert!(!configured.contains("sampler"), "{configured}");
     let unread = |line: &Value| text(line, "message").contains("OTEL_TRACES_SAMPLER=\"sometimes\"");
     assert_eq!(service.line(unread).await["level"], "WARN");
     let misspelt = |line: &Value| text(line, "message").contains("BELLWETHER_DRAIN_DELY");
@@ -113,4 +122,83 @@ async fn operators_see_more_than_callers() {
     let public = get(service.addr, "/readyz?verbose&exclude=db").await;
     assert!(!public.body.contains("no route"), "{}", public.body);
     assert!(!public.body.contains("\"db\""), "{}", public.body);
+}
+
+#[tokio::test]
+async fn operators_see_the_configuration_and_what_the_platform_says() {
+    let service = Service::start(&[
+        ("BELLWETHER_ADMIN_ADDR", "127.0.0.1:0"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=hunter2"),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://me:hunter2@collector:4318",
+        ),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "k8s.node.name=mine,db.password=hunter2",
+        ),
+        ("POD_NAME", "orders-7d9-x"),
+        ("NODE_NAME", "theirs"),
+    ])
+    .await;
+    let admin = service.admin().await;
+    let answer = get(admin, "/config").await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert!(!answer.body.contains("hunter2"), "{}", answer.body);
+    let config: Value = serde_json::from_str(&answer.body).unwrap();
+    let (settings, resource) = (&config["settings"], &config["resource"]);
+    assert_eq!(settings["grace"]["value"], "10s");
+    assert_eq!(settings["grace"]["variable"], "BELLWETHER_GRACE");
+    assert_eq!(settings["trust"]["source"], "default");
+    assert_eq!(settings["admin_addr"]["value"], admin.to_string());
+    assert_eq!(settings["traces_headers"]["value"], "x-api-key=[redacted]");
+    assert_eq!(resource["k8s.pod.name"]["source"], "platform");
+    assert_eq!(resource["k8s.node.name"]["value"], "mine");
+    assert_eq!(get(service.addr, "/config").await.status, 404);
+
+    let metrics = get(admin, "/metrics").await.body;
+    let target = metrics
+        .lines()
+        .find(|line| line.starts_with("target_info{"));
+    let target = target.unwrap_or_else(|| panic!("{metrics}"));
+    for label in [
+        "service_name=\"orders\"",
+        "service_instance_id=\"",
+        "process_pid=\"",
+        "k8s_pod_name=\"orders-7d9-x\"",
+        "k8s_node_name=\"mine\"",
+        "db_password=\"[redacted]\"",
+        "telemetry_sdk_name=\"bellwether\"",
+    ] {
+        assert!(target.contains(label), "{label}: {target}");
+    }
+}
+
+#[tokio::test]
+async fn the_endpoints_are_where_the_environment_wants_them() {
+    let service = Service::start(&[
+        ("BELLWETHER_ADMIN_ADDR", "127.0.0.1:0"),
+        ("BELLWETHER_LIVE_PATH", "/internal/live"),
+        ("BELLWETHER_READY_PATH", "/internal/ready"),
+        ("BELLWETHER_METRICS_PATH", "/internal/metrics"),
+    ])
+    .await;
+    let admin = service.admin().await;
+    for (path, public, operators) in [
+        ("/internal/live", 200, 200),
+        ("/health/live", 404, 404),
+        ("/internal/ready", 200, 200),
+        ("/readyz", 404, 404),
+        ("/startupz", 200, 200),
+        ("/health/started", 200, 200),
+        ("/internal/metrics", 404, 200),
+        ("/metrics", 404, 404),
+    ] {
+        assert_eq!(get(service.addr, path).await.status, public, "{path}");
+        let answer = get(admin, path).await;
+        assert_eq!(answer.status, operators, "{path}");
+        if operators == 404 {
+            assert!(answer.body.contains("/internal/live"), "{}", answer.body);
+        }
+    }
 }

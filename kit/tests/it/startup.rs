@@ -36,8 +36,8 @@ fn what_a_probe_or_a_check_cannot_be_is_a_fault() {
         panic!("started");
     };
     let told = |part: &str| faults.iter().any(|fault| fault.contains(part));
-    assert!(told("live_path(\"healthz\")"), "{faults:?}");
-    assert!(told("two probes are to answer at \"/ready\""), "{faults:?}");
+    assert!(told("\"healthz\" for BELLWETHER_LIVE_PATH"), "{faults:?}");
+    assert!(told("the path \"/ready\" is asked for twice"), "{faults:?}");
     assert!(
         told("health check \"db\": \"db\" must be HOST:PORT"),
         "{faults:?}"
@@ -62,15 +62,55 @@ fn checks_need_a_runtime() {
     assert!(error.to_string().contains("#[tokio::main]"));
 }
 
+#[test]
+fn names_and_paths_that_cannot_be_are_faults_of_start() {
+    let builder = Kit::builder("orders")
+        .log_request_headers(["x tenant"])
+        .log_query_keys(["page", "sort"])
+        .redact(["card number"])
+        .live_path("live")
+        .ready_path("/metrics");
+    let Err(Error::Config(faults)) = builder.start() else {
+        panic!("started");
+    };
+    let all = faults.join("\n");
+    assert_eq!(faults.len(), 4, "{all}");
+    for part in [
+        "log_request_headers(\"x tenant\")",
+        "redact(\"card number\")",
+        "\"live\" for BELLWETHER_LIVE_PATH",
+        "\"/metrics\" is asked for twice",
+    ] {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+}
+
 /// The only test that sets this process's subscriber.
 #[test]
 fn a_subscriber_of_the_service_is_joined_or_refused_by_name() {
-    let (builder, layer) = Kit::builder("orders").traces(false).log_layer().unwrap();
+    let (builder, layer) = Kit::builder("orders")
+        .traces(false)
+        .grace(Duration::from_secs(7))
+        .service_version("1.2.3")
+        .log_layer()
+        .unwrap();
     let subscriber = tracing_subscriber::registry().with(layer);
     tracing::subscriber::set_global_default(subscriber).unwrap();
     // Without a runtime: nothing here needs one.
     let kit = builder.start().unwrap();
     assert_eq!(kit.service_name(), "orders");
+    let told = kit.describe();
+    let grace = told.settings().find(|setting| setting.name() == "grace");
+    let grace = grace.map(|grace| (grace.value(), grace.source()));
+    assert_eq!(grace, Some(("7s", bellwether::Source::Code)));
+    let table = told.to_string();
+    let mut version = table
+        .lines()
+        .filter(|line| line.starts_with("service.version "));
+    assert!(
+        version.any(|line| line.contains("1.2.3") && line.ends_with("code")),
+        "{table}"
+    );
     let refused = Kit::builder("orders").traces(false).start().unwrap_err();
     assert!(matches!(refused, Error::SubscriberAlreadySet));
     assert!(refused.to_string().contains("KitBuilder::log_layer"));

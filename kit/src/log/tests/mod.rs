@@ -8,6 +8,7 @@ mod floods;
 mod formats;
 mod properties;
 mod recorder;
+mod redaction;
 mod requests;
 mod schemas;
 

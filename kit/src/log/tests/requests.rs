@@ -30,6 +30,7 @@ pub(super) fn request_line(context: &RequestContext, outcome: Outcome) -> Reques
         user_agent: Some("curl\u{7f}"),
         version: Version::HTTP_11,
         error: None,
+        shown: &[],
     }
 }
 
