@@ -360,7 +360,7 @@ mod tests {
                     assert!(began.elapsed() < Duration::from_secs(20), "{in_closure}");
                     // As the watchdog does: a worker that sleeps takes the clock over from the blocked one.
                     runtime.spawn(async {});
-                    std::thread::sleep(Duration::from_millis(1));
+                    std::thread::park_timeout(Duration::from_millis(1));
                 }
             };
             wait_for(true);
