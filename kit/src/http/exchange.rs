@@ -238,7 +238,7 @@ impl Exchange {
             outcome,
             method: self.method.as_str(),
             route: self.route.as_deref().map(|route| &**route.path()),
-            path: self.texts.path(),
+            path: self.texts.path_as_received(),
             rpc: told.as_ref().map(|told| RpcLine {
                 system: grpc::SYSTEM,
                 method: told.method(),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::host::split_host_port;
 use super::method::KnownMethod;
 use super::text::{MAX_TEXT, clip, clip_bytes};
+use crate::log::Received;
 
 /// What the log line and the span say in the request's own words, each at most [`MAX_TEXT`] bytes.
 #[derive(Debug)]
@@ -56,9 +57,14 @@ impl RequestTexts {
         std::str::from_utf8(path).unwrap_or_default()
     }
 
-    pub(super) fn user_agent(&self) -> Option<&str> {
+    /// The same for who need not know that it is UTF-8.
+    pub(super) fn path_as_received(&self) -> Received<'_> {
+        Received(self.buffer.get(&self.path))
+    }
+
+    pub(super) fn user_agent(&self) -> Option<Received<'_>> {
         let agent = self.user_agent.as_ref()?;
-        std::str::from_utf8(self.buffer.get(agent)).ok()
+        Some(Received(self.buffer.get(agent)))
     }
 
     /// One allocation.
@@ -178,7 +184,7 @@ mod tests {
             let texts = RequestTexts::copy(&request, true);
             let kept = agent.as_bytes().get(..MAX_TEXT).unwrap_or(agent.as_bytes());
             assert_eq!(texts.path(), "/a/b");
-            assert_eq!(texts.user_agent(), std::str::from_utf8(kept).ok());
+            assert_eq!(texts.user_agent().unwrap().0, kept);
             let shared = texts.share();
             assert_eq!(shared.path, "/a/b");
             assert_eq!(shared.user_agent.as_deref(), Some(kept));
