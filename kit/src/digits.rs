@@ -4,12 +4,27 @@
 /// The last `N` digits of `number`.
 pub(crate) fn padded<const N: usize>(mut number: u32) -> [u8; N] {
     let mut digits = [b'0'; N];
-    for digit in digits.iter_mut().rev() {
+    let (rest, pairs) = digits.as_rchunks_mut();
+    for pair in pairs.iter_mut().rev() {
+        *pair = PAIRS[(number % 100) as usize];
+        number /= 100;
+    }
+    if let Some(digit) = rest.last_mut() {
         *digit = b'0' + (number % 10) as u8;
-        number /= 10;
     }
     digits
 }
+
+/// The two digits of the numbers below 100: half as many divisions.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {

@@ -49,9 +49,10 @@ where
         let mut exchange = Exchange::begin(&self.telemetry, &request);
         let admitted = exchange.admit();
         let mut tracked = Tracked::begin(exchange);
-        let (route, request) = match &self.route_hook {
-            Some(hook) => self.ask(hook, &mut tracked, request),
-            None => (self.matched(&request), request),
+        let mut request = Some(request);
+        let route = match &self.route_hook {
+            Some(hook) => self.ask(hook, &mut tracked, &mut request),
+            None => request.as_ref().and_then(|request| self.matched(request)),
         };
         if let Some(exchange) = tracked.open() {
             exchange.route = route;
@@ -59,9 +60,13 @@ where
         if !admitted {
             return ResponseFuture::answer(tracked, Answer::Overloaded);
         }
-        match tracked.run(|| self.inner.call(request)) {
-            Ok(future) => ResponseFuture::new(tracked, future),
-            Err(_) => ResponseFuture::answer(tracked, Answer::Panic),
+        // By reference: what a closure owns and gives back is copied at each step on its way through the guard.
+        let mut future = None;
+        let called =
+            tracked.run(|| future = request.take().map(|request| self.inner.call(request)));
+        match (called, future) {
+            (Ok(()), Some(future)) => ResponseFuture::new(tracked, future),
+            _ => ResponseFuture::answer(tracked, Answer::Panic),
         }
     }
 }
@@ -72,14 +77,13 @@ impl<S> HttpService<S> {
         &self,
         hook: &RouteHook,
         tracked: &mut Tracked,
-        request: Request<B>,
-    ) -> (Option<Arc<Route>>, Request<B>) {
+        request: &mut Option<Request<B>>,
+    ) -> Option<Arc<Route>> {
         let routes = &self.telemetry.routes;
-        let (parts, body) = request.into_parts();
+        let (parts, body) = request.take()?.into_parts();
         let route = tracked.run(|| hook(&parts).map(|path| routes.get(&path)));
-        let request = Request::from_parts(parts, body);
-        let route = route.ok().flatten();
-        (route.or_else(|| self.matched(&request)), request)
+        let request = request.insert(Request::from_parts(parts, body));
+        route.ok().flatten().or_else(|| self.matched(request))
     }
 
     fn matched<B>(&self, request: &Request<B>) -> Option<Arc<Route>> {

@@ -54,10 +54,10 @@ impl Straight<'_> {
 
     #[inline(always)]
     fn quoted(&mut self, name: Name, bare: &[u8]) {
-        let out = self.key(name);
-        out.push(b'"');
-        out.extend_from_slice(bare);
-        out.push(b'"');
+        self.0
+            .extend_from_slice(name.json_key_and_quote().as_bytes());
+        self.0.extend_from_slice(bare);
+        self.0.push(b'"');
     }
 }
 
@@ -97,10 +97,10 @@ impl Fields for Straight<'_> {
 
     #[inline(always)]
     fn address(&mut self, name: Name, address: IpAddr) {
-        let out = self.key(name);
-        out.push(b'"');
-        push_address(out, address);
-        out.push(b'"');
+        self.0
+            .extend_from_slice(name.json_key_and_quote().as_bytes());
+        push_address(self.0, address);
+        self.0.push(b'"');
     }
 }
 

@@ -196,7 +196,14 @@ macro_rules! names {
                 }
             }
 
-            /// What the format `json` has in front of the value.
+            /// What the format `json` has in front of a text.
+            pub(super) const fn json_key_and_quote(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!(",\"", $name, "\":\""),)*
+                }
+            }
+
+            /// What it has in front of any other value.
             pub(super) const fn json_key(self) -> &'static str {
                 match self {
                     $(Self::$variant => concat!(",\"", $name, "\":"),)*
