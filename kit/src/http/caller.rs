@@ -47,9 +47,11 @@ impl<'a> Present<'a> {
     pub(super) fn of(headers: &'a HeaderMap, request_id_header: &HeaderName) -> Self {
         let mut present = Self::default();
         let told = &mut present.told;
+        let request_id_header = request_id_header.as_str();
         for (name, value) in headers {
+            let name = name.as_str();
             // Of a name that is there twice, the first value.
-            match name.as_str() {
+            match name {
                 "user-agent" => drop(present.user_agent.get_or_insert(value)),
                 "host" => drop(present.host.get_or_insert(value)),
                 "content-length" => drop(present.content_length.get_or_insert(value)),

@@ -79,6 +79,9 @@ impl Exchange {
         if let Some(allowed) = &telemetry.allowed {
             allowed.of_request(request.uri(), headers, &mut shown);
         }
+        let rpc = Rpc::of_server(&telemetry.methods, method, request);
+        let received_bytes = present.content_length.and_then(length);
+        let active = telemetry.server.started(method.as_str(), scheme, start);
         let mut exchange = Box::new(Self {
             context,
             parent,
@@ -89,18 +92,18 @@ impl Exchange {
             version: request.version(),
             route: None,
             texts: RequestTexts::default(),
-            rpc: Rpc::of_server(&telemetry.methods, method, request),
+            rpc,
             status: None,
             error: None,
             shown,
             start,
             caller,
             time_to_first_byte: None,
-            received_bytes: present.content_length.and_then(length),
+            received_bytes,
             sent_bytes: 0,
             expected_bytes: None,
             permit: None,
-            active: Some(telemetry.server.started(method.as_str(), scheme, start)),
+            active: Some(active),
             telemetry: Arc::clone(telemetry),
         });
         // Where they stay: by far the largest part of an exchange, and not to be moved about.

@@ -60,13 +60,11 @@ where
         if !admitted {
             return ResponseFuture::answer(tracked, Answer::Overloaded);
         }
-        // By reference: what a closure owns and gives back is copied at each step on its way through the guard.
-        let mut future = None;
-        let called =
-            tracked.run(|| future = request.take().map(|request| self.inner.call(request)));
-        match (called, future) {
-            (Ok(()), Some(future)) => ResponseFuture::new(tracked, future),
-            _ => ResponseFuture::answer(tracked, Answer::Panic),
+        // By reference: a request that the closure owned would be copied at each step on its way through the guard.
+        let called = tracked.run(|| request.take().map(|request| self.inner.call(request)));
+        match called {
+            Ok(Some(future)) => ResponseFuture::new(tracked, future),
+            Ok(None) | Err(_) => ResponseFuture::answer(tracked, Answer::Panic),
         }
     }
 }

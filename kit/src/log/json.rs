@@ -203,11 +203,16 @@ pub(super) fn push_seconds(out: &mut Vec<u8>, duration: Duration) {
         Ok(short @ 0..=9) => out.push(b'0' + short),
         _ => push_number(out, duration.as_secs()),
     }
-    let [first, rest @ ..] = padded::<9>(duration.subsec_nanos());
-    out.extend_from_slice(&[b'.', first]);
-    out.extend_from_slice(&rest);
-    let zeros = rest.iter().rev().take_while(|digit| **digit == b'0');
-    out.truncate(out.len() - zeros.count());
+    let nanos = duration.subsec_nanos();
+    let mut fraction = *b".000000000";
+    fraction[1..].copy_from_slice(&padded::<9>(nanos));
+    out.extend_from_slice(&fraction);
+    if nanos.is_multiple_of(10) {
+        // One digit stays, whatever it is.
+        let zeros = fraction[2..].iter().rev();
+        let zeros = zeros.take_while(|digit| **digit == b'0').count();
+        out.truncate(out.len() - zeros);
+    }
 }
 
 /// Appends an address, as [`Value::Address`] is written, without the quotes around it.
