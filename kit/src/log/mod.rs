@@ -53,4 +53,4 @@ pub(crate) use recorder::{MIN_REQUEST_BYTES, Recorded, RecorderConfig, Recording
 pub(crate) use records::take_records;
 pub(crate) use request_line::{Received, RequestLine, RpcLine};
 pub(crate) use service::Service;
-pub(crate) use sink::LostLines;
+pub(crate) use sink::LineCounts;
