@@ -49,39 +49,53 @@ where
         let mut exchange = Exchange::begin(&self.telemetry, &request);
         let admitted = exchange.admit();
         let mut tracked = Tracked::begin(exchange);
-        let mut request = Some(request);
-        let route = match &self.route_hook {
-            Some(hook) => self.ask(hook, &mut tracked, &mut request),
-            None => request.as_ref().and_then(|request| self.matched(request)),
-        };
+        // Two ways on, so that a request that no hook takes apart is not put together again.
+        if let Some(hook) = &self.route_hook {
+            let (route, request) = self.ask(hook, &mut tracked, request);
+            return self.forward(tracked, admitted, route, request);
+        }
+        let route = self.matched(&request);
+        self.forward(tracked, admitted, route, request)
+    }
+}
+
+impl<S> HttpService<S> {
+    #[inline]
+    fn forward<B, RB>(
+        &mut self,
+        mut tracked: Tracked,
+        admitted: bool,
+        route: Option<Arc<Route>>,
+        request: Request<B>,
+    ) -> ResponseFuture<S::Future>
+    where
+        S: Service<Request<B>, Response = Response<RB>>,
+    {
         if let Some(exchange) = tracked.open() {
             exchange.route = route;
         }
         if !admitted {
             return ResponseFuture::answer(tracked, Answer::Overloaded);
         }
-        // By reference: a request that the closure owned would be copied at each step on its way through the guard.
-        let called = tracked.run(|| request.take().map(|request| self.inner.call(request)));
-        match called {
-            Ok(Some(future)) => ResponseFuture::new(tracked, future),
-            Ok(None) | Err(_) => ResponseFuture::answer(tracked, Answer::Panic),
+        match tracked.run(|| self.inner.call(request)) {
+            Ok(future) => ResponseFuture::new(tracked, future),
+            Err(_) => ResponseFuture::answer(tracked, Answer::Panic),
         }
     }
-}
 
-impl<S> HttpService<S> {
     /// What the hook says, else what axum matched. A hook that panics has been told of and names nothing.
     fn ask<B>(
         &self,
         hook: &RouteHook,
         tracked: &mut Tracked,
-        request: &mut Option<Request<B>>,
-    ) -> Option<Arc<Route>> {
+        request: Request<B>,
+    ) -> (Option<Arc<Route>>, Request<B>) {
         let routes = &self.telemetry.routes;
-        let (parts, body) = request.take()?.into_parts();
+        let (parts, body) = request.into_parts();
         let route = tracked.run(|| hook(&parts).map(|path| routes.get(&path)));
-        let request = request.insert(Request::from_parts(parts, body));
-        route.ok().flatten().or_else(|| self.matched(request))
+        let request = Request::from_parts(parts, body);
+        let route = route.ok().flatten();
+        (route.or_else(|| self.matched(&request)), request)
     }
 
     fn matched<B>(&self, request: &Request<B>) -> Option<Arc<Route>> {
