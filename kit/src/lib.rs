@@ -85,6 +85,7 @@
 
 mod config;
 mod context;
+mod digits;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::digits::padded;
+
 /// The last second that RFC 3339 can write: 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
 
@@ -19,18 +21,27 @@ impl Clock {
     /// Appends `at` with `digits` (1–9) digits after the second and a `Z`. Times that RFC 3339 cannot
     /// write (before 1970 a clock is not set at all, after 9999) become the nearest that it can.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, at: SystemTime, digits: usize) {
+        self.write_nanos(out, at);
+        let dropped = 9_usize.saturating_sub(digits);
+        if dropped > 0 {
+            out.truncate(out.len().saturating_sub(dropped + 1));
+            out.push(b'Z');
+        }
+    }
+
+    /// As [`write`](Self::write), with all nine digits.
+    #[inline]
+    pub(super) fn write_nanos(&mut self, out: &mut Vec<u8>, at: SystemTime) {
         let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let second = since_epoch.as_secs().min(LAST_SECOND);
         if self.second != Some(second) {
             self.text = text(second);
             self.second = Some(second);
         }
-        out.extend_from_slice(&self.text);
-        // The leading one keeps the zeros behind the point.
-        let mut nanos = itoa::Buffer::new();
-        let nanos = nanos.format(1_000_000_000 + since_epoch.subsec_nanos());
-        out.extend_from_slice(nanos.as_bytes().get(1..=digits).unwrap_or_default());
-        out.push(b'Z');
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
+        text[..20].copy_from_slice(&self.text);
+        text[20..29].copy_from_slice(&padded::<9>(since_epoch.subsec_nanos()));
+        out.extend_from_slice(&text);
     }
 }
 

@@ -11,7 +11,7 @@ use super::format::{Head, Ids, Location, text_end};
 use super::json::{MAX_NAME_BYTES, own_field, own_object, request_id, text};
 use super::key::NameSet;
 use super::panic_line::PanicLine;
-use super::request_line::RequestLine;
+use super::request_line::{Received, RequestLine};
 use super::service::{Service, WrittenService};
 use super::value::Value;
 
@@ -161,13 +161,16 @@ pub(super) fn request(out: &mut Vec<u8>, line: &RequestLine<'_>) {
         "httpRequest",
         &[
             ("requestMethod", Some(Value::Text(line.method))),
-            ("requestUrl", Some(Value::Text(line.path))),
+            ("requestUrl", line.path.text().map(Value::Text)),
             (
                 "status",
                 line.status.map(|status| Value::U64(status.into())),
             ),
             ("responseSize", Some(Value::Text(size))),
-            ("userAgent", line.user_agent.map(Value::Text)),
+            (
+                "userAgent",
+                line.user_agent.and_then(Received::text).map(Value::Text),
+            ),
             ("remoteIp", line.client_address.map(Value::Address)),
             (
                 "latency",

@@ -35,6 +35,11 @@ impl<'a> Line<'a> {
         head: &'a Head<'a>,
     ) -> Self {
         format.head(&mut scratch.out, &mut scratch.clock, service, head);
+        Self::begun(format, scratch, head)
+    }
+
+    /// A line of which the head, and any number of fields whose names no other has, are written already.
+    pub(super) fn begun(format: Format, scratch: &'a mut Scratch, head: &'a Head<'a>) -> Self {
         Self {
             format,
             head,
@@ -60,11 +65,9 @@ impl<'a> Line<'a> {
         self.field_within(name, value, MAX_FIELD_END);
     }
 
-    /// Adds a field whose name no other field of the line has, unless the format says it otherwise.
-    pub(super) fn unique_field(&mut self, key: &Option<WrittenKey>, value: &Value<'_>) {
-        if let Some(key) = key
-            && !self.format.field(self.out, key, value, MAX_FIELD_END)
-        {
+    /// Adds a field whose name no other field of the line has.
+    pub(super) fn unique_field(&mut self, key: &WrittenKey, value: &Value<'_>) {
+        if !self.format.field(self.out, key, value, MAX_FIELD_END) {
             self.omitted = self.omitted.saturating_add(1);
         }
     }

@@ -73,14 +73,15 @@ fn is_suspicious(text: &[u8]) -> bool {
     false
 }
 
-fn is_mark(byte: &u8) -> bool {
+/// Whether a byte is one that secrets are looked for by: a text without any has none.
+pub(crate) fn is_mark(byte: &u8) -> bool {
     matches!(byte, b'@' | b'B')
 }
 
 /// Whether one of eight bytes is `@` or `B`, which differ in one bit: with it set, those bytes are zero in the
 /// difference, and a zero is what borrows when one is subtracted.
 #[inline]
-fn has_mark(word: &[u8; 8]) -> bool {
+pub(crate) fn has_mark(word: &[u8; 8]) -> bool {
     const EACH: u64 = u64::MAX / 0xff;
     let both = u64::from_le_bytes(*word) | (EACH * 0x02);
     let zero = both ^ (EACH * b'B' as u64);
