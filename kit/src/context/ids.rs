@@ -1,5 +1,7 @@
 //! Trace and span ids (W3C Trace Context §3.2.2.3, §3.2.2.4): random, never all zero, lower-case hex.
 
+use super::random;
+
 /// A 16-byte trace id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TraceId([u8; 16]);
@@ -9,15 +11,16 @@ pub(crate) struct TraceId([u8; 16]);
 pub(crate) struct SpanId([u8; 8]);
 
 macro_rules! id {
-    ($name:ident, $number:ty, $bytes:literal, $hex:literal) => {
+    ($name:ident, $bytes:literal, $hex:literal) => {
         impl $name {
-            /// A new random id; the thread's generator is cryptographically seeded, so W3C level 2's
-            /// random flag may be set for it.
+            /// A new id, all bits of it random: W3C level 2's random flag may be set for it.
             pub(crate) fn random() -> Self {
                 loop {
-                    // As one number: a random array takes four times as much from the generator.
-                    let id = Self(rand::random::<$number>().to_ne_bytes());
-                    if id.0 != [0; $bytes] {
+                    let mut bytes = [0; $bytes];
+                    for word in bytes.as_chunks_mut().0 {
+                        *word = random::bits().to_ne_bytes();
+                    }
+                    if let Some(id) = Self::from_bytes(bytes) {
                         return id;
                     }
                 }
@@ -34,11 +37,7 @@ macro_rules! id {
 
             /// Lower-case hex, without allocating.
             pub(crate) fn to_hex(self) -> [u8; $hex] {
-                let mut hex = [0; $hex];
-                for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(self.0) {
-                    *pair = HEX[usize::from(byte)];
-                }
-                hex
+                hex(self.0)
             }
 
             /// From lower-case hex as the specification demands; `None` for anything else.
@@ -61,8 +60,18 @@ macro_rules! id {
     };
 }
 
-id!(TraceId, u128, 16, 32);
-id!(SpanId, u64, 8, 16);
+id!(TraceId, 16, 32);
+id!(SpanId, 8, 16);
+
+/// Two lower-case digits a byte; `DIGITS` is twice `BYTES`.
+#[inline]
+pub(super) fn hex<const BYTES: usize, const DIGITS: usize>(bytes: [u8; BYTES]) -> [u8; DIGITS] {
+    let mut digits = [0; DIGITS];
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *pair = HEX[usize::from(byte)];
+    }
+    digits
+}
 
 /// The two digits of each byte.
 const HEX: [[u8; 2]; 256] = {

@@ -9,6 +9,7 @@ mod gcp;
 mod identity;
 mod ids;
 mod propagation;
+mod random;
 mod request_id;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -4,11 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use ::http::HeaderValue;
 
+use super::ids::hex;
+use super::random;
+
 /// 1–128 visible ASCII characters, kept in place: the context outlives the request (queued spans
 /// share it), so it must not hold on to the connection's read buffer that the header came in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RequestId {
     len: u8,
+    bare: bool,
     bytes: [u8; Self::MAX_LEN],
 }
 
@@ -21,21 +25,23 @@ impl RequestId {
         Self::generate_at(SystemTime::now())
     }
 
-    /// A new id for a request that began at `at`: UUID v7, so ids sort by time. The random part comes from
-    /// the thread's generator: the `uuid` crate's own v7 clock is behind a process-wide lock.
+    /// A new id for a request that began at `at`: UUID v7 (RFC 9562 §5.7), so ids sort by time. Made here, since the
+    /// `uuid` crate's own v7 clock is behind a process-wide lock.
     pub(crate) fn generate_at(at: SystemTime) -> Self {
         let since_epoch = at
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
         let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-        // As a number: a random array takes four times as much from the generator.
-        let [_, _, _, _, _, _, random @ ..] = rand::random::<u128>().to_ne_bytes();
-        let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+        let high = millis << 16 | VERSION_7 | random::bits() & 0x0fff;
+        let low = VARIANT | random::bits() >> 2;
         let mut id = Self {
-            len: uuid::fmt::Hyphenated::LENGTH as u8,
+            len: HYPHENATED as u8,
+            bare: true,
             bytes: [0; Self::MAX_LEN],
         };
-        uuid.hyphenated().encode_lower(&mut id.bytes);
+        if let Some(text) = id.bytes.first_chunk_mut() {
+            *text = hyphenated(high, low);
+        }
         id
     }
 
@@ -51,6 +57,11 @@ impl RequestId {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 
+    /// Whether no format needs to escape it: it has no quote and no backslash.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.bare
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
@@ -63,6 +74,7 @@ impl RequestId {
     fn from_visible_ascii(value: &[u8]) -> Self {
         let mut id = Self {
             len: 0,
+            bare: !value.iter().any(|byte| matches!(byte, b'"' | b'\\')),
             bytes: [0; Self::MAX_LEN],
         };
         if let (Some(to), Ok(len)) = (id.bytes.get_mut(..value.len()), value.len().try_into()) {
@@ -71,6 +83,25 @@ impl RequestId {
         }
         id
     }
+}
+
+const VERSION_7: u64 = 0x7000;
+const VARIANT: u64 = 1 << 63;
+
+/// Digits and hyphens of a UUID.
+const HYPHENATED: usize = 36;
+
+/// The groups of a UUID: digits 8-4-4-4-12.
+fn hyphenated(high: u64, low: u64) -> [u8; HYPHENATED] {
+    let high: [u8; 16] = hex(high.to_be_bytes());
+    let low: [u8; 16] = hex(low.to_be_bytes());
+    let mut text = [b'-'; HYPHENATED];
+    text[0..8].copy_from_slice(&high[0..8]);
+    text[9..13].copy_from_slice(&high[8..12]);
+    text[14..18].copy_from_slice(&high[12..16]);
+    text[19..23].copy_from_slice(&low[0..4]);
+    text[24..36].copy_from_slice(&low[4..16]);
+    text
 }
 
 impl std::fmt::Debug for RequestId {
@@ -105,6 +136,9 @@ mod tests {
         let id = RequestId::generate_at(at);
         let uuid = uuid::Uuid::parse_str(id.as_str()).unwrap();
         assert_eq!(uuid.get_version_num(), 7);
+        assert_eq!(uuid.get_variant(), uuid::Variant::RFC4122);
+        assert_eq!(uuid.hyphenated().to_string(), id.as_str());
+        assert!(id.is_bare());
         assert_eq!(
             uuid.get_timestamp().unwrap().to_unix(),
             (1_700_000_000, 123_000_000)
@@ -119,6 +153,7 @@ mod tests {
         fn whatever_is_accepted_comes_back_as_it_was(value in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Some(id) = accept(&value) {
                 prop_assert_eq!(id.as_str().as_bytes(), &value[..]);
+                prop_assert_eq!(id.is_bare(), !id.as_str().contains(['"', '\\']));
                 let header = id.header_value();
                 prop_assert_eq!(header.as_bytes(), &value[..]);
                 prop_assert!((1..=RequestId::MAX_LEN).contains(&value.len()));

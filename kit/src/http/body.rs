@@ -25,7 +25,9 @@ pin_project! {
     impl<B> PinnedDrop for ResponseBody<B> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let _ = this.tracked.run(|| this.source.set(Source::Ended));
+            if !matches!(*this.source, Source::Ended) {
+                let _ = this.tracked.run(|| this.source.set(Source::Ended));
+            }
         }
     }
 }
@@ -99,7 +101,12 @@ where
                 }
                 Ok(Poll::Ready(Some(Ok(frame)))) => {
                     let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
-                    passed(tracked, &frame, body.is_end_stream());
+                    let ended = body.is_end_stream();
+                    passed(tracked, &frame, ended);
+                    // By its own word there is nothing more: not to be asked again, whoever polls on.
+                    if ended {
+                        let _ = tracked.run(|| this.source.set(Source::Ended));
+                    }
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Ok(Poll::Ready(Some(Err(error)))) => (Outcome::BodyError, error.into()),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ::http::header::{AsHeaderName, CONTENT_LENGTH, FORWARDED};
+use ::http::header::{AsHeaderName, FORWARDED};
 use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use super::host::parse_ip;
@@ -21,36 +21,48 @@ pub(super) struct Caller {
     pub(super) trusted: bool,
     /// `client.address`: what trusted proxies say of the client, else the peer.
     pub(super) address: Option<IpAddr>,
-    pub(super) present: Present,
 }
 
-/// Which of the headers that the kit reads a request has. One pass over the few names that a request has
-/// costs less than looking for each of these, nearly all of which are nearly always absent.
+/// The headers of a request that the kit reads. One pass over the few that a request has costs less than looking
+/// for each of these, nearly all of which are nearly always absent.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Present {
+pub(super) struct Present<'a> {
+    pub(super) user_agent: Option<&'a HeaderValue>,
+    pub(super) host: Option<&'a HeaderValue>,
+    pub(super) content_length: Option<&'a HeaderValue>,
+    pub(super) told: Told,
+}
+
+/// Which of those there are that only a trusted caller is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
     request_id: bool,
     traceparent: bool,
     baggage: bool,
     forwarded: bool,
     pub(super) forwarded_proto: bool,
-    /// The one that needs no trust.
-    pub(super) content_length: bool,
 }
 
-impl Present {
-    fn of(headers: &HeaderMap, request_id_header: &HeaderName) -> Self {
+impl<'a> Present<'a> {
+    pub(super) fn of(headers: &'a HeaderMap, request_id_header: &HeaderName) -> Self {
         let mut present = Self::default();
-        for name in headers.keys() {
-            match name.as_str() {
-                "traceparent" => present.traceparent = true,
-                "baggage" => present.baggage = true,
-                "x-forwarded-for" | "forwarded" => present.forwarded = true,
-                "x-forwarded-proto" => present.forwarded_proto = true,
-                "content-length" => present.content_length = true,
+        let told = &mut present.told;
+        let request_id_header = request_id_header.as_str();
+        for (name, value) in headers {
+            let name = name.as_str();
+            // Of a name that is there twice, the first value.
+            match name {
+                "user-agent" => drop(present.user_agent.get_or_insert(value)),
+                "host" => drop(present.host.get_or_insert(value)),
+                "content-length" => drop(present.content_length.get_or_insert(value)),
+                "traceparent" => told.traceparent = true,
+                "baggage" => told.baggage = true,
+                "x-forwarded-for" | "forwarded" => told.forwarded = true,
+                "x-forwarded-proto" => told.forwarded_proto = true,
                 _ => {}
             }
             // Any of the above, if a service so chooses.
-            present.request_id |= name == request_id_header;
+            told.request_id |= name == request_id_header;
         }
         present
     }
@@ -61,27 +73,18 @@ impl Caller {
         trust: &Trust,
         extensions: &Extensions,
         headers: &HeaderMap,
-        request_id_header: &HeaderName,
+        present: &mut Present<'_>,
     ) -> Self {
         let peer = peer_address(extensions).map(|peer| peer.ip().to_canonical());
         let trusted = trust.trusts(peer);
-        // Whoever is not trusted has said nothing, but for how much it sends.
-        let present = if trusted {
-            Present::of(headers, request_id_header)
-        } else {
-            Present {
-                content_length: headers.contains_key(CONTENT_LENGTH),
-                ..Present::default()
-            }
-        };
-        let forwarded = present
-            .forwarded
-            .then(|| forwarded_for(trust, headers))
-            .flatten();
+        if !trusted {
+            present.told = Told::default();
+        }
+        let forwarded = present.told.forwarded;
+        let forwarded = forwarded.then(|| forwarded_for(trust, headers)).flatten();
         Self {
             trusted,
             address: forwarded.or(peer),
-            present,
         }
     }
 }
@@ -101,15 +104,16 @@ pub(super) struct Identity {
 pub(super) fn identify(
     telemetry: &Telemetry,
     caller: Caller,
+    present: &Present<'_>,
     headers: &HeaderMap,
     at: SystemTime,
 ) -> Identity {
     let propagation = &telemetry.propagation;
     if caller.trusted
-        && propagation.may_be_in(caller.present.traceparent)
+        && propagation.may_be_in(present.told.traceparent)
         && let Some(incoming) = propagation.extract(headers)
     {
-        return continued(telemetry, caller, headers, at, incoming);
+        return continued(telemetry, present, headers, at, incoming);
     }
     let trace_id = TraceId::random();
     let (sampled, trace_state) = match telemetry.spans() {
@@ -117,12 +121,12 @@ pub(super) fn identify(
         None => (false, None),
     };
     let context = RequestContext {
-        request_id: request_id(telemetry, caller, headers, at),
+        request_id: request_id(telemetry, present, headers, at),
         trace_id,
         span_id: SpanId::random(),
         flags: TraceParent::RANDOM | u8::from(sampled),
         trace_state,
-        baggage: baggage_of(telemetry, caller, headers),
+        baggage: baggage_of(telemetry, present, headers),
         recording: Default::default(),
     };
     Identity {
@@ -139,7 +143,7 @@ pub(super) fn identify(
 #[inline(never)]
 fn continued(
     telemetry: &Telemetry,
-    caller: Caller,
+    present: &Present<'_>,
     headers: &HeaderMap,
     at: SystemTime,
     incoming: Incoming,
@@ -159,14 +163,14 @@ fn continued(
     };
     let flag = |set, flag| if set { flag } else { 0 };
     let context = RequestContext {
-        request_id: request_id(telemetry, caller, headers, at),
+        request_id: request_id(telemetry, present, headers, at),
         trace_id,
         span_id,
         flags: flag(sampled, TraceParent::SAMPLED)
             | flag(incoming.random, TraceParent::RANDOM)
             | flag(incoming.debug, RequestContext::DEBUG),
         trace_state,
-        baggage: baggage_of(telemetry, caller, headers),
+        baggage: baggage_of(telemetry, present, headers),
         recording: Default::default(),
     };
     Identity {
@@ -176,8 +180,12 @@ fn continued(
     }
 }
 
-fn baggage_of(telemetry: &Telemetry, caller: Caller, headers: &HeaderMap) -> Option<HeaderValue> {
-    (caller.present.baggage && telemetry.propagation.baggage)
+fn baggage_of(
+    telemetry: &Telemetry,
+    present: &Present<'_>,
+    headers: &HeaderMap,
+) -> Option<HeaderValue> {
+    (present.told.baggage && telemetry.propagation.baggage)
         .then(|| baggage::parse(headers.get_all(BAGGAGE).iter()))
         .flatten()
 }
@@ -186,12 +194,12 @@ fn baggage_of(telemetry: &Telemetry, caller: Caller, headers: &HeaderMap) -> Opt
 #[inline]
 fn request_id(
     telemetry: &Telemetry,
-    caller: Caller,
+    present: &Present<'_>,
     headers: &HeaderMap,
     at: SystemTime,
 ) -> RequestId {
-    let received = caller
-        .present
+    let received = present
+        .told
         .request_id
         .then(|| headers.get(&telemetry.request_id_header))
         .flatten();
@@ -294,7 +302,7 @@ mod tests {
             &Trust::parse(trust).unwrap(),
             &extensions,
             &headers,
-            &BAGGAGE,
+            &mut Present::of(&headers, &BAGGAGE),
         );
         let expected = expected.map(|address| address.parse().unwrap());
         assert_eq!(caller.address, expected, "{trust} {peer:?} {forwarded:?}");

@@ -9,7 +9,7 @@ use ::http::header::{CONNECTION, CONTENT_LENGTH};
 use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
 use super::allowed::Shown;
-use super::caller::{Caller, Identity, identify};
+use super::caller::{Caller, Identity, Present, identify};
 use super::concurrency::Permit;
 use super::grpc::{Rpc, Told};
 use super::method::KnownMethod;
@@ -60,26 +60,29 @@ impl Exchange {
     pub(super) fn begin<B>(telemetry: &Arc<Telemetry>, request: &Request<B>) -> Box<Self> {
         let (start, started_at) = (Instant::now(), SystemTime::now());
         let headers = request.headers();
+        let mut present = Present::of(headers, &telemetry.request_id_header);
         let caller = Caller::of(
             &telemetry.trust,
             request.extensions(),
             headers,
-            &telemetry.request_id_header,
+            &mut present,
         );
         let Identity {
             context,
             parent,
             link,
-        } = identify(telemetry, caller, headers, started_at);
+        } = identify(telemetry, caller, &present, headers, started_at);
         let method = KnownMethod::of(request.method());
-        let scheme = scheme(caller, request);
+        let scheme = scheme(&present, request);
         let exported = context.sampled() && telemetry.spans().is_some();
-        let texts = RequestTexts::copy(request, exported);
         let mut shown = Vec::new();
         if let Some(allowed) = &telemetry.allowed {
             allowed.of_request(request.uri(), headers, &mut shown);
         }
-        Box::new(Self {
+        let rpc = Rpc::of_server(&telemetry.methods, method, request);
+        let received_bytes = present.content_length.and_then(length);
+        let active = telemetry.server.started(method.as_str(), scheme, start);
+        let mut exchange = Box::new(Self {
             context,
             parent,
             link,
@@ -88,25 +91,24 @@ impl Exchange {
             scheme,
             version: request.version(),
             route: None,
-            texts,
-            rpc: Rpc::of_server(&telemetry.methods, method, request),
+            texts: RequestTexts::default(),
+            rpc,
             status: None,
             error: None,
             shown,
             start,
             caller,
             time_to_first_byte: None,
-            received_bytes: caller
-                .present
-                .content_length
-                .then(|| content_length(headers))
-                .flatten(),
+            received_bytes,
             sent_bytes: 0,
             expected_bytes: None,
             permit: None,
-            active: Some(telemetry.server.started(method.as_str(), scheme, start)),
+            active: Some(active),
             telemetry: Arc::clone(telemetry),
-        })
+        });
+        // Where they stay: by far the largest part of an exchange, and not to be moved about.
+        exchange.texts.copy(request, &present, exported);
+        exchange
     }
 
     /// False when the concurrency limit is reached, which no question after the server's health heeds: a
@@ -220,11 +222,10 @@ impl Exchange {
 
     /// The end: everything that is told of a request is told here, of the same numbers.
     pub(super) fn settle(mut self: Box<Self>, outcome: Outcome) {
-        let now = Instant::now();
-        let duration = now.saturating_duration_since(self.start);
+        let duration = self.start.elapsed();
         // Whoever sees one of the records below finds the request no longer in flight.
         if let Some(active) = self.active.take() {
-            active.ended(now);
+            active.ended_after(duration);
         }
         drop(self.permit.take());
         let told = self.rpc.as_ref().map(|rpc| self.told(rpc, outcome));
@@ -238,7 +239,7 @@ impl Exchange {
             outcome,
             method: self.method.as_str(),
             route: self.route.as_deref().map(|route| &**route.path()),
-            path: self.texts.path(),
+            path: self.texts.path_as_received(),
             rpc: told.as_ref().map(|told| RpcLine {
                 system: grpc::SYSTEM,
                 method: told.method(),
@@ -275,7 +276,7 @@ impl Exchange {
         let route = self.route.as_deref().map(|route| &**route.path());
         let methods = &self.telemetry.methods;
         Told {
-            method: rpc.settled_method(methods, self.texts.path(), route, outcome, status),
+            method: rpc.settled_method(methods, self.texts.path(), route, outcome),
             status,
         }
     }
@@ -321,13 +322,17 @@ impl Exchange {
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers.get(CONTENT_LENGTH).and_then(length)
+}
+
+fn length(value: &HeaderValue) -> Option<u64> {
+    value.to_str().ok()?.parse().ok()
 }
 
 /// `url.scheme`: what a trusted proxy says, else the URI's own (HTTP/2), else plain.
-fn scheme<B>(caller: Caller, request: &Request<B>) -> &'static str {
-    let forwarded = caller
-        .present
+fn scheme<B>(present: &Present<'_>, request: &Request<B>) -> &'static str {
+    let forwarded = present
+        .told
         .forwarded_proto
         .then(|| request.headers().get(X_FORWARDED_PROTO))
         .flatten()

@@ -3,15 +3,16 @@
 use std::ops::Range;
 
 use ::http::Request;
-use ::http::header::{HOST, USER_AGENT};
 use bytes::Bytes;
 
+use super::caller::Present;
 use super::host::split_host_port;
 use super::method::KnownMethod;
 use super::text::{MAX_TEXT, clip, clip_bytes};
+use crate::log::Received;
 
 /// What the log line and the span say in the request's own words, each at most [`MAX_TEXT`] bytes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct RequestTexts {
     buffer: TextBuffer,
     path: Range<usize>,
@@ -40,14 +41,14 @@ pub(super) struct SharedTexts {
 }
 
 impl RequestTexts {
-    pub(super) fn copy<B>(request: &Request<B>, for_span: bool) -> Self {
-        let mut buffer = TextBuffer::default();
-        let user_agent = request.headers().get(USER_AGENT);
-        Self {
-            path: buffer.push(clip(request.uri().path()).as_bytes()),
-            user_agent: user_agent.map(|agent| buffer.push(clip_bytes(agent.as_bytes()))),
-            span: for_span.then(|| SpanTexts::copy(request, &mut buffer)),
-            buffer,
+    pub(super) fn copy<B>(&mut self, request: &Request<B>, present: &Present<'_>, for_span: bool) {
+        let buffer = &mut self.buffer;
+        self.path = buffer.push(clip(request.uri().path()).as_bytes());
+        if let Some(agent) = present.user_agent {
+            self.user_agent = Some(buffer.push(clip_bytes(agent.as_bytes())));
+        }
+        if for_span {
+            self.span = Some(SpanTexts::copy(request, present, buffer));
         }
     }
 
@@ -56,9 +57,14 @@ impl RequestTexts {
         std::str::from_utf8(path).unwrap_or_default()
     }
 
-    pub(super) fn user_agent(&self) -> Option<&str> {
+    /// The same for who need not know that it is UTF-8.
+    pub(super) fn path_as_received(&self) -> Received<'_> {
+        Received(self.buffer.get(&self.path))
+    }
+
+    pub(super) fn user_agent(&self) -> Option<Received<'_>> {
         let agent = self.user_agent.as_ref()?;
-        std::str::from_utf8(self.buffer.get(agent)).ok()
+        Some(Received(self.buffer.get(agent)))
     }
 
     /// One allocation.
@@ -81,9 +87,11 @@ impl RequestTexts {
 }
 
 impl SpanTexts {
-    fn copy<B>(request: &Request<B>, buffer: &mut TextBuffer) -> Self {
+    fn copy<B>(request: &Request<B>, present: &Present<'_>, buffer: &mut TextBuffer) -> Self {
         let unknown = KnownMethod::of(request.method()) == KnownMethod::Other;
-        let (host, port) = authority(request).map(split_host_port).unwrap_or_default();
+        let (host, port) = authority(request, present)
+            .map(split_host_port)
+            .unwrap_or_default();
         Self {
             method_original: unknown.then(|| buffer.push(request.method().as_str().as_bytes())),
             server_address: (!host.is_empty()).then(|| buffer.push(clip(host).as_bytes())),
@@ -93,10 +101,10 @@ impl SpanTexts {
 }
 
 /// What the caller asked for: `:authority` or an absolute URI, else `Host`.
-fn authority<B>(request: &Request<B>) -> Option<&str> {
+fn authority<'a, B>(request: &'a Request<B>, present: &Present<'a>) -> Option<&'a str> {
     let authority = request.uri().authority();
     let authority = authority.map(::http::uri::Authority::as_str);
-    authority.or_else(|| request.headers().get(HOST)?.to_str().ok())
+    authority.or_else(|| present.host?.to_str().ok())
 }
 
 /// Texts one behind the other; those of nearly all requests fit in place.
@@ -162,7 +170,10 @@ impl AsRef<[u8]> for TextBuffer {
 
 #[cfg(test)]
 mod tests {
+    use ::http::header::{HOST, USER_AGENT};
+
     use super::*;
+    use crate::http::names::BAGGAGE;
 
     #[test]
     fn texts_come_back_as_they_were_in_place_or_not() {
@@ -175,10 +186,12 @@ mod tests {
                 .header(HOST, "shop.example:8080")
                 .body(())
                 .unwrap();
-            let texts = RequestTexts::copy(&request, true);
+            let mut texts = RequestTexts::default();
+            let present = Present::of(request.headers(), &BAGGAGE);
+            texts.copy(&request, &present, true);
             let kept = agent.as_bytes().get(..MAX_TEXT).unwrap_or(agent.as_bytes());
             assert_eq!(texts.path(), "/a/b");
-            assert_eq!(texts.user_agent(), std::str::from_utf8(kept).ok());
+            assert_eq!(texts.user_agent().unwrap().0, kept);
             let shared = texts.share();
             assert_eq!(shared.path, "/a/b");
             assert_eq!(shared.user_agent.as_deref(), Some(kept));

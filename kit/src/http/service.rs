@@ -49,10 +49,28 @@ where
         let mut exchange = Exchange::begin(&self.telemetry, &request);
         let admitted = exchange.admit();
         let mut tracked = Tracked::begin(exchange);
-        let (route, request) = match &self.route_hook {
-            Some(hook) => self.ask(hook, &mut tracked, request),
-            None => (self.matched(&request), request),
-        };
+        // Two ways on, so that a request that no hook takes apart is not put together again.
+        if let Some(hook) = &self.route_hook {
+            let (route, request) = self.ask(hook, &mut tracked, request);
+            return self.forward(tracked, admitted, route, request);
+        }
+        let route = self.matched(&request);
+        self.forward(tracked, admitted, route, request)
+    }
+}
+
+impl<S> HttpService<S> {
+    #[inline]
+    fn forward<B, RB>(
+        &mut self,
+        mut tracked: Tracked,
+        admitted: bool,
+        route: Option<Arc<Route>>,
+        request: Request<B>,
+    ) -> ResponseFuture<S::Future>
+    where
+        S: Service<Request<B>, Response = Response<RB>>,
+    {
         if let Some(exchange) = tracked.open() {
             exchange.route = route;
         }
@@ -64,9 +82,7 @@ where
             Err(_) => ResponseFuture::answer(tracked, Answer::Panic),
         }
     }
-}
 
-impl<S> HttpService<S> {
     /// What the hook says, else what axum matched. A hook that panics has been told of and names nothing.
     fn ask<B>(
         &self,

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::digits::padded;
+
 /// The last second that RFC 3339 can write: 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
 
@@ -22,35 +24,37 @@ pub(super) fn now() -> Duration {
 pub(super) struct Clock {
     second: Option<u64>,
     /// `2026-11-22T15:46:14.`
-    text: [u8; SECOND_LEN],
+    text: [u8; 20],
 }
 
 impl Clock {
     /// Appends the time `since_epoch` with `digits` (1–9) digits after the second and a `Z`. Times that RFC 3339 cannot
     /// write (those after 9999) become the nearest that it can.
-    #[inline]
     pub(super) fn write(&mut self, out: &mut Vec<u8>, since_epoch: Duration, digits: usize) {
+        self.write_nanos(out, since_epoch);
+        let dropped = 9_usize.saturating_sub(digits);
+        if dropped > 0 {
+            out.truncate(out.len().saturating_sub(dropped + 1));
+            out.push(b'Z');
+        }
+    }
+
+    /// As [`write`](Self::write), with all nine digits.
+    #[inline]
+    pub(super) fn write_nanos(&mut self, out: &mut Vec<u8>, since_epoch: Duration) {
         let second = since_epoch.as_secs().min(LAST_SECOND);
         if self.second != Some(second) {
             self.text = text(second);
             self.second = Some(second);
         }
-        let mut text = [b'Z'; SECOND_LEN + 9 + 1];
-        text[..SECOND_LEN].copy_from_slice(&self.text);
-        put_nanos(
-            &mut text[SECOND_LEN..SECOND_LEN + 9],
-            since_epoch.subsec_nanos(),
-        );
-        let digits = digits.min(9);
-        text[SECOND_LEN + digits] = b'Z';
-        out.extend_from_slice(&text[..=SECOND_LEN + digits]);
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
+        text[..20].copy_from_slice(&self.text);
+        text[20..29].copy_from_slice(&padded::<9>(since_epoch.subsec_nanos()));
+        out.extend_from_slice(&text);
     }
 }
 
-/// The length of `2026-11-22T15:46:14.`.
-const SECOND_LEN: usize = 20;
-
-fn text(second: u64) -> [u8; SECOND_LEN] {
+fn text(second: u64) -> [u8; 20] {
     let (year, month, day) = civil(second / SECONDS_PER_DAY);
     let time = second % SECONDS_PER_DAY;
     let mut text = *b"0000-00-00T00:00:00.";
@@ -62,27 +66,6 @@ fn text(second: u64) -> [u8; SECOND_LEN] {
     put(&mut text[17..19], time % 60);
     text
 }
-
-/// Writes nine digits, in pairs but for the first.
-fn put_nanos(digits: &mut [u8], mut nanos: u32) {
-    let (first, pairs) = digits.split_at_mut(1);
-    for pair in pairs.as_chunks_mut().0.iter_mut().rev() {
-        *pair = PAIRS[(nanos % 100) as usize];
-        nanos /= 100;
-    }
-    first.fill(b'0' + nanos as u8);
-}
-
-/// The two digits of each number below a hundred.
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[0; 2]; 100];
-    let mut number = 0;
-    while number < pairs.len() {
-        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
-        number += 1;
-    }
-    pairs
-};
 
 /// Writes the last digits of `number` over all of `digits`.
 fn put(digits: &mut [u8], mut number: u64) {

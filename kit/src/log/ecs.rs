@@ -132,7 +132,7 @@ pub(super) fn service(service: &Service<'_>) -> WrittenService {
 
 pub(super) fn before_message(out: &mut Vec<u8>, clock: &mut Clock, head: &Head<'_>) {
     out.extend_from_slice(b"{\"@timestamp\":\"");
-    clock.write(out, head.at, 9);
+    clock.write_nanos(out, head.at);
     out.extend_from_slice(b"\",\"log.level\":\"");
     out.extend_from_slice(level(head.level));
     out.extend_from_slice(b"\",\"message\":\"");

@@ -11,7 +11,7 @@ use super::format::{Head, Ids, Location};
 use super::json::{MAX_NAME_BYTES, own_field, own_object, request_id, text};
 use super::key::NameSet;
 use super::panic_line::PanicLine;
-use super::request_line::RequestLine;
+use super::request_line::{Received, RequestLine};
 use super::service::{Service, WrittenService};
 use super::value::Value;
 
@@ -89,7 +89,7 @@ pub(super) fn before_message(out: &mut Vec<u8>, clock: &mut Clock, head: &Head<'
     out.extend_from_slice(b"{\"severity\":\"");
     out.extend_from_slice(severity(head));
     out.extend_from_slice(b"\",\"time\":\"");
-    clock.write(out, head.at, 9);
+    clock.write_nanos(out, head.at);
     out.extend_from_slice(b"\",\"message\":\"");
 }
 
@@ -156,13 +156,16 @@ pub(super) fn request(out: &mut Vec<u8>, line: &RequestLine<'_>) {
         "httpRequest",
         &[
             ("requestMethod", Some(Value::Text(line.method))),
-            ("requestUrl", Some(Value::Text(line.path))),
+            ("requestUrl", line.path.text().map(Value::Text)),
             (
                 "status",
                 line.status.map(|status| Value::U64(status.into())),
             ),
             ("responseSize", Some(Value::Text(size))),
-            ("userAgent", line.user_agent.map(Value::Text)),
+            (
+                "userAgent",
+                line.user_agent.and_then(Received::text).map(Value::Text),
+            ),
             ("remoteIp", line.client_address.map(Value::Address)),
             (
                 "latency",

@@ -2,7 +2,9 @@
 //! dialects `gcp` and `ecs` have heads of their own and write keys and values as this one does.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
+use std::time::Duration;
 
 use tracing::Level;
 
@@ -12,6 +14,7 @@ use super::key::{Key, NameSet};
 use super::service::WrittenService;
 use super::value::Value;
 use crate::context::RequestId;
+use crate::digits::padded;
 use crate::redact;
 
 /// The format's own keys, in the order in which a line has them.
@@ -47,7 +50,7 @@ pub(super) fn service(name: &str) -> WrittenService {
 
 pub(super) fn before_message(out: &mut Vec<u8>, clock: &mut Clock, head: &Head<'_>) {
     out.extend_from_slice(b"{\"timestamp\":\"");
-    clock.write(out, head.at, 9);
+    clock.write_nanos(out, head.at);
     out.extend_from_slice(level_to_message(head.level));
 }
 
@@ -91,7 +94,7 @@ pub(super) fn push_ids(out: &mut Vec<u8>, ids: Ids<'_>) {
 
 /// Appends a request id, without the quotes around it.
 pub(super) fn request_id(out: &mut Vec<u8>, request_id: &RequestId) {
-    if is_plain(request_id.as_bytes()) {
+    if request_id.is_bare() {
         out.extend_from_slice(request_id.as_bytes());
     } else {
         let end = out.len() + MAX_NAME_BYTES;
@@ -100,7 +103,7 @@ pub(super) fn request_id(out: &mut Vec<u8>, request_id: &RequestId) {
 }
 
 /// What stands between the values of `timestamp` and `message`.
-fn level_to_message(level: Level) -> &'static [u8] {
+pub(super) fn level_to_message(level: Level) -> &'static [u8] {
     match level {
         Level::ERROR => b"\",\"level\":\"ERROR\",\"message\":\"",
         Level::WARN => b"\",\"level\":\"WARN\",\"message\":\"",
@@ -187,6 +190,11 @@ fn member(out: &mut Vec<u8>, name: &str, value: &Value<'_>) {
     out.push(b'"');
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
+    free_value(out, value);
+}
+
+/// Appends any value: cut, escaped, without its secrets.
+pub(super) fn free_value(out: &mut Vec<u8>, value: &Value<'_>) {
     let end = text_end(out, usize::MAX);
     let start = out.len();
     self::value(out, value, end);
@@ -194,6 +202,70 @@ fn member(out: &mut Vec<u8>, name: &str, value: &Value<'_>) {
         redact::in_value(out, start);
     }
 }
+
+/// Appends an integer.
+pub(super) fn push_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends seconds with a fraction of one to nine digits, as [`Value::Seconds`] is written.
+pub(super) fn push_seconds(out: &mut Vec<u8>, duration: Duration) {
+    match u8::try_from(duration.as_secs()) {
+        Ok(short @ 0..=9) => out.push(b'0' + short),
+        _ => push_number(out, duration.as_secs()),
+    }
+    let nanos = duration.subsec_nanos();
+    let mut fraction = *b".000000000";
+    fraction[1..].copy_from_slice(&padded::<9>(nanos));
+    out.extend_from_slice(&fraction);
+    if nanos.is_multiple_of(10) {
+        // One digit stays, whatever it is.
+        let zeros = fraction[2..].iter().rev();
+        let zeros = zeros.take_while(|digit| **digit == b'0').count();
+        out.truncate(out.len() - zeros);
+    }
+}
+
+/// Appends an address, as [`Value::Address`] is written, without the quotes around it.
+pub(super) fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => push_ipv4(out, address),
+        // Writing to memory does not fail.
+        IpAddr::V6(_) => drop(Value::Address(address).write(&mut Raw(out))),
+    }
+}
+
+fn push_ipv4(out: &mut Vec<u8>, address: Ipv4Addr) {
+    for octet in address.octets() {
+        let (text, len) = OCTETS[usize::from(octet)];
+        // All four bytes, and back again: cheaper than a copy whose length is not known.
+        out.extend_from_slice(&text);
+        out.truncate(out.len() - text.len() + usize::from(len));
+    }
+    out.pop();
+}
+
+/// Each octet with a dot behind it, and the length of both.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([b'.'; 4], 0); 256];
+    let mut octet = 0;
+    while octet < octets.len() {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let mut at = if octet < 10 {
+            2
+        } else {
+            (octet < 100) as usize
+        };
+        let mut len = 0;
+        while at < digits.len() {
+            octets[octet].0[len] = b'0' + digits[at] as u8;
+            (at, len) = (at + 1, len + 1);
+        }
+        octets[octet].1 = len as u8 + 1;
+        octet += 1;
+    }
+    octets
+};
 
 /// Appends a value's text, escaped, without the quotes around it.
 pub(super) fn text(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
@@ -345,6 +417,25 @@ fn has_special(word: u64) -> bool {
     let quote = word ^ (EACH * b'"' as u64);
     let backslash = word ^ (EACH * b'\\' as u64);
     (below(word, 0x20) | below(quote, 1) | below(backslash, 1)) & (EACH * 0x80) != 0
+}
+
+/// Whether a text can be written as it is, and is UTF-8: ASCII of which no byte needs an escape, and nothing that
+/// secrets are looked for by. One pass for what [`is_plain`] and `redact` would need two for.
+pub(super) fn is_bare(bytes: &[u8]) -> bool {
+    let bare = |word: &[u8; 8]| {
+        let bits = u64::from_le_bytes(*word);
+        const ASCII: u64 = u64::MAX / 0xff * 0x80;
+        bits & ASCII == 0 && !has_special(bits) && !redact::has_mark(word)
+    };
+    if let Some(last) = bytes.last_chunk() {
+        let (words, _) = bytes.as_chunks();
+        return words.iter().all(bare) && bare(last);
+    }
+    if let (Some([a, b, c, d]), Some([e, f, g, h])) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return bare(&[*a, *b, *c, *d, *e, *f, *g, *h]);
+    }
+    let bare = |byte: &u8| byte.is_ascii() && !is_special(*byte) && !redact::is_mark(byte);
+    bytes.iter().all(bare)
 }
 
 #[cfg(test)]

@@ -142,6 +142,7 @@ impl Encoder<'_> {
         self.out.extend_from_slice(&[low, high, kind, a, b, c, d]);
     }
 
+    #[inline]
     fn text(&mut self, field: &Field, kind: u8, value: &Value<'_>) {
         self.text_head(field, kind, 0);
         let begin = self.out.len();
@@ -150,7 +151,12 @@ impl Encoder<'_> {
             out: self.out,
             cut: false,
         };
-        if value.write(&mut text).is_err() {
+        let written = match value {
+            // By far the most frequent: every message is one.
+            Value::Debug(value) => fmt::write(&mut text, format_args!("{value:?}")),
+            value => value.write(&mut text),
+        };
+        if written.is_err() {
             let cut = text.cut;
             push_failure(self.out, cut);
         }

@@ -23,7 +23,6 @@ const OMITTED: &str = "dropped_attributes_count";
 /// A line of which the head is written, but for what an event's fields have to bring.
 pub(super) struct Line<'a> {
     format: Format,
-    service: &'a WrittenService,
     head: &'a Head<'a>,
     out: &'a mut Vec<u8>,
     keys: &'a mut Keys,
@@ -31,8 +30,8 @@ pub(super) struct Line<'a> {
     omitted: u64,
     /// Where the message begins.
     message: usize,
-    /// Whether what is behind the message is still to be written.
-    at_message: bool,
+    /// While what is behind the message is still to be written.
+    unended: Option<&'a WrittenService>,
 }
 
 impl<'a> Line<'a> {
@@ -43,23 +42,28 @@ impl<'a> Line<'a> {
         head: &'a Head<'a>,
     ) -> Self {
         format.before_message(&mut scratch.out, &mut scratch.clock, head);
-        let mut line = Self {
-            format,
-            service,
-            head,
-            message: scratch.out.len(),
-            out: &mut scratch.out,
-            keys: &mut scratch.keys,
-            written: scratch.cache.of(format),
-            omitted: 0,
-            at_message: true,
-        };
+        let mut line = Self::begun(format, scratch, head);
+        line.unended = Some(service);
         if !head.message.is_of_event() {
             head.message
                 .unredacted(|text| format.message(line.out, text));
             line.end_head();
         }
         line
+    }
+
+    /// A line of which the head, and any number of fields whose names no other has, are written already.
+    pub(super) fn begun(format: Format, scratch: &'a mut Scratch, head: &'a Head<'a>) -> Self {
+        Self {
+            format,
+            head,
+            message: scratch.out.len(),
+            out: &mut scratch.out,
+            keys: &mut scratch.keys,
+            written: scratch.cache.of(format),
+            omitted: 0,
+            unended: None,
+        }
     }
 
     /// Adds the message and the fields of the event that the head is of.
@@ -79,7 +83,7 @@ impl<'a> Line<'a> {
     fn message(&mut self, text: &Value<'_>) {
         let start = self.out.len();
         self.format.message(self.out, text);
-        if !self.at_message
+        if self.unended.is_none()
             && let Some(behind) = self.out.get_mut(self.message..)
         {
             let begin = start - self.message;
@@ -89,10 +93,8 @@ impl<'a> Line<'a> {
 
     #[inline]
     fn end_head(&mut self) {
-        if self.at_message {
-            self.at_message = false;
-            self.format
-                .behind_message(self.out, self.service, self.head);
+        if let Some(service) = self.unended.take() {
+            self.format.behind_message(self.out, service, self.head);
         }
     }
 
@@ -111,11 +113,9 @@ impl<'a> Line<'a> {
         self.field_within(name, value, MAX_FIELD_END);
     }
 
-    /// Adds a field whose name no other field of the line has, unless the format says it otherwise.
-    pub(super) fn unique_field(&mut self, key: &Option<WrittenKey>, value: &Value<'_>) {
-        if let Some(key) = key
-            && !self.format.field(self.out, key, value, MAX_FIELD_END)
-        {
+    /// Adds a field whose name no other field of the line has.
+    pub(super) fn unique_field(&mut self, key: &WrittenKey, value: &Value<'_>) {
+        if !self.format.field(self.out, key, value, MAX_FIELD_END) {
             self.omitted = self.omitted.saturating_add(1);
         }
     }

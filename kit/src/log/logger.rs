@@ -13,10 +13,11 @@ use super::clock;
 use super::format::{Head, Message};
 use super::line::Line;
 use super::panic_line::PanicLine;
-use super::request_line::{self, RequestLine};
+use super::request_json;
+use super::request_line::{self, Keyed, RequestLine};
 use super::scratch;
 use super::service::{Service, WrittenService};
-use super::sink::{LostLines, Sink};
+use super::sink::{LineCounts, Sink};
 use super::value::Value;
 
 /// The target of the log's own lines.
@@ -32,7 +33,8 @@ pub(crate) struct Logger(Arc<Shared>);
 struct Shared {
     format: Format,
     service: Arc<WrittenService>,
-    request_keys: request_line::Keys,
+    /// `None`: the lines of requests are written straight.
+    request_keys: Option<request_line::Keys>,
     sink: Sink,
     counts: Arc<Counts>,
 }
@@ -81,7 +83,7 @@ impl Logger {
         Ok(Self(Arc::new(Shared {
             format,
             service,
-            request_keys: request_line::Keys::new(format),
+            request_keys: keys_needed(format),
             sink,
             counts: Arc::default(),
         })))
@@ -94,13 +96,41 @@ impl Logger {
         let recording = line.context.recording.close();
         let told = recording.and_then(|recording| recording.settle(self, line));
         if request_line::is_shown(line) {
-            self.write(&line.head(), |out| {
-                line.fields(&self.0.request_keys, out);
+            self.write_request(line, |out| {
+                line.shown(out);
                 if let Some(told) = told {
                     told.fields(out);
                 }
             });
         }
+    }
+
+    fn write_request(&self, line: &RequestLine<'_>, behind: impl FnOnce(&mut Line<'_>)) {
+        let Shared {
+            format,
+            service,
+            request_keys,
+            sink,
+            ..
+        } = &*self.0;
+        scratch::with(|scratch| {
+            let head = line.head();
+            let mut out = match request_keys {
+                None => request_json::begin(scratch, &service.service, &head, line),
+                Some(keys) => {
+                    let mut out = Line::begin(*format, service, scratch, &head);
+                    out.append(|out| format.request(out, line));
+                    line.fields(&mut Keyed {
+                        keys,
+                        line: &mut out,
+                    });
+                    out
+                }
+            };
+            behind(&mut out);
+            out.end();
+            sink.push(&scratch.out);
+        });
     }
 
     /// Writes the line of a panic, whatever the filters say.
@@ -113,13 +143,13 @@ impl Logger {
         self.0.sink.flush(timeout)
     }
 
-    /// Lines lost so far.
-    pub(crate) fn lost(&self) -> LostLines {
+    /// What became of the lines so far.
+    pub(crate) fn line_counts(&self) -> LineCounts {
         let counts = &self.0.counts;
-        LostLines {
+        LineCounts {
             rate_limited: counts.rate_limited.load(Ordering::Relaxed),
             recorder_full: counts.recorder_full.load(Ordering::Relaxed),
-            ..self.0.sink.lost()
+            ..self.0.sink.counts()
         }
     }
 
@@ -146,9 +176,14 @@ impl fmt::Debug for Logger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Logger")
             .field("format", &self.0.format)
-            .field("lost", &self.lost())
+            .field("lines", &self.line_counts())
             .finish_non_exhaustive()
     }
+}
+
+fn keys_needed(format: Format) -> Option<request_line::Keys> {
+    let keys = request_line::Keys::new(format);
+    (format != Format::Json || keys.hide_any()).then_some(keys)
 }
 
 fn note_dropped(format: Format, service: &WrittenService, dropped: u64, batch: &mut Vec<u8>) {

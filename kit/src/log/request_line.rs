@@ -9,7 +9,7 @@ use tracing::{Level, Metadata};
 
 use super::clock::since_epoch;
 use super::format::{Format, Head, Ids, Message};
-use super::key::WrittenKey;
+use super::key::{Care, WrittenKey};
 use super::line::Line;
 use super::value::Value;
 use crate::context::RequestContext;
@@ -23,11 +23,11 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) at: SystemTime,
     pub(crate) outcome: Outcome,
     /// `http.request.method`, as received (a known method or `_OTHER`).
-    pub(crate) method: &'a str,
+    pub(crate) method: &'static str,
     /// `http.route`; absent when no route matched.
     pub(crate) route: Option<&'a str>,
     /// `url.path`, without the query.
-    pub(crate) path: &'a str,
+    pub(crate) path: Received<'a>,
     /// Set when the request was a gRPC call.
     pub(crate) rpc: Option<RpcLine<'a>>,
     /// `http.response.status_code`; absent when no response was made.
@@ -40,14 +40,32 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) response_body_size: u64,
     /// `client.address`.
     pub(crate) client_address: Option<IpAddr>,
-    /// `user_agent.original`.
-    pub(crate) user_agent: Option<&'a str>,
+    /// `user_agent.original`; left out when it is no UTF-8.
+    pub(crate) user_agent: Option<Received<'a>>,
     /// `network.protocol.version`, as received.
     pub(crate) version: Version,
     /// The panic's or body error's text.
     pub(crate) error: Option<&'a str>,
     /// The headers and the query that operators allow to be shown.
     pub(crate) shown: &'a [Shown],
+}
+
+/// A text as the caller sent it: bytes that are looked at as UTF-8 only where that matters, since the look costs more
+/// than a copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Received<'a> {
+    /// `None` when it is no UTF-8.
+    pub(super) fn text(self) -> Option<&'a str> {
+        std::str::from_utf8(self.0).ok()
+    }
+}
+
+impl<'a> From<&'a str> for Received<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(text.as_bytes())
+    }
 }
 
 /// What the line says of a gRPC call besides its HTTP request.
@@ -62,17 +80,29 @@ pub(crate) struct RpcLine<'a> {
 }
 
 /// The target of closing lines, for filters.
-const TARGET: &str = "bellwether::request";
+pub(super) const TARGET: &str = "bellwether::request";
 
 impl RequestLine<'_> {
     pub(super) fn head(&self) -> Head<'_> {
         Head {
             at: since_epoch(self.at),
-            level: level(self.outcome),
+            level: self.level(),
             target: TARGET,
-            message: Message::Text(message(self.outcome)),
-            ids: Some(Ids::new(self.context, self.context.span_id)),
+            message: Message::Text(self.message()),
+            ids: Some(self.ids()),
         }
+    }
+
+    pub(super) fn level(&self) -> Level {
+        level(self.outcome)
+    }
+
+    pub(super) fn message(&self) -> &'static str {
+        message(self.outcome)
+    }
+
+    pub(super) fn ids(&self) -> Ids<'_> {
+        Ids::new(self.context, self.context.span_id)
     }
 
     /// `HTTP/1.1`, say.
@@ -92,87 +122,190 @@ impl RequestLine<'_> {
         self.outcome.error_type(status.and_then(Result::ok))
     }
 
-    pub(super) fn fields(&self, keys: &Keys, line: &mut Line<'_>) {
-        let format = line.format();
-        line.append(|out| format.request(out, self));
-        line.unique_field(&keys.method, &Value::Text(self.method));
+    /// The fields, in the order that a line has them; `shown` comes behind.
+    #[inline]
+    pub(super) fn fields(&self, out: &mut impl Fields) {
+        out.word(Name::Method, self.method);
         if let Some(route) = self.route {
-            line.unique_field(&keys.route, &Value::Text(route));
+            out.text(Name::Route, route);
         }
-        line.unique_field(&keys.path, &Value::Text(self.path));
+        out.received(Name::Path, self.path);
         if let Some(rpc) = self.rpc {
-            line.unique_field(&keys.rpc_system, &Value::Text(rpc.system));
-            line.unique_field(&keys.rpc_method, &Value::Text(rpc.method));
-            line.unique_field(&keys.rpc_status, &Value::Text(rpc.status));
+            out.word(Name::RpcSystem, rpc.system);
+            out.text(Name::RpcMethod, rpc.method);
+            out.word(Name::RpcStatus, rpc.status);
         }
         if let Some(status) = self.status {
-            line.unique_field(&keys.status, &Value::U64(status.into()));
+            out.number(Name::Status, status.into());
         }
-        line.unique_field(&keys.duration, &Value::Seconds(self.duration));
+        out.seconds(Name::Duration, self.duration);
         if let Some(time) = self.time_to_first_byte {
-            line.unique_field(&keys.time_to_first_byte, &Value::Seconds(time));
+            out.seconds(Name::TimeToFirstByte, time);
         }
-        let size = Value::U64(self.response_body_size);
-        line.unique_field(&keys.response_body_size, &size);
+        out.number(Name::ResponseBodySize, self.response_body_size);
         if let Some(address) = self.client_address {
-            line.unique_field(&keys.client_address, &Value::Address(address));
+            out.address(Name::ClientAddress, address);
         }
         if let Some(user_agent) = self.user_agent {
-            line.unique_field(&keys.user_agent, &Value::Text(user_agent));
+            out.received(Name::UserAgent, user_agent);
         }
-        line.unique_field(&keys.outcome, &Value::Text(self.outcome.as_str()));
+        out.word(Name::Outcome, self.outcome.as_str());
         if let Some(error) = self.error {
-            line.unique_field(&keys.error, &Value::Text(error));
+            out.text(Name::Error, error);
         }
+    }
+
+    /// What operators allow to be shown, behind all other fields.
+    pub(super) fn shown(&self, line: &mut Line<'_>) {
         for shown in self.shown {
             line.field(shown.key, &Value::Text(&shown.text()));
         }
     }
 }
 
-/// The names of a closing line's fields, rendered once a logger (OpenTelemetry semantic conventions,
-/// but for `time_to_first_byte` and `outcome`, which those do not have); `None` where the format says it
-/// otherwise.
-pub(super) struct Keys {
-    method: Option<WrittenKey>,
-    route: Option<WrittenKey>,
-    path: Option<WrittenKey>,
-    rpc_system: Option<WrittenKey>,
-    rpc_method: Option<WrittenKey>,
-    rpc_status: Option<WrittenKey>,
-    status: Option<WrittenKey>,
-    duration: Option<WrittenKey>,
-    time_to_first_byte: Option<WrittenKey>,
-    response_body_size: Option<WrittenKey>,
-    client_address: Option<WrittenKey>,
-    user_agent: Option<WrittenKey>,
-    outcome: Option<WrittenKey>,
-    error: Option<WrittenKey>,
+/// Takes the fields of a closing line, by what is known of their values.
+pub(super) trait Fields {
+    /// A word of the kit's own: no escape, no secret.
+    fn word(&mut self, name: Name, word: &'static str);
+    /// Anybody's text.
+    fn text(&mut self, name: Name, text: &str);
+    /// Anybody's text, left out when it is none.
+    fn received(&mut self, name: Name, received: Received<'_>);
+    fn number(&mut self, name: Name, number: u64);
+    fn seconds(&mut self, name: Name, duration: Duration);
+    fn address(&mut self, name: Name, address: IpAddr);
 }
+
+macro_rules! names {
+    ($($variant:ident = $name:literal,)*) => {
+        /// The names of a closing line's fields: those of OpenTelemetry's semantic conventions, but for
+        /// `time_to_first_byte` and `outcome`, which those do not have.
+        #[derive(Clone, Copy, Debug)]
+        pub(super) enum Name {
+            $($variant,)*
+        }
+
+        impl Name {
+            const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// What the format `json` has in front of a text.
+            pub(super) const fn json_key_and_quote(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!(",\"", $name, "\":\""),)*
+                }
+            }
+
+            /// What it has in front of any other value.
+            pub(super) const fn json_key(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!(",\"", $name, "\":"),)*
+                }
+            }
+        }
+    };
+}
+
+names! {
+    Method = "http.request.method",
+    Route = "http.route",
+    Path = "url.path",
+    RpcSystem = "rpc.system.name",
+    RpcMethod = "rpc.method",
+    RpcStatus = "rpc.response.status_code",
+    Status = "http.response.status_code",
+    Duration = "http.server.request.duration",
+    TimeToFirstByte = "time_to_first_byte",
+    ResponseBodySize = "http.response.body.size",
+    ClientAddress = "client.address",
+    UserAgent = "user_agent.original",
+    Outcome = "outcome",
+    Error = "exception.message",
+}
+
+impl Name {
+    /// Whether all values are the kit's own words and numbers.
+    fn is_own(self) -> bool {
+        !matches!(
+            self,
+            Self::Route | Self::Path | Self::RpcMethod | Self::UserAgent | Self::Error
+        )
+    }
+}
+
+/// The names as a format writes them, rendered once a logger; `None` where the format says it otherwise.
+pub(super) struct Keys([Option<WrittenKey>; Name::ALL.len()]);
 
 impl Keys {
     pub(super) fn new(format: Format) -> Self {
-        let with = |name, key: fn(Format, &'static str) -> WrittenKey| {
+        let mut names = Name::ALL.iter();
+        Self(std::array::from_fn(|_| {
+            let name = *names.next()?;
+            let key = if name.is_own() {
+                WrittenKey::harmless
+            } else {
+                WrittenKey::new
+            };
+            let name = name.as_str();
             (!format.says_otherwise(name)).then(|| key(format, name))
-        };
-        let searched = |name| with(name, WrittenKey::new);
-        let own = |name| with(name, WrittenKey::harmless);
-        Self {
-            method: own("http.request.method"),
-            route: searched("http.route"),
-            path: searched("url.path"),
-            rpc_system: own("rpc.system.name"),
-            rpc_method: searched("rpc.method"),
-            rpc_status: own("rpc.response.status_code"),
-            status: own("http.response.status_code"),
-            duration: own("http.server.request.duration"),
-            time_to_first_byte: own("time_to_first_byte"),
-            response_body_size: own("http.response.body.size"),
-            client_address: own("client.address"),
-            user_agent: searched("user_agent.original"),
-            outcome: own("outcome"),
-            error: searched("exception.message"),
+        }))
+    }
+
+    /// Whether operators have one of the fields hidden.
+    pub(super) fn hide_any(&self) -> bool {
+        let mut keys = self.0.iter().flatten();
+        keys.any(|key| key.care == Care::Hidden)
+    }
+
+    fn get(&self, name: Name) -> Option<&WrittenKey> {
+        self.0.get(name as usize)?.as_ref()
+    }
+}
+
+/// A line of any format, with the keys of that format.
+pub(super) struct Keyed<'a, 'l> {
+    pub(super) keys: &'a Keys,
+    pub(super) line: &'a mut Line<'l>,
+}
+
+impl Keyed<'_, '_> {
+    fn add(&mut self, name: Name, value: &Value<'_>) {
+        if let Some(key) = self.keys.get(name) {
+            self.line.unique_field(key, value);
         }
+    }
+}
+
+impl Fields for Keyed<'_, '_> {
+    fn word(&mut self, name: Name, word: &'static str) {
+        self.add(name, &Value::Text(word));
+    }
+
+    fn text(&mut self, name: Name, text: &str) {
+        self.add(name, &Value::Text(text));
+    }
+
+    fn received(&mut self, name: Name, received: Received<'_>) {
+        if let Some(text) = received.text() {
+            self.add(name, &Value::Text(text));
+        }
+    }
+
+    fn number(&mut self, name: Name, number: u64) {
+        self.add(name, &Value::U64(number));
+    }
+
+    fn seconds(&mut self, name: Name, duration: Duration) {
+        self.add(name, &Value::Seconds(duration));
+    }
+
+    fn address(&mut self, name: Name, address: IpAddr) {
+        self.add(name, &Value::Address(address));
     }
 }
 

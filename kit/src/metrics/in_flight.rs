@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Enough that neighbouring threads seldom share one.
 const STRIPES: usize = 16;
@@ -37,7 +37,14 @@ struct Sums {
 
 /// Which stripe a request was counted in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct StripeIndex(usize);
+struct StripeIndex(usize);
+
+/// A request that was counted: where, and since when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    stripe: StripeIndex,
+    start: Nanos,
+}
 
 impl InFlight {
     pub(super) fn new() -> Self {
@@ -48,15 +55,24 @@ impl InFlight {
         }
     }
 
-    /// A request starts; hand the index back to [`ended`](Self::ended).
-    pub(super) fn started(&self, at: Instant) -> StripeIndex {
-        let index = StripeIndex(this_thread() % STRIPES);
-        self.start(index, self.nanos(at));
-        index
+    /// A request starts; hand what this gives back to [`ended`](Self::ended).
+    pub(super) fn started(&self, at: Instant) -> Counted {
+        let counted = Counted {
+            stripe: StripeIndex(this_thread() % STRIPES),
+            start: self.nanos(at),
+        };
+        self.start(counted.stripe, counted.start);
+        counted
     }
 
-    pub(super) fn ended(&self, index: StripeIndex, at: Instant) {
-        self.end(index, self.nanos(at));
+    /// It has ended now.
+    pub(super) fn ended(&self, counted: Counted) {
+        self.end(counted.stripe, self.now());
+    }
+
+    /// It has ended so long after it started.
+    pub(super) fn ended_after(&self, counted: Counted, duration: Duration) {
+        self.end(counted.stripe, counted.start + nanos(duration));
     }
 
     /// Request-seconds so far, those of unfinished requests included; never less than shown before.
@@ -70,8 +86,7 @@ impl InFlight {
     }
 
     fn nanos(&self, at: Instant) -> Nanos {
-        let since = at.saturating_duration_since(self.began);
-        Nanos::try_from(since.as_nanos()).unwrap_or(Nanos::MAX)
+        nanos(at.saturating_duration_since(self.began))
     }
 
     fn start(&self, index: StripeIndex, at: Nanos) {
@@ -109,6 +124,11 @@ impl InFlight {
             act(&mut stripe.0.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
+}
+
+/// Cannot overflow: 128 bits hold any duration.
+fn nanos(duration: Duration) -> Nanos {
+    Nanos::from(duration.as_secs()) * 1_000_000_000 + Nanos::from(duration.subsec_nanos())
 }
 
 /// A small number of this thread's own.
@@ -169,7 +189,7 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..1_000 {
                         let index = integral.started(Instant::now());
-                        integral.ended(index, Instant::now());
+                        integral.ended(index);
                     }
                 });
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hashbrown::Equivalent;
 
 use super::histogram::Histogram;
-use super::in_flight::{InFlight, StripeIndex};
+use super::in_flight::{Counted, InFlight};
 use super::labels::LabelText;
 use super::size::SizeHistogram;
 use super::table::{Labels, Recent, Series, Table};
@@ -50,9 +50,9 @@ pub(crate) struct BodySizes {
 pub(crate) struct ActiveRequest {
     metrics: Arc<Inner>,
     gauge: Arc<Series<AtomicI64>>,
-    stripe: StripeIndex,
+    counted: Counted,
     /// `None`: when this is dropped.
-    ended: Option<Instant>,
+    duration: Option<Duration>,
 }
 
 /// What identifies the series of a settled request.
@@ -78,9 +78,27 @@ pub(crate) struct RouteSeries(Recent<OfRoute, Measured>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct OfRoute {
     status: Option<u16>,
-    method: &'static str,
-    scheme: &'static str,
-    error_type: Option<&'static str>,
+    method: Word,
+    scheme: Word,
+    error_type: Option<Word>,
+}
+
+/// One of a few words. Nearly always the very same that it is compared with, which is seen without a look at its
+/// bytes.
+#[derive(Clone, Copy, Debug, Eq)]
+struct Word(&'static str);
+
+impl Hash for Word {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl PartialEq for Word {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0, other.0) || self.0 == other.0
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +112,8 @@ struct Key {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct ActiveKey {
-    method: &'static str,
-    scheme: &'static str,
+    method: Word,
+    scheme: Word,
 }
 
 const DURATION: &str = "http_server_request_duration_seconds";
@@ -141,7 +159,10 @@ impl ServerMetrics {
         scheme: &'static str,
         at: Instant,
     ) -> ActiveRequest {
-        let key = ActiveKey { method, scheme };
+        let key = ActiveKey {
+            method: Word(method),
+            scheme: Word(scheme),
+        };
         let Inner {
             active,
             recently_active,
@@ -159,8 +180,8 @@ impl ServerMetrics {
         ActiveRequest {
             metrics: Arc::clone(&self.0),
             gauge,
-            stripe: self.0.in_flight.started(at),
-            ended: None,
+            counted: self.0.in_flight.started(at),
+            duration: None,
         }
     }
 
@@ -269,16 +290,19 @@ impl ServerMetrics {
 }
 
 impl ActiveRequest {
-    /// Ends at a time that the caller has read the clock for.
-    pub(crate) fn ended(mut self, at: Instant) {
-        self.ended = Some(at);
+    /// Ends so long after it started, which the caller has read the clock for.
+    pub(crate) fn ended_after(mut self, duration: Duration) {
+        self.duration = Some(duration);
     }
 }
 
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        let ended = self.ended.unwrap_or_else(Instant::now);
-        self.metrics.in_flight.ended(self.stripe, ended);
+        let in_flight = &self.metrics.in_flight;
+        match self.duration {
+            Some(duration) => in_flight.ended_after(self.counted, duration),
+            None => in_flight.ended(self.counted),
+        }
         self.gauge.value.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -287,9 +311,9 @@ impl ServerLabels<'_> {
     fn of_route(&self) -> OfRoute {
         OfRoute {
             status: self.status,
-            method: self.method,
-            scheme: self.scheme,
-            error_type: self.error_type,
+            method: Word(self.method),
+            scheme: Word(self.scheme),
+            error_type: self.error_type.map(Word),
         }
     }
 
@@ -378,7 +402,7 @@ impl Labels<Self> for ActiveKey {
 
     fn to_text(&self) -> LabelText {
         LabelText::default()
-            .with("http_request_method", self.method)
-            .with("url_scheme", self.scheme)
+            .with("http_request_method", self.method.0)
+            .with("url_scheme", self.scheme.0)
     }
 }

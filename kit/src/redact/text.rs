@@ -16,7 +16,7 @@ pub(crate) fn in_value(out: &mut Vec<u8>, start: usize) {
     if out.len() < start + 7 {
         return;
     }
-    if out.get(start..).is_some_and(has_mark) {
+    if out.get(start..).is_some_and(may_be_marked) {
         clean(out, start);
     }
 }
@@ -37,7 +37,7 @@ fn clean(out: &mut Vec<u8>, start: usize) {
 /// The text without its secrets, when it has some.
 pub(crate) fn in_text(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
-    let suspicious = has_mark(bytes) && is_marked(bytes) && is_suspicious(bytes);
+    let suspicious = may_be_marked(bytes) && is_marked(bytes) && is_suspicious(bytes);
     let secret = suspicious.then(|| next(bytes, 0)).flatten()?;
     let clean = without(bytes, secret);
     // Cut at ASCII characters only, so it is text still.
@@ -46,12 +46,8 @@ pub(crate) fn in_text(text: &str) -> Option<String> {
 
 /// Whether a byte is `@`, or the `B` of a scheme. Looks at eight at a time; the last eight may overlap those before them.
 #[inline]
-fn has_mark(bytes: &[u8]) -> bool {
-    let marked = |word: &[u8; 8]| {
-        // They differ in one bit.
-        let any = equal(u64::from_le_bytes(*word) | (EACH * 0x02), b'B');
-        any != 0 && Marks::of(word).any()
-    };
+fn may_be_marked(bytes: &[u8]) -> bool {
+    let marked = |word: &[u8; 8]| has_mark(word) && Marks::of(word).any();
     match bytes.last_chunk() {
         Some(last) => {
             let (words, _) = bytes.as_chunks();
@@ -139,8 +135,15 @@ fn is_suspicious(text: &[u8]) -> bool {
     false
 }
 
-fn is_mark(byte: &u8) -> bool {
+/// Whether a byte is one that secrets are looked for by: a text without any has none.
+pub(crate) fn is_mark(byte: &u8) -> bool {
     matches!(byte, b'@' | b'B')
+}
+
+/// Whether one of eight bytes is `@` or `B`, which differ in one bit.
+#[inline]
+pub(crate) fn has_mark(word: &[u8; 8]) -> bool {
+    equal(u64::from_le_bytes(*word) | (EACH * 0x02), b'B') != 0
 }
 
 #[cold]
@@ -413,10 +416,10 @@ mod tests {
         #[test]
         fn what_may_be_a_mark_is_seen_wherever_it_is(text in "[ -~é]{0,40}") {
             if text.contains('@') || text.contains("Be") || text.contains("Ba") {
-                prop_assert!(has_mark(text.as_bytes()), "{}", text);
+                prop_assert!(may_be_marked(text.as_bytes()), "{}", text);
             }
             if !text.contains(['@', 'B']) {
-                prop_assert!(!has_mark(text.as_bytes()), "{}", text);
+                prop_assert!(!may_be_marked(text.as_bytes()), "{}", text);
             }
         }
 

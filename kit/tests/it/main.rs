@@ -14,8 +14,10 @@ mod client;
 mod dialects;
 #[cfg(feature = "axum")]
 mod drain;
+mod early_end;
 #[cfg(feature = "axum")]
 mod families;
+#[cfg(feature = "axum")]
 mod hooks;
 #[cfg(feature = "axum")]
 mod log_control;

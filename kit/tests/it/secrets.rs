@@ -109,3 +109,14 @@ async fn what_is_allowed_is_shown_and_secrets_are_not() {
     );
     assert_eq!(attribute("password"), text("[redacted]"));
 }
+
+#[tokio::test]
+async fn a_field_of_the_closing_line_is_hidden_when_operators_say_so() {
+    let service = Service::start(&[("BELLWETHER_REDACT", "user_agent.original")]).await;
+    let headers = [("user-agent", "curl/8")];
+    let answer = get_with(service.addr, "/hello/ann", &headers).await;
+    assert_eq!(answer.status, 200);
+    let closing = service.closing("/hello/ann").await;
+    assert_eq!(closing["user_agent.original"], "[redacted]");
+    assert_eq!(closing["http.route"], "/hello/{name}");
+}

@@ -144,8 +144,8 @@ fn closing_lines() {
         let subscriber = Registry::default().with(layer(&logger));
         dispatcher::with_default(&Dispatch::new(subscriber), || {
             logger.request(&RequestLine {
-                path: "/to/http://me:hunter2@h",
-                user_agent: Some("curl (http://me:hunter2@h)"),
+                path: "/to/http://me:hunter2@h".into(),
+                user_agent: Some("curl (http://me:hunter2@h)".into()),
                 error: Some(&panic),
                 shown: &shown,
                 ..request_line(&context, Outcome::Panic)
