@@ -140,3 +140,55 @@ impl Surroundings {
         self.fields.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::place;
+    use super::*;
+
+    /// How often the spans are looked at for two events of these layers and places.
+    fn looks(events: [(LayerId, Option<Place>); 2]) -> u32 {
+        let looks = Cell::new(0);
+        for (layer, place) in events {
+            with(layer, place, |_| looks.set(looks.get() + 1), |_| ());
+        }
+        looks.get()
+    }
+
+    #[test]
+    fn events_of_one_layer_and_place_share_one_look() {
+        let (layer, here) = (LayerId::new(), Some(place::now()));
+        // Another test's span may change its fields meanwhile.
+        assert!((0..1_000).any(|_| looks([(layer, here); 2]) < 2));
+        assert_eq!(looks([(layer, here), (LayerId::new(), here)]), 2);
+        assert_eq!(looks([(layer, None); 2]), 2);
+        let changing = Cell::new(0);
+        for _ in 0..2 {
+            changed();
+            with(layer, here, |_| changing.set(changing.get() + 1), |_| ());
+        }
+        assert_eq!(changing.get(), 2);
+    }
+
+    #[test]
+    fn an_event_within_an_event_looks_anew_and_leaves_the_outer_one_alone() {
+        let (layer, here) = (LayerId::new(), Some(place::now()));
+        let ids = |around: &Surroundings| around.ids().is_some();
+        let mut inner = false;
+        with(
+            layer,
+            here,
+            |around| around.end(Format::Json),
+            |outer| {
+                with(
+                    layer,
+                    here,
+                    |_| inner = true,
+                    |around| assert!(!ids(around)),
+                );
+                assert!(!ids(outer));
+            },
+        );
+        assert!(inner);
+    }
+}

@@ -11,6 +11,7 @@ mod recorder;
 mod redaction;
 mod requests;
 mod schemas;
+mod surroundings;
 
 use std::sync::Arc;
 use std::time::Duration;
