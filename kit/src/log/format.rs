@@ -207,6 +207,13 @@ impl Format {
         };
         let start = out.len();
         let end = text_end(out, limit);
+        // Most texts: no secret is in one that is bare.
+        if let Value::Text(text) = value
+            && !matches!(self, Self::Pretty { .. })
+            && json::push_bare(out, text, end)
+        {
+            return true;
+        }
         match self {
             Self::Json | Self::Gcp | Self::Ecs => json::value(out, value, end),
             Self::Pretty { .. } => pretty::value(out, value, end),

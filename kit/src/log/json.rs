@@ -131,6 +131,18 @@ pub(super) fn value(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
     }
 }
 
+/// Appends a text that is bare and fits, in quotes; false, and nothing appended, for other text.
+#[inline]
+pub(super) fn push_bare(out: &mut Vec<u8>, text: &str, end: usize) -> bool {
+    let bare = text.len() + 2 <= end.saturating_sub(out.len()) && is_bare(text.as_bytes());
+    if bare {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    }
+    bare
+}
+
 /// The most frequent value by far: text that needs no escape.
 fn plain_text(out: &mut Vec<u8>, text: &str, end: usize) {
     out.push(b'"');
@@ -425,7 +437,7 @@ pub(super) fn is_bare(bytes: &[u8]) -> bool {
     let bare = |word: &[u8; 8]| {
         let bits = u64::from_le_bytes(*word);
         const ASCII: u64 = u64::MAX / 0xff * 0x80;
-        bits & ASCII == 0 && !has_special(bits) && !redact::has_mark(word)
+        bits & ASCII == 0 && !has_special(bits) && !redact::may_have_mark(word)
     };
     if let Some(last) = bytes.last_chunk() {
         let (words, _) = bytes.as_chunks();

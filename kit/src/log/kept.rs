@@ -135,14 +135,12 @@ impl Encoder<'_> {
     }
 
     /// Where a text begins: its head, and four bytes for its length.
-    #[inline]
     fn text_head(&mut self, field: &Field, kind: u8, length: u32) {
         let [low, high, kind] = head_of(field, kind);
         let [a, b, c, d] = length.to_le_bytes();
         self.out.extend_from_slice(&[low, high, kind, a, b, c, d]);
     }
 
-    #[inline]
     fn text(&mut self, field: &Field, kind: u8, value: &Value<'_>) {
         self.text_head(field, kind, 0);
         let begin = self.out.len();
@@ -151,12 +149,7 @@ impl Encoder<'_> {
             out: self.out,
             cut: false,
         };
-        let written = match value {
-            // By far the most frequent: every message is one.
-            Value::Debug(value) => fmt::write(&mut text, format_args!("{value:?}")),
-            value => value.write(&mut text),
-        };
-        if written.is_err() {
+        if value.write(&mut text).is_err() {
             let cut = text.cut;
             push_failure(self.out, cut);
         }

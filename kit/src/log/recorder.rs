@@ -196,13 +196,10 @@ struct Charge {
 
 impl Charge {
     /// Makes sure that `bytes` are covered; false when the total does not allow it.
-    #[inline]
     fn cover(&mut self, bytes: usize) -> bool {
-        bytes <= self.bytes || self.take(bytes)
-    }
-
-    #[inline(never)]
-    fn take(&mut self, bytes: usize) -> bool {
+        if bytes <= self.bytes {
+            return true;
+        }
         let more = (bytes - self.bytes).next_multiple_of(CHARGE_BYTES);
         let total = self.recorder.config.total_bytes;
         let take = |charged: usize| charged.checked_add(more).filter(|sum| *sum <= total);
@@ -272,7 +269,6 @@ impl Recording {
 
     /// Keeps an event of the place that the event before it was at: nothing needs to be asked of the spans
     /// then. False when that was somewhere else, or the spans' fields have changed since.
-    #[inline]
     pub(super) fn keep_in_same_place(&self, place: Place, event: NewEvent<'_>) -> bool {
         match &mut *self.lock() {
             State::Open(open) if open.is_current() && open.ring.is_at(place) => {
@@ -341,9 +337,9 @@ impl Open {
         self.changes == CHANGES.load(Ordering::Relaxed)
     }
 
-    #[inline]
     fn keep(&mut self, event: NewEvent<'_>) {
-        let limit = self.charge.recorder.config.request_bytes;
+        let recorder = &self.charge.recorder;
+        let limit = recorder.config.request_bytes;
         self.ring.make_room(event.fields.len(), limit);
         let used = self.ring.used() + event.fields.len() + EVENT_BYTES;
         if used > limit || !self.charge.cover(used) {

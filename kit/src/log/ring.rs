@@ -122,15 +122,7 @@ impl Ring {
     }
 
     /// Makes room for `bytes` more within `limit`.
-    #[inline]
     pub(super) fn make_room(&mut self, bytes: usize, limit: usize) {
-        if self.used + bytes + EVENT_BYTES > limit || self.begin > limit {
-            self.drop_oldest(bytes, limit);
-        }
-    }
-
-    #[inline(never)]
-    fn drop_oldest(&mut self, bytes: usize, limit: usize) {
         while self.used + bytes + EVENT_BYTES > limit {
             let Some(oldest) = self.events.pop_front() else {
                 return;

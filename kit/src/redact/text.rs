@@ -47,11 +47,10 @@ pub(crate) fn in_text(text: &str) -> Option<String> {
 /// Whether a byte is `@`, or the `B` of a scheme. Looks at eight at a time; the last eight may overlap those before them.
 #[inline]
 fn may_be_marked(bytes: &[u8]) -> bool {
-    let marked = |word: &[u8; 8]| has_mark(word) && Marks::of(word).any();
     match bytes.last_chunk() {
         Some(last) => {
             let (words, _) = bytes.as_chunks();
-            words.iter().any(marked) || marked(last)
+            words.iter().any(may_have_mark) || may_have_mark(last)
         }
         None => bytes.iter().any(is_mark),
     }
@@ -140,10 +139,12 @@ pub(crate) fn is_mark(byte: &u8) -> bool {
     matches!(byte, b'@' | b'B')
 }
 
-/// Whether one of eight bytes is `@` or `B`, which differ in one bit.
+/// Whether one of eight bytes is `@`, or `B` where a scheme may begin.
 #[inline]
-pub(crate) fn has_mark(word: &[u8; 8]) -> bool {
-    equal(u64::from_le_bytes(*word) | (EACH * 0x02), b'B') != 0
+pub(crate) fn may_have_mark(word: &[u8; 8]) -> bool {
+    // They differ in one bit.
+    let any = equal(u64::from_le_bytes(*word) | (EACH * 0x02), b'B');
+    any != 0 && Marks::of(word).any()
 }
 
 #[cold]
