@@ -355,6 +355,10 @@ impl KitBuilder {
     /// As [`start`](Self::start), for `testing`: lines and spans are kept, of this thread alone.
     pub(crate) fn start_captured(mut self) -> Result<Captured, Error> {
         self.config.log_format.get_or_insert(LogFormat::Json);
+        // Of the tests of a process most want the default names, which must not keep the others' out.
+        if !self.config.redact.is_empty() {
+            self.hide_secrets();
+        }
         let format = log_format(&self.config);
         let failed = |source| Error::Thread {
             thread: "log",
@@ -376,10 +380,16 @@ impl KitBuilder {
         };
         let dispatch = Dispatch::new(subscriber(&sinks));
         let of_this_thread = dispatcher::set_default(&dispatch);
-        log::tell_panics_here(&sinks.logger, self.config.backtraces);
+        let panics = log::tell_panics_here(&sinks.logger, self.config.backtraces);
         self.sinks = Some(sinks);
         let kit = self.launch()?;
-        Ok(Captured::new(kit, log, queue, dispatch, of_this_thread))
+        Ok(Captured::new(
+            kit,
+            log,
+            queue,
+            dispatch,
+            (of_this_thread, panics),
+        ))
     }
 
     fn refuse_faults(&self) -> Result<(), Error> {
@@ -408,6 +418,16 @@ impl KitBuilder {
         Ok(runtime)
     }
 
+    /// Before anything is written.
+    fn hide_secrets(&mut self) {
+        if !redact::install(&Names::new(&self.config.redact)) {
+            self.config.warnings.push(
+                "the names of secrets that an earlier kit of this process has set stay in force"
+                    .to_owned(),
+            );
+        }
+    }
+
     fn sinks(&mut self) -> Result<Sinks, Error> {
         if let Some(sinks) = &self.sinks {
             return Ok(sinks.clone());
@@ -415,13 +435,7 @@ impl KitBuilder {
         if !self.config.traces {
             self.config.export.exporter = ExporterKind::None;
         }
-        // Before anything is written.
-        if !redact::install(&Names::new(&self.config.redact)) {
-            self.config.warnings.push(
-                "the names of secrets that an earlier kit of this process has set stay in force"
-                    .to_owned(),
-            );
-        }
+        self.hide_secrets();
         let failed = |source| Error::Thread {
             thread: "log",
             source,
