@@ -343,6 +343,7 @@ impl Open {
         let used = self.ring.used() + event.fields.len() + EVENT_BYTES;
         if used > limit || !self.charge.cover(used) {
             self.charge.recorder.counts.recorder_full();
+            self.ring.leave_unused_scope();
             return;
         }
         self.ring.push(event.at, event.metadata, event.fields);
@@ -422,6 +423,17 @@ fn print(
             line.span(&scope.fields);
         }
     });
+}
+
+#[cfg(test)]
+impl Recording {
+    /// What is kept now.
+    pub(super) fn bytes(&self) -> usize {
+        match &*self.lock() {
+            State::Open(open) => open.ring.used(),
+            State::Idle | State::Closed => 0,
+        }
+    }
 }
 
 #[cfg(test)]
