@@ -126,6 +126,17 @@ fn fields_of_spans_and_what_is_recorded_late() {
 }
 
 #[test]
+fn the_services_name() {
+    for format in FORMATS {
+        let (logger, captured) = Logger::capture(format, URL);
+        let subscriber = Registry::default().with(layer(&logger));
+        dispatcher::with_default(&Dispatch::new(subscriber), || info!("started"));
+        let line = captured.lines().concat();
+        assert!(line.contains("started") && !line.contains(SECRET), "{line}");
+    }
+}
+
+#[test]
 fn closing_lines() {
     let lists = AllowLists {
         request_headers: vec![::http::header::AUTHORIZATION, ::http::header::REFERER],
