@@ -237,7 +237,8 @@ impl KitBuilder {
     ///
     /// **Records of the `log` crate** become events by `.init()` above, if `tracing-subscriber` has its default
     /// feature `tracing-log`; with `tracing::subscriber::set_global_default` add
-    /// `tracing_log::LogTracer::init()`. The kit's lines then have the records' own targets.
+    /// `tracing_log::LogTracer::init()`. The kit's lines then have the records' own targets. How verbose records may
+    /// be is settled then: [`Kit::set_log_filter`] shows no more of them than `log::max_level()` lets through.
     ///
     /// # Errors
     ///

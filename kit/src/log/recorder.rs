@@ -413,12 +413,13 @@ fn print(
         }),
     };
     logger.write(&head, |line| {
-        line.field("recorded", &Value::Bool(true));
         kept::decode(metadata, fields, |name, value| {
             if name != MESSAGE {
                 line.field(name, value);
             }
         });
+        // Behind the event's own fields, one of which may have this name.
+        line.field("recorded", &Value::Bool(true));
         if let Some(scope) = scope {
             line.span(&scope.fields);
         }

@@ -481,3 +481,16 @@ fn spans_of_events_that_find_no_room_take_none() {
     assert!((1..=TOTAL).contains(&kept), "{kept}");
     assert!(log.logger.lost().recorder_full > 1_900);
 }
+
+#[test]
+fn a_field_of_the_services_is_not_taken_for_the_recorders() {
+    let log = Log::of(config(shop()));
+    request(&log, Outcome::Error, || {
+        let _span = info_span!("span", recorded = 3).entered();
+        debug!(target: "shop", recorded = 5, "payments");
+        debug!(target: "shop", "next");
+    });
+    let lines = log.lines();
+    assert_eq!(lines[0]["recorded"], 5);
+    assert_eq!(lines[1]["recorded"], true);
+}
