@@ -42,6 +42,9 @@
 //! # }
 //! ```
 //!
+//! The [guide] has a page for each thing that a service gets; coming from tower-http, tracing-subscriber and
+//! axum-prometheus, begin with [its migration](guide::migration).
+//!
 //! Everything is configured by the environment: the OpenTelemetry variables (`OTEL_SERVICE_NAME`,
 //! `OTEL_EXPORTER_OTLP_ENDPOINT`, …), `PORT`, `RUST_LOG`, and a handful of `BELLWETHER_…`. With none set,
 //! spans go to `http://localhost:4318`, and a service runs on when nobody listens there.
@@ -65,6 +68,16 @@
 //!     });
 //! }
 //! ```
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! | --- | --- | --- |
+//! | `axum` | yes | `Kit::wrap`, `Kit::serve`, `Kit::routes`, `run`, the admin address |
+//! | `otlp-grpc` | yes | spans over gRPC, beside HTTP |
+//! | `tls` | yes | `https://` endpoints for spans, and for checks by HTTP |
+//! | `tonic` | no | `Kit::grpc_health`, and who calls tonic's own server |
+//! | `reqwest` | no | `Kit::reqwest_middleware` |
 #![doc = ""]
 #![doc = include_str!("../docs/configuration.md")]
 #![doc = ""]
@@ -76,6 +89,8 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod health;
 mod http;
 mod kit;

@@ -297,7 +297,9 @@ impl KitBuilder {
             source,
         })?;
         let logger = sinks.logger.clone();
-        let metrics = Metrics::new(&resource, spans.counters().clone(), move || logger.lost());
+        let metrics = Metrics::new(&resource, spans.counters().clone(), move || {
+            logger.line_counts()
+        });
         let watched = metrics.watch(runtime.as_ref(), config.concurrency_limit);
         watched.map_err(|source| Error::Thread {
             thread: "saturation",

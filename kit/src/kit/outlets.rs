@@ -32,7 +32,7 @@ impl Outlets {
     /// Where are my traces?
     pub(super) fn report(&self) -> Value {
         let now = SystemTime::now();
-        let lines = self.logger.lost();
+        let lines = self.logger.line_counts();
         let age = |at: SystemTime| now.duration_since(at).unwrap_or_default().as_secs_f64();
         let last_error = self.counters.last_error().map(|fault| {
             let cause = redact::in_text(&fault.cause).unwrap_or(fault.cause);
@@ -54,6 +54,7 @@ impl Outlets {
                 "last_error": last_error,
             },
             "logs": {
+                "written": lines.written,
                 "dropped": {
                     "queue_full": lines.queue_full,
                     "write_failed": lines.write_failed,

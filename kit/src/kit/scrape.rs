@@ -107,13 +107,13 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::log::LostLines;
+    use crate::log::LineCounts;
     use crate::trace::{ExportConfig, SpanQueue};
 
     fn metrics() -> Metrics {
         let queue = SpanQueue::new(&ExportConfig::default());
-        let lines_lost = LostLines::default;
-        Metrics::new(&[], queue.counters().clone(), lines_lost)
+        let line_counts = LineCounts::default;
+        Metrics::new(&[], queue.counters().clone(), line_counts)
     }
 
     async fn scraped(

@@ -15,7 +15,7 @@ use super::panic_line::PanicLine;
 use super::request_line::{self, RequestLine};
 use super::scratch;
 use super::service::{Service, WrittenService};
-use super::sink::{LostLines, Sink};
+use super::sink::{LineCounts, Sink};
 use super::value::Value;
 
 /// The target of the log's own lines.
@@ -112,13 +112,13 @@ impl Logger {
         self.0.sink.flush(timeout)
     }
 
-    /// Lines lost so far.
-    pub(crate) fn lost(&self) -> LostLines {
+    /// What became of the lines so far.
+    pub(crate) fn line_counts(&self) -> LineCounts {
         let counts = &self.0.counts;
-        LostLines {
+        LineCounts {
             rate_limited: counts.rate_limited.load(Ordering::Relaxed),
             recorder_full: counts.recorder_full.load(Ordering::Relaxed),
-            ..self.0.sink.lost()
+            ..self.0.sink.counts()
         }
     }
 
@@ -145,7 +145,7 @@ impl fmt::Debug for Logger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Logger")
             .field("format", &self.0.format)
-            .field("lost", &self.lost())
+            .field("lines", &self.line_counts())
             .finish_non_exhaustive()
     }
 }

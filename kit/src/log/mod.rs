@@ -52,4 +52,4 @@ pub(crate) use recorder::{MIN_REQUEST_BYTES, Recorded, RecorderConfig, Recording
 pub(crate) use records::take_records;
 pub(crate) use request_line::{RequestLine, RpcLine};
 pub(crate) use service::Service;
-pub(crate) use sink::LostLines;
+pub(crate) use sink::LineCounts;

@@ -41,7 +41,7 @@ struct Queue {
     lines: Vec<u8>,
     /// Lines dropped since the last swap, not told of yet.
     gap: u64,
-    lost: LostLines,
+    counts: LineCounts,
     thread: Thread,
     closed: bool,
     /// Batches that the thread took, and those of them that it is done with.
@@ -49,9 +49,10 @@ struct Queue {
     done: u64,
 }
 
-/// Lines lost so far, by what lost them.
+/// What became of the lines so far: written, or lost to what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LostLines {
+pub(crate) struct LineCounts {
+    pub(crate) written: u64,
     /// They came faster than they could be written.
     pub(crate) queue_full: u64,
     /// Writing failed: a full disk, a pipe that nobody reads any more.
@@ -103,7 +104,7 @@ impl Sink {
         let mut queue = self.shared.lock();
         if queue.lines.len() + line.len() > QUEUE_BYTES {
             queue.gap += 1;
-            queue.lost.queue_full += 1;
+            queue.counts.queue_full += 1;
             return;
         }
         queue.lines.extend_from_slice(line);
@@ -134,8 +135,8 @@ impl Sink {
         !wait.timed_out()
     }
 
-    pub(super) fn lost(&self) -> LostLines {
-        self.shared.lock().lost
+    pub(super) fn counts(&self) -> LineCounts {
+        self.shared.lock().counts
     }
 }
 
@@ -190,10 +191,11 @@ impl Shared {
         Some(std::mem::take(&mut queue.gap))
     }
 
-    fn done(&self, lost: u64) {
+    fn done(&self, lines: u64, lost: u64) {
         let mut queue = self.lock();
         queue.done += 1;
-        queue.lost.write_failed += lost;
+        queue.counts.written += lines.saturating_sub(lost);
+        queue.counts.write_failed += lost;
         drop(queue);
         self.progress.notify_all();
     }
@@ -206,7 +208,7 @@ fn run(shared: &Shared, mut output: Output, note_gap: impl Fn(u64, &mut Vec<u8>)
             note_gap(gap, &mut batch);
         }
         let lost = output.write(&batch);
-        shared.done(lost);
+        shared.done(count(&batch), lost);
         batch.clear();
     }
 }
@@ -274,17 +276,25 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(10);
 
-    fn queue_full(lines: u64) -> LostLines {
-        LostLines {
+    fn queue_full(lines: u64) -> LineCounts {
+        LineCounts {
             queue_full: lines,
-            ..LostLines::default()
+            ..LineCounts::default()
         }
     }
 
-    fn write_failed(lines: u64) -> LostLines {
-        LostLines {
+    /// What was lost, without what was written.
+    fn lost(sink: &Sink) -> LineCounts {
+        LineCounts {
+            written: 0,
+            ..sink.counts()
+        }
+    }
+
+    fn write_failed(lines: u64) -> LineCounts {
+        LineCounts {
             write_failed: lines,
-            ..LostLines::default()
+            ..LineCounts::default()
         }
     }
 
@@ -353,7 +363,7 @@ mod tests {
         assert_eq!(script.batch(), "2\n3\n");
         script.accept();
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.lost(), LostLines::default());
+        assert_eq!(lost(&script.sink), LineCounts::default());
     }
 
     #[test]
@@ -366,7 +376,7 @@ mod tests {
         for _ in 0..room + 7 {
             script.sink.push(&line);
         }
-        assert_eq!(script.sink.lost(), queue_full(7));
+        assert_eq!(lost(&script.sink), queue_full(7));
         script.accept();
         let batch = script.batch();
         assert_eq!(batch.len(), room * line.len() + "gap 7\n".len());
@@ -376,7 +386,7 @@ mod tests {
         assert_eq!(script.batch(), "again\n");
         script.accept();
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.lost(), queue_full(7));
+        assert_eq!(lost(&script.sink), queue_full(7));
     }
 
     #[test]
@@ -398,12 +408,12 @@ mod tests {
         script.batch();
         script.answer(Err(ErrorKind::BrokenPipe.into()));
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.lost(), write_failed(2));
+        assert_eq!(lost(&script.sink), write_failed(2));
         script.sink.push(b"3\n");
         assert_eq!(script.batch(), "3\n");
         script.answer(Ok(0));
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.lost(), write_failed(3));
+        assert_eq!(lost(&script.sink), write_failed(3));
     }
 
     #[test]
@@ -415,14 +425,14 @@ mod tests {
         assert_eq!(script.batch(), "wo\nthree\n");
         script.answer(Err(ErrorKind::StorageFull.into()));
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.lost(), write_failed(2));
+        assert_eq!(lost(&script.sink), write_failed(2));
         script.sink.push(b"four\n");
         assert_eq!(script.batch(), "\n");
         script.accept();
         assert_eq!(script.batch(), "four\n");
         script.accept();
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.lost(), write_failed(2));
+        assert_eq!(lost(&script.sink), write_failed(2));
     }
 
     #[test]
@@ -436,7 +446,7 @@ mod tests {
         assert_eq!(script.batch(), "1\n");
         script.accept();
         assert!(script.sink.flush(LONG));
-        assert_eq!(script.sink.lost(), LostLines::default());
+        assert_eq!(lost(&script.sink), LineCounts::default());
     }
 
     #[test]
@@ -475,6 +485,8 @@ mod tests {
         });
         assert!(sink.flush(LONG));
         let out: u64 = written.try_iter().map(|batch| count(&batch)).sum();
-        assert_eq!(out + sink.lost().queue_full, THREADS * LINES);
+        let counts = sink.counts();
+        assert_eq!(out, counts.written);
+        assert_eq!(out + counts.queue_full, THREADS * LINES);
     }
 }

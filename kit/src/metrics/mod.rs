@@ -44,7 +44,7 @@ use self::telemetry::Telemetry;
 use self::text::{Kind, Text};
 use crate::context::{SpanId, TraceId};
 use crate::health::Health;
-use crate::log::LostLines;
+use crate::log::LineCounts;
 use crate::trace::TelemetryCounters;
 
 /// All metrics of a service; cheap to clone.
@@ -91,17 +91,17 @@ pub(crate) const DURATION_BUCKETS: [f64; 14] = [
 
 impl Metrics {
     /// `resource` describes the service (`service.name`, …) and becomes `target_info`; `traces` and
-    /// `lines_lost` are asked at every scrape.
+    /// `line_counts` are asked at every scrape.
     pub(crate) fn new(
         resource: &[(String, String)],
         traces: TelemetryCounters,
-        lines_lost: impl Fn() -> LostLines + Send + Sync + 'static,
+        line_counts: impl Fn() -> LineCounts + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
             server: ServerMetrics::default(),
             client: ClientMetrics::default(),
             rpc: RpcMetrics::default(),
-            telemetry: Telemetry::new(traces, lines_lost),
+            telemetry: Telemetry::new(traces, line_counts),
             health: OnceLock::new(),
             target: target_labels(resource),
             #[cfg(target_os = "linux")]

@@ -4,27 +4,28 @@ use std::fmt;
 
 use super::labels::LabelText;
 use super::text::{Kind, Text};
-use crate::log::LostLines;
+use crate::log::LineCounts;
 use crate::trace::{DropReason, TelemetryCounters};
 
 /// Asked at each scrape.
 pub(super) struct Telemetry {
     traces: TelemetryCounters,
-    lines_lost: Box<dyn Fn() -> LostLines + Send + Sync>,
+    line_counts: Box<dyn Fn() -> LineCounts + Send + Sync>,
 }
 
 impl Telemetry {
     pub(super) fn new(
         traces: TelemetryCounters,
-        lines_lost: impl Fn() -> LostLines + Send + Sync + 'static,
+        line_counts: impl Fn() -> LineCounts + Send + Sync + 'static,
     ) -> Self {
         Self {
             traces,
-            lines_lost: Box::new(lines_lost),
+            line_counts: Box::new(line_counts),
         }
     }
 
     pub(super) fn write(&self, text: &mut Text) {
+        let lines = (self.line_counts)();
         text.family(
             "bellwether_telemetry_exported",
             Kind::Counter,
@@ -32,6 +33,7 @@ impl Telemetry {
             "Telemetry that its receiver accepted",
         );
         text.sample(&labels("traces", None), self.traces.exported());
+        text.sample(&labels("logs", None), lines.written);
         text.family(
             "bellwether_telemetry_dropped",
             Kind::Counter,
@@ -47,7 +49,6 @@ impl Telemetry {
             &labels("traces", Some("shutdown")),
             dropped(DropReason::Shutdown),
         );
-        let lines = (self.lines_lost)();
         for (reason, lost) in [
             ("queue_full", lines.queue_full),
             ("write_failed", lines.write_failed),

@@ -155,13 +155,14 @@ fn metrics() -> Metrics {
         ("service_name".to_owned(), "twice".to_owned()),
     ];
     let queue = SpanQueue::new(&ExportConfig::default());
-    let lines_lost = || LostLines {
+    let line_counts = || LineCounts {
+        written: 11,
         queue_full: 7,
         write_failed: 3,
         rate_limited: 5,
         recorder_full: 2,
     };
-    Metrics::new(&resource, queue.counters().clone(), lines_lost)
+    Metrics::new(&resource, queue.counters().clone(), line_counts)
 }
 
 fn served<'a>(route: Option<&'a Arc<str>>, status: Option<u16>) -> ServerLabels<'a> {
@@ -296,6 +297,8 @@ fn requests_and_calls_are_shown_with_their_labels() {
             shown.value("target_info{service_name=\"check\\\"out\"}"),
             1.0
         );
+        let written = "bellwether_telemetry_exported_total{signal=\"logs\"}";
+        assert_eq!(shown.value(written), 11.0);
         let dropped = "bellwether_telemetry_dropped_total";
         for (reason, lines) in [("queue_full", 7.0), ("write_failed", 3.0)] {
             let logs = format!("{dropped}{{signal=\"logs\",reason=\"{reason}\"}}");

@@ -16,6 +16,7 @@ mod dialects;
 mod drain;
 #[cfg(feature = "axum")]
 mod families;
+#[cfg(feature = "axum")]
 mod hooks;
 #[cfg(feature = "axum")]
 mod log_control;

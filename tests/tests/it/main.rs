@@ -5,6 +5,7 @@ mod browser;
 mod calculator;
 mod demo;
 mod drain;
+mod features;
 mod latency;
 mod malformed;
 mod no_collector;

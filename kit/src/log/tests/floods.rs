@@ -46,7 +46,7 @@ fn what_comes_too_often_is_counted_and_told() {
     // The second may have changed meanwhile, once or twice on a busy machine.
     assert!((10..=100).contains(&written), "{written}");
     assert_eq!(counted(&log, "another"), (5, 0));
-    assert_eq!(log.logger.lost().rate_limited, told);
+    assert_eq!(log.logger.line_counts().rate_limited, told);
     let lines = log.lines();
     let flood = lines
         .iter()

@@ -276,7 +276,7 @@ fn a_huge_event_is_cut_and_huge_spans_are_left_out() {
     );
     assert!(value.len() < 1024);
     assert_eq!(lines[0]["small"], 1);
-    assert_eq!(log.logger.lost().recorder_full, 0);
+    assert_eq!(log.logger.line_counts().recorder_full, 0);
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn all_requests_together_keep_no_more_than_the_total() {
         }
     });
     assert!(log.control.recorded_bytes() > TOTAL / 2);
-    let full = log.logger.lost().recorder_full;
+    let full = log.logger.line_counts().recorder_full;
     let mut printed = 0;
     for context in &contexts {
         log.logger.request(&request_line(context, Outcome::Error));

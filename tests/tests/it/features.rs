@@ -1,0 +1,26 @@
+//! The feature table of the kit's documentation names tests: each of them exists.
+
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn every_test_that_the_feature_table_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let table = fs::read_to_string(root.join("kit/docs/features.md")).unwrap();
+    let mut checked = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ")) {
+        let shown_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let mut source = None;
+        for name in shown_by.split('`').skip(1).step_by(2) {
+            if name.ends_with(".rs") {
+                let text = fs::read_to_string(root.join(name));
+                source = Some((name, text.unwrap_or_else(|error| panic!("{name}: {error}"))));
+                continue;
+            }
+            let (file, source) = source.as_ref().unwrap_or_else(|| panic!("no file: {row}"));
+            assert!(source.contains(&format!("fn {name}(")), "{name} in {file}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 60, "{checked}");
+}
