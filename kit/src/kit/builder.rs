@@ -34,6 +34,17 @@ use crate::trace::{self, ExportConfig, ExporterKind, SpanLayer, SpanQueue};
 /// What a captured kit keeps of spans between two looks.
 const CAPTURED_SPANS: usize = 65_536;
 
+/// The settings that `log_layer` puts in force.
+const SETTLED: [&str; 7] = [
+    "BELLWETHER_LOG_FORMAT",
+    "BELLWETHER_LOG_RATE_LIMIT",
+    "BELLWETHER_RECORDER",
+    "BELLWETHER_RECORDER_BYTES",
+    "BELLWETHER_RECORDER_SLOW",
+    "BELLWETHER_REDACT",
+    "OTEL_SDK_DISABLED",
+];
+
 /// A kit to be started: what the environment says, with the setters' word on top.
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `start()`"]
@@ -79,10 +90,10 @@ impl KitBuilder {
     }
 
     /// How log lines look, whatever `BELLWETHER_LOG_FORMAT` says.
-    pub fn log_format(mut self, format: LogFormat) -> Self {
-        self.config.log_format = Some(format);
-        self.config.sources.set_in_code("BELLWETHER_LOG_FORMAT");
-        self
+    pub fn log_format(self, format: LogFormat) -> Self {
+        self.set("BELLWETHER_LOG_FORMAT", Ok(format), |config, format| {
+            config.log_format = Some(format);
+        })
     }
 
     /// All of the shutdown, flush included, whatever `BELLWETHER_GRACE` says.
@@ -116,6 +127,13 @@ impl KitBuilder {
         value: Result<T, String>,
         put: impl FnOnce(&mut Config, T),
     ) -> Self {
+        let value = if self.sinks.is_some() && SETTLED.contains(&variable) {
+            Err(format!(
+                "{variable} is set in the code behind log_layer(), where it has no effect any more: set it before"
+            ))
+        } else {
+            value
+        };
         match value {
             Ok(value) => {
                 put(&mut self.config, value);
@@ -171,18 +189,20 @@ impl KitBuilder {
     }
 
     /// Whether spans are made and exported; `false` wins over the environment, `true` is the default.
-    pub fn traces(mut self, traces: bool) -> Self {
-        if self.config.traces && !traces {
-            self.config.traces = false;
-            self.config.sources.set_in_code("OTEL_SDK_DISABLED");
+    pub fn traces(self, traces: bool) -> Self {
+        if traces || !self.config.traces {
+            return self;
         }
-        self
+        self.set("OTEL_SDK_DISABLED", Ok(()), |config, ()| {
+            config.traces = false;
+        })
     }
 
     /// The kit's `tracing` layer, for a service that builds its own subscriber; `start` then installs none.
     /// The layer brings its own filter (`RUST_LOG`), which is no other layer's; the recorder and
     /// [`Kit::set_log_filter`] go through it, too, and see nothing of what a filter for all layers hides. Log
-    /// format, traces and the log's control are settled by this call.
+    /// format, secrets, traces and the log's control are settled by this call: their setters come before it, and are
+    /// faults of [`start`](Self::start) behind it.
     ///
     /// Before, a service that sets a subscriber of its own, which [`start`](Self::start) alone would refuse:
     ///
