@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::time::Duration;
 
 use bellwether::{Kit, PeerAddr};
 use http::request::Parts;
@@ -23,7 +24,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut stop = std::pin::pin!(kit.shutdown_signal());
     loop {
         let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => accepted?,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                // No file descriptors left, say: that passes, and ends no service.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    continue;
+                }
+            },
             () = &mut stop => break,
         };
         let service = ServiceBuilder::new()
@@ -44,8 +53,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Requests in flight finish, as long as there is time for it.
     tokio::select! {
         () = connections.shutdown() => {}
-        () = tokio::time::sleep(kit.grace_left().mul_f32(0.8)) => {}
-        () = kit.hurry_signal() => {}
+        () = kit.cut_signal() => {}
     }
     kit.finish().await;
     Ok(())

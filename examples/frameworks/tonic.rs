@@ -14,12 +14,16 @@ use tonic::{Request, Response, Status};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let kit = Kit::from_env("calculator")?.start()?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, kit.port()));
-    Server::builder()
+    let server = Server::builder()
         .layer(kit.layer())
         .add_service(kit.grpc_health().service(SERVICE_NAME))
         .add_service(CalculatorServer::new(Adder))
-        .serve_with_shutdown(address, kit.shutdown_signal())
-        .await?;
+        .serve_with_shutdown(address, kit.shutdown_signal());
+    tokio::select! {
+        ended = server => ended?,
+        // Callers whose calls do not end are no reason to lose what there is to send.
+        () = kit.cut_signal() => {}
+    }
     // Last: sends the spans and lines that are left.
     kit.finish().await;
     Ok(())

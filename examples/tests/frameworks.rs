@@ -32,6 +32,10 @@ struct Example {
 
 impl Example {
     fn start(name: &str, program: &str) -> Self {
+        Self::start_with(name, program, &[])
+    }
+
+    fn start_with(name: &str, program: &str, env: &[(&str, &str)]) -> Self {
         let (sink, port, admin) = (Sink::start(), free_port(), free_port());
         let process = Process::start(
             name,
@@ -41,7 +45,8 @@ impl Example {
                 .env("BELLWETHER_LOG_FORMAT", "json")
                 .env("BELLWETHER_DRAIN_DELAY", "0s")
                 .env("OTEL_EXPORTER_OTLP_ENDPOINT", sink.url.replace("otlp+", ""))
-                .env("OTEL_BSP_SCHEDULE_DELAY", "100"),
+                .env("OTEL_BSP_SCHEDULE_DELAY", "100")
+                .envs(env.iter().copied()),
         );
         Self {
             port,
@@ -227,6 +232,45 @@ async fn tonic_on_its_own_server() {
     assert_eq!(lines.len(), 2, "health is no traffic: {lines:#?}");
     drop(channel);
     example.assert_stops();
+}
+
+/// A call whose request never ends keeps a server of one request busy, and would keep it from ever stopping.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn tonic_at_its_limit_is_healthy_and_stops_in_time() {
+    let env = [
+        ("BELLWETHER_CONCURRENCY_LIMIT", "1"),
+        ("BELLWETHER_GRACE", "2s"),
+    ];
+    let example = Example::start_with("tonic", env!("CARGO_BIN_EXE_framework-tonic"), &env);
+    let endpoint = Endpoint::from_shared(example.url("")).unwrap();
+    let channel = connected(&endpoint).await;
+    let mut hanging = tonic::client::Grpc::new(channel.clone());
+    let hanging = tokio::spawn(async move {
+        hanging.ready().await.unwrap();
+        let never = tonic::codegen::tokio_stream::pending::<Operands>();
+        let path = http::uri::PathAndQuery::from_static("/calculator.v1.Calculator/Add");
+        let codec = tonic_prost::ProstCodec::<Operands, Sum>::default();
+        hanging
+            .client_streaming(Request::new(never), path, codec)
+            .await
+    });
+    let active = "http_server_active_requests{http_request_method=\"POST\",url_scheme=\"http\"} 1";
+    wait_for("the call that hangs", || {
+        let metrics = get(&format!("http://127.0.0.1:{}/metrics", example.admin))?;
+        metrics.text().lines().find(|line| *line == active)?;
+        Some(())
+    });
+    let refused = add(&channel, 2.0, 3.0).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert_healthy(&channel, "").await;
+    let began = std::time::Instant::now();
+    example.assert_stops();
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(hanging.await.unwrap().is_err());
 }
 
 /// A channel to a server that may still be starting.

@@ -300,9 +300,32 @@ fn limit(value: &str) -> Result<Option<usize>, String> {
     }
 }
 
+/// Headers that mean something else: with an id in them responses could not be read, or the ids would be secrets.
+const NO_REQUEST_ID: [&str; 17] = [
+    "authorization",
+    "baggage",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "host",
+    "keep-alive",
+    "server-timing",
+    "set-cookie",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 fn header_name(value: &str) -> Result<HeaderName, String> {
     HeaderName::from_bytes(value.as_bytes())
-        .map_err(|_| "must be a header name such as x-request-id".to_owned())
+        .ok()
+        .filter(|name| !NO_REQUEST_ID.contains(&name.as_str()))
+        .ok_or_else(|| "must be a header of its own, such as x-request-id".to_owned())
 }
 
 #[cfg(test)]

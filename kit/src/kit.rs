@@ -19,10 +19,12 @@ mod server;
 use std::net::SocketAddr;
 use std::ops::DerefMut;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderValue};
 use prometheus_client::registry::Registry;
+use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::context::SpanIdentity;
@@ -31,7 +33,7 @@ use crate::error::Error;
 use crate::health::GrpcHealth;
 use crate::health::{Health, State};
 use crate::http::{ClientLayer, HttpLayer, Telemetry};
-use crate::log::Control;
+use crate::log::{Control, Logger};
 use crate::metrics::Metrics;
 use crate::shutdown::{HookResult, Shutdown};
 use crate::trace::Exporter;
@@ -45,6 +47,9 @@ pub use server::run;
 const LOG_FLUSH: Duration = Duration::from_millis(500);
 
 /// A running kit; cheap to clone.
+///
+/// When the last clone is dropped without [`finish`](Self::finish), such as by a `?` in `main`, lines are still
+/// written, waited for up to half a second; spans that were not sent by then are lost.
 #[derive(Clone, Debug)]
 pub struct Kit(Arc<Inner>);
 
@@ -61,6 +66,15 @@ struct Inner {
     description: Description,
     #[cfg(feature = "axum")]
     admin: Option<admin::Admin>,
+}
+
+/// A program that ends without [`Kit::finish`] has most likely given up, and its last lines say why.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.shutdown.lifecycle().state() != State::Stopped {
+            self.telemetry.logger.flush(LOG_FLUSH);
+        }
+    }
 }
 
 impl Kit {
@@ -172,6 +186,7 @@ impl Kit {
     #[cfg(feature = "tonic")]
     #[must_use]
     pub fn grpc_health(&self) -> GrpcHealth {
+        self.0.telemetry.methods.learn_health();
         GrpcHealth::new(self.0.health.clone(), self.0.shutdown.clone())
     }
 
@@ -310,6 +325,26 @@ impl Kit {
         async move { shutdown.hurried().await }
     }
 
+    /// Resolves when the requests that are still in flight have had their share of the grace, or a second signal
+    /// came: a service that owns its server then lets go of it and calls [`finish`](Self::finish), before the
+    /// process is killed with its spans and lines unsent. [`serve`](Self::serve) does it by itself.
+    ///
+    /// ```
+    /// # async fn serve(kit: &bellwether::Kit, server: impl Future<Output = std::io::Result<()>>) -> std::io::Result<()> {
+    /// // `server` stops accepting at `kit.shutdown_signal()`, then waits for its last request.
+    /// tokio::select! {
+    ///     ended = server => ended?,
+    ///     () = kit.cut_signal() => {}
+    /// }
+    /// kit.finish().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cut_signal(&self) -> impl Future<Output = ()> + Send + 'static {
+        let shutdown = self.0.shutdown.clone();
+        async move { shutdown.cut().await }
+    }
+
     /// What is left of the grace; all of the flush's share of it while no shutdown was asked for. For services
     /// that own their server and drain in steps.
     #[must_use]
@@ -345,11 +380,8 @@ impl Kit {
         // The exporter tells by itself what it could not send.
         inner.exporter.shutdown(for_spans).await;
         tracing::info!(target: "bellwether", "stopped");
-        let logger = inner.telemetry.logger.clone();
         inner.log.tell_floods();
-        // The sink waits by blocking; a failed join means that the runtime is going down under us.
-        let flush = move || logger.flush(LOG_FLUSH);
-        let _ = tokio::task::spawn_blocking(flush).await;
+        flush(inner.telemetry.logger.clone()).await;
         #[cfg(feature = "axum")]
         if let Some(admin) = &inner.admin {
             admin.close();
@@ -386,5 +418,20 @@ impl Kit {
         for warning in &config.warnings {
             tracing::warn!(target: "bellwether", "{warning}");
         }
+    }
+}
+
+/// On a thread of its own, as the sink waits by blocking: the runtime's threads for that may all be taken, by
+/// work that does not end.
+async fn flush(logger: Logger) {
+    let (done, flushed) = oneshot::channel();
+    let wait = move || {
+        logger.flush(LOG_FLUSH);
+        // Nobody waits when `finish` was given up.
+        let _ = done.send(());
+    };
+    let thread = thread::Builder::new().name("bellwether-flush".to_owned());
+    if thread.spawn(wait).is_ok() {
+        let _ = flushed.await;
     }
 }

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::health::{Lifecycle, State};
+use crate::health::Lifecycle;
 use crate::metrics::Connections;
 use crate::shutdown::Shutdown;
 use connection::{Counted, Phase};
@@ -144,12 +144,9 @@ impl Server {
         self.phase.send_replace(Phase::Stopping);
         tokio::select! {
             () = self.connections.none() => return 0,
-            () = tokio::time::sleep_until(shutdown.drain_deadline()) => {}
-            () = shutdown.hurried() => {}
+            () = shutdown.cut() => {}
         }
         let cut = self.connections.get();
-        // Before the first is cut: their requests must not settle as if their callers had hung up.
-        self.lifecycle.advance(State::Cutting);
         self.phase.send_replace(Phase::Cut);
         // Their requests settle while they are dropped, and the tasks of upgraded ones see their end: the
         // flush must not come before that.

@@ -152,6 +152,17 @@ impl Shutdown {
         began + self.0.grace.saturating_sub(after)
     }
 
+    /// Resolves when what is still in flight is to be cut: its time is up, or a second signal came. From then on
+    /// requests that are dropped settle as cut, not as if their callers had hung up.
+    pub(crate) async fn cut(&self) {
+        self.stop_accepting().await;
+        tokio::select! {
+            () = tokio::time::sleep_until(self.drain_deadline()) => {}
+            () = self.hurried() => {}
+        }
+        self.0.lifecycle.advance(State::Cutting);
+    }
+
     /// What is left of the grace; before anyone asked, the flush's share of it.
     pub(crate) fn left(&self) -> Duration {
         match self.0.asked.borrow().first {

@@ -1,7 +1,7 @@
 //! What is measured, and how often.
 
 use std::hint::black_box;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::Router;
 use axum::body::Body;
@@ -10,6 +10,7 @@ use axum::routing::get;
 use bellwether::Kit;
 use http::header::{HOST, USER_AGENT};
 use http_body_util::BodyExt;
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
@@ -137,22 +138,8 @@ impl Fixture {
             .enable_all()
             .build()
             .expect("a runtime");
-        let app = Router::new()
-            .route("/hello/{name}", get(hello))
-            .route(
-                "/events/{times}",
-                get(|Path(times)| async move { events(times) }),
-            )
-            .route(
-                "/hidden/{times}",
-                get(|Path(times)| async move { hidden_events(times) }),
-            )
-            .route(
-                "/spans/{times}",
-                get(|Path(times)| async move { spans(times) }),
-            );
         let inside = runtime.enter();
-        let (app, kept) = observed(case, app);
+        let (app, kept) = observed(case, routes());
         drop(inside);
         let fixture = Self {
             case,
@@ -200,6 +187,39 @@ impl Fixture {
         });
         black_box(body.to_bytes());
     }
+}
+
+/// The service that is measured, with nothing around it.
+fn routes() -> Router {
+    Router::new()
+        .route("/hello/{name}", get(hello))
+        .route(
+            "/events/{times}",
+            get(|Path(times)| async move { events(times) }),
+        )
+        .route(
+            "/hidden/{times}",
+            get(|Path(times)| async move { hidden_events(times) }),
+        )
+        .route(
+            "/spans/{times}",
+            get(|Path(times)| async move { spans(times) }),
+        )
+}
+
+/// Serves the case on a port of its own until the process is ended; tells the address on standard error.
+pub(crate) fn serve(case: Case) {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let (app, kept) = observed(case, routes());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a port");
+        eprintln!("serving {}", listener.local_addr().expect("an address"));
+        match kept {
+            Kept::Kit { _kit: kit } => kit.serve(listener, app).await.expect("to serve"),
+            _ => axum::serve(listener, app).await.expect("to serve"),
+        }
+    });
 }
 
 /// The router with what the case measures around it, or beside it.

@@ -9,6 +9,7 @@ mod cases;
 mod floor;
 mod instructions;
 mod sink;
+mod sockets;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
@@ -22,6 +23,7 @@ use cases::{Case, Fixture};
 const TIME: &str = "time-one";
 const ALLOCATIONS: &str = "allocations-one";
 const RUN: &str = "run-one";
+const SERVE: &str = "serve-one";
 
 fn main() -> ExitCode {
     // Cargo adds `--bench`.
@@ -36,11 +38,13 @@ fn main() -> ExitCode {
         [RUN, case, times] => Case::named(case).zip(times.parse().ok()).map(run),
         [] => Some(each(TIME)),
         ["allocations"] => Some(each(ALLOCATIONS)),
+        [SERVE, case] => Case::named(case).map(sockets::serve),
+        ["sockets"] => Some(sockets::print()),
         ["instructions"] => Some(instructions::print()),
         _ => None,
     }
     .unwrap_or_else(|| {
-        eprintln!("arguments: none, `allocations` or `instructions`");
+        eprintln!("arguments: none, `allocations`, `instructions` or `sockets`");
         ExitCode::FAILURE
     })
 }

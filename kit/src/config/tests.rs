@@ -96,6 +96,11 @@ fn every_fault_of_ours_is_told_at_once_with_what_is_allowed() {
     check("BELLWETHER_CONCURRENCY_LIMIT", "0", "from 1");
     check("BELLWETHER_TRUST", "nobody", "private");
     check("BELLWETHER_REQUEST_ID_HEADER", "a b", "x-request-id");
+    check(
+        "BELLWETHER_REQUEST_ID_HEADER",
+        "Content-Length",
+        "of its own",
+    );
     check("BELLWETHER_RECORDER", "shop=loud", "checkout=debug");
     check("BELLWETHER_RECORDER_SLOW", "1", "500ms");
     check("BELLWETHER_RECORDER_BYTES", "16k", "from 1024");

@@ -42,12 +42,15 @@ const MAX_QUESTION: usize = 4_096;
 /// use tonic::transport::Server;
 ///
 /// # async fn serve(kit: Kit, address: std::net::SocketAddr) -> Result<(), tonic::transport::Error> {
-/// Server::builder()
+/// let server = Server::builder()
 ///     .layer(kit.layer())
 ///     .add_service(kit.grpc_health().service("calculator.v1.Calculator"))
 ///     // .add_service(CalculatorServer::new(…))
-///     .serve_with_shutdown(address, kit.shutdown_signal())
-///     .await?;
+///     .serve_with_shutdown(address, kit.shutdown_signal());
+/// tokio::select! {
+///     ended = server => ended?,
+///     () = kit.cut_signal() => {} // it would wait for its last stream however long that takes
+/// }
 /// kit.finish().await;
 /// # Ok(())
 /// # }

@@ -136,32 +136,32 @@ impl Entry {
 /// Runs `check` for ever: at once, then after each pause. A run never overlaps the one before it, even
 /// when that one had to be given up.
 async fn repeat(check: Check, entry: Arc<Entry>) {
+    let check = Arc::new(check);
     loop {
         let started = Instant::now();
-        // A task of its own: a panic stays in it, and a run that blocks its thread cannot stop the clock.
+        // A task of its own, the user's closure included: a panic stays in it, and one that blocks its thread
+        // cannot stop the clock.
         let mut run = JoinSet::new();
-        run.spawn(async_probe(&check));
+        let of_run = Arc::clone(&check);
+        run.spawn(async move { of_run.probe().await });
         let outcome = match tokio::time::timeout(check.deadline(), run.join_next()).await {
             Ok(Some(Ok(outcome))) => outcome,
             Ok(Some(Err(error))) => Err(panic_text(error)),
             Ok(None) => Err("did not run".to_owned()),
             Err(_) => Err(format!("no answer within {:?}", check.deadline())),
         };
-        let held = entry.record(outcome, started.elapsed());
-        run.shutdown().await;
+        let mut held = entry.record(outcome, started.elapsed());
+        // At once, unless the run blocks its thread: then each pause is one more run without an answer.
+        while tokio::time::timeout(check.pause(), run.shutdown())
+            .await
+            .is_err()
+        {
+            let took = started.elapsed();
+            let outcome = format!("blocks its thread, no answer for {} s", took.as_secs());
+            held = entry.record(Err(outcome), took);
+        }
         let pause = jittered(check.pause());
         tokio::time::sleep(held.map_or(pause, |left| left.min(pause))).await;
-    }
-}
-
-/// Calls the user's closure inside the run's own task, where its panic is caught too.
-fn async_probe(check: &Check) -> impl Future<Output = Result<(), String>> + Send + 'static {
-    let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check.probe()));
-    async move {
-        match run {
-            Ok(run) => run.await,
-            Err(panic) => Err(format!("panicked: {}", payload_text(panic.as_ref()))),
-        }
     }
 }
 
@@ -203,6 +203,7 @@ mod tests {
     use super::*;
     use crate::health::check;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc;
 
     fn entry() -> Entry {
         Entry {
@@ -314,6 +315,59 @@ mod tests {
         });
         let error = first(in_closure).await.error.unwrap();
         assert_eq!(error, "panicked: at once");
+    }
+
+    /// Passes at first, then blocks its thread, in the closure or in what that made, until it is let go.
+    fn blocking(in_closure: bool) -> (Check, mpsc::Sender<()>) {
+        let (let_go, wait) = mpsc::channel();
+        let wait = Arc::new(Mutex::new(wait));
+        let runs = AtomicU32::new(0);
+        let blocks = check(move || {
+            let first = runs.fetch_add(1, Ordering::SeqCst) == 0;
+            let wait = Arc::clone(&wait);
+            let block = move || {
+                // Fails when it is let go by the end of the test.
+                let _ = wait.lock().unwrap().recv();
+            };
+            if in_closure && !first {
+                block();
+            }
+            async move {
+                if !in_closure && !first {
+                    block();
+                }
+                Ok::<(), String>(())
+            }
+        });
+        let soon = Duration::from_millis(20);
+        let blocks = blocks.timeout(soon).interval(soon);
+        (blocks.min_dwell(Duration::ZERO), let_go)
+    }
+
+    #[test]
+    fn a_run_that_blocks_its_thread_fails_as_one_that_hangs() {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+        for in_closure in [true, false] {
+            let (blocks, let_go) = blocking(in_closure);
+            let checks = Checks::start(vec![("db".to_owned(), blocks)], runtime.handle());
+            let wait_for = |passing: bool| {
+                let began = std::time::Instant::now();
+                while checks
+                    .entries()
+                    .all(|entry| entry.last().is_none_or(|last| last.passing != passing))
+                {
+                    assert!(began.elapsed() < Duration::from_secs(20), "{in_closure}");
+                    // As the watchdog does: a worker that sleeps takes the clock over from the blocked one.
+                    runtime.spawn(async {});
+                    std::thread::park_timeout(Duration::from_millis(1));
+                }
+            };
+            wait_for(true);
+            wait_for(false);
+            drop(let_go);
+            wait_for(true);
+        }
     }
 
     #[tokio::test(start_paused = true)]

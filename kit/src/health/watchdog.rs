@@ -30,15 +30,7 @@ pub(crate) fn watch(runtime: Handle, lifecycle: Lifecycle, liveness: Liveness) -
     let Some(timeout) = liveness.timeout() else {
         return Ok(());
     };
-    let watchdog = Watchdog {
-        workers: Workers::of(&runtime),
-        runtime,
-        lifecycle,
-        liveness,
-        tick: (timeout / 10).clamp(SHORTEST_TICK, LONGEST_TICK),
-        tell_after: timeout / 3,
-        stalled: Duration::ZERO,
-    };
+    let watchdog = Watchdog::new(runtime, lifecycle, liveness, timeout);
     let thread = thread::Builder::new().name("bellwether-watchdog".to_owned());
     thread.spawn(move || watchdog.run()).map(drop)
 }
@@ -55,6 +47,19 @@ struct Watchdog {
 }
 
 impl Watchdog {
+    fn new(runtime: Handle, lifecycle: Lifecycle, liveness: Liveness, timeout: Duration) -> Self {
+        Self {
+            workers: Workers::of(&runtime),
+            runtime,
+            lifecycle,
+            liveness,
+            tick: (timeout / 10).clamp(SHORTEST_TICK, LONGEST_TICK),
+            // Never nothing: a runtime that runs would be told of as one that runs again, at each look.
+            tell_after: (timeout / 3).max(SHORTEST_TICK),
+            stalled: Duration::ZERO,
+        }
+    }
+
     fn run(mut self) {
         let mut asked = self.ask();
         while !self.liveness.is_orphan() {
@@ -220,21 +225,22 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
-    fn watchdog(runtime: &Handle) -> Watchdog {
-        Watchdog {
-            workers: Workers::of(runtime),
-            runtime: runtime.clone(),
-            lifecycle: Lifecycle::new(),
-            liveness: Liveness::new(Some(TIMEOUT)),
-            tick: LONGEST_TICK,
-            tell_after: TIMEOUT / 3,
-            stalled: Duration::ZERO,
+    fn watchdog(timeout: Duration) -> Watchdog {
+        let liveness = Liveness::new(Some(timeout));
+        Watchdog::new(Handle::current(), Lifecycle::new(), liveness, timeout)
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_runs_is_no_news_however_short_the_timeout() {
+        for timeout in [Duration::ZERO, Duration::from_nanos(2), TIMEOUT] {
+            let watchdog = watchdog(timeout);
+            assert!(watchdog.stalled < watchdog.tell_after, "{timeout:?}");
         }
     }
 
     #[tokio::test]
     async fn standing_still_is_counted_from_the_start_to_the_stop() {
-        let mut watchdog = watchdog(&Handle::current());
+        let mut watchdog = watchdog(TIMEOUT);
         let liveness = watchdog.liveness.clone();
         watchdog.stood_still(TIMEOUT);
         assert_eq!(liveness.verdict(), Ok(()));
@@ -257,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_was_stopped_was_not_blocked() {
-        let watchdog = watchdog(&Handle::current());
+        let watchdog = watchdog(TIMEOUT);
         let hour = Duration::from_secs(3_600);
         assert_eq!(watchdog.awake(hour), LONGEST_TICK * 2);
         assert_eq!(watchdog.awake(LONGEST_TICK), LONGEST_TICK);

@@ -275,7 +275,7 @@ impl Exchange {
         let route = self.route.as_deref().map(|route| &**route.path());
         let methods = &self.telemetry.methods;
         Told {
-            method: rpc.settled_method(methods, self.texts.path(), route, outcome, status),
+            method: rpc.settled_method(methods, self.texts.path(), route, outcome),
             status,
         }
     }

@@ -3,27 +3,28 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::task::yield_now;
 
 /// Some ten microseconds of copying.
 const PIECE: usize = 64 * 1024;
 
-/// Lets the other tasks of its worker run after each piece.
-#[derive(Debug)]
+/// Lets the other tasks of its worker run after each piece, and those that the network has something for.
 pub(super) struct Chunks {
     rest: Bytes,
-    /// A piece has just been handed over.
-    waits: bool,
+    /// A piece has just been handed over. Tokio's own turn, as it looks at the network before it is over: a task
+    /// that merely woke itself would keep a worker from looking there for 61 pieces.
+    turn: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Chunks {
     pub(super) fn new(body: Vec<u8>) -> Self {
         Self {
             rest: body.into(),
-            waits: false,
+            turn: None,
         }
     }
 }
@@ -39,11 +40,10 @@ impl Body for Chunks {
         if self.rest.is_empty() {
             return Poll::Ready(None);
         }
-        if std::mem::take(&mut self.waits) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+        if let Some(turn) = &mut self.turn {
+            ready!(turn.as_mut().poll(context));
         }
-        self.waits = true;
+        self.turn = Some(Box::pin(yield_now()));
         let length = self.rest.len().min(PIECE);
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
@@ -59,7 +59,14 @@ impl Body for Chunks {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Waker;
+
+    use http_body_util::BodyExt as _;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -82,5 +89,26 @@ mod tests {
         }
         assert_eq!((turns, read == body), (2, true));
         assert!(Chunks::new(Vec::new()).is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_network_has_a_turn_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let handed_over = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&handed_over);
+        let scrape = tokio::spawn(async move {
+            let mut chunks = Chunks::new(vec![0; PIECE * 50]);
+            while chunks.frame().await.is_some() {
+                if count.fetch_add(1, Ordering::Relaxed) == 0 {
+                    (&client).write_all(b"a request").unwrap();
+                }
+            }
+        });
+        server.read_u8().await.unwrap();
+        let handed_over = handed_over.load(Ordering::Relaxed);
+        assert!(handed_over < 10, "answered after {handed_over} pieces");
+        scrape.await.unwrap();
     }
 }

@@ -44,16 +44,17 @@ impl Kit {
     ///     .into_make_service_with_connect_info::<SocketAddr>();
     /// let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # kit.shutdown();
-    /// axum::serve(listener, app)
-    ///     .with_graceful_shutdown(kit.shutdown_signal())
-    ///     .await?;
+    /// let server = axum::serve(listener, app).with_graceful_shutdown(kit.shutdown_signal());
+    /// tokio::select! {
+    ///     ended = server.into_future() => ended?,
+    ///     () = kit.cut_signal() => {} // it would wait for its last request however long that takes
+    /// }
     /// kit.finish().await; // last: sends the spans and lines that are left
     /// # Ok(())
     /// # }
     /// ```
     ///
-    /// The grace is then the service's to keep: `axum::serve` waits for its last request however long that
-    /// takes. [`grace_left`](Self::grace_left) and [`hurry_signal`](Self::hurry_signal) say when to give up.
+    /// The grace is then the service's to keep: [`cut_signal`](Self::cut_signal) says when to give up.
     pub fn routes(&self) -> Router {
         self.mounted()
             .into_iter()

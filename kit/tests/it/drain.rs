@@ -288,3 +288,27 @@ async fn a_service_with_its_own_server_drains_with_the_kit_s_signal() {
     let probes = |line: &serde_json::Value| line["url.path"] == "/readyz";
     assert!(!service.lines().iter().any(probes));
 }
+
+#[tokio::test]
+async fn a_service_with_its_own_server_gives_up_in_time() {
+    let env = [
+        (OWN_SERVER, "1"),
+        ("BELLWETHER_DRAIN_DELAY", "0s"),
+        ("BELLWETHER_GRACE", "2s"),
+    ];
+    let mut service = Service::start(&env).await;
+    let mut hanging = TcpStream::connect(service.addr).await.unwrap();
+    let head = "GET /hang HTTP/1.1\r\nhost: a\r\n\r\n";
+    hanging.write_all(head.as_bytes()).await.unwrap();
+    // Answered on a younger connection: the older one is being served.
+    get(service.addr, "/hello/ann").await;
+    let began = Instant::now();
+    service.signal("TERM");
+    assert!(service.exited().await.success());
+    assert!(
+        began.elapsed() >= Duration::from_secs(1),
+        "requests have time"
+    );
+    assert!(began.elapsed() < Duration::from_secs(10));
+    service.line(|line| line["message"] == "stopped").await;
+}

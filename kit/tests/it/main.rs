@@ -14,6 +14,7 @@ mod client;
 mod dialects;
 #[cfg(feature = "axum")]
 mod drain;
+mod early_end;
 #[cfg(feature = "axum")]
 mod families;
 #[cfg(feature = "axum")]

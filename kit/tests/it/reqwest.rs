@@ -6,8 +6,10 @@ use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get;
 use bellwether::testing::{self, Captured, SpanKind};
-use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next};
 use tokio::net::TcpListener;
+
+use crate::service::nobody;
 
 /// Serves `app` until the test's runtime ends; its URL.
 async fn serve(app: Router) -> String {
@@ -60,10 +62,7 @@ async fn a_call_carries_its_ids_and_settles_with_its_body() {
 #[tokio::test]
 async fn calls_that_fail_say_how_and_hide_their_query() {
     let told = testing::capture("orders");
-    let closed = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        format!("http://{}", listener.local_addr().unwrap())
-    };
+    let closed = nobody().await;
     let refused = client(&told)
         .get(format!("{closed}/?token=secret"))
         .send()
@@ -82,4 +81,43 @@ async fn calls_that_fail_say_how_and_hide_their_query() {
     assert_eq!(types, ["connect_error", "timeout"]);
     assert!(spans.iter().all(|span| span.error.is_some()));
     assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
+}
+
+/// Does what middlewares do: makes an error of an answer, and puts errors into one of its own.
+struct Picky;
+
+#[async_trait::async_trait]
+impl Middleware for Picky {
+    async fn handle(
+        &self,
+        request: reqwest::Request,
+        extensions: &mut http::Extensions,
+        next: Next<'_>,
+    ) -> reqwest_middleware::Result<reqwest::Response> {
+        let response = next.run(request, extensions).await;
+        let response = response.map_err(reqwest_middleware::Error::middleware)?;
+        response
+            .error_for_status()
+            .map_err(reqwest_middleware::Error::middleware)
+    }
+}
+
+#[tokio::test]
+async fn failures_within_those_of_a_middleware_are_told_as_what_they_are() {
+    let told = testing::capture("orders");
+    let picky = ClientBuilder::new(reqwest::Client::new())
+        .with(told.kit().reqwest_middleware())
+        .with(Picky)
+        .build();
+    let url = serve(Router::new()).await;
+    let refused = format!("{}/?token=secret", nobody().await);
+    for url in [&format!("{url}/?token=secret"), &refused] {
+        assert!(picky.get(url).send().await.is_err());
+    }
+    let spans = told.spans();
+    assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
+    let refused = &spans[1];
+    assert_eq!(refused.attributes["error.type"], "connect_error");
+    let error = refused.error.as_deref().unwrap();
+    assert!(error.contains("refused"), "{error}");
 }

@@ -161,10 +161,11 @@ fn own_subscriber(kit: KitBuilder) -> KitBuilder {
 async fn own_server(kit: &Kit, listener: TcpListener, app: Router) {
     let app = app.merge(kit.routes()).layer(kit.layer());
     tracing::info!(address = %listener.local_addr().unwrap(), "listening");
-    axum::serve(listener, app)
-        .with_graceful_shutdown(kit.shutdown_signal())
-        .await
-        .unwrap();
+    let server = axum::serve(listener, app).with_graceful_shutdown(kit.shutdown_signal());
+    tokio::select! {
+        ended = server.into_future() => ended.unwrap(),
+        () = kit.cut_signal() => {}
+    }
     kit.finish().await;
 }
 

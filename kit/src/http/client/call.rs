@@ -1,7 +1,5 @@
 //! The one record of an outgoing call, and the guard that settles it exactly once.
 
-use std::any::Any;
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ::http::header::HOST;
 use ::http::{HeaderMap, Request, StatusCode, Uri};
 
+use super::failure::Failure;
 use super::rpc::{self, RpcCall};
 use crate::context::{
     RequestContext, RequestId, SharedContext, SpanId, SpanIdentity, TraceId, TraceParent,
@@ -43,24 +42,6 @@ pub(super) struct Call {
     gap: Option<Duration>,
     failure: Option<Failure>,
 }
-
-/// Why a call got no whole response.
-#[derive(Debug)]
-pub(super) struct Failure {
-    /// `error.type`.
-    pub(super) kind: &'static str,
-    text: Cow<'static, str>,
-}
-
-impl Failure {
-    /// Whether the caller gave up.
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.kind == CANCELLED
-    }
-}
-
-/// `error.type` of a call that was given up.
-const CANCELLED: &str = "cancelled";
 
 impl Call {
     pub(super) fn begin<B>(telemetry: &Arc<Telemetry>, request: &Request<B>) -> Box<Self> {
@@ -116,7 +97,10 @@ impl Call {
     /// Whether a drop now only leaves the rest of a body unread.
     fn is_answered(&self) -> bool {
         match &self.rpc {
-            Some(rpc) => rpc.is_answered(),
+            // Another HTTP status than 200 came from a proxy, and no `grpc-status` comes after it.
+            Some(rpc) => {
+                rpc.is_answered() || self.status.is_some_and(|status| status != StatusCode::OK)
+            }
             None => self.status.is_some(),
         }
     }
@@ -296,24 +280,18 @@ impl OpenCall {
 
     /// No response came.
     pub(super) fn fail(&mut self, error: &(impl fmt::Display + 'static)) {
-        self.settle_failed(
-            transport_failure(error),
-            clip(&error.to_string()).to_owned(),
-        );
+        self.settle_failed(Failure::of_client(error));
     }
 
     /// The response broke off.
     pub(super) fn body_failed(&mut self) {
-        self.settle_failed("body_error", "the response body broke off");
+        self.settle_failed(Failure::of_body());
     }
 
-    /// No response came, or not all of it; `text` has no secrets.
-    pub(super) fn settle_failed(&mut self, kind: &'static str, text: impl Into<Cow<'static, str>>) {
+    /// No response came, or not all of it.
+    pub(super) fn settle_failed(&mut self, failure: Failure) {
         if let Some(mut call) = self.0.take() {
-            call.failure = Some(Failure {
-                kind,
-                text: text.into(),
-            });
+            call.failure = Some(failure);
             call.settle();
         }
     }
@@ -326,7 +304,7 @@ impl Drop for OpenCall {
         if self.0.as_ref().is_some_and(|call| call.is_answered()) {
             self.complete();
         } else {
-            self.settle_failed(CANCELLED, "the call was dropped before its response");
+            self.settle_failed(Failure::cancelled());
         }
     }
 }
@@ -362,20 +340,6 @@ fn server<B>(request: &Request<B>) -> (String, u16) {
         80
     };
     (clip(host).to_owned(), port.unwrap_or(default))
-}
-
-/// `error.type` of a call without a response.
-fn transport_failure(error: &(impl fmt::Display + 'static)) -> &'static str {
-    let error: &dyn Any = error;
-    let hyper = error.downcast_ref::<hyper_util::client::legacy::Error>();
-    let refused = hyper.is_some_and(hyper_util::client::legacy::Error::is_connect);
-    #[cfg(feature = "tonic")]
-    let refused = refused || rpc::is_connect(error);
-    if refused {
-        "connect_error"
-    } else {
-        "transport_error"
-    }
 }
 
 /// `url.full` without credentials and query: both may hold secrets.

@@ -3,6 +3,7 @@
 
 mod body;
 mod call;
+mod failure;
 mod future;
 #[cfg(feature = "reqwest")]
 mod reqwest;
@@ -63,8 +64,8 @@ use super::Telemetry;
 /// `new` they do not. Calls are told of by the RPC semantic conventions, and their duration is in
 /// `rpc_client_call_duration_seconds` in place of the HTTP one; every status but `OK` is a failure.
 ///
-/// The current request is the one whose handler makes the call; a task that the handler spawns keeps it only
-/// within a span ("Tasks of a request" in the [crate's documentation](crate)).
+/// The current request is the one whose handler makes the call; a task that the handler spawns keeps it when
+/// [`spawn`](crate::spawn) starts it ("Tasks of a request" in the [crate's documentation](crate)).
 #[derive(Clone)]
 pub struct ClientLayer {
     telemetry: Arc<Telemetry>,

@@ -1,6 +1,5 @@
 //! The client layer for reqwest, as a middleware of `reqwest-middleware`. Made by `Kit::reqwest_middleware`.
 
-use std::error::Error as _;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use ::http::{Extensions, Request, Response};
 use ::reqwest::{Body, ResponseBuilderExt as _, Url};
 use reqwest_middleware::{Error, Middleware, Next, Result};
 
+use super::failure::{self, Failure, causes};
 use super::{Call, ClientBody, OpenCall};
 use crate::http::Telemetry;
 use crate::http::text::clip;
@@ -57,7 +57,7 @@ impl Middleware for ReqwestMiddleware {
         match next.run(request, extensions).await {
             Ok(response) => Ok(with_call(call, response)),
             Err(error) => {
-                call.settle_failed(kind(&error), clip(&cause(&error)).to_owned());
+                call.settle_failed(failure(&error));
                 Err(error)
             }
         }
@@ -96,26 +96,38 @@ fn with_url(url: Url) -> Extensions {
         .unwrap_or_default()
 }
 
-/// `error.type`.
-fn kind(error: &Error) -> &'static str {
+fn failure(error: &Error) -> Failure {
+    let kind = match of_reqwest(error) {
+        Some(error) if error.is_timeout() => failure::TIMEOUT,
+        Some(error) if error.is_connect() => failure::CONNECT,
+        Some(_) => failure::TRANSPORT,
+        None => "middleware_error",
+    };
+    Failure::new(kind, clip(&cause(error)).to_owned())
+}
+
+/// The error of reqwest's own, which a middleware that retries, say, puts into one of its own.
+fn of_reqwest(error: &Error) -> Option<&::reqwest::Error> {
     match error {
-        Error::Reqwest(error) if error.is_timeout() => "timeout",
-        Error::Reqwest(error) if error.is_connect() => "connect_error",
-        Error::Reqwest(_) => "transport_error",
-        Error::Middleware(_) => "middleware_error",
+        Error::Reqwest(error) => Some(error),
+        Error::Middleware(error) => error.chain().find_map(|cause| {
+            let nested = cause.downcast_ref::<Error>().and_then(of_reqwest);
+            nested.or_else(|| cause.downcast_ref())
+        }),
     }
 }
 
-/// The text of the innermost error: reqwest's own has the URL in it, query and all.
+/// The text of the last cause that is not reqwest's own error, bare or wrapped: that has the URL in it, query
+/// and all.
 fn cause(error: &Error) -> String {
-    let mut innermost = match error {
-        Error::Reqwest(error) => error.source(),
-        Error::Middleware(error) => return error.to_string(),
+    let first: &(dyn std::error::Error + 'static) = match error {
+        Error::Reqwest(error) => error,
+        Error::Middleware(error) => error.as_ref(),
     };
-    while let Some(inner) = innermost.and_then(|error| error.source()) {
-        innermost = Some(inner);
-    }
-    innermost.map_or_else(|| "the call failed".to_owned(), ToString::to_string)
+    let last = causes(first)
+        .filter(|cause| !cause.is::<::reqwest::Error>() && !cause.is::<Error>())
+        .last();
+    last.map_or_else(|| "the call failed".to_owned(), ToString::to_string)
 }
 
 impl fmt::Debug for ReqwestMiddleware {

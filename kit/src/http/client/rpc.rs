@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, Request, StatusCode};
 
-use super::call::Failure;
+use super::failure::Failure;
 use crate::http::grpc::{self, GrpcStatus, OTHER_METHOD, SYSTEM};
 use crate::http::text::TextPacker;
 use crate::trace::{SharedText, Value};
@@ -89,13 +89,4 @@ pub(super) fn put_attributes(
     put("rpc.system.name", fixed(SYSTEM));
     put("rpc.method", Value::Bytes(texts.text(method(path))));
     put("rpc.response.status_code", fixed(status.as_str()));
-}
-
-/// Whether a channel's error is that nobody answered its connection.
-#[cfg(feature = "tonic")]
-pub(super) fn is_connect(error: &dyn std::any::Any) -> bool {
-    let error = error.downcast_ref::<tonic::transport::Error>();
-    let first = error.and_then(std::error::Error::source);
-    std::iter::successors(first, |error| error.source())
-        .any(|error| error.is::<tonic::ConnectError>())
 }

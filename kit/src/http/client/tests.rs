@@ -14,11 +14,11 @@ use tracing::Instrument as _;
 
 use crate::context::testing::context;
 use crate::context::{Scoped, TraceParent};
-use crate::http::Telemetry;
 use crate::http::testing::{
     Bench, Handler, Script, Step, attribute, get, grpc_call, int, poll_body, poll_once,
     shared_text, text,
 };
+use crate::http::{BoxError, Telemetry};
 use crate::trace::{Sampler, SpanKind, SpanRecord, SpanStatus, Value};
 
 /// Calls `uri` through the layer and reads the whole answer; gives the headers the server saw.
@@ -263,7 +263,64 @@ async fn a_server_that_is_not_there() {
         .body(Empty::new())
         .unwrap();
     assert!(client.call(request).await.is_err());
-    check_failure(&bench, Some("connect_error"), None);
+    let span = only_span(&bench);
+    assert_eq!(error_type(&span).as_deref(), Some("connect_error"));
+    let SpanStatus::Error(why) = &span.status else {
+        panic!("{span:?}");
+    };
+    assert!(why.contains("refused"), "{why}");
+}
+
+/// `error.type` and the text of a call that fails with this error.
+fn failed_with(error: BoxError) -> (String, String) {
+    let bench = Bench::new();
+    let mut error = Some(error);
+    let mut client = bench.client_layer().layer(Handler(move |_: Request<()>| {
+        std::future::ready(Err::<Response<Script>, _>(error.take().unwrap()))
+    }));
+    let request = Request::get("http://shop/").body(()).unwrap();
+    assert!(matches!(
+        poll_once(pin!(client.call(request))),
+        Poll::Ready(Err(_))
+    ));
+    let span = only_span(&bench);
+    let SpanStatus::Error(why) = &span.status else {
+        panic!("{span:?}");
+    };
+    (error_type(&span).unwrap(), why.to_string())
+}
+
+fn error_type(span: &SpanRecord) -> Option<String> {
+    text(&span.attributes, "error.type")
+}
+
+#[tokio::test]
+async fn errors_that_layers_have_boxed_are_told_as_what_they_are() {
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let mut hyper =
+        hyper_util::client::legacy::Client::builder(executor).build_http::<Empty<Bytes>>();
+    let closed = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        format!("http://{}/", listener.local_addr().unwrap())
+    };
+    let request = Request::get(closed).body(Empty::new()).unwrap();
+    let (kind, why) = failed_with(hyper.call(request).await.unwrap_err().into());
+    assert_eq!(kind, "connect_error");
+    assert!(why.contains("refused"), "{why}");
+
+    let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in 3 s");
+    assert_eq!(
+        failed_with(late.into()),
+        ("timeout".to_owned(), "no answer in 3 s".to_owned())
+    );
+    let other = BoxError::from("the pool is closed");
+    assert_eq!(
+        failed_with(other),
+        (
+            "transport_error".to_owned(),
+            "the pool is closed".to_owned()
+        )
+    );
 }
 
 /// Two services in one process: the gap is what the client measured less what the server told.
@@ -415,6 +472,31 @@ fn how_a_grpc_call_can_end() {
         Some("body_error"),
         Some("the response body broke off"),
     );
+}
+
+#[test]
+fn a_proxy_that_answers_a_grpc_call_in_http() {
+    for (http, status) in [(503, "UNAVAILABLE"), (403, "PERMISSION_DENIED")] {
+        let bench = Bench::new();
+        let answer = Response::builder().status(http);
+        let answer = answer.body(Script::new(&[Step::Data("<html>"), Step::Data("</html>")]));
+        let mut answer = answer.ok();
+        let mut client = bench.client_layer().layer(Handler(move |_: Request<()>| {
+            std::future::ready(Ok::<_, Infallible>(answer.take().unwrap()))
+        }));
+        let request = grpc_call("http://shop/shop.v1.Cart/Add");
+        let Poll::Ready(Ok(response)) = poll_once(pin!(client.call(request))) else {
+            panic!("the answer is ready");
+        };
+        // As tonic does: what comes is no message, and the rest is not read.
+        let mut body = response.into_body();
+        assert!(poll_body(&mut body).is_ready());
+        drop(body);
+        let span = only_grpc_span(&bench);
+        let said = text(&span.attributes, "rpc.response.status_code");
+        assert_eq!(said.as_deref(), Some(status));
+        assert_eq!(error_type(&span).as_deref(), Some(status));
+    }
 }
 
 #[test]

@@ -20,6 +20,14 @@ impl Methods {
         self.0.load().get(name).cloned()
     }
 
+    /// The server answers `grpc.health.v1`.
+    #[cfg(any(feature = "tonic", test))]
+    pub(crate) fn learn_health(&self) {
+        for method in ["Check", "Watch"] {
+            self.learn(&format!("grpc.health.v1.Health/{method}"));
+        }
+    }
+
     /// Remembers a method while there is room.
     pub(super) fn learn(&self, name: &str) -> Option<Arc<str>> {
         let new: Arc<str> = Arc::from(name);

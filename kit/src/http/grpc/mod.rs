@@ -52,7 +52,7 @@ pub(super) struct Rpc {
     pub(super) status: Option<GrpcStatus>,
     /// How long the caller is ready to wait.
     deadline: Option<Duration>,
-    /// Asks whether the server is well.
+    /// Asks whether the server is well, of a server that says.
     pub(super) is_health: bool,
 }
 
@@ -66,12 +66,15 @@ impl Rpc {
         if method != KnownMethod::Post || !is_call(request) {
             return None;
         }
-        let name = method_name(request.uri().path());
+        let method = method_name(request.uri().path()).and_then(|name| methods.get(name));
         Some(Box::new(Self {
-            method: name.and_then(|name| methods.get(name)),
+            // Where nobody answers such questions, their path is a way around the limit for any request.
+            is_health: method
+                .as_deref()
+                .is_some_and(|name| name.starts_with("grpc.health.v1.Health/")),
+            method,
             status: None,
             deadline: deadline(request.headers()),
-            is_health: name.is_some_and(|name| name.starts_with("grpc.health.v1.Health/")),
         }))
     }
 
@@ -114,21 +117,22 @@ impl Rpc {
     }
 
     /// `rpc.method`: `None`, hence `_OTHER`, unless a route of just this path matched or a method was seen to
-    /// answer.
+    /// answer, or to panic.
     pub(super) fn settled_method(
         &self,
         methods: &Methods,
         path: &str,
         route: Option<&str>,
         outcome: Outcome,
-        status: GrpcStatus,
     ) -> Option<Arc<str>> {
         if let Some(known) = &self.method {
             return Some(Arc::clone(known));
         }
         let name = method_name(path)?;
-        let answered = outcome != Outcome::Rejected && status.proves_method();
-        (route == Some(path) || answered)
+        // What is made of an HTTP status or of the caller's deadline is no answer: a page for every path that
+        // nobody knows, or a caller in a hurry, would be enough to invent methods.
+        let answered = self.status.is_some_and(GrpcStatus::proves_method);
+        (route == Some(path) || answered || outcome == Outcome::Panic)
             .then(|| methods.learn(name))
             .flatten()
     }

@@ -262,6 +262,28 @@ fn a_method_that_no_server_has_is_no_label() {
 }
 
 #[test]
+fn a_status_that_nobody_said_names_no_method() {
+    // What catches all paths answers these, also of no service: a page, a proxy's or a middleware's error.
+    for http in [200, 400, 500, 503] {
+        let mut response = stream(&[Step::Data("<html>")]);
+        *response.status_mut() = StatusCode::from_u16(http).unwrap();
+        let (line, ..) = settled(&Bench::new(), grpc_call("/in.Vented/Name"), response);
+        assert_eq!(line["rpc.method"], "_OTHER", "{http}");
+    }
+    // The caller's own deadline says nothing of what is behind the path.
+    let bench = Bench::new();
+    let mut request = grpc_call("/in.Vented/Name");
+    let deadline = HeaderValue::from_static("1n");
+    request.headers_mut().insert("grpc-timeout", deadline);
+    let mut service =
+        bench.service(|_| std::future::pending::<Result<Response<Script>, Infallible>>());
+    drop(service.call(request));
+    let (line, ..) = only(&bench);
+    assert_eq!(line["outcome"], "timeout");
+    assert_eq!(line["rpc.method"], "_OTHER");
+}
+
+#[test]
 fn a_route_of_its_own_makes_a_method_known() {
     use tower_layer::Layer as _;
     let bench = Bench::new();
@@ -393,14 +415,23 @@ fn questions_after_health_pass_the_limit_and_leave_no_trace() {
         response.extensions_mut().insert(NotTraffic);
         std::future::ready(Ok::<_, Infallible>(response))
     });
-    let call = grpc_call("/grpc.health.v1.Health/Check");
-    let Poll::Ready(Ok(response)) = poll_once(pin!(service.call(call))) else {
-        panic!("the answer is ready");
+    let mut status = || {
+        let call = grpc_call("/grpc.health.v1.Health/Check");
+        let Poll::Ready(Ok(response)) = poll_once(pin!(service.call(call))) else {
+            panic!("the answer is ready");
+        };
+        response.headers()["grpc-status"].clone()
     };
-    assert_eq!(response.headers()["grpc-status"], "0");
-    drop(response);
-    bench.assert_silent();
-    assert_eq!(bench.telemetry.rpc.settled(), [vec![], vec![]]);
+    // Nobody has said that this server answers them: it could be a page for every path.
+    assert_eq!(status(), "14");
+    let (line, ..) = only(&bench);
+    assert_eq!(line["outcome"], "rejected");
+    bench.telemetry.methods.learn_health();
+    assert_eq!(status(), "0");
+    assert_eq!(bench.closing_lines().len(), 1, "only the first is told");
+    assert!(bench.spans.drain().is_empty());
+    let [measured, _] = bench.telemetry.rpc.settled();
+    assert_eq!(measured.iter().map(|(_, count)| count).sum::<u64>(), 1);
 }
 
 #[test]
