@@ -160,7 +160,7 @@ mod tests {
         let (layer, here) = (LayerId::new(), Some(place::now()));
         // Another test's span may change its fields meanwhile.
         assert!((0..1_000).any(|_| looks([(layer, here); 2]) < 2));
-        assert_eq!(looks([(layer, here), (LayerId::new(), here)]), 2);
+        assert_eq!(looks([(LayerId::new(), here), (LayerId::new(), here)]), 2);
         assert_eq!(looks([(layer, None); 2]), 2);
         let changing = Cell::new(0);
         for _ in 0..2 {
