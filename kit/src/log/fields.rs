@@ -86,11 +86,18 @@ impl SpanFields {
     /// Takes over the fields of a span farther out: those of names that are not here yet, as long as less
     /// than `limit` bytes are in use.
     pub(super) fn absorb(&mut self, farther: &Self, limit: usize) {
-        if self.is_empty() && farther.memory_used() <= limit {
-            self.clone_from(farther);
+        self.omitted = self.omitted.saturating_add(farther.omitted);
+        if self.bits & farther.bits == 0 && self.memory_used() + farther.memory_used() <= limit {
+            let before = self.bytes.len();
+            self.bytes.extend_from_slice(&farther.bytes);
+            let moved = |field: &Rendered| Rendered {
+                end: before + field.end,
+                ..*field
+            };
+            self.fields.extend(farther.fields.iter().map(moved));
+            self.bits |= farther.bits;
             return;
         }
-        self.omitted = self.omitted.saturating_add(farther.omitted);
         for (key, bytes) in farther.each() {
             if bytes.is_empty() || self.position(key).is_some() {
                 continue;
