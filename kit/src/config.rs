@@ -195,6 +195,8 @@ impl Config {
         for (key, value, _) in &mut all {
             if redact::is_secret(key) {
                 REDACTED.clone_into(value);
+            } else if let Some(clean) = redact::in_text(value) {
+                *value = clean;
             }
         }
         all

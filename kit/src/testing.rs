@@ -83,6 +83,9 @@ pub fn capture_with(service: &str, set: impl FnOnce(KitBuilder) -> KitBuilder) -
         .unwrap_or_else(|error| panic!("the kit of this test does not start: {error}"))
 }
 
+/// What makes events, spans and panics of a thread those of a capture.
+type OfThisThread = (DefaultGuard, log::ToldHere);
+
 /// What a kit was told so far.
 #[derive(Debug)]
 pub struct Captured {
@@ -91,7 +94,7 @@ pub struct Captured {
     queue: SpanQueue,
     spans: Mutex<Vec<CapturedSpan>>,
     dispatch: Dispatch,
-    _of_this_thread: DefaultGuard,
+    _of_this_thread: OfThisThread,
 }
 
 impl Captured {
@@ -100,7 +103,7 @@ impl Captured {
         log: log::Captured,
         queue: SpanQueue,
         dispatch: Dispatch,
-        of_this_thread: DefaultGuard,
+        of_this_thread: OfThisThread,
     ) -> Self {
         Self {
             kit,

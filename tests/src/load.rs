@@ -71,7 +71,7 @@ impl Load {
         let for_thread = Arc::clone(&shared);
         Self {
             shared,
-            thread: std::thread::spawn(move || run(plan, for_thread)),
+            thread: std::thread::spawn(move || run(plan, &for_thread)),
             began: std::time::Instant::now(),
         }
     }
@@ -110,11 +110,11 @@ impl Report {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn run(plan: Plan, shared: Arc<Shared>) -> Vec<Tally> {
+async fn run(plan: Plan, shared: &Arc<Shared>) -> Vec<Tally> {
     let began = Instant::now();
     let mut workers = JoinSet::new();
     for _ in 0..plan.connections {
-        workers.spawn(work(plan, Arc::clone(&shared), began));
+        workers.spawn(work(plan, Arc::clone(shared), began));
     }
     workers.join_all().await
 }

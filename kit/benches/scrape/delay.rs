@@ -57,6 +57,10 @@ fn serve(kit: &Kit, runtime: Runtime) -> SocketAddr {
     address
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "requests come at their time, on a thread of their own"
+)]
 /// How many scrapes there were, and what each request waited.
 fn measure(address: SocketAddr, scraped: Option<&str>) -> (usize, Vec<Duration>) {
     let (over, scrapes) = (AtomicBool::new(false), AtomicUsize::new(0));

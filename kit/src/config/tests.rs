@@ -371,3 +371,27 @@ fn the_documentation_names_every_variable_that_is_read() {
         );
     }
 }
+
+#[test]
+fn no_secret_is_an_attribute_of_the_resource() {
+    let config = read(&[
+        ("OTEL_SERVICE_NAME", "http://me:s3cret@h"),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "db.password=s3cret,url=http://me:s3cret@h",
+        ),
+        ("POD_NAME", "http://me:s3cret@h"),
+    ]);
+    let attributes = config.resource_attributes();
+    assert!(
+        !format!("{attributes:?}").contains("s3cret"),
+        "{attributes:?}"
+    );
+    let value = |name: &str| {
+        let found = attributes.iter().find(|(key, ..)| key == name);
+        found.map(|(_, value, _)| &**value)
+    };
+    assert_eq!(value("db.password"), Some("[redacted]"));
+    assert_eq!(value("url"), Some("http://[redacted]@h"));
+    assert_eq!(value("service.name"), Some("http://[redacted]@h"));
+}

@@ -33,7 +33,7 @@ pub(super) struct Bench {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) spans: SpanQueue,
     log: Captured,
-    _subscriber: DefaultGuard,
+    _of_this_thread: (DefaultGuard, log::ToldHere),
 }
 
 impl Bench {
@@ -43,7 +43,7 @@ impl Bench {
 
     pub(super) fn with(change: impl FnOnce(&mut Telemetry)) -> Self {
         let (logger, log) = Logger::capture(Format::Json, "test");
-        log::tell_panics_here(&logger, false);
+        let panics = log::tell_panics_here(&logger, false);
         let spans = SpanQueue::new(&ExportConfig::default());
         let subscriber = Registry::default()
             .with(log::layer(&logger))
@@ -70,7 +70,7 @@ impl Bench {
             telemetry: Arc::new(telemetry),
             spans,
             log,
-            _subscriber: tracing::subscriber::set_default(subscriber),
+            _of_this_thread: (tracing::subscriber::set_default(subscriber), panics),
         }
     }
 

@@ -10,19 +10,9 @@ use crate::redact;
 /// whatever callers send.
 pub(super) const MAX_TEXT: usize = 1_024;
 
-/// The first [`MAX_TEXT`] bytes, cut between characters.
+/// The first [`MAX_TEXT`] bytes, cut between characters and before a secret that would lose its end.
 pub(super) fn clip(text: &str) -> &str {
-    let mut end = text.len().min(MAX_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let kept = text.get(..end).unwrap_or_default();
-    if end == text.len() {
-        return kept;
-    }
-    // A password must not stay because the `@` behind it does not.
-    let secret = redact::unfinished(kept.as_bytes());
-    secret.and_then(|at| kept.get(..at)).unwrap_or(kept)
+    redact::cut(text, MAX_TEXT)
 }
 
 /// The same of bytes that need not be UTF-8; where they are, no character is cut in two, which would make all

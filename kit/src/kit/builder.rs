@@ -34,6 +34,17 @@ use crate::trace::{self, ExportConfig, ExporterKind, SpanLayer, SpanQueue};
 /// What a captured kit keeps of spans between two looks.
 const CAPTURED_SPANS: usize = 65_536;
 
+/// The settings that `log_layer` puts in force.
+const SETTLED: [&str; 7] = [
+    "BELLWETHER_LOG_FORMAT",
+    "BELLWETHER_LOG_RATE_LIMIT",
+    "BELLWETHER_RECORDER",
+    "BELLWETHER_RECORDER_BYTES",
+    "BELLWETHER_RECORDER_SLOW",
+    "BELLWETHER_REDACT",
+    "OTEL_SDK_DISABLED",
+];
+
 /// A kit to be started: what the environment says, with the setters' word on top.
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `start()`"]
@@ -79,10 +90,10 @@ impl KitBuilder {
     }
 
     /// How log lines look, whatever `BELLWETHER_LOG_FORMAT` says.
-    pub fn log_format(mut self, format: LogFormat) -> Self {
-        self.config.log_format = Some(format);
-        self.config.sources.set_in_code("BELLWETHER_LOG_FORMAT");
-        self
+    pub fn log_format(self, format: LogFormat) -> Self {
+        self.set("BELLWETHER_LOG_FORMAT", Ok(format), |config, format| {
+            config.log_format = Some(format);
+        })
     }
 
     /// All of the shutdown, flush included, whatever `BELLWETHER_GRACE` says.
@@ -116,6 +127,13 @@ impl KitBuilder {
         value: Result<T, String>,
         put: impl FnOnce(&mut Config, T),
     ) -> Self {
+        let value = if self.sinks.is_some() && SETTLED.contains(&variable) {
+            Err(format!(
+                "{variable} is set in the code behind log_layer(), where it has no effect any more: set it before"
+            ))
+        } else {
+            value
+        };
         match value {
             Ok(value) => {
                 put(&mut self.config, value);
@@ -171,18 +189,20 @@ impl KitBuilder {
     }
 
     /// Whether spans are made and exported; `false` wins over the environment, `true` is the default.
-    pub fn traces(mut self, traces: bool) -> Self {
-        if self.config.traces && !traces {
-            self.config.traces = false;
-            self.config.sources.set_in_code("OTEL_SDK_DISABLED");
+    pub fn traces(self, traces: bool) -> Self {
+        if traces || !self.config.traces {
+            return self;
         }
-        self
+        self.set("OTEL_SDK_DISABLED", Ok(()), |config, ()| {
+            config.traces = false;
+        })
     }
 
     /// The kit's `tracing` layer, for a service that builds its own subscriber; `start` then installs none.
     /// The layer brings its own filter (`RUST_LOG`), which is no other layer's; the recorder and
     /// [`Kit::set_log_filter`] go through it, too, and see nothing of what a filter for all layers hides. Log
-    /// format, traces and the log's control are settled by this call.
+    /// format, secrets, traces and the log's control are settled by this call: their setters come before it, and are
+    /// faults of [`start`](Self::start) behind it.
     ///
     /// Before, a service that sets a subscriber of its own, which [`start`](Self::start) alone would refuse:
     ///
@@ -237,7 +257,8 @@ impl KitBuilder {
     ///
     /// **Records of the `log` crate** become events by `.init()` above, if `tracing-subscriber` has its default
     /// feature `tracing-log`; with `tracing::subscriber::set_global_default` add
-    /// `tracing_log::LogTracer::init()`. The kit's lines then have the records' own targets.
+    /// `tracing_log::LogTracer::init()`. The kit's lines then have the records' own targets. How verbose records may
+    /// be is settled then: [`Kit::set_log_filter`] shows no more of them than `log::max_level()` lets through.
     ///
     /// # Errors
     ///
@@ -357,6 +378,10 @@ impl KitBuilder {
     /// As [`start`](Self::start), for `testing`: lines and spans are kept, of this thread alone.
     pub(crate) fn start_captured(mut self) -> Result<Captured, Error> {
         self.config.log_format.get_or_insert(LogFormat::Json);
+        // Of the tests of a process most want the default names, which must not keep the others' out.
+        if !self.config.redact.is_empty() {
+            self.hide_secrets();
+        }
         let format = log_format(&self.config);
         let failed = |source| Error::Thread {
             thread: "log",
@@ -378,10 +403,16 @@ impl KitBuilder {
         };
         let dispatch = Dispatch::new(subscriber(&sinks));
         let of_this_thread = dispatcher::set_default(&dispatch);
-        log::tell_panics_here(&sinks.logger, self.config.backtraces);
+        let panics = log::tell_panics_here(&sinks.logger, self.config.backtraces);
         self.sinks = Some(sinks);
         let kit = self.launch()?;
-        Ok(Captured::new(kit, log, queue, dispatch, of_this_thread))
+        Ok(Captured::new(
+            kit,
+            log,
+            queue,
+            dispatch,
+            (of_this_thread, panics),
+        ))
     }
 
     fn refuse_faults(&self) -> Result<(), Error> {
@@ -410,6 +441,16 @@ impl KitBuilder {
         Ok(runtime)
     }
 
+    /// Before anything is written.
+    fn hide_secrets(&mut self) {
+        if !redact::install(&Names::new(&self.config.redact)) {
+            self.config.warnings.push(
+                "the names of secrets that an earlier kit of this process has set stay in force"
+                    .to_owned(),
+            );
+        }
+    }
+
     fn sinks(&mut self) -> Result<Sinks, Error> {
         if let Some(sinks) = &self.sinks {
             return Ok(sinks.clone());
@@ -417,13 +458,7 @@ impl KitBuilder {
         if !self.config.traces {
             self.config.export.exporter = ExporterKind::None;
         }
-        // Before anything is written.
-        if !redact::install(&Names::new(&self.config.redact)) {
-            self.config.warnings.push(
-                "the names of secrets that an earlier kit of this process has set stay in force"
-                    .to_owned(),
-            );
-        }
+        self.hide_secrets();
         let failed = |source| Error::Thread {
             thread: "log",
             source,

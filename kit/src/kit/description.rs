@@ -366,8 +366,8 @@ fn resource(config: &Config) -> Vec<Setting> {
     attributes
         .into_iter()
         .map(|(name, value, source)| Setting {
-            value: redact::in_text(&value).unwrap_or(value),
             name,
+            value,
             source,
         })
         .collect()

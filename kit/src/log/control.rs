@@ -228,9 +228,11 @@ impl Control {
 
     /// The most verbose level that anything is printed or recorded of.
     pub(super) fn max_level(&self) -> LevelFilter {
-        let recorded = self.recorder.as_ref().map(|recorder| recorder.max_level());
-        self.printed_level()
-            .max(recorded.unwrap_or(LevelFilter::OFF))
+        let printed = self.printed_level();
+        match &self.recorder {
+            Some(recorder) if printed != LevelFilter::OFF => printed.max(recorder.max_level()),
+            _ => printed,
+        }
     }
 
     /// The most verbose level that anything is printed of.
@@ -288,6 +290,8 @@ impl Control {
             && !records::is_record(metadata)
             && !is_ours(metadata.target())
             && self.recorder.as_ref().is_some_and(wants)
+            // Who hides everything wants nothing of it later either.
+            && self.printed_level() != LevelFilter::OFF
     }
 
     /// Whether a span or an event is printed or, for an event of a request, recorded.

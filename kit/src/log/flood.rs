@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::{Event, Metadata};
 
 use super::Logger;
-use super::format::{Head, Message, push_within};
+use super::format::{Head, Message, push_value};
 use super::logger::Counts;
 use super::sites::{CallSites, Site};
 use super::value::Value;
@@ -109,16 +109,9 @@ impl Flood {
 
 /// The beginning of an event's message.
 fn message(event: &Event<'_>) -> String {
-    struct Beginning(Vec<u8>);
-    impl std::fmt::Write for Beginning {
-        fn write_str(&mut self, text: &str) -> std::fmt::Result {
-            push_within(&mut self.0, text, MAX_MESSAGE_BYTES)
-        }
-    }
-    let mut beginning = Beginning(Vec::new());
+    let mut beginning = Vec::new();
     Message::Event(event).unredacted(|message| {
-        // Ends early, on purpose, when the text is longer than is told.
-        let _ = message.write(&mut beginning);
+        push_value(&mut beginning, message, MAX_MESSAGE_BYTES);
     });
-    String::from_utf8(beginning.0).unwrap_or_default()
+    String::from_utf8(beginning).unwrap_or_default()
 }

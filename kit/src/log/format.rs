@@ -1,6 +1,7 @@
 //! How lines look: the one place that decides, for each format, which keys it has and in which order.
 //! A new dialect is a variant here and a module beside `json` with the same functions.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use tracing::{Event, Level, Metadata};
@@ -265,8 +266,38 @@ pub(super) fn text_end(out: &[u8], limit: usize) -> usize {
     (limit - MARK_BYTES).min(out.len() + MAX_VALUE_BYTES)
 }
 
+/// Appends a value's text, not escaped, as far as `end` allows; a mark behind it tells of a cut.
+pub(super) fn push_value(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
+    let mut text = Within {
+        out,
+        end,
+        cut: false,
+    };
+    if value.write(&mut text).is_err() {
+        let cut = text.cut;
+        push_failure(out, cut);
+    }
+}
+
+/// Text up to a length.
+struct Within<'a> {
+    out: &'a mut Vec<u8>,
+    end: usize,
+    cut: bool,
+}
+
+impl fmt::Write for Within<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.len() <= self.end.saturating_sub(self.out.len()) {
+            self.out.extend_from_slice(text.as_bytes());
+            return Ok(());
+        }
+        push_within(self.out, text, self.end).inspect_err(|_| self.cut = true)
+    }
+}
+
 /// Appends `text` as far as `end` allows; an error, which ends the formatting, when it does not fit.
-pub(super) fn push_within(out: &mut Vec<u8>, text: &str, end: usize) -> std::fmt::Result {
+pub(super) fn push_within(out: &mut Vec<u8>, text: &str, end: usize) -> fmt::Result {
     let room = end.saturating_sub(out.len());
     if text.len() <= room {
         out.extend_from_slice(text.as_bytes());
@@ -275,7 +306,7 @@ pub(super) fn push_within(out: &mut Vec<u8>, text: &str, end: usize) -> std::fmt
     let cut = (0..=room).rev().find(|at| text.is_char_boundary(*at));
     let cut = cut.unwrap_or_default();
     out.extend_from_slice(text.get(..cut).unwrap_or_default().as_bytes());
-    Err(std::fmt::Error)
+    Err(fmt::Error)
 }
 
 /// Marks a value whose formatting failed: because it was cut at `end`, or by itself.

@@ -41,7 +41,9 @@ pub(super) fn is_reserved(name: &str) -> bool {
 
 pub(super) fn service(name: &str) -> WrittenService {
     let mut service = b"\",\"service.name\":\"".to_vec();
+    let start = service.len();
     text(&mut service, &Value::Text(name), MAX_NAME_BYTES);
+    redact::in_value(&mut service, start);
     WrittenService {
         service,
         before_trace: Vec::new(),

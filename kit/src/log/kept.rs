@@ -7,7 +7,7 @@ use std::fmt;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata};
 
-use super::format::{push_failure, push_within, text_end};
+use super::format::{push_value, text_end};
 use super::value::Value;
 
 /// What a value is, beside its bytes.
@@ -144,15 +144,8 @@ impl Encoder<'_> {
     fn text(&mut self, field: &Field, kind: u8, value: &Value<'_>) {
         self.text_head(field, kind, 0);
         let begin = self.out.len();
-        let mut text = Within {
-            end: text_end(self.out, self.limit),
-            out: self.out,
-            cut: false,
-        };
-        if value.write(&mut text).is_err() {
-            let cut = text.cut;
-            push_failure(self.out, cut);
-        }
+        let end = text_end(self.out, self.limit);
+        push_value(self.out, value, end);
         let length = u32::try_from(self.out.len() - begin).unwrap_or_default();
         if let Some(place) = self.out.get_mut(begin - 4..begin) {
             place.copy_from_slice(&length.to_le_bytes());
@@ -200,22 +193,5 @@ impl Visit for Encoder<'_> {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.number(field, BOOL, [value.into()]);
-    }
-}
-
-/// Text up to a length.
-struct Within<'a> {
-    out: &'a mut Vec<u8>,
-    end: usize,
-    cut: bool,
-}
-
-impl fmt::Write for Within<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if text.len() <= self.end.saturating_sub(self.out.len()) {
-            self.out.extend_from_slice(text.as_bytes());
-            return Ok(());
-        }
-        push_within(self.out, text, self.end).inspect_err(|_| self.cut = true)
     }
 }

@@ -48,7 +48,7 @@ pub(crate) use filter::LogFilter;
 pub(crate) use format::Format;
 pub(crate) use layer::{controlled, layer};
 pub(crate) use logger::Logger;
-pub(crate) use panics::{Watch, tell_panics, tell_panics_here, text as panic_text};
+pub(crate) use panics::{ToldHere, Watch, tell_panics, tell_panics_here, text as panic_text};
 pub(crate) use recorder::{MIN_REQUEST_BYTES, Recorded, RecorderConfig, Recording};
 pub(crate) use records::take_records;
 pub(crate) use request_line::{Received, RequestLine, RpcLine};

@@ -12,6 +12,10 @@ use super::format::{self, Format, Head, Ids, Message};
 use super::line::Line;
 use super::value::Value;
 use crate::context::SpanIdentity;
+use crate::redact;
+
+/// What a stack trace has of a panic's text: the rest of its room is for the frames.
+const MAX_TEXT_BYTES: usize = 1_024;
 
 /// The target of the lines of panics.
 pub(super) const TARGET: &str = "bellwether::panic";
@@ -100,8 +104,7 @@ impl fmt::Debug for StackTrace<'_> {
         if let Some(location) = self.line.location {
             write!(f, " at {location}")?;
         }
-        // A long text must leave room for the frames.
-        let text = self.line.text;
-        write!(f, ":\n{text:.1024}\nstack backtrace:\n{}", self.backtrace)
+        let text = redact::cut(self.line.text, MAX_TEXT_BYTES);
+        write!(f, ":\n{text}\nstack backtrace:\n{}", self.backtrace)
     }
 }

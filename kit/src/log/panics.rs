@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
 use std::panic::PanicHookInfo;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, Once, PoisonError};
@@ -44,6 +45,8 @@ thread_local! {
 struct Teller {
     logger: Logger,
     backtraces: bool,
+    /// Its lines are kept, not written: a failed assertion must show in the test's own output, too.
+    is_test: bool,
 }
 
 /// Writes a line to `logger` for every panic from now on, with a backtrace if `backtraces`.
@@ -54,17 +57,39 @@ pub(crate) fn tell_panics(logger: &Logger, backtraces: bool) {
     *TELLER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Teller {
         logger: logger.clone(),
         backtraces,
+        is_test: false,
     });
     install();
 }
 
-/// The same for the panics of this thread alone, as `testing` wants it: other tests have kits of their own.
-pub(crate) fn tell_panics_here(logger: &Logger, backtraces: bool) {
-    HERE.set(Some(Teller {
+/// The same for the panics of this thread alone, as `testing` wants it: other tests have kits of their own, and
+/// the standard library's hook runs as well. Ends when dropped.
+pub(crate) fn tell_panics_here(logger: &Logger, backtraces: bool) -> ToldHere {
+    let before = HERE.replace(Some(Teller {
         logger: logger.clone(),
         backtraces,
+        is_test: true,
     }));
     install();
+    ToldHere {
+        before,
+        _of_this_thread: PhantomData,
+    }
+}
+
+/// While this lives, the panics of its thread are told to a logger of their own.
+#[derive(Debug)]
+pub(crate) struct ToldHere {
+    /// Whom they were told to before.
+    before: Option<Teller>,
+    _of_this_thread: PhantomData<*const ()>,
+}
+
+impl Drop for ToldHere {
+    fn drop(&mut self) {
+        // Fails only while the thread is being torn down, when there is nobody to tell any more.
+        let _ = HERE.try_with(|here| here.replace(self.before.take()));
+    }
 }
 
 fn teller() -> Option<Teller> {
@@ -109,9 +134,12 @@ fn tell(info: &PanicHookInfo<'_>) -> bool {
     if LOOKING_UP.get() {
         return true;
     }
-    let Some(Teller { logger, backtraces }) = teller() else {
+    let Some(teller) = teller() else {
         return false;
     };
+    let Teller {
+        logger, backtraces, ..
+    } = teller;
     let backtrace = backtraces.then(Backtrace::force_capture);
     let (identity, spans) = surroundings();
     let thread = thread::current();
@@ -128,7 +156,7 @@ fn tell(info: &PanicHookInfo<'_>) -> bool {
         // The process may be over before the sink's thread runs again.
         logger.flush(FLUSH);
     }
-    logger.format().is_structured()
+    logger.format().is_structured() && !teller.is_test
 }
 
 /// What a panic said, if it said it as the macros do.

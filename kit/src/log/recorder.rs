@@ -343,6 +343,7 @@ impl Open {
         let used = self.ring.used() + event.fields.len() + EVENT_BYTES;
         if used > limit || !self.charge.cover(used) {
             self.charge.recorder.counts.recorder_full();
+            self.ring.leave_unused_scope();
             return;
         }
         self.ring.push(event.at, event.metadata, event.fields);
@@ -412,16 +413,28 @@ fn print(
         }),
     };
     logger.write(&head, |line| {
-        line.field("recorded", &Value::Bool(true));
         kept::decode(metadata, fields, |name, value| {
             if name != MESSAGE {
                 line.field(name, value);
             }
         });
+        // Behind the event's own fields, one of which may have this name.
+        line.field("recorded", &Value::Bool(true));
         if let Some(scope) = scope {
             line.span(&scope.fields);
         }
     });
+}
+
+#[cfg(test)]
+impl Recording {
+    /// What is kept now.
+    pub(super) fn bytes(&self) -> usize {
+        match &*self.lock() {
+            State::Open(open) => open.ring.used(),
+            State::Idle | State::Closed => 0,
+        }
+    }
 }
 
 #[cfg(test)]

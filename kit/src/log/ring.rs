@@ -158,6 +158,18 @@ impl Ring {
         });
     }
 
+    /// Drops the last scope if no event is of it. Its memory goes back: there is none to spare.
+    pub(super) fn leave_unused_scope(&mut self) {
+        let last = self.last_scope();
+        if self.events.back().is_some_and(|event| event.scope == last) {
+            return;
+        }
+        if let Some(scope) = self.scopes.pop_back() {
+            self.used -= scope.size();
+            self.last_scope_holds = false;
+        }
+    }
+
     /// The events, oldest first, each with its scope and its fields.
     pub(super) fn events(&self) -> impl Iterator<Item = (&Kept, Option<&Scope>, &[u8])> {
         let mut begin = self.begin;

@@ -39,6 +39,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     lines: Vec<u8>,
+    /// How many those are.
+    queued: u64,
     /// Lines dropped since the last swap, not told of yet.
     gap: u64,
     counts: LineCounts,
@@ -108,6 +110,7 @@ impl Sink {
             return;
         }
         queue.lines.extend_from_slice(line);
+        queue.queued += 1;
         let wake = match queue.thread {
             Thread::Busy => false,
             Thread::Gathering => queue.lines.len() > QUEUE_BYTES / 2,
@@ -160,9 +163,9 @@ impl Shared {
         self.work.notify_one();
     }
 
-    /// Waits for lines and swaps them with `batch`, which is empty. Gives the number of lines dropped
-    /// after them, or nothing when the sink is closed and all is written.
-    fn next(&self, batch: &mut Vec<u8>) -> Option<u64> {
+    /// Waits for lines and swaps them with `batch`, which is empty. Nothing when the sink is closed and all is
+    /// written.
+    fn next(&self, batch: &mut Vec<u8>) -> Option<Taken> {
         let mut queue = self.lock();
         if queue.taken > 0 && !queue.closed {
             queue.thread = Thread::Gathering;
@@ -188,7 +191,10 @@ impl Shared {
         queue.thread = Thread::Busy;
         queue.taken += 1;
         std::mem::swap(&mut queue.lines, batch);
-        Some(std::mem::take(&mut queue.gap))
+        Some(Taken {
+            lines: std::mem::take(&mut queue.queued),
+            gap: std::mem::take(&mut queue.gap),
+        })
     }
 
     fn done(&self, lines: u64, lost: u64) {
@@ -201,14 +207,22 @@ impl Shared {
     }
 }
 
+/// What a batch has in it.
+struct Taken {
+    lines: u64,
+    /// Lines dropped after those.
+    gap: u64,
+}
+
 fn run(shared: &Shared, mut output: Output, note_gap: impl Fn(u64, &mut Vec<u8>)) {
     let mut batch = Vec::new();
-    while let Some(gap) = shared.next(&mut batch) {
+    while let Some(Taken { mut lines, gap }) = shared.next(&mut batch) {
         if gap > 0 {
             note_gap(gap, &mut batch);
+            lines += 1;
         }
         let lost = output.write(&batch);
-        shared.done(count(&batch), lost);
+        shared.done(lines, lost);
         batch.clear();
     }
 }

@@ -176,22 +176,31 @@ fn authorities(word: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         .filter_map(|(at, _)| Some((at + 3, word.get(at + 3..)?)))
 }
 
+/// The longest beginning of `text` that is at most `max` bytes long and ends between characters. Where the cut
+/// goes through the credentials of a URL, they are left out, since they are known by what follows them.
+pub(crate) fn cut(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let kept = text.get(..end).unwrap_or_default();
+    if end == text.len() {
+        return kept;
+    }
+    let secret = unfinished(kept.as_bytes());
+    secret.and_then(|at| kept.get(..at)).unwrap_or(kept)
+}
+
 /// Where credentials begin that a cut at the end of `text` has left without their `@`: nothing behind may stay.
 pub(crate) fn unfinished(text: &[u8]) -> Option<usize> {
     let word = word_start(text);
     authorities(text.get(word..)?)
         .find(|(_, authority)| {
-            // Without a colon it is a host, for all that can be known.
-            authority.contains(&b':') && is_user_info(authority) && !is_host_and_port(authority)
+            // Without a colon it is a host, for all that can be known. Digits behind it may be a port, or half a
+            // password.
+            authority.contains(&b':') && is_user_info(authority)
         })
         .map(|(start, _)| word + start)
-}
-
-fn is_host_and_port(authority: &[u8]) -> bool {
-    let mut parts = authority.splitn(2, |byte| *byte == b':');
-    parts
-        .nth(1)
-        .is_some_and(|port| port.iter().all(u8::is_ascii_digit))
 }
 
 /// Whether what stands between `://` and `@` are credentials. In a password, a character that RFC 3986 has
@@ -324,8 +333,8 @@ mod tests {
         check("see http://user:passw", Some("see http://"));
         check("http://user:pa/ss", Some("http://"));
         check("http://host", None);
-        check("http://host:80", None);
-        check("http://host:", None);
+        check("http://user:123", Some("http://"));
+        check("http://user:", Some("http://"));
         check("http://host:80/a:b", None);
         check("http://user:pw@host", Some("http://"));
         check("http://user:pw then", None);

@@ -116,3 +116,12 @@ async fn secrets_are_hidden_as_they_are_in_service() {
     assert_eq!(span.attributes["url"], "http://[redacted]@h");
     assert_eq!(told.log("paid").unwrap()["token"], "[redacted]");
 }
+
+#[test]
+fn names_of_secrets_are_those_of_the_builder() {
+    // The first kit with names of its own: theirs are the process's.
+    let told = capture_with("orders", |builder| builder.redact(["loyalty_card"]));
+    let span = tracing::info_span!("pay", loyalty_card = "hunter2");
+    span.in_scope(|| tracing::info!(loyalty_card = "hunter2", "paid"));
+    assert_eq!(told.log("paid").unwrap()["loyalty_card"], "[redacted]");
+}

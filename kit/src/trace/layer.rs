@@ -186,7 +186,7 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.set_text(field, cut_value(value, MAX_TEXT).to_owned());
+        self.set_text(field, redact::cut(value, MAX_TEXT).to_owned());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -207,17 +207,6 @@ fn cut(text: &str, max: usize) -> &str {
         end -= 1;
     }
     text.get(..end).unwrap_or_default()
-}
-
-/// The same for a whole value: where the cut goes through the credentials of a URL, they are left out, since
-/// they are known by what follows them.
-fn cut_value(text: &str, max: usize) -> &str {
-    let kept = cut(text, max);
-    if kept.len() == text.len() {
-        return kept;
-    }
-    let secret = redact::unfinished(kept.as_bytes());
-    secret.and_then(|at| kept.get(..at)).unwrap_or(kept)
 }
 
 /// A text that stops taking at [`MAX_TEXT`], so that a huge value is never formatted whole.

@@ -41,6 +41,13 @@ fn child() {
             let _kit = start();
             assert!(catch_unwind(|| panic!("both")).is_err());
         }
+        "capture" => {
+            let told = bellwether::testing::capture("orders");
+            assert!(catch_unwind(|| panic!("captured")).is_err());
+            assert!(told.log("panicked: captured").is_some());
+            drop(told);
+            assert!(catch_unwind(|| panic!("afterwards")).is_err());
+        }
         "payload" => {
             let _kit = start();
             assert!(catch_unwind(|| std::panic::panic_any(7)).is_err());
@@ -203,6 +210,16 @@ fn lines_for_people_leave_the_standard_text_alone() {
         stdout.contains("bellwether::panic: panicked: in a thread"),
         "{stdout}"
     );
+}
+
+#[test]
+fn a_test_that_captures_still_shows_why_it_failed() {
+    let told = run("capture", &[]);
+    assert!(told.output.status.success(), "{}", told.stderr);
+    for text in ["captured", "afterwards"] {
+        let shown = told.stderr.contains(&format!(":\n{text}\n"));
+        assert!(shown, "{text}: {}", told.stderr);
+    }
 }
 
 #[test]

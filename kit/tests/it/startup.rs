@@ -85,6 +85,33 @@ fn names_and_paths_that_cannot_be_are_faults_of_start() {
     }
 }
 
+#[test]
+fn what_the_layer_has_settled_is_a_fault_behind_it() {
+    let (builder, layer) = Kit::builder("orders")
+        .log_layer::<tracing_subscriber::Registry>()
+        .unwrap();
+    drop(layer);
+    let builder = builder
+        .log_format(bellwether::LogFormat::Gcp)
+        .recorder("off")
+        .redact(["ssn"])
+        .traces(false)
+        .grace(Duration::from_secs(7));
+    let Err(Error::Config(faults)) = builder.start() else {
+        panic!("started, and does not do what it was told");
+    };
+    let all = faults.join("\n");
+    assert_eq!(faults.len(), 4, "{all}");
+    for part in [
+        "BELLWETHER_LOG_FORMAT",
+        "BELLWETHER_RECORDER",
+        "BELLWETHER_REDACT",
+        "OTEL_SDK_DISABLED",
+    ] {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+}
+
 /// The only test that sets this process's subscriber.
 #[test]
 fn a_subscriber_of_the_service_is_joined_or_refused_by_name() {

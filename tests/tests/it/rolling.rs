@@ -47,7 +47,8 @@ impl Proxy {
     fn start(program: &str, replicas: [u16; 2]) -> Self {
         let (front, stats) = (free_port(), free_port());
         let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("haproxy-{front}.cfg"));
-        std::fs::write(&file, configuration(front, stats, replicas)).unwrap();
+        std::fs::write(&file, configuration(front, stats, replicas))
+            .expect("a place for its configuration");
         let process = Process::start(
             "haproxy",
             Command::new(program).arg("-db").arg("-f").arg(file),

@@ -438,3 +438,59 @@ fn a_live_filter_prints_what_was_recorded_before() {
     assert!(step(2).get("recorded").is_none());
     assert_eq!(step(3)["recorded"], true);
 }
+
+#[test]
+fn a_filter_that_hides_everything_hides_what_would_be_recorded() {
+    let log = Log::of(LogControl {
+        filter: "off".to_owned(),
+        ..config(shop())
+    });
+    let work = || debug!(target: "shop", "hidden");
+    request(&log, Outcome::Error, work);
+    assert_eq!(log.messages(), [""; 0]);
+    log.control.set_filter(Some("error"), None).unwrap();
+    request(&log, Outcome::Error, work);
+    log.control.set_filter(None, None).unwrap();
+    request(&log, Outcome::Error, work);
+    let changed = "the log filter has changed";
+    assert_eq!(
+        log.messages(),
+        [changed, "hidden", "request failed", changed]
+    );
+}
+
+#[test]
+fn spans_of_events_that_find_no_room_take_none() {
+    const TOTAL: usize = 2 * 1024;
+    let log = Log::of(config(RecorderConfig {
+        total_bytes: TOTAL,
+        ..shop()
+    }));
+    let contexts: Vec<_> = (0..100).map(|_| request_context()).collect();
+    for context in &contexts {
+        let _scope = Scoped::enter(Arc::clone(context));
+        for number in 0..20 {
+            let _span = info_span!("span", number, long = "x".repeat(500)).entered();
+            debug!(target: "shop", "step");
+        }
+    }
+    let kept: usize = contexts
+        .iter()
+        .map(|context| context.recording.bytes())
+        .sum();
+    assert!((1..=TOTAL).contains(&kept), "{kept}");
+    assert!(log.logger.line_counts().recorder_full > 1_900);
+}
+
+#[test]
+fn a_field_of_the_services_is_not_taken_for_the_recorders() {
+    let log = Log::of(config(shop()));
+    request(&log, Outcome::Error, || {
+        let _span = info_span!("span", recorded = 3).entered();
+        debug!(target: "shop", recorded = 5, "payments");
+        debug!(target: "shop", "next");
+    });
+    let lines = log.lines();
+    assert_eq!(lines[0]["recorded"], 5);
+    assert_eq!(lines[1]["recorded"], true);
+}

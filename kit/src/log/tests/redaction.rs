@@ -1,17 +1,21 @@
 //! Secrets, by every way into a line, in every format: their bytes are nowhere.
 
+use std::backtrace::Backtrace;
 use std::fmt;
+use std::sync::Arc;
 
 use ::http::{HeaderMap, HeaderValue, Uri};
 use tracing::field::Empty;
-use tracing::{Dispatch, dispatcher, error, info, info_span};
+use tracing::{Dispatch, debug, dispatcher, error, info, info_span};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
 use super::requests::request_line;
-use super::{PRETTY, captured, fields_of, request_context};
+use super::{Log, PRETTY, captured, fields_of, request_context};
+use crate::context::Scoped;
 use crate::http::{AllowLists, Allowed, Outcome};
-use crate::log::{Format, Logger, RequestLine, layer};
+use crate::log::panic_line::PanicLine;
+use crate::log::{Format, LogControl, Logger, Recorded, RecorderConfig, RequestLine, layer};
 
 /// In all tests the secret, as a value and within a URL.
 const SECRET: &str = "hunter2";
@@ -122,6 +126,17 @@ fn fields_of_spans_and_what_is_recorded_late() {
 }
 
 #[test]
+fn the_services_name() {
+    for format in FORMATS {
+        let (logger, captured) = Logger::capture(format, URL);
+        let subscriber = Registry::default().with(layer(&logger));
+        dispatcher::with_default(&Dispatch::new(subscriber), || info!("started"));
+        let line = captured.lines().concat();
+        assert!(line.contains("started") && !line.contains(SECRET), "{line}");
+    }
+}
+
+#[test]
 fn closing_lines() {
     let lists = AllowLists {
         request_headers: vec![::http::header::AUTHORIZATION, ::http::header::REFERER],
@@ -195,4 +210,87 @@ fn what_is_left_of_a_line_is_whole() {
     assert_eq!(line["database"], CLEAN_URL);
     assert_eq!(line["hosts"], "[\"http://a:80\", \"b@c\"]");
     assert_eq!(line["quoted"], "\"http://[redacted]@h\", \"x\"");
+}
+
+/// No beginning of the secret is in a line either.
+fn check_cut(before: usize, format: Format, lines: &[String]) {
+    let text = lines.concat();
+    let shown = text.contains("hun") || text.contains("me:");
+    assert!(!shown, "{before}, {format:?}: {text}");
+}
+
+#[test]
+fn a_flood_told_of_leaves_no_half_of_a_secret() {
+    for before in 485..515 {
+        for format in FORMATS {
+            let log = Log::in_format(
+                format,
+                LogControl {
+                    filter: "info".to_owned(),
+                    rate_limit: Some(1),
+                    ..LogControl::default()
+                },
+            );
+            // The second may change once or twice meanwhile.
+            for _ in 0..4 {
+                error!(target: "shop", "{} http://me:{SECRET}@h", "x".repeat(before));
+            }
+            log.control.tell_floods();
+            let lines = log.captured.lines();
+            assert!(lines.iter().any(|line| line.contains("repeated ")));
+            check_cut(before, format, &lines);
+        }
+    }
+}
+
+#[test]
+fn a_panics_stack_trace_leaves_no_half_of_a_secret() {
+    let backtrace = Backtrace::disabled();
+    for before in 1_000..1_025 {
+        let text = format!("{} http://me:{SECRET}@h", "x".repeat(before));
+        for format in FORMATS {
+            let (logger, captured) = Logger::capture(format, "orders");
+            logger.panic(&PanicLine {
+                text: &text,
+                location: None,
+                thread: None,
+                backtrace: Some(&backtrace),
+                identity: None,
+                spans: &[],
+            });
+            check_cut(before, format, &captured.lines());
+        }
+    }
+}
+
+#[test]
+fn what_the_recorder_kept() {
+    for format in FORMATS {
+        for before in [0, 470, 480, 490, 500] {
+            let log = Log::in_format(
+                format,
+                LogControl {
+                    filter: "info".to_owned(),
+                    recorder: Some(RecorderConfig {
+                        recorded: Recorded::Only("shop=debug".parse().unwrap()),
+                        request_bytes: 1024,
+                        ..RecorderConfig::default()
+                    }),
+                    ..LogControl::default()
+                },
+            );
+            let context = request_context();
+            let scope = Scoped::enter(Arc::clone(&context));
+            let span = info_span!("call", token = SECRET, database = URL).entered();
+            debug!(target: "shop", "{} http://me:{SECRET}@h", "x".repeat(before));
+            debug!(target: "shop", password = SECRET, url = %URL, "kept");
+            drop(span);
+            drop(scope);
+            log.logger.request(&request_line(&context, Outcome::Error));
+            let lines = log.captured.lines();
+            assert!(lines.concat().contains("recorder.recorded"), "{lines:?}");
+            assert!(lines.concat().contains("kept"), "{lines:?}");
+            check_cut(before, format, &lines);
+        }
+    }
 }
