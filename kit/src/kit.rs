@@ -395,7 +395,7 @@ impl Kit {
         let told = &self.0.description;
         tracing::info!(
             target: "bellwether",
-            version = env!("CARGO_PKG_VERSION"),
+            kit_version = env!("CARGO_PKG_VERSION"),
             // Not `exporter`: the collector has exporters of its own, which this is none of.
             traces_exporter = outlets.exporter(),
             traces_endpoint = outlets.endpoint(),

@@ -140,4 +140,4 @@ pub fn current() -> Option<CurrentRequest> {
 /// The `prometheus-client` crate that [`Kit::registry`] is of.
 pub use prometheus_client;
 pub use shutdown::HookResult;
-pub use task::{InRequest, in_request, spawn, spawn_blocking};
+pub use task::{InRequest, in_request, in_request_with, spawn, spawn_blocking};

@@ -64,6 +64,39 @@ pub fn in_request<F: Future>(future: F) -> InRequest<F> {
     }
 }
 
+/// Makes a callback part of the request in which this is called: for what calls back on a task of its own, such as
+/// axum's `WebSocketUpgrade::on_upgrade`.
+///
+/// ```
+/// # struct WebSocket;
+/// # struct WebSocketUpgrade;
+/// # impl WebSocketUpgrade { fn on_upgrade<F: Future + Send>(self, callback: impl FnOnce(WebSocket) -> F + Send) {} }
+/// async fn handler(upgrade: WebSocketUpgrade) {
+///     upgrade.on_upgrade(bellwether::in_request_with(chat))
+/// }
+///
+/// async fn chat(socket: WebSocket) {
+///     tracing::info!("hello"); // has the handler's request_id and trace_id
+/// #   drop(socket);
+/// }
+/// ```
+pub fn in_request_with<T, F, Fut>(callback: F) -> impl FnOnce(T) -> InRequest<Fut>
+where
+    F: FnOnce(T) -> Fut,
+    Fut: Future,
+{
+    let mut request = current();
+    let span = Span::current();
+    move |argument| {
+        let _request = Scoped::lend(&mut request);
+        let future = span.in_scope(|| callback(argument).in_current_span());
+        InRequest {
+            request: current(),
+            future: Some(future),
+        }
+    }
+}
+
 pin_project! {
     /// The future made by [`in_request`].
     #[derive(Debug)]
@@ -133,6 +166,22 @@ mod tests {
         assert_eq!(task.await.unwrap(), (id, id));
         assert_eq!(blocking.await.unwrap(), id);
         assert_eq!(tokio::spawn(future).await.unwrap(), id);
+        assert_eq!(seen(), None);
+    }
+
+    #[tokio::test]
+    async fn a_callback_belongs_to_the_request_that_hands_it_out() {
+        let request = context();
+        let callback = {
+            let _scope = Scoped::enter(Arc::clone(&request));
+            in_request_with(|number: u64| {
+                let when_called = seen();
+                async move { (number, when_called, seen()) }
+            })
+        };
+        let id = Some(request.request_id);
+        let called = tokio::spawn(async move { callback(7).await });
+        assert_eq!(called.await.unwrap(), (7, id, id));
         assert_eq!(seen(), None);
     }
 

@@ -31,7 +31,10 @@ impl RequestId {
         let since_epoch = at
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
-        let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        let millis = since_epoch
+            .as_secs()
+            .wrapping_mul(1_000)
+            .wrapping_add(since_epoch.subsec_millis().into());
         let high = millis << 16 | VERSION_7 | random::bits() & 0x0fff;
         let low = VARIANT | random::bits() >> 2;
         let mut id = Self {

@@ -46,6 +46,24 @@ pub struct Check {
 /// }
 /// let db = check(ping_db).critical().timeout_ms(500);
 /// ```
+///
+/// One that needs something of the service takes a clone into each run:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// # struct Pool;
+/// # impl Pool { async fn ping(&self) -> Result<(), std::io::Error> { Ok(()) } }
+/// # let pool = Arc::new(Pool);
+/// let db = bellwether::check({
+///     let pool = Arc::clone(&pool);
+///     move || {
+///         let pool = Arc::clone(&pool);
+///         async move { pool.ping().await }
+///     }
+/// });
+/// # drop(db);
+/// ```
 pub fn check<F, Fut, E>(probe: F) -> Check
 where
     F: Fn() -> Fut + Send + Sync + 'static,

@@ -9,6 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::Check;
+use crate::redact;
 
 /// Failures in a row that turn a passing check to failing: one lost packet must not empty a service of
 /// its replicas. The first result ever counts at once.
@@ -186,16 +187,15 @@ fn jittered(pause: Duration) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(pause)
 }
 
-fn shortened(mut text: String) -> String {
-    if text.len() > MAX_ERROR_BYTES {
-        let end = (0..=MAX_ERROR_BYTES)
-            .rev()
-            .find(|&end| text.is_char_boundary(end))
-            .unwrap_or(0);
-        text.truncate(end);
-        text.push('…');
+/// What is shown of an error: without the secrets in it, and not all of a long one.
+fn shortened(text: String) -> String {
+    let text = redact::in_text(&text).unwrap_or(text);
+    let cut = redact::cut(&text, MAX_ERROR_BYTES);
+    if cut.len() < text.len() {
+        format!("{cut}…")
+    } else {
+        text
     }
-    text
 }
 
 #[cfg(test)]
@@ -270,6 +270,12 @@ mod tests {
         let last = entry.last().unwrap();
         assert!(last.passing);
         assert_eq!(last.error.as_deref(), Some("down"));
+    }
+
+    #[test]
+    fn errors_are_shown_without_their_secrets() {
+        let text = shortened("connect to postgres://shop:s3cret@db/shop failed".to_owned());
+        assert_eq!(text, "connect to postgres://[redacted]@db/shop failed");
     }
 
     #[test]

@@ -4,10 +4,9 @@ use std::net::IpAddr;
 
 /// Splits the port off; brackets around an IPv6 address are taken off, so is anything up to an `@`.
 pub(super) fn split_host_port(text: &str) -> (&str, Option<u16>) {
-    // By bytes and to the end, so that many are looked at at once: searches cost more than texts this short are long.
-    let is_special = |byte: &u8| matches!(byte, b'@' | b'[' | b':');
+    // By bytes: the searches of `str` cost more than texts this short are long.
     let bytes = text.as_bytes();
-    if !bytes.iter().fold(false, |any, byte| any | is_special(byte)) {
+    if !bytes.iter().any(|byte| matches!(byte, b'@' | b'[' | b':')) {
         return (text, None);
     }
     let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
@@ -22,6 +21,25 @@ pub(super) fn split_host_port(text: &str) -> (&str, Option<u16>) {
         None => (text, None),
     }
 }
+
+/// Whether this is a host name or an IPv4 address, without a port and whatever else may stand there: letters,
+/// digits, dots and hyphens.
+pub(super) fn is_name_alone(host: &[u8]) -> bool {
+    host.iter().all(|byte| NAME_BYTES[usize::from(*byte)])
+}
+
+/// One look a byte, since every span asks.
+const NAME_BYTES: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0;
+    while byte < allowed.len() {
+        let is_name =
+            (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'.' || byte as u8 == b'-';
+        allowed[byte] = is_name;
+        byte += 1;
+    }
+    allowed
+};
 
 /// An address with or without port, IPv6 with or without brackets.
 pub(super) fn parse_ip(text: &str) -> Option<IpAddr> {
@@ -61,6 +79,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_name_alone_is_not_split(name in "[a-z0-9.:@\\[\\]-]{0,20}|\\PC{0,9}") {
+            if is_name_alone(name.as_bytes()) {
+                prop_assert_eq!(split_host_port(&name), (&*name, None));
+                prop_assert!(name.is_ascii());
+            } else {
+                prop_assert!(name.contains(|c: char| !c.is_ascii_alphanumeric() && !".-".contains(c)));
+            }
+        }
+
         #[test]
         fn any_text(text in "\\PC{0,30}|[0-9a-f:.\\[\\]@]{0,30}") {
             let (host, _) = split_host_port(&text);

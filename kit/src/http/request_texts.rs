@@ -6,7 +6,7 @@ use ::http::Request;
 use bytes::Bytes;
 
 use super::caller::Present;
-use super::host::split_host_port;
+use super::host::{is_name_alone, split_host_port};
 use super::method::KnownMethod;
 use super::text::{MAX_TEXT, clip, clip_bytes};
 use crate::log::Received;
@@ -89,22 +89,26 @@ impl RequestTexts {
 impl SpanTexts {
     fn copy<B>(request: &Request<B>, present: &Present<'_>, buffer: &mut TextBuffer) -> Self {
         let unknown = KnownMethod::of(request.method()) == KnownMethod::Other;
-        let (host, port) = authority(request, present)
-            .map(split_host_port)
-            .unwrap_or_default();
+        let (host, port) = asked_for(request, present);
         Self {
             method_original: unknown.then(|| buffer.push(request.method().as_str().as_bytes())),
-            server_address: (!host.is_empty()).then(|| buffer.push(clip(host).as_bytes())),
+            server_address: (!host.is_empty()).then(|| buffer.push(host)),
             server_port: port,
         }
     }
 }
 
-/// What the caller asked for: `:authority` or an absolute URI, else `Host`.
-fn authority<'a, B>(request: &'a Request<B>, present: &Present<'a>) -> Option<&'a str> {
-    let authority = request.uri().authority();
-    let authority = authority.map(::http::uri::Authority::as_str);
-    authority.or_else(|| present.host?.to_str().ok())
+/// The host and the port that the caller asked for: those of `:authority` or an absolute URI, else of `Host`.
+fn asked_for<'a, B>(request: &'a Request<B>, present: &Present<'a>) -> (&'a [u8], Option<u16>) {
+    let text = match (request.uri().authority(), present.host) {
+        (Some(authority), _) => Some(authority.as_str()),
+        (None, Some(host)) if is_name_alone(host.as_bytes()) => {
+            return (clip_bytes(host.as_bytes()), None);
+        }
+        (None, host) => host.and_then(|host| host.to_str().ok()),
+    };
+    let (host, port) = text.map(split_host_port).unwrap_or_default();
+    (clip(host).as_bytes(), port)
 }
 
 /// Texts one behind the other; those of nearly all requests fit in place.

@@ -4,6 +4,7 @@
 //! What the filters say of a call site is kept with it ([`sites`](super::sites)), so an event costs one
 //! look-up. A change of the filter has `tracing` ask for every call site anew.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -104,7 +105,7 @@ impl Control {
             logger: logger.clone(),
             watches_spans: AtomicBool::new(watches_spans(&config.filter)),
             printed: ArcSwap::from_pointee(Printed::new(
-                EnvFilter::new(&config.filter),
+                EnvFilter::new(&*with_ours(&config.filter)),
                 config.filter.clone(),
             )),
             configured: config.filter,
@@ -144,7 +145,7 @@ impl Control {
         let text = filter.map_or(&*self.configured, str::trim);
         let parsed = match filter {
             Some(_) => parse(text)?,
-            None => EnvFilter::new(text),
+            None => EnvFilter::new(&*with_ours(text)),
         };
         let allowed = Duration::from_secs(1)..=MAX_FILTER_TIME;
         if let Some(time) = time.filter(|time| !allowed.contains(time)) {
@@ -188,7 +189,7 @@ impl Control {
             Some(due) if due <= Instant::now() => {
                 *until = None;
                 let configured = self.configured.clone();
-                let filter = EnvFilter::new(&configured);
+                let filter = EnvFilter::new(&*with_ours(&configured));
                 self.put_in_force(Printed::new(filter, configured), None, "expired");
             }
             // The timer remembers only what is due next.
@@ -420,8 +421,27 @@ fn parse(text: &str) -> Result<EnvFilter, String> {
     }
     EnvFilter::builder()
         .with_regex(false)
-        .parse(text)
+        .parse(&*with_ours(text))
         .map_err(|error| format!("{text:?}: {error}"))
+}
+
+/// A filter that names targets alone, such as `shop=debug`, says nothing of the kit: its lines, those of requests
+/// above all, are shown from `info` on. One with a level for everything, or with a word on `bellwether`, is meant as it is.
+fn with_ours(text: &str) -> Cow<'_, str> {
+    let meant = |directive: &str| {
+        directive.starts_with("bellwether")
+            || directive.starts_with('[')
+            || directive.parse::<LevelFilter>().is_ok()
+    };
+    let mut directives = text
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty());
+    if directives.any(meant) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("{text},bellwether=info"))
+    }
 }
 
 /// The kit's own events are few, never recorded and never held back.

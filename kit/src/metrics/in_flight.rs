@@ -171,6 +171,15 @@ mod tests {
     }
 
     #[test]
+    fn a_request_of_a_known_duration_counts_for_just_that() {
+        let integral = InFlight::new();
+        let counted = integral.started(Instant::now());
+        integral.ended_after(counted, Duration::new(3, 7));
+        assert_eq!(integral.shown_at(integral.now()), 3_000_000_007);
+        assert_eq!(integral.shown_at(Nanos::MAX / 2), 3_000_000_007);
+    }
+
+    #[test]
     fn it_never_goes_backwards() {
         let integral = InFlight::new();
         integral.start(StripeIndex(0), 0);

@@ -53,6 +53,23 @@ fn prints_what_the_filter_shows() {
     }
 }
 
+/// What an old `RUST_LOG` does not know of is not hidden by it.
+#[test]
+fn a_filter_of_other_targets_leaves_the_kits_own_lines() {
+    for (directives, shown) in [
+        ("shop=debug", true),
+        ("shop=debug, tower_http=warn", true),
+        ("", true),
+        ("off", false),
+        ("error,shop=debug", false),
+        ("shop=debug,bellwether=off", false),
+    ] {
+        let log = Log::of(filter(directives));
+        info!(target: "bellwether::request", "request");
+        assert_eq!(log.messages().len(), usize::from(shown), "{directives:?}");
+    }
+}
+
 #[test]
 fn hidden_events_and_spans_stay_hidden_at_their_call_site() {
     let config = LogControl {
