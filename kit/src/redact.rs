@@ -8,7 +8,7 @@ mod text;
 use std::sync::{LazyLock, OnceLock};
 
 pub(crate) use names::{Names, Wish};
-pub(crate) use text::{cut, has_mark, in_text, in_value, is_mark, unfinished};
+pub(crate) use text::{cut, in_text, in_value, is_mark, may_have_mark, unfinished};
 
 /// What stands in the place of a secret.
 pub(crate) const REDACTED: &str = "[redacted]";

@@ -33,6 +33,8 @@ pub(crate) enum Case {
     Floor,
     /// One event in two spans of four fields each, outside of any request.
     Event,
+    /// The same with the inner span entered for each event, so that its spans are asked for each time.
+    EventEntered,
     /// The same event and spans by tracing-subscriber's JSON writer.
     EventFmtJson,
     /// The same by json-subscriber.
@@ -50,7 +52,7 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Bare,
         Self::Sampled,
         Self::Unsampled,
@@ -58,6 +60,7 @@ impl Case {
         Self::AssembledBest,
         Self::Floor,
         Self::Event,
+        Self::EventEntered,
         Self::EventFmtJson,
         Self::EventJsonSubscriber,
         Self::EventInRequest,
@@ -76,6 +79,7 @@ impl Case {
             Self::AssembledBest => "assembled-best",
             Self::Floor => "floor",
             Self::Event => "event",
+            Self::EventEntered => "event-entered",
             Self::EventFmtJson => "event-fmt-json",
             Self::EventJsonSubscriber => "event-json-subscriber",
             Self::EventInRequest => "event-in-request",
@@ -165,6 +169,7 @@ impl Fixture {
                 }
             }
             Case::Event | Case::EventFmtJson | Case::EventJsonSubscriber => events(times),
+            Case::EventEntered => entered_events(times),
             Case::EventInRequest => self.request(&format!("/events/{times}")),
             Case::EventHidden | Case::EventRecorded => self.request(&format!("/hidden/{times}")),
             Case::Span | Case::SpanUnsampled => self.request(&format!("/spans/{times}")),
@@ -277,6 +282,15 @@ macro_rules! in_two_spans {
 fn events(times: u64) {
     in_two_spans!();
     for item in 0..times {
+        tracing::info!(item, sku = "AB-1234", paid = true, "order placed");
+    }
+}
+
+fn entered_events(times: u64) {
+    in_two_spans!();
+    let inner = tracing::Span::current();
+    for item in 0..times {
+        let _again = inner.enter();
         tracing::info!(item, sku = "AB-1234", paid = true, "order placed");
     }
 }

@@ -1,6 +1,6 @@
 //! Timestamps of lines: RFC 3339, UTC. Used by the formats, one clock a thread.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::digits::padded;
 
@@ -8,6 +8,16 @@ use crate::digits::padded;
 const LAST_SECOND: u64 = 253_402_300_799;
 
 const SECONDS_PER_DAY: u64 = 86_400;
+
+/// How long after 1970 a time is; before, a clock is not set at all.
+pub(super) fn since_epoch(at: SystemTime) -> Duration {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// How long after 1970 it is now.
+pub(super) fn now() -> Duration {
+    since_epoch(SystemTime::now())
+}
 
 /// Writes times; remembers the second it wrote last, since lines of one second share its text.
 #[derive(Debug, Default)]
@@ -18,10 +28,10 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Appends `at` with `digits` (1–9) digits after the second and a `Z`. Times that RFC 3339 cannot
-    /// write (before 1970 a clock is not set at all, after 9999) become the nearest that it can.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, at: SystemTime, digits: usize) {
-        self.write_nanos(out, at);
+    /// Appends the time `since_epoch` with `digits` (1–9) digits after the second and a `Z`. Times that RFC 3339 cannot
+    /// write (those after 9999) become the nearest that it can.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, since_epoch: Duration, digits: usize) {
+        self.write_nanos(out, since_epoch);
         let dropped = 9_usize.saturating_sub(digits);
         if dropped > 0 {
             out.truncate(out.len().saturating_sub(dropped + 1));
@@ -31,8 +41,7 @@ impl Clock {
 
     /// As [`write`](Self::write), with all nine digits.
     #[inline]
-    pub(super) fn write_nanos(&mut self, out: &mut Vec<u8>, at: SystemTime) {
-        let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    pub(super) fn write_nanos(&mut self, out: &mut Vec<u8>, since_epoch: Duration) {
         let second = since_epoch.as_secs().min(LAST_SECOND);
         if self.second != Some(second) {
             self.text = text(second);
@@ -86,13 +95,11 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn check(second: u64, nanos: u32, digits: usize, expected: &str) {
         let mut out = Vec::new();
-        let at = UNIX_EPOCH + Duration::new(second, nanos);
+        let at = Duration::new(second, nanos);
         Clock::default().write(&mut out, at, digits);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
@@ -117,7 +124,8 @@ mod tests {
     #[test]
     fn a_time_before_1970_is_1970() {
         let mut out = Vec::new();
-        Clock::default().write(&mut out, UNIX_EPOCH - Duration::from_secs(1), 3);
+        let at = since_epoch(UNIX_EPOCH - Duration::from_secs(1));
+        Clock::default().write(&mut out, at, 3);
         assert_eq!(out, b"1970-01-01T00:00:00.000Z");
     }
 
@@ -126,7 +134,7 @@ mod tests {
         let mut clock = Clock::default();
         let mut out = Vec::new();
         for second in [59, 59, 60, 59] {
-            clock.write(&mut out, UNIX_EPOCH + Duration::from_secs(second), 1);
+            clock.write(&mut out, Duration::from_secs(second), 1);
         }
         let expected = "1970-01-01T00:00:59.0Z1970-01-01T00:00:59.0Z1970-01-01T00:01:00.0Z1970-01-01T00:00:59.0Z";
         assert_eq!(String::from_utf8(out).unwrap(), expected);

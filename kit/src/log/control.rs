@@ -6,8 +6,9 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tracing::level_filters::LevelFilter;
@@ -17,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
+use super::clock::{self, since_epoch};
 use super::flood::Floods;
 use super::format::{Head, Message};
 use super::logger::TARGET;
@@ -56,6 +58,9 @@ pub(crate) struct Control {
     logger: Logger,
     configured: String,
     printed: ArcSwap<Printed>,
+    /// Whether that filter may look at spans' names or values: then it must hear of every span. Beside it, since
+    /// every span asks, several times, and hardly any filter does.
+    watches_spans: AtomicBool,
     /// Until when the filter in force is; `None`: it is the configured one, or without end. Held through
     /// each change, so that changes come one after the other.
     until: Mutex<Option<Instant>>,
@@ -70,8 +75,6 @@ pub(crate) struct Control {
 pub(super) struct Printed {
     text: String,
     pub(super) filter: EnvFilter,
-    /// Whether it may look at spans' names or values: then it must hear of every span.
-    pub(super) watches_spans: bool,
 }
 
 /// The filter in force, for people.
@@ -84,7 +87,8 @@ pub(crate) struct FilterReport {
 
 /// What is done with an event.
 pub(super) enum Verdict<'a> {
-    Print,
+    /// The time, since 1970.
+    Print(Duration),
     Record(&'a Arc<Recorder>),
     Nothing,
 }
@@ -99,6 +103,7 @@ impl Control {
         let recorder = |config| Arc::new(Recorder::new(config, Arc::clone(counts)));
         let control = Arc::new(Self {
             logger: logger.clone(),
+            watches_spans: AtomicBool::new(watches_spans(&config.filter)),
             printed: ArcSwap::from_pointee(Printed::new(
                 EnvFilter::new(&*with_ours(&config.filter)),
                 config.filter.clone(),
@@ -201,10 +206,12 @@ impl Control {
     fn put_in_force(&self, printed: Printed, time: Option<Duration>, reason: &str) {
         let text = printed.text.clone();
         let old = self.printed.swap(Arc::new(printed));
+        self.watches_spans
+            .store(watches_spans(&text), Ordering::Relaxed);
         tracing::callsite::rebuild_interest_cache();
         records::follow_filter(self.printed_level());
         let head = Head {
-            at: SystemTime::now(),
+            at: clock::now(),
             level: Level::WARN,
             target: TARGET,
             message: Message::Text("the log filter has changed"),
@@ -225,6 +232,11 @@ impl Control {
     /// The filter in force, for the spans that it may look at.
     pub(super) fn printed(&self) -> arc_swap::Guard<Arc<Printed>> {
         self.printed.load()
+    }
+
+    /// Whether the filter in force must hear of every span.
+    pub(super) fn watches_spans(&self) -> bool {
+        self.watches_spans.load(Ordering::Relaxed)
     }
 
     /// The most verbose level that anything is printed or recorded of.
@@ -326,7 +338,7 @@ impl Control {
         if let Some(record) = records::metadata(event) {
             // All records of a level share one call site, so its verdict says nothing of any of them.
             return if self.is_printed(&record, context) {
-                Verdict::Print
+                Verdict::Print(since_epoch(at))
             } else {
                 Verdict::Nothing
             };
@@ -348,18 +360,18 @@ impl Control {
                 _ => Verdict::Nothing,
             };
         }
+        let at = since_epoch(at);
         match (site, &self.floods) {
             (Some(site), Some(floods)) if verdict & LIMITED != 0 => {
-                let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-                if floods.admit(site, since_epoch) {
-                    return Verdict::Print;
+                if floods.admit(site, at) {
+                    return Verdict::Print(at);
                 }
-                if let Some(due) = floods.hold_back(site, event, since_epoch) {
+                if let Some(due) = floods.hold_back(site, event, at) {
                     self.timer.at(due);
                 }
                 Verdict::Nothing
             }
-            _ => Verdict::Print,
+            _ => Verdict::Print(at),
         }
     }
 
@@ -392,13 +404,13 @@ impl Drop for Control {
 
 impl Printed {
     fn new(filter: EnvFilter, text: String) -> Self {
-        Self {
-            filter,
-            // Only a directive in brackets names spans or their values; some others do, too.
-            watches_spans: text.contains('['),
-            text,
-        }
+        Self { text, filter }
     }
+}
+
+/// Only a directive in brackets names spans or their values; some others do, too.
+fn watches_spans(filter: &str) -> bool {
+    filter.contains('[')
 }
 
 /// A filter as `RUST_LOG` is written; what is wrong with it when it cannot be read. Field values are compared

@@ -8,7 +8,7 @@
 use tracing::Level;
 
 use super::clock::Clock;
-use super::format::{Head, Ids, text_end};
+use super::format::{Head, Ids};
 use super::json::{MAX_NAME_BYTES, own_field, request_id, text};
 use super::key::NameSet;
 use super::request_line::RequestLine;
@@ -130,20 +130,15 @@ pub(super) fn service(service: &Service<'_>) -> WrittenService {
     }
 }
 
-pub(super) fn head(
-    out: &mut Vec<u8>,
-    clock: &mut Clock,
-    service: &WrittenService,
-    head: &Head<'_>,
-) {
+pub(super) fn before_message(out: &mut Vec<u8>, clock: &mut Clock, head: &Head<'_>) {
     out.extend_from_slice(b"{\"@timestamp\":\"");
-    clock.write(out, head.at, 9);
+    clock.write_nanos(out, head.at);
     out.extend_from_slice(b"\",\"log.level\":\"");
     out.extend_from_slice(level(head.level));
     out.extend_from_slice(b"\",\"message\":\"");
-    let end = text_end(out, usize::MAX);
-    head.message
-        .write(out, |out, message| text(out, message, end));
+}
+
+pub(super) fn behind_message(out: &mut Vec<u8>, service: &WrittenService, head: &Head<'_>) {
     out.extend_from_slice(MESSAGE_TO_TARGET);
     text(out, &Value::Text(head.target), out.len() + MAX_NAME_BYTES);
     out.extend_from_slice(&service.service);

@@ -1,7 +1,6 @@
 //! The names a line has, and a span's fields as finished bytes. Used by `line` and `layer`.
 
-use super::format::Format;
-use super::key::{Key, KeyCache};
+use super::key::{Bits, Key, WrittenKeys};
 use super::value::Value;
 
 /// What one span's fields may take, in bytes of a line.
@@ -10,13 +9,13 @@ const MAX_SPAN_BYTES: usize = 32 * 1024;
 /// The names that a line has so far.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    names: Vec<&'static str>,
-    bits: u64,
+    keys: Vec<Key>,
+    bits: Bits,
 }
 
 impl Keys {
     pub(super) fn clear(&mut self) {
-        self.names.clear();
+        self.keys.clear();
         self.bits = 0;
     }
 
@@ -25,13 +24,13 @@ impl Keys {
         if self.contains(key) {
             return false;
         }
-        self.names.push(key.name);
-        self.bits |= key.bit;
+        self.keys.push(key);
+        self.bits |= key.bits();
         true
     }
 
     fn contains(&self, key: Key) -> bool {
-        self.bits & key.bit != 0 && self.names.contains(&key.name)
+        self.bits & key.bits() != 0 && self.keys.iter().any(|known| known.name == key.name)
     }
 }
 
@@ -41,12 +40,12 @@ pub(super) struct SpanFields {
     /// The rendered fields, one behind the other.
     bytes: Vec<u8>,
     fields: Vec<Rendered>,
-    bits: u64,
+    bits: Bits,
     /// Values that did not fit.
     omitted: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Rendered {
     key: Key,
     /// Where in the bytes the field ends; it begins where the one before it ends.
@@ -88,6 +87,17 @@ impl SpanFields {
     /// than `limit` bytes are in use.
     pub(super) fn absorb(&mut self, farther: &Self, limit: usize) {
         self.omitted = self.omitted.saturating_add(farther.omitted);
+        if self.bits & farther.bits == 0 && self.memory_used() + farther.memory_used() <= limit {
+            let before = self.bytes.len();
+            self.bytes.extend_from_slice(&farther.bytes);
+            let moved = |field: &Rendered| Rendered {
+                end: before + field.end,
+                ..*field
+            };
+            self.fields.extend(farther.fields.iter().map(moved));
+            self.bits |= farther.bits;
+            return;
+        }
         for (key, bytes) in farther.each() {
             if bytes.is_empty() || self.position(key).is_some() {
                 continue;
@@ -106,20 +116,16 @@ impl SpanFields {
         self.bytes.len()
     }
 
+    #[inline]
     pub(super) fn omitted(&self) -> u64 {
         self.omitted
     }
 
-    /// All fields' bytes, when none of their names is among `keys`, which then has them too.
-    pub(super) fn all_unless_known(&self, keys: &mut Keys) -> Option<&[u8]> {
-        let known = |field: &Rendered| keys.contains(field.key);
-        if keys.bits & self.bits != 0 && self.fields.iter().any(known) {
-            return None;
-        }
-        keys.names
-            .extend(self.fields.iter().map(|field| field.key.name));
-        keys.bits |= self.bits;
-        Some(&self.bytes)
+    /// All fields' bytes, when none of their names is among `keys`.
+    pub(super) fn all_unless_known(&self, keys: &Keys) -> Option<&[u8]> {
+        let known = |key: &Key| self.position(*key).is_some();
+        let some_known = keys.bits & self.bits != 0 && keys.keys.iter().any(known);
+        (!some_known).then_some(&*self.bytes)
     }
 
     /// Each field's key and bytes.
@@ -133,14 +139,9 @@ impl SpanFields {
     }
 
     /// Renders a field of a span being created or recorded to; the first of a name counts.
-    pub(super) fn add(
-        &mut self,
-        format: Format,
-        cache: &mut KeyCache,
-        name: &'static str,
-        value: &Value<'_>,
-    ) {
-        let written = cache.get(format, name);
+    pub(super) fn add(&mut self, keys: &mut WrittenKeys, name: &'static str, value: &Value<'_>) {
+        let format = keys.format;
+        let written = keys.get(name);
         if self.position(written.key).is_some() {
             return;
         }
@@ -177,7 +178,7 @@ impl SpanFields {
     }
 
     fn push(&mut self, key: Key) {
-        self.bits |= key.bit;
+        self.bits |= key.bits();
         self.fields.push(Rendered {
             key,
             end: self.bytes.len(),
@@ -194,7 +195,7 @@ impl SpanFields {
     }
 
     fn position(&self, key: Key) -> Option<usize> {
-        if self.bits & key.bit == 0 {
+        if self.bits & key.bits() == 0 {
             return None;
         }
         self.fields
@@ -211,6 +212,8 @@ impl SpanFields {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::format::Format;
+    use crate::log::key::KeyCache;
 
     fn shown(fields: &SpanFields) -> String {
         String::from_utf8(fields.bytes.clone()).unwrap()
@@ -220,7 +223,7 @@ mod tests {
         let mut recorded = SpanFields::default();
         let mut cache = KeyCache::default();
         for (name, value) in fields {
-            recorded.add(Format::Json, &mut cache, name, &Value::Text(value));
+            recorded.add(cache.of(Format::Json), name, &Value::Text(value));
         }
         recorded
     }

@@ -38,37 +38,32 @@ macro_rules! filter {
         }
 
         fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-            let printed = self.0.printed();
-            if printed.watches_spans {
-                printed.filter.on_new_span(attributes, id, context);
+            if self.0.watches_spans() {
+                self.0.printed().filter.on_new_span(attributes, id, context);
             }
         }
 
         fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-            let printed = self.0.printed();
-            if printed.watches_spans {
-                printed.filter.on_record(id, values, context);
+            if self.0.watches_spans() {
+                self.0.printed().filter.on_record(id, values, context);
             }
         }
 
         fn on_enter(&self, id: &Id, context: Context<'_, S>) {
-            let printed = self.0.printed();
-            if printed.watches_spans {
-                printed.filter.on_enter(id, context);
+            if self.0.watches_spans() {
+                self.0.printed().filter.on_enter(id, context);
             }
         }
 
         fn on_exit(&self, id: &Id, context: Context<'_, S>) {
-            let printed = self.0.printed();
-            if printed.watches_spans {
-                printed.filter.on_exit(id, context);
+            if self.0.watches_spans() {
+                self.0.printed().filter.on_exit(id, context);
             }
         }
 
         fn on_close(&self, id: Id, context: Context<'_, S>) {
-            let printed = self.0.printed();
-            if printed.watches_spans {
-                printed.filter.on_close(id, context);
+            if self.0.watches_spans() {
+                self.0.printed().filter.on_close(id, context);
             }
         }
     };

@@ -2,11 +2,12 @@
 //! one line. Used by `control`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tracing::{Event, Metadata};
 
 use super::Logger;
+use super::clock;
 use super::format::{Head, Message, push_value};
 use super::logger::Counts;
 use super::sites::{CallSites, Site};
@@ -89,7 +90,7 @@ impl Flood {
         let metadata = self.metadata;
         let text = format!("repeated {repeated} times: {}", self.message);
         let head = Head {
-            at: SystemTime::now(),
+            at: clock::now(),
             level: *metadata.level(),
             target: metadata.target(),
             message: Message::Text(&text),

@@ -2,7 +2,7 @@
 //! A new dialect is a variant here and a module beside `json` with the same functions.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::Duration;
 
 use tracing::{Event, Level, Metadata};
 
@@ -13,7 +13,7 @@ use super::request_line::RequestLine;
 use super::service::{Service, WrittenService};
 use super::value::{EachField, Value};
 use super::{ecs, gcp, json, pretty};
-use crate::context::{RequestContext, SpanId};
+use crate::context::{RequestContext, SpanId, SpanIdentity};
 use crate::redact::{self, REDACTED};
 
 /// The longest value written whole, in bytes as written; the rest is cut and marked.
@@ -40,7 +40,8 @@ pub(crate) enum Format {
 
 /// What every line has besides fields.
 pub(super) struct Head<'a> {
-    pub(super) at: SystemTime,
+    /// Since 1970-01-01T00:00:00Z.
+    pub(super) at: Duration,
     pub(super) level: Level,
     pub(super) target: &'a str,
     pub(super) message: Message<'a>,
@@ -71,6 +72,18 @@ pub(super) struct Location<'a> {
 pub(super) struct Ids<'a> {
     pub(super) context: &'a RequestContext,
     pub(super) span_id: SpanId,
+    /// What [`Format::ids`] has written of them before; empty when it has not.
+    pub(super) written: &'a [u8],
+}
+
+impl<'a> Ids<'a> {
+    pub(super) fn new(context: &'a RequestContext, span_id: SpanId) -> Self {
+        Self {
+            context,
+            span_id,
+            written: &[],
+        }
+    }
 }
 
 impl Format {
@@ -124,19 +137,46 @@ impl Format {
         }
     }
 
-    /// Begins a line.
-    pub(super) fn head(
+    /// Begins a line, as far as its message.
+    pub(super) fn before_message(self, out: &mut Vec<u8>, clock: &mut Clock, head: &Head<'_>) {
+        match self {
+            Self::Json => json::before_message(out, clock, head),
+            Self::Gcp => gcp::before_message(out, clock, head),
+            Self::Ecs => ecs::before_message(out, clock, head),
+            Self::Pretty { ansi } => pretty::before_message(out, clock, ansi, head),
+        }
+    }
+
+    /// Appends a line's message, without the secrets in it.
+    pub(super) fn message(self, out: &mut Vec<u8>, message: &Value<'_>) {
+        let start = out.len();
+        match self {
+            Self::Json | Self::Gcp | Self::Ecs => json::message(out, message),
+            Self::Pretty { .. } => pretty::message(out, message),
+        }
+        redact::in_value(out, start);
+    }
+
+    /// Writes, once for many lines, what each of them has of a request and a span; nothing where that is not all in
+    /// one place, or no format of services.
+    pub(super) fn ids(self, out: &mut Vec<u8>, identity: &SpanIdentity) {
+        if self == Self::Json {
+            json::push_ids(out, Ids::new(&identity.context, identity.span_id));
+        }
+    }
+
+    /// Goes on behind the message, as far as the fields.
+    pub(super) fn behind_message(
         self,
         out: &mut Vec<u8>,
-        clock: &mut Clock,
         service: &WrittenService,
         head: &Head<'_>,
     ) {
         match self {
-            Self::Json => json::head(out, clock, &service.service, head),
-            Self::Gcp => gcp::head(out, clock, service, head),
-            Self::Ecs => ecs::head(out, clock, service, head),
-            Self::Pretty { ansi } => pretty::head(out, clock, ansi, head),
+            Self::Json => json::behind_message(out, &service.service, head),
+            Self::Gcp => gcp::behind_message(out, service, head),
+            Self::Ecs => ecs::behind_message(out, service, head),
+            Self::Pretty { .. } => {}
         }
     }
 
@@ -149,6 +189,8 @@ impl Format {
     }
 
     /// Appends a field; false, and nothing appended, when it could take `out` beyond `limit` bytes.
+    // With the value's and the caller's code one function: calls would cost as much as the work.
+    #[inline(always)]
     pub(super) fn field(
         self,
         out: &mut Vec<u8>,
@@ -160,12 +202,19 @@ impl Format {
             return false;
         }
         out.extend_from_slice(&key.bytes);
-        let end = text_end(out, limit);
         let value = match key.care {
             Care::Hidden => hidden(value),
             Care::Searched | Care::Harmless => value,
         };
         let start = out.len();
+        let end = text_end(out, limit);
+        // Most texts: no secret is in one that is bare.
+        if let Value::Text(text) = value
+            && !matches!(self, Self::Pretty { .. })
+            && json::push_bare(out, text, end)
+        {
+            return true;
+        }
         match self {
             Self::Json | Self::Gcp | Self::Ecs => json::value(out, value, end),
             Self::Pretty { .. } => pretty::value(out, value, end),
@@ -212,16 +261,12 @@ fn hidden<'a, 'v>(value: &'v Value<'a>) -> &'v Value<'a> {
 }
 
 impl Message<'_> {
-    /// Calls `write` with the message, if there is one, and takes the secrets out of what it has written.
-    pub(super) fn write(&self, out: &mut Vec<u8>, mut write: impl FnMut(&mut Vec<u8>, &Value<'_>)) {
-        self.unredacted(|value| {
-            let start = out.len();
-            write(out, value);
-            redact::in_value(out, start);
-        });
+    /// The event whose fields bring the message, if they do.
+    pub(super) fn is_of_event(&self) -> bool {
+        matches!(self, Self::Event(_) | Self::Record(..))
     }
 
-    /// Calls `take` with the message as it came, if there is one: for what goes through [`write`](Self::write) later.
+    /// Calls `take` with the message as it came, if there is one: for what goes through [`Format::message`] later.
     pub(super) fn unredacted(&self, mut take: impl FnMut(&Value<'_>)) {
         match self {
             Self::Text(text) | Self::Recorded(Some(text), _) => take(&Value::Text(text)),

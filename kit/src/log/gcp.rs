@@ -7,7 +7,7 @@
 use tracing::Level;
 
 use super::clock::Clock;
-use super::format::{Head, Ids, Location, text_end};
+use super::format::{Head, Ids, Location};
 use super::json::{MAX_NAME_BYTES, own_field, own_object, request_id, text};
 use super::key::NameSet;
 use super::panic_line::PanicLine;
@@ -85,20 +85,15 @@ pub(super) fn service(service: &Service<'_>) -> WrittenService {
     written
 }
 
-pub(super) fn head(
-    out: &mut Vec<u8>,
-    clock: &mut Clock,
-    service: &WrittenService,
-    head: &Head<'_>,
-) {
+pub(super) fn before_message(out: &mut Vec<u8>, clock: &mut Clock, head: &Head<'_>) {
     out.extend_from_slice(b"{\"severity\":\"");
     out.extend_from_slice(severity(head));
     out.extend_from_slice(b"\",\"time\":\"");
-    clock.write(out, head.at, 9);
+    clock.write_nanos(out, head.at);
     out.extend_from_slice(b"\",\"message\":\"");
-    let end = text_end(out, usize::MAX);
-    head.message
-        .write(out, |out, message| text(out, message, end));
+}
+
+pub(super) fn behind_message(out: &mut Vec<u8>, service: &WrittenService, head: &Head<'_>) {
     out.extend_from_slice(b"\",\"target\":\"");
     text(out, &Value::Text(head.target), out.len() + MAX_NAME_BYTES);
     out.extend_from_slice(&service.service);

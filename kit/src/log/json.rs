@@ -50,18 +50,28 @@ pub(super) fn service(name: &str) -> WrittenService {
     }
 }
 
-pub(super) fn head(out: &mut Vec<u8>, clock: &mut Clock, service: &[u8], head: &Head<'_>) {
+pub(super) fn before_message(out: &mut Vec<u8>, clock: &mut Clock, head: &Head<'_>) {
     out.extend_from_slice(b"{\"timestamp\":\"");
-    clock.write(out, head.at, 9);
+    clock.write_nanos(out, head.at);
     out.extend_from_slice(level_to_message(head.level));
+}
+
+/// A line's message, in every format that is JSON.
+pub(super) fn message(out: &mut Vec<u8>, message: &Value<'_>) {
     let end = text_end(out, usize::MAX);
-    head.message
-        .write(out, |out, message| text(out, message, end));
+    text(out, message, end);
+}
+
+pub(super) fn behind_message(out: &mut Vec<u8>, service: &[u8], head: &Head<'_>) {
     out.extend_from_slice(b"\",\"target\":\"");
     text(out, &Value::Text(head.target), out.len() + MAX_NAME_BYTES);
     out.extend_from_slice(service);
     if let Some(ids) = head.ids {
-        push_ids(out, ids);
+        if ids.written.is_empty() {
+            push_ids(out, ids);
+        } else {
+            out.extend_from_slice(ids.written);
+        }
     }
     out.push(b'"');
 }
@@ -111,6 +121,7 @@ pub(super) fn key(out: &mut Vec<u8>, key: Key) {
     out.extend_from_slice(b"\":");
 }
 
+#[inline(always)]
 pub(super) fn value(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
     match *value {
         Value::Text(text) => plain_text(out, text, end),
@@ -120,6 +131,18 @@ pub(super) fn value(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
         Value::Bool(false) => out.extend_from_slice(b"false"),
         _ => any_value(out, value, end),
     }
+}
+
+/// Appends a text that is bare and fits, in quotes; false, and nothing appended, for other text.
+#[inline]
+pub(super) fn push_bare(out: &mut Vec<u8>, text: &str, end: usize) -> bool {
+    let bare = text.len() + 2 <= end.saturating_sub(out.len()) && is_bare(text.as_bytes());
+    if bare {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    }
+    bare
 }
 
 /// The most frequent value by far: text that needs no escape.
@@ -416,7 +439,7 @@ pub(super) fn is_bare(bytes: &[u8]) -> bool {
     let bare = |word: &[u8; 8]| {
         let bits = u64::from_le_bytes(*word);
         const ASCII: u64 = u64::MAX / 0xff * 0x80;
-        bits & ASCII == 0 && !has_special(bits) && !redact::has_mark(word)
+        bits & ASCII == 0 && !has_special(bits) && !redact::may_have_mark(word)
     };
     if let Some(last) = bytes.last_chunk() {
         let (words, _) = bytes.as_chunks();

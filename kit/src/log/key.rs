@@ -9,7 +9,8 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// The user's name is one of the format's own: written `fields.NAME`.
     pub(super) renamed: bool,
-    pub(super) bit: u64,
+    /// Which of the bits of a set of names is this one's.
+    bit: u8,
 }
 
 impl Key {
@@ -28,22 +29,28 @@ impl Key {
             bit: bit(name),
         }
     }
+
+    pub(super) fn bits(self) -> Bits {
+        1 << self.bit
+    }
 }
 
-/// One of 64 bits for a name: names with different bits differ, so most need no comparison.
-pub(super) const fn bit(name: &str) -> u64 {
+/// A set of names, of which each has one of the bits: names with different bits differ, so most need no comparison.
+pub(super) type Bits = u128;
+
+const fn bit(name: &str) -> u8 {
     let bytes = name.as_bytes();
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
-        return 1;
+        return 0;
     };
     let hash = first.wrapping_mul(5) ^ last.wrapping_mul(11) ^ (bytes.len() as u8).wrapping_mul(23);
-    1 << (hash % 64)
+    hash % Bits::BITS as u8
 }
 
 /// Names known when the kit is built, such as those that a format has itself.
 pub(super) struct NameSet {
     names: &'static [&'static str],
-    bits: u64,
+    bits: Bits,
 }
 
 impl NameSet {
@@ -51,14 +58,14 @@ impl NameSet {
         let mut bits = 0;
         let mut at = 0;
         while at < names.len() {
-            bits |= bit(names[at]);
+            bits |= 1 << bit(names[at]);
             at += 1;
         }
         Self { names, bits }
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
-        bit(name) & self.bits != 0 && self.names.contains(&name)
+        self.bits & (1 << bit(name)) != 0 && self.names.contains(&name)
     }
 }
 
@@ -73,27 +80,47 @@ pub(super) struct WrittenKey {
     pub(super) care: Care,
     /// What was asked for.
     name: &'static str,
-    format: Format,
 }
 
-/// The keys that a thread wrote last. Names are static, so where one lies in memory says which it is:
-/// it need not be escaped, or looked for among the reserved and the secret ones, again.
+/// The keys that a thread wrote last, of the format that it wrote in.
 #[derive(Debug, Default)]
-pub(super) struct KeyCache {
-    /// Each name has one place; of those that share it the last one is remembered.
-    places: Option<Box<[Option<WrittenKey>; PLACES]>>,
-}
+pub(super) struct KeyCache(Option<WrittenKeys>);
 
 impl KeyCache {
-    pub(super) fn get(&mut self, format: Format, name: &'static str) -> &WrittenKey {
-        let places = self
-            .places
-            .get_or_insert_with(|| Box::new([const { None }; PLACES]));
-        let place = &mut places[usize::from(place(name))];
-        if place.as_ref().is_some_and(|key| !key.is(format, name)) {
+    /// The keys of `format`; those of another are forgotten, which hardly any process has.
+    pub(super) fn of(&mut self, format: Format) -> &mut WrittenKeys {
+        if self.0.as_ref().is_none_or(|keys| keys.format != format) {
+            self.0 = Some(WrittenKeys::new(format));
+        }
+        self.0.get_or_insert_with(|| WrittenKeys::new(format))
+    }
+}
+
+/// Keys of one format. Names are static, so where one lies in memory says which it is: it need not be escaped, or
+/// looked for among the reserved and the secret ones, again.
+#[derive(Debug)]
+pub(super) struct WrittenKeys {
+    pub(super) format: Format,
+    /// Each name has one place; of those that share it the last one is remembered.
+    places: Box<[Option<WrittenKey>; PLACES]>,
+}
+
+impl WrittenKeys {
+    #[cold]
+    fn new(format: Format) -> Self {
+        Self {
+            format,
+            places: Box::new([const { None }; PLACES]),
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&mut self, name: &'static str) -> &WrittenKey {
+        let place = &mut self.places[usize::from(place(name))];
+        if !place.as_ref().is_some_and(|key| key.is(name)) {
             *place = None;
         }
-        place.get_or_insert_with(|| WrittenKey::new(format, name))
+        place.get_or_insert_with(|| WrittenKey::new(self.format, name))
     }
 }
 
@@ -117,6 +144,7 @@ impl WrittenKey {
         }
     }
 
+    #[cold]
     pub(super) fn new(format: Format, name: &'static str) -> Self {
         let key = Key::new(format, name);
         let mut bytes = Vec::new();
@@ -130,12 +158,11 @@ impl WrittenKey {
                 Care::Searched
             },
             name,
-            format,
         }
     }
 
-    fn is(&self, format: Format, name: &'static str) -> bool {
-        std::ptr::eq(self.name, name) && self.format == format
+    fn is(&self, name: &'static str) -> bool {
+        std::ptr::eq(self.name, name)
     }
 }
 
@@ -156,7 +183,7 @@ mod tests {
             .collect();
         for name in names.iter().chain(&names) {
             for format in [Format::Json, Format::Pretty { ansi: false }] {
-                let written = cache.get(format, name);
+                let written = cache.of(format).get(name);
                 let text = std::str::from_utf8(&written.bytes).unwrap();
                 let expected = match format {
                     Format::Pretty { .. } => format!(" {name}="),
@@ -172,7 +199,7 @@ mod tests {
         let whole: &'static str = "abc";
         let mut cache = KeyCache::default();
         for name in [whole, &whole[..2], &whole[..1], &whole[1..]] {
-            assert_eq!(cache.get(Format::Json, name).key.name, name);
+            assert_eq!(cache.of(Format::Json).get(name).key.name, name);
         }
     }
 }

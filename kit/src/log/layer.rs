@@ -2,7 +2,7 @@
 //! installs it, behind the filter.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tracing::field::Visit;
 use tracing::span::{Attributes, Id, Record};
@@ -10,14 +10,15 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
+use super::clock::since_epoch;
 use super::control::{Control, Verdict};
 use super::fields::SpanFields;
-use super::format::{Head, Ids, MESSAGE, Message};
-use super::line::Line;
+use super::format::{Head, Message};
 use super::recorder::{self, NewEvent, Recorder};
 use super::ring::Leaf;
+use super::surroundings::{LayerId, Surroundings};
 use super::value::{EachField, Value};
-use super::{Format, Logger, kept, place, records, request_line, scratch};
+use super::{Format, Logger, kept, place, records, request_line, scratch, surroundings};
 use crate::context::{self, SpanIdentity};
 
 /// The layer that writes to `logger`. Filtering is the caller's: this layer takes all it is given.
@@ -25,6 +26,7 @@ pub(crate) fn layer<S>(logger: &Logger) -> LogLayer<S> {
     LogLayer {
         logger: logger.clone(),
         control: None,
+        id: LayerId::new(),
         subscriber: std::marker::PhantomData,
     }
 }
@@ -34,6 +36,7 @@ pub(crate) fn controlled<S>(control: &Arc<Control>) -> LogLayer<S> {
     LogLayer {
         logger: control.logger().clone(),
         control: Some(Arc::clone(control)),
+        id: LayerId::new(),
         subscriber: std::marker::PhantomData,
     }
 }
@@ -43,6 +46,7 @@ pub(crate) fn controlled<S>(control: &Arc<Control>) -> LogLayer<S> {
 pub(crate) struct LogLayer<S> {
     logger: Logger,
     control: Option<Arc<Control>>,
+    id: LayerId,
     subscriber: std::marker::PhantomData<fn(S)>,
 }
 
@@ -64,6 +68,7 @@ where
             values.record(visit);
         });
         store(&context, id, fields);
+        surroundings::changed();
         if self.control.is_some() {
             spans_changed(id, &context);
         }
@@ -83,26 +88,30 @@ where
             return;
         }
         let at = SystemTime::now();
-        if let Some(control) = &self.control {
-            match control.verdict(event, at, &context) {
-                Verdict::Print => {}
+        let at = match &self.control {
+            Some(control) => match control.verdict(event, at, &context) {
+                Verdict::Print(at) => at,
                 Verdict::Record(recorder) => return record(recorder, event, at, &context),
                 Verdict::Nothing => return,
-            }
-        }
-        let mut next = context.event_span(event);
-        let near: [_; NEAR] = std::array::from_fn(|_| {
-            let span = next.take();
-            next = span.as_ref().and_then(SpanRef::parent);
-            span
-        });
-        let identity = near
-            .iter()
-            .flatten()
-            .chain(next.as_ref())
-            .find_map(identity)
-            .or_else(|| beyond(next.as_ref()).find_map(|span| identity(&span)))
-            .or_else(current_request);
+            },
+            None => since_epoch(at),
+        };
+        let place = event.is_contextual().then(place::now);
+        surroundings::with(
+            self.id,
+            place,
+            |around| {
+                look_around(event, &context, around);
+                around.end(self.logger.format());
+            },
+            |around| self.print(event, at, around),
+        );
+    }
+}
+
+impl<S> LogLayer<S> {
+    fn print(&self, event: &Event<'_>, at: Duration, around: &Surroundings) {
+        let metadata = event.metadata();
         let record = records::metadata(event);
         let head = Head {
             at,
@@ -114,21 +123,26 @@ where
                 Some(record) => Message::Record(event, record),
                 None => Message::Event(event),
             },
-            ids: identity.as_ref().map(|identity| Ids {
-                context: &identity.context,
-                span_id: identity.span_id,
-            }),
+            ids: around.ids(),
         };
         self.logger.write(&head, |line| {
-            event.record(&mut EachField(|name, value: Value<'_>| {
-                if name != MESSAGE && !(record.is_some() && records::is_origin(name)) {
-                    line.field(name, &value);
-                }
-            }));
-            let spans = near.iter().flatten().chain(next.as_ref());
-            spans.for_each(|span| copy(span, line));
-            beyond(next.as_ref()).for_each(|span| copy(&span, line));
+            line.event(event, record.is_some());
+            line.all_spans(&around.fields);
         });
+    }
+}
+
+/// Takes in the spans of an event, nearest first.
+fn look_around<S>(event: &Event<'_>, context: &Context<'_, S>, around: &mut Surroundings)
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let mut next = context.event_span(event);
+    while let Some(span) = next {
+        let extensions = span.extensions();
+        around.span(extensions.get(), extensions.get());
+        drop(extensions);
+        next = span.parent();
     }
 }
 
@@ -199,18 +213,6 @@ where
     }
 }
 
-/// How many spans of an event are looked up once for the ids and the fields together. Few events are
-/// deeper; for those behind, the way is gone twice.
-const NEAR: usize = 3;
-
-/// The spans around `span`, nearest first.
-fn beyond<'a, S>(span: Option<&SpanRef<'a, S>>) -> impl Iterator<Item = SpanRef<'a, S>>
-where
-    S: LookupSpan<'a>,
-{
-    std::iter::successors(span.and_then(SpanRef::parent), SpanRef::parent)
-}
-
 /// Whose line it is: the nearest span's that belongs to a request.
 fn identity<S>(span: &SpanRef<'_, S>) -> Option<SpanIdentity>
 where
@@ -228,21 +230,13 @@ pub(super) fn current_request() -> Option<SpanIdentity> {
     })
 }
 
-fn copy<S>(span: &SpanRef<'_, S>, line: &mut Line<'_>)
-where
-    S: for<'span> LookupSpan<'span>,
-{
-    if let Some(fields) = span.extensions().get::<SpanFields>() {
-        line.span(fields);
-    }
-}
-
 /// Renders values before any lock of the span is taken: formatting runs code of the user's, which may
 /// log in its turn.
 fn render(format: Format, fields: &mut SpanFields, record: impl FnOnce(&mut dyn Visit)) {
     scratch::with(|scratch| {
+        let keys = scratch.cache.of(format);
         record(&mut EachField(|name, value: Value<'_>| {
-            fields.add(format, &mut scratch.cache, name, &value);
+            fields.add(keys, name, &value);
         }));
     });
 }

@@ -1,12 +1,15 @@
 //! One line being made: its head, then fields in order of precedence. Used by `layer`, `request_line`
 //! and the sink's note of dropped lines, through [`Logger::write`](super::Logger).
 
+use tracing::Event;
+
 use super::fields::{Keys, SpanFields};
-use super::format::{Format, Head};
-use super::key::{KeyCache, WrittenKey};
+use super::format::{Format, Head, MESSAGE};
+use super::key::{WrittenKey, WrittenKeys};
+use super::records;
 use super::scratch::Scratch;
 use super::service::WrittenService;
-use super::value::Value;
+use super::value::{EachField, Value};
 
 /// The longest line, in bytes, but for secrets taken out: the mark may be longer than what it stands for.
 pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -17,25 +20,36 @@ const MAX_FIELD_END: usize = MAX_LINE_BYTES - 512;
 /// How many fields a line had no room for; OpenTelemetry's name for that ("Log Data Model").
 const OMITTED: &str = "dropped_attributes_count";
 
-/// A line of which the head is written.
+/// A line of which the head is written, but for what an event's fields have to bring.
 pub(super) struct Line<'a> {
     format: Format,
     head: &'a Head<'a>,
     out: &'a mut Vec<u8>,
     keys: &'a mut Keys,
-    cache: &'a mut KeyCache,
+    written: &'a mut WrittenKeys,
     omitted: u64,
+    /// Where the message begins.
+    message: usize,
+    /// While what is behind the message is still to be written.
+    unended: Option<&'a WrittenService>,
 }
 
 impl<'a> Line<'a> {
     pub(super) fn begin(
         format: Format,
-        service: &WrittenService,
+        service: &'a WrittenService,
         scratch: &'a mut Scratch,
         head: &'a Head<'a>,
     ) -> Self {
-        format.head(&mut scratch.out, &mut scratch.clock, service, head);
-        Self::begun(format, scratch, head)
+        format.before_message(&mut scratch.out, &mut scratch.clock, head);
+        let mut line = Self::begun(format, scratch, head);
+        line.unended = Some(service);
+        if !head.message.is_of_event() {
+            head.message
+                .unredacted(|text| format.message(line.out, text));
+            line.end_head();
+        }
+        line
     }
 
     /// A line of which the head, and any number of fields whose names no other has, are written already.
@@ -43,10 +57,44 @@ impl<'a> Line<'a> {
         Self {
             format,
             head,
+            message: scratch.out.len(),
             out: &mut scratch.out,
             keys: &mut scratch.keys,
-            cache: &mut scratch.cache,
+            written: scratch.cache.of(format),
             omitted: 0,
+            unended: None,
+        }
+    }
+
+    /// Adds the message and the fields of the event that the head is of.
+    pub(super) fn event(&mut self, event: &Event<'_>, is_record: bool) {
+        event.record(&mut EachField(|name, value: Value<'_>| {
+            if name == MESSAGE {
+                self.message(&value);
+            } else if !(is_record && records::is_origin(name)) {
+                self.end_head();
+                self.field(name, &value);
+            }
+        }));
+        self.end_head();
+    }
+
+    /// The macros put the message before all fields; one that comes later is put there.
+    fn message(&mut self, text: &Value<'_>) {
+        let start = self.out.len();
+        self.format.message(self.out, text);
+        if self.unended.is_none()
+            && let Some(behind) = self.out.get_mut(self.message..)
+        {
+            let begin = start - self.message;
+            behind.rotate_left(begin);
+        }
+    }
+
+    #[inline]
+    fn end_head(&mut self) {
+        if let Some(service) = self.unended.take() {
+            self.format.behind_message(self.out, service, self.head);
         }
     }
 
@@ -72,15 +120,23 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Adds the fields of a span whose names the line has not yet.
-    pub(super) fn span(&mut self, fields: &SpanFields) {
-        self.omitted = self.omitted.saturating_add(fields.omitted());
-        if self.out.len() + fields.len() <= MAX_FIELD_END
+    /// Adds the fields of all spans, behind which the line has no others.
+    pub(super) fn all_spans(&mut self, fields: &SpanFields) {
+        // With nothing left out the line ends here, and nobody asks any more which names it has.
+        if self.omitted == 0
+            && fields.omitted() == 0
+            && self.out.len() + fields.len() <= MAX_FIELD_END
             && let Some(bytes) = fields.all_unless_known(self.keys)
         {
             self.out.extend_from_slice(bytes);
-            return;
+        } else {
+            self.span(fields);
         }
+    }
+
+    /// Adds the fields of a span whose names the line has not yet.
+    pub(super) fn span(&mut self, fields: &SpanFields) {
+        self.omitted = self.omitted.saturating_add(fields.omitted());
         for (key, bytes) in fields.each() {
             if !bytes.is_empty() && self.keys.insert(key) {
                 self.copy(bytes);
@@ -98,7 +154,7 @@ impl<'a> Line<'a> {
     }
 
     fn field_within(&mut self, name: &'static str, value: &Value<'_>, limit: usize) {
-        let key = self.cache.get(self.format, name);
+        let key = self.written.get(name);
         if self.keys.insert(key.key) && !self.format.field(self.out, key, value, limit) {
             self.omitted = self.omitted.saturating_add(1);
         }

@@ -4,11 +4,12 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tracing::Level;
 
 use super::Format;
+use super::clock;
 use super::format::{Head, Message};
 use super::line::Line;
 use super::panic_line::PanicLine;
@@ -187,7 +188,7 @@ fn keys_needed(format: Format) -> Option<request_line::Keys> {
 
 fn note_dropped(format: Format, service: &WrittenService, dropped: u64, batch: &mut Vec<u8>) {
     let head = Head {
-        at: SystemTime::now(),
+        at: clock::now(),
         level: Level::WARN,
         target: TARGET,
         message: Message::Text(

@@ -34,6 +34,7 @@ mod scratch;
 mod service;
 mod sink;
 mod sites;
+mod surroundings;
 mod timer;
 mod value;
 

@@ -1,12 +1,11 @@
 //! Finds out, when `kit` starts beside a service's own subscriber, whether that hides the lines of requests
 //! although the kit's filter shows them, and says so past every filter.
 
-use std::time::SystemTime;
-
 use tracing::{Dispatch, Level, dispatcher};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Registry};
 
+use super::clock;
 use super::format::{Head, Message};
 use super::logger::TARGET;
 use super::value::Value;
@@ -20,7 +19,7 @@ impl Logger {
             return;
         }
         let head = Head {
-            at: SystemTime::now(),
+            at: clock::now(),
             level: Level::WARN,
             target: TARGET,
             message: Message::Text(

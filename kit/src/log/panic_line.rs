@@ -3,10 +3,10 @@
 use std::backtrace::Backtrace;
 use std::fmt;
 use std::panic::Location;
-use std::time::SystemTime;
 
 use tracing::Level;
 
+use super::clock;
 use super::fields::SpanFields;
 use super::format::{self, Format, Head, Ids, Message};
 use super::line::Line;
@@ -37,14 +37,13 @@ pub(super) struct PanicLine<'a> {
 impl PanicLine<'_> {
     pub(super) fn head(&self) -> Head<'_> {
         Head {
-            at: SystemTime::now(),
+            at: clock::now(),
             level: Level::ERROR,
             target: TARGET,
             message: Message::Panic(self),
-            ids: self.identity.map(|identity| Ids {
-                context: &identity.context,
-                span_id: identity.span_id,
-            }),
+            ids: self
+                .identity
+                .map(|identity| Ids::new(&identity.context, identity.span_id)),
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) fn is_reserved(name: &str) -> bool {
     name == MESSAGE
 }
 
-pub(super) fn head(out: &mut Vec<u8>, clock: &mut Clock, ansi: bool, head: &Head<'_>) {
+pub(super) fn before_message(out: &mut Vec<u8>, clock: &mut Clock, ansi: bool, head: &Head<'_>) {
     style(out, ansi, DIM);
     clock.write(out, head.at, 3);
     style(out, ansi, RESET);
@@ -38,11 +38,12 @@ pub(super) fn head(out: &mut Vec<u8>, clock: &mut Clock, ansi: bool, head: &Head
     text(out, &Value::Text(head.target), end, Quotes::None);
     out.push(b':');
     style(out, ansi, RESET);
+}
+
+pub(super) fn message(out: &mut Vec<u8>, message: &Value<'_>) {
     let end = text_end(out, usize::MAX);
-    head.message.write(out, |out, message| {
-        out.push(b' ');
-        text(out, message, end, Quotes::None);
-    });
+    out.push(b' ');
+    text(out, message, end, Quotes::None);
 }
 
 pub(super) fn key(out: &mut Vec<u8>, ansi: bool, key: Key) {

@@ -11,6 +11,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::Targets;
 
+use super::clock::since_epoch;
 use super::fields::SpanFields;
 use super::format::{Head, Ids, MESSAGE, Message};
 use super::kept;
@@ -403,14 +404,11 @@ fn print(
     });
     let span_id = scope.and_then(Scope::span_id);
     let head = Head {
-        at: event.at,
+        at: since_epoch(event.at),
         level: *metadata.level(),
         target: metadata.target(),
         message: Message::Recorded(message.as_deref(), metadata),
-        ids: Some(Ids {
-            context,
-            span_id: span_id.unwrap_or(context.span_id),
-        }),
+        ids: Some(Ids::new(context, span_id.unwrap_or(context.span_id))),
     };
     logger.write(&head, |line| {
         kept::decode(metadata, fields, |name, value| {

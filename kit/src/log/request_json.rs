@@ -30,7 +30,7 @@ pub(super) fn begin<'a>(
     let Scratch { out, clock, .. } = scratch;
     out.reserve(USUAL_BYTES);
     out.extend_from_slice(b"{\"timestamp\":\"");
-    clock.write_nanos(out, line.at);
+    clock.write_nanos(out, head.at);
     out.extend_from_slice(level_to_message(line.level()));
     out.extend_from_slice(line.message().as_bytes());
     out.extend_from_slice(b"\",\"target\":\"");

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use ::http::{StatusCode, Version};
 use tracing::{Level, Metadata};
 
+use super::clock::since_epoch;
 use super::format::{Format, Head, Ids, Message};
 use super::key::{Care, WrittenKey};
 use super::line::Line;
@@ -84,7 +85,7 @@ pub(super) const TARGET: &str = "bellwether::request";
 impl RequestLine<'_> {
     pub(super) fn head(&self) -> Head<'_> {
         Head {
-            at: self.at,
+            at: since_epoch(self.at),
             level: self.level(),
             target: TARGET,
             message: Message::Text(self.message()),
@@ -101,10 +102,7 @@ impl RequestLine<'_> {
     }
 
     pub(super) fn ids(&self) -> Ids<'_> {
-        Ids {
-            context: self.context,
-            span_id: self.context.span_id,
-        }
+        Ids::new(self.context, self.context.span_id)
     }
 
     /// `HTTP/1.1`, say.

@@ -20,7 +20,8 @@ pub(super) struct Scratch {
 }
 
 thread_local! {
-    static SCRATCH: Cell<Scratch> = Cell::default();
+    // Boxed: it is taken out and put back for each line.
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
 /// Runs `make` with this thread's buffers, emptied.
@@ -28,7 +29,8 @@ thread_local! {
 /// The buffers are taken out of their place meanwhile: a value whose formatting itself logs finds the
 /// place empty and gets new buffers, as does a thread that is being torn down.
 pub(super) fn with<R>(make: impl FnOnce(&mut Scratch) -> R) -> R {
-    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    let kept = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    let mut scratch = kept.unwrap_or_default();
     scratch.out.clear();
     scratch.keys.clear();
     let made = make(&mut scratch);
@@ -37,6 +39,6 @@ pub(super) fn with<R>(make: impl FnOnce(&mut Scratch) -> R) -> R {
         scratch.out.shrink_to(KEPT_BYTES);
     }
     // Fails only while the thread is being torn down, when nothing needs the buffers any more.
-    let _ = SCRATCH.try_with(|place| place.set(scratch));
+    let _ = SCRATCH.try_with(|place| place.set(Some(scratch)));
     made
 }

@@ -2,7 +2,7 @@
 //! format has written of a value, which is bytes, and in exported attributes: whatever formatted them, nothing
 //! gets past.
 //!
-//! Most values have neither `@` nor `B`, and knowing that is all that they cost.
+//! Most values have neither `@` with a colon nor `Be` nor `Ba`, and knowing that is all that they cost.
 
 use std::ops::Range;
 
@@ -16,15 +16,15 @@ pub(crate) fn in_value(out: &mut Vec<u8>, start: usize) {
     if out.len() < start + 7 {
         return;
     }
-    if out.get(start..).is_some_and(is_marked) {
+    if out.get(start..).is_some_and(may_be_marked) {
         clean(out, start);
     }
 }
 
-#[cold]
+#[inline(never)]
 fn clean(out: &mut Vec<u8>, start: usize) {
     let value = out.get(start..).unwrap_or_default();
-    if !is_suspicious(value) {
+    if !(is_marked(value) && is_suspicious(value)) {
         return;
     }
     if let Some(secret) = next(value, 0) {
@@ -37,23 +37,84 @@ fn clean(out: &mut Vec<u8>, start: usize) {
 /// The text without its secrets, when it has some.
 pub(crate) fn in_text(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
-    let suspicious = is_marked(bytes) && is_suspicious(bytes);
+    let suspicious = may_be_marked(bytes) && is_marked(bytes) && is_suspicious(bytes);
     let secret = suspicious.then(|| next(bytes, 0)).flatten()?;
     let clean = without(bytes, secret);
     // Cut at ASCII characters only, so it is text still.
     Some(String::from_utf8_lossy(&clean).into_owned())
 }
 
-/// Whether a byte is `@` or `B`. Looks at eight at a time; the last eight may overlap those before them.
+/// Whether a byte is `@`, or the `B` of a scheme. Looks at eight at a time; the last eight may overlap those before them.
 #[inline]
+fn may_be_marked(bytes: &[u8]) -> bool {
+    match bytes.last_chunk() {
+        Some(last) => {
+            let (words, _) = bytes.as_chunks();
+            words.iter().any(may_have_mark) || may_have_mark(last)
+        }
+        None => bytes.iter().any(is_mark),
+    }
+}
+
+/// Whether a text has the marks of a secret: `@` and a colon, or how a scheme begins. Never says no when it has, and
+/// hardly ever yes when it has not.
 fn is_marked(bytes: &[u8]) -> bool {
     match bytes.last_chunk() {
         Some(last) => {
             let (words, _) = bytes.as_chunks();
-            words.iter().any(has_mark) || has_mark(last)
+            let marks = words.iter().map(Marks::of).fold(Marks::of(last), Marks::or);
+            marks.at != 0 && marks.colon != 0 || marks.scheme != 0
         }
         None => bytes.iter().any(is_mark),
     }
+}
+
+/// Which of some bytes have a mark, as their high bits; a byte behind one that has may seem to have it too.
+#[derive(Clone, Copy)]
+struct Marks {
+    at: u64,
+    colon: u64,
+    /// `B` with `e` or `a` behind it, or at the end of a word, where that is not known.
+    scheme: u64,
+}
+
+impl Marks {
+    #[inline]
+    fn of(word: &[u8; 8]) -> Self {
+        let word = u64::from_le_bytes(*word);
+        let behind = word >> u8::BITS | u64::from(b'e') << (u64::BITS - u8::BITS);
+        // The two differ in one bit.
+        let e_or_a = behind | (EACH * 0x04);
+        Self {
+            at: equal(word, b'@'),
+            colon: equal(word, b':'),
+            scheme: equal(word, b'B') & equal(e_or_a, b'e'),
+        }
+    }
+
+    fn any(self) -> bool {
+        (self.at | self.scheme) != 0
+    }
+
+    #[inline]
+    fn or(self, other: Self) -> Self {
+        Self {
+            at: self.at | other.at,
+            colon: self.colon | other.colon,
+            scheme: self.scheme | other.scheme,
+        }
+    }
+}
+
+/// A one in each byte.
+const EACH: u64 = u64::MAX / 0xff;
+
+/// The high bits of the bytes that equal `byte`: they are zero in the difference, and a zero is what borrows when one
+/// is subtracted.
+#[inline]
+fn equal(word: u64, byte: u8) -> u64 {
+    let zero = word ^ (EACH * u64::from(byte));
+    zero.wrapping_sub(EACH) & !zero & (EACH * 0x80)
 }
 
 /// Whether a text with such a mark may have a secret, which mail addresses and most words with a B have not: one
@@ -78,14 +139,12 @@ pub(crate) fn is_mark(byte: &u8) -> bool {
     matches!(byte, b'@' | b'B')
 }
 
-/// Whether one of eight bytes is `@` or `B`, which differ in one bit: with it set, those bytes are zero in the
-/// difference, and a zero is what borrows when one is subtracted.
+/// Whether one of eight bytes is `@`, or `B` where a scheme may begin.
 #[inline]
-pub(crate) fn has_mark(word: &[u8; 8]) -> bool {
-    const EACH: u64 = u64::MAX / 0xff;
-    let both = u64::from_le_bytes(*word) | (EACH * 0x02);
-    let zero = both ^ (EACH * b'B' as u64);
-    zero.wrapping_sub(EACH) & !zero & (EACH * 0x80) != 0
+pub(crate) fn may_have_mark(word: &[u8; 8]) -> bool {
+    // They differ in one bit.
+    let any = equal(u64::from_le_bytes(*word) | (EACH * 0x02), b'B');
+    any != 0 && Marks::of(word).any()
 }
 
 #[cold]
@@ -365,9 +424,25 @@ mod tests {
         }
 
         #[test]
-        fn marks_are_seen_wherever_they_are(text in "[ -~é]{0,40}") {
-            let marked = text.contains(['@', 'B']);
-            prop_assert_eq!(is_marked(text.as_bytes()), marked);
+        fn what_may_be_a_mark_is_seen_wherever_it_is(text in "[ -~é]{0,40}") {
+            if text.contains('@') || text.contains("Be") || text.contains("Ba") {
+                prop_assert!(may_be_marked(text.as_bytes()), "{}", text);
+            }
+            if !text.contains(['@', 'B']) {
+                prop_assert!(!may_be_marked(text.as_bytes()), "{}", text);
+            }
+        }
+
+        #[test]
+        fn marks_are_seen_wherever_they_are(before in "[ -~é]{0,20}", after in "[ -~é]{0,20}") {
+            for mark in ["Be", "Ba", ":@", "@:"] {
+                let text = format!("{before}{mark}{after}");
+                prop_assert!(is_marked(text.as_bytes()), "{}", text);
+            }
+            for [mark, other] in [["@", "B"], [":", "B"]] {
+                let text = format!("{before}{after}").replace(mark, "A").replace(other, "A");
+                prop_assert!(text.len() < 8 || !is_marked(text.as_bytes()), "{}", text);
+            }
         }
 
         #[test]

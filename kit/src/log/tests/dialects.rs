@@ -370,8 +370,8 @@ fn a_panics_line_has_the_fields_of_its_spans() {
     let mut cache = crate::log::key::KeyCache::default();
     let mut fields = SpanFields::default();
     let value = crate::log::value::Value::U64(7);
-    fields.add(Format::Json, &mut cache, "order", &value);
-    fields.add(Format::Json, &mut cache, "exception.type", &value);
+    fields.add(cache.of(Format::Json), "order", &value);
+    fields.add(cache.of(Format::Json), "exception.type", &value);
     let (logger, captured) = Logger::capture(Format::Json, "checkout");
     logger.panic(&PanicLine {
         text: "x",

@@ -11,10 +11,7 @@ use crate::log::{Format, Logger};
 fn pretty_lines_read_well() {
     let (logger, captured) = Logger::capture(PRETTY, "checkout");
     let context = request_context();
-    let ids = Some(Ids {
-        context: &context,
-        span_id: context.span_id,
-    });
+    let ids = Some(Ids::new(&context, context.span_id));
     logger.write(
         &Head {
             ids,

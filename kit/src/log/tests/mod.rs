@@ -11,9 +11,10 @@ mod recorder;
 mod redaction;
 mod requests;
 mod schemas;
+mod surroundings;
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use ::http::HeaderValue;
 use tracing::subscriber::DefaultGuard;
@@ -105,7 +106,7 @@ const PRETTY: Format = Format::Pretty { ansi: false };
 
 fn head(text: &str) -> Head<'_> {
     Head {
-        at: UNIX_EPOCH + Duration::from_millis(1_795_362_374_123),
+        at: Duration::from_millis(1_795_362_374_123),
         level: Level::INFO,
         target: "shop",
         message: Message::Text(text),
