@@ -200,7 +200,7 @@ mod tests {
                     "http.request.header.cookie",
                     Value::Texts(vec!["hunter2".to_owned()]),
                 ),
-                ("token", Value::Int(4_111)),
+                ("token", Value::Int(4_111_111_111_111_111)),
                 ("has_password", Value::Bool(true)),
                 ("owned", owned(URL)),
                 ("shared", Value::Text(SharedText::Shared(Arc::from(URL)))),
@@ -216,7 +216,7 @@ mod tests {
         let span = span_data(&record, &scope());
         let shown = format!("{span:?}");
         assert!(
-            !shown.contains("hunter2") && !shown.contains("4111"),
+            !shown.contains("hunter2") && !shown.contains("4111111111111111"),
             "{shown}"
         );
         assert!(

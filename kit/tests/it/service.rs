@@ -224,7 +224,11 @@ pub(crate) mod child_as {
 async fn leak() -> &'static str {
     let url = "postgres://me:hunter2@db";
     tracing::info!(user.password = "hunter2", url, "connecting to {url}");
-    tracing::info!(card_number = 4111, session = "visible", "Bearer hunter2");
+    tracing::info!(
+        card_number = 4_111_111_111_111_111_u64,
+        session = "visible",
+        "Bearer hunter2"
+    );
     panic!("cannot reach {url}")
 }
 
