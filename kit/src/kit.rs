@@ -302,8 +302,9 @@ impl Kit {
     }
 
     /// Resolves when a server should stop accepting: SIGTERM, SIGINT or [`shutdown`](Self::shutdown) came,
-    /// the drain delay, which SIGINT skips, is over, and the hooks of [`on_drain`](Self::on_drain) have run. For services that own their server
-    /// ([`routes`](Self::routes) has an example); making it says that the service has started.
+    /// the drain delay, which SIGINT skips, is over, and the hooks of [`on_drain`](Self::on_drain) have run. For
+    /// services that own their server ([`routes`](Self::routes) has an example); making it says that the service has
+    /// started.
     ///
     /// WebSocket handlers await it too, to say goodbye: [`serve`](Self::serve) waits for upgraded connections
     /// as for any other until the time for requests is up; from then on their reads and writes fail.
@@ -361,8 +362,9 @@ impl Kit {
         None
     }
 
-    /// Runs the hooks of [`on_stop`](Self::on_stop), then sends what spans and lines are left within the rest of the grace. [`serve`](Self::serve) does it
-    /// by itself; a service that owns its server calls it last. A second call does nothing.
+    /// Runs the hooks of [`on_stop`](Self::on_stop), then sends what spans and lines are left within the rest of the
+    /// grace. [`serve`](Self::serve) does it by itself; a service that owns its server calls it last. A second call
+    /// does nothing.
     pub async fn finish(&self) {
         let inner = &self.0;
         let lifecycle = inner.shutdown.lifecycle();

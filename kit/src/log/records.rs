@@ -15,8 +15,9 @@ const RECORDS: &str = "log";
 /// What the fields begin with that say where a record comes from.
 const ORIGIN: &str = "log.";
 
-/// Turns records into events from now on, as far as the filter prints any (`printed` is its most verbose level): more
-/// verbose ones cost a comparison, and the recorder has none of them. A logger that the process has already keeps its records, which is told once.
+/// Turns records into events from now on, as far as the filter prints any (`printed` is its most verbose level):
+/// more verbose ones cost a comparison, and the recorder has none of them. A logger that the process has already
+/// keeps its records, which is told once.
 pub(crate) fn take_records(printed: LevelFilter) {
     if log::set_boxed_logger(Box::new(LogTracer::new())).is_ok() {
         TAKEN.store(true, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! The closing line in the format `json`, the one line that every request pays for: written straight, by keys that
-//! are constants, where a line of events looks at each of its keys and values. Used by `logger`, unless operators have one of the
-//! fields hidden.
+//! are constants, where a line of events looks at each of its keys and values. Used by `logger`, unless operators
+//! have one of the fields hidden.
 //!
 //! What it writes is what `json` writes; a test compares the two.
 
