@@ -1,6 +1,7 @@
 //! `KitBuilder`: the environment, the builder's own settings on top, and the start of everything.
 
 mod log_control;
+mod parts;
 mod paths;
 mod shown;
 
@@ -12,8 +13,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tracing::{Dispatch, Subscriber, dispatcher};
-use tracing_subscriber::Registry;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
 #[cfg(feature = "axum")]
@@ -22,14 +22,14 @@ use super::{Description, Inner, Kit, Outlets};
 use crate::config::{Config, LogFormat};
 use crate::context::Trust;
 use crate::error::Error;
-use crate::health::{self, Check, Checks, Health, Lifecycle, Liveness};
-use crate::http::{Allowed, ConcurrencyLimit, Methods, Routes, Telemetry};
+use crate::health::{Check, Lifecycle};
 use crate::log::{self, Control, LogFilter, Logger};
 use crate::metrics::Metrics;
 use crate::redact::{self, Names};
 use crate::shutdown::Shutdown;
 use crate::testing::Captured;
 use crate::trace::{self, ExportConfig, ExporterKind, SpanLayer, SpanQueue};
+use parts::{begin_health, install, log_format, log_service, resource, subscriber, telemetry};
 
 /// What a captured kit keeps of spans between two looks.
 const CAPTURED_SPANS: usize = 65_536;
@@ -477,91 +477,5 @@ impl KitBuilder {
         };
         self.sinks = Some(sinks.clone());
         Ok(sinks)
-    }
-}
-
-/// The checks, and the watchdog of the runtime that they and the service share.
-fn begin_health(
-    config: &Config,
-    checks: Vec<(String, Check)>,
-    runtime: Option<Handle>,
-    lifecycle: Lifecycle,
-) -> Result<Health, Error> {
-    let liveness = Liveness::new(config.liveness_timeout);
-    let mut running = Checks::default();
-    if let Some(runtime) = runtime {
-        running = Checks::start(checks, &runtime);
-        let watching = health::watch(runtime, lifecycle.clone(), liveness.clone());
-        watching.map_err(|source| Error::Thread {
-            thread: "watchdog",
-            source,
-        })?;
-    }
-    Ok(Health {
-        lifecycle,
-        checks: Arc::new(running),
-        liveness,
-    })
-}
-
-fn install(sinks: &Sinks) -> Result<(), Error> {
-    tracing::subscriber::set_global_default(subscriber(sinks))
-        .map_err(|_| Error::SubscriberAlreadySet)?;
-    log::take_records(sinks.control.printed_level());
-    Ok(())
-}
-
-fn subscriber(sinks: &Sinks) -> impl Subscriber + Send + Sync + 'static {
-    Registry::default()
-        .with(LogFilter::new(&sinks.control))
-        .with(log::controlled(&sinks.control))
-        .with(sinks.spans.clone().map(SpanLayer::new))
-}
-
-fn log_service(config: &Config) -> log::Service<'_> {
-    log::Service {
-        name: &config.service,
-        resource: &config.resource,
-        project: config.google_cloud_project.as_deref(),
-    }
-}
-
-fn log_format(config: &Config) -> log::Format {
-    let terminal = std::io::stdout().is_terminal();
-    let pretty = log::Format::Pretty {
-        ansi: terminal && config.color,
-    };
-    match config.log_format {
-        Some(LogFormat::Json) => log::Format::Json,
-        Some(LogFormat::Gcp) => log::Format::Gcp,
-        Some(LogFormat::Ecs) => log::Format::Ecs,
-        Some(LogFormat::Pretty) => pretty,
-        None if terminal => pretty,
-        None => log::Format::Json,
-    }
-}
-
-fn resource(config: &Config) -> Vec<(String, String)> {
-    let attributes = config.resource_attributes().into_iter();
-    attributes.map(|(key, value, _)| (key, value)).collect()
-}
-
-fn telemetry(config: &Config, sinks: Sinks, metrics: &Metrics, lifecycle: Lifecycle) -> Telemetry {
-    Telemetry {
-        logger: sinks.logger,
-        spans: sinks.spans,
-        sampler: config.sampler,
-        server: metrics.server().clone(),
-        client: metrics.client().clone(),
-        rpc: metrics.rpc().clone(),
-        methods: Methods::default(),
-        lifecycle,
-        trust: config.trust.clone(),
-        request_id_header: config.request_id_header.clone(),
-        propagation: config.propagation,
-        request_timeout: config.request_timeout,
-        concurrency_limit: config.concurrency_limit.map(ConcurrencyLimit::new),
-        routes: Routes::default(),
-        allowed: Allowed::new(&config.allowed),
     }
 }
