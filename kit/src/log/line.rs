@@ -89,6 +89,8 @@ impl<'a> Line<'a> {
             let begin = start - self.message;
             behind.rotate_left(begin);
         }
+        // A second one goes behind the first.
+        self.message += self.out.len() - start;
     }
 
     #[inline]
