@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::{HeaderMap, Request, Response, StatusCode};
 use bytes::Bytes;
-use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{HttpClient, HttpError};
 
 use super::partial_success;
 use super::{ExportConfig, Protocol};
+use crate::connector::{self, Connector};
 
 /// How the collector's side of the last request looked.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,17 +44,10 @@ impl Observer {
 /// An `HttpClient` that adds the configured headers and reports to an [`Observer`].
 #[derive(Debug)]
 pub(super) struct ObservedClient {
-    hyper: Hyper,
+    hyper: HyperClient<Connector>,
     headers: HeaderMap,
     json: bool,
     observer: Arc<Observer>,
-}
-
-#[derive(Debug)]
-enum Hyper {
-    Plain(HyperClient<HttpConnector>),
-    #[cfg(feature = "tls")]
-    Tls(HyperClient<hyper_rustls::HttpsConnector<HttpConnector>>),
 }
 
 impl ObservedClient {
@@ -63,7 +56,7 @@ impl ObservedClient {
     /// When the URL is `https://` and the system's root certificates cannot be read.
     pub(super) fn new(config: &ExportConfig, observer: Arc<Observer>) -> Result<Self, String> {
         Ok(Self {
-            hyper: Hyper::new(config)?,
+            hyper: hyper(config)?,
             headers: config.headers.iter().cloned().collect(),
             json: config.protocol == Protocol::HttpJson,
             observer,
@@ -74,11 +67,7 @@ impl ObservedClient {
         for (name, value) in &self.headers {
             request.headers_mut().insert(name, value.clone());
         }
-        let result = match &self.hyper {
-            Hyper::Plain(client) => client.send_bytes(request).await,
-            #[cfg(feature = "tls")]
-            Hyper::Tls(client) => client.send_bytes(request).await,
-        };
+        let result = self.hyper.send_bytes(request).await;
         self.observer.saw(match &result {
             Ok(response) if response.status().is_success() => {
                 let (rejected, message) =
@@ -106,29 +95,14 @@ impl HttpClient for ObservedClient {
     }
 }
 
-impl Hyper {
-    fn new(config: &ExportConfig) -> Result<Self, String> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        #[cfg(feature = "tls")]
-        if config.url().starts_with("https://") {
-            connector.enforce_http(false);
-            // A named provider: the process default is ambiguous as soon as another crate brings one.
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let connector = hyper_rustls::HttpsConnectorBuilder::new()
-                .with_provider_and_native_roots(provider)
-                .map_err(|error| format!("the system's root certificates cannot be used: {error}"))?
-                .https_only()
-                .enable_http1()
-                .wrap_connector(connector);
-            return Ok(Self::Tls(HyperClient::new(connector, config.timeout, None)));
-        }
-        Ok(Self::Plain(HyperClient::new(
-            connector,
-            config.timeout,
-            None,
-        )))
+fn hyper(config: &ExportConfig) -> Result<HyperClient<Connector>, String> {
+    #[cfg(feature = "tls")]
+    if config.url().starts_with("https://") {
+        let connector = connector::tls()?;
+        return Ok(HyperClient::new(connector, config.timeout, None));
     }
+    let connector = connector::plain()?;
+    Ok(HyperClient::new(connector, config.timeout, None))
 }
 
 /// The error and its causes, outermost first; a cause that an outer text already ends with is not repeated.
