@@ -11,7 +11,7 @@ use opentelemetry::trace::{
 use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value as OtelValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-use super::record::{SharedText, SpanKind, SpanRecord, SpanStatus, Value};
+use super::record::{SharedText, SpanAttributes, SpanKind, SpanRecord, SpanStatus, ValueRef};
 use crate::context::{SpanId, TraceId, TraceParent, TraceState};
 use crate::redact::{self, REDACTED};
 
@@ -46,11 +46,7 @@ pub(super) fn span_data(record: &SpanRecord, scope: &InstrumentationScope) -> Sp
             .start
             .checked_add(record.duration)
             .unwrap_or(record.start),
-        attributes: record
-            .attributes
-            .iter()
-            .map(|(key, attribute)| KeyValue::new(*key, shown(key, attribute, record)))
-            .collect(),
+        attributes: attributes(&record.attributes),
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
         links: links(record.link.as_deref()),
@@ -112,12 +108,18 @@ fn name(name: &SharedText) -> Cow<'static, str> {
     }
 }
 
+fn attributes(attributes: &SpanAttributes) -> Vec<KeyValue> {
+    let mut all = Vec::new();
+    attributes.each(&mut |key, value| all.push(KeyValue::new(key, shown(key, value))));
+    all
+}
+
 /// The value, unless its name is a secret's; a boolean (`has_password`) gives nothing away.
-fn shown(key: &str, attribute: &Value, record: &SpanRecord) -> OtelValue {
+fn shown(key: &str, attribute: ValueRef<'_>) -> OtelValue {
     match attribute {
-        Value::Bool(flag) => OtelValue::Bool(*flag),
+        ValueRef::Bool(flag) => OtelValue::Bool(flag),
         _ if redact::is_secret(key) => OtelValue::from(REDACTED),
-        _ => value(attribute, record),
+        _ => value(attribute),
     }
 }
 
@@ -129,21 +131,19 @@ fn clean(text: String) -> StringValue {
     StringValue::from(redact::in_text(&text).unwrap_or(text))
 }
 
-fn value(value: &Value, record: &SpanRecord) -> OtelValue {
+fn value(value: ValueRef<'_>) -> OtelValue {
     match value {
-        Value::Text(SharedText::Static(text)) => OtelValue::from(*text),
-        Value::Text(SharedText::Shared(text)) => text_value(text.as_ref().to_owned()),
-        Value::Text(SharedText::Owned(text)) => text_value(text.clone()),
-        Value::Texts(texts) => {
+        ValueRef::Word(word) => OtelValue::from(word),
+        ValueRef::Text(text) => text_value(text.to_owned()),
+        ValueRef::Texts(texts) => {
             let texts = texts.iter().cloned().map(clean);
             OtelValue::Array(Array::String(texts.collect()))
         }
-        Value::Bytes(text) => text_value(String::from_utf8_lossy(text).into_owned()),
-        Value::Address(address) => text_value(address.to_string()),
-        Value::RequestId => text_value(record.context.request_id.as_str().to_owned()),
-        Value::Int(number) => OtelValue::I64(*number),
-        Value::Float(number) => OtelValue::F64(*number),
-        Value::Bool(flag) => OtelValue::Bool(*flag),
+        ValueRef::Bytes(text) => text_value(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Address(address) => text_value(address.to_string()),
+        ValueRef::Int(number) => OtelValue::I64(number),
+        ValueRef::Float(number) => OtelValue::F64(number),
+        ValueRef::Bool(flag) => OtelValue::Bool(flag),
     }
 }
 
@@ -154,6 +154,7 @@ mod tests {
 
     use ::http::HeaderValue;
 
+    use super::super::record::{Attributed, TakeAttribute, Value};
     use super::super::testing::{context, record};
     use super::*;
     use crate::context::RequestContext;
@@ -178,9 +179,24 @@ mod tests {
         check("a@b@c=1, ot=th:8,vendor=1", "ot=th:8,vendor=1");
     }
 
+    const URL: &str = "http://me:hunter2@h/x";
+
+    /// A span that says more than one can list.
+    #[derive(Debug)]
+    struct Telling(SpanAttributes);
+
+    impl Attributed for Telling {
+        fn each(&self, put: &mut TakeAttribute<'_>) {
+            self.0.each(put);
+            let cookie = ["hunter2".to_owned()];
+            put("http.request.header.cookie", ValueRef::Texts(&cookie));
+            let texts = [URL.to_owned(), "Bearer hunter2".to_owned()];
+            put("texts", ValueRef::Texts(&texts));
+        }
+    }
+
     #[test]
     fn no_secret_leaves_in_a_span() {
-        const URL: &str = "http://me:hunter2@h/x";
         let context = context();
         let owned = |text: &str| Value::Text(SharedText::Owned(text.to_owned()));
         let record = SpanRecord {
@@ -193,24 +209,16 @@ mod tests {
             name: SharedText::Static("call"),
             start: SystemTime::now(),
             duration: Duration::ZERO,
-            attributes: vec![
+            attributes: SpanAttributes::Of(Box::new(Telling(SpanAttributes::Listed(vec![
                 ("password", owned("hunter2")),
                 ("user.api_key", Value::Bytes("hunter2".into())),
-                (
-                    "http.request.header.cookie",
-                    Value::Texts(vec!["hunter2".to_owned()]),
-                ),
                 ("token", Value::Int(4_111_111_111_111_111)),
                 ("has_password", Value::Bool(true)),
                 ("owned", owned(URL)),
                 ("shared", Value::Text(SharedText::Shared(Arc::from(URL)))),
                 ("url.full", Value::Bytes(URL.into())),
-                (
-                    "texts",
-                    Value::Texts(vec![URL.to_owned(), "Bearer hunter2".to_owned()]),
-                ),
                 ("plain", owned("ann@example.com")),
-            ],
+            ])))),
             status: SpanStatus::Error(Cow::Owned(format!("cannot reach {URL}"))),
         };
         let span = span_data(&record, &scope());
@@ -232,5 +240,7 @@ mod tests {
         assert_eq!(value("plain").as_deref(), Some("ann@example.com"));
         assert_eq!(value("url.full").as_deref(), Some("http://[redacted]@h/x"));
         assert_eq!(value("user.api_key").as_deref(), Some("[redacted]"));
+        let texts = r#"["http://[redacted]@h/x","Bearer [redacted]"]"#;
+        assert_eq!(value("texts").as_deref(), Some(texts));
     }
 }
