@@ -62,7 +62,7 @@ pub fn tcp(address: impl Into<String>) -> Check {
 pub fn http(url: impl AsRef<str>) -> Check {
     let url = url.as_ref();
     match parse(url) {
-        Ok(uri) if uri.scheme_str() == Some("https") => https(uri),
+        Ok(uri) if uri.scheme_str() == Some("https") => https(&uri),
         Ok(uri) => asking(connector::plain(), uri),
         // Not the URL itself: it may hold the credentials.
         Err(fault) => Check::faulty(fault),
@@ -94,12 +94,12 @@ fn parse(url: &str) -> Result<Uri, String> {
 }
 
 #[cfg(feature = "tls")]
-fn https(uri: Uri) -> Check {
-    asking(connector::tls(), uri)
+fn https(uri: &Uri) -> Check {
+    asking(connector::tls(), uri.clone())
 }
 
 #[cfg(not(feature = "tls"))]
-fn https(uri: Uri) -> Check {
+fn https(uri: &Uri) -> Check {
     let needed = "without the feature `tls` of the bellwether crate";
     Check::faulty(format!("{uri} cannot be asked {needed}"))
 }
