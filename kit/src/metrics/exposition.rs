@@ -80,7 +80,10 @@ mod tests {
 
     #[test]
     fn what_prometheus_client_does_not_write_is_refused() {
-        for text in ["orders 1\n", "# HELP a A.\n# TYPE a gauge\n# TYPE a gauge\n"] {
+        for text in [
+            "orders 1\n",
+            "# HELP a A.\n# TYPE a gauge\n# TYPE a gauge\n",
+        ] {
             assert_eq!(downgrade(text, &mut String::new()), Err(fmt::Error));
         }
     }

@@ -70,3 +70,36 @@ impl KitBuilder {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Source;
+    use crate::kit::Description;
+
+    #[test]
+    fn each_setter_is_told_under_its_own_name() {
+        let builder = KitBuilder::without_env("orders")
+            .grace(Duration::from_secs(30))
+            .drain_delay(Duration::from_secs(1))
+            .trust("none")
+            .request_timeout(Duration::from_millis(1_500))
+            .liveness_timeout(Some(Duration::ZERO))
+            .admin_addr("127.0.0.1:9090".parse().unwrap());
+        let told = Description::new(&builder.config, false, None);
+        let by_code = told.settings();
+        let by_code = by_code.filter(|setting| setting.source() == Source::Code);
+        let by_code: Vec<_> = by_code
+            .map(|setting| (setting.name(), setting.value()))
+            .collect();
+        let expected = [
+            ("admin_addr", "127.0.0.1:9090"),
+            ("grace", "30s"),
+            ("drain_delay", "1s"),
+            ("request_timeout", "1.5s"),
+            ("liveness_timeout", "off"),
+            ("trust", "none"),
+        ];
+        assert_eq!(by_code, expected);
+    }
+}
