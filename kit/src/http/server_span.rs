@@ -39,6 +39,7 @@ pub(super) fn record(
         start: exchange.started_at,
         duration,
         attributes: attributes(exchange, outcome, error_type, rpc),
+        fields: None,
         status: status(exchange, error_type),
     }
 }

@@ -24,9 +24,8 @@ use crate::context::Trust;
 use crate::health::Lifecycle;
 use crate::log::{self, Captured, Format, Logger};
 use crate::metrics::{ClientMetrics, RpcMetrics, ServerMetrics};
-use crate::trace::{
-    Attribute, ExportConfig, Sampler, SharedText, SpanLayer, SpanQueue, SpanRecord, Value,
-};
+use crate::span;
+use crate::trace::{Attribute, ExportConfig, Sampler, SharedText, SpanQueue, SpanRecord, Value};
 
 /// Telemetry of one test, with this thread's events in its log.
 pub(super) struct Bench {
@@ -45,9 +44,7 @@ impl Bench {
         let (logger, log) = Logger::capture(Format::Json, "test");
         let panics = log::tell_panics_here(&logger, false);
         let spans = SpanQueue::new(&ExportConfig::default());
-        let subscriber = Registry::default()
-            .with(log::layer(&logger))
-            .with(SpanLayer::new(spans.clone()));
+        let subscriber = Registry::default().with(span::layer(&logger, Some(spans.clone())));
         let mut telemetry = Telemetry {
             logger,
             spans: Some(spans.clone()),

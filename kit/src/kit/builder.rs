@@ -27,8 +27,9 @@ use crate::log::{self, Control, LogFilter, Logger};
 use crate::metrics::Metrics;
 use crate::redact::{self, Names};
 use crate::shutdown::Shutdown;
+use crate::span;
 use crate::testing::Captured;
-use crate::trace::{self, ExportConfig, ExporterKind, SpanLayer, SpanQueue};
+use crate::trace::{self, ExportConfig, ExporterKind, SpanQueue};
 use parts::{begin_health, install, log_format, log_service, resource, subscriber, telemetry};
 
 /// What a captured kit keeps of spans between two looks.
@@ -269,8 +270,7 @@ impl KitBuilder {
     {
         self.refuse_faults()?;
         let sinks = self.sinks()?;
-        let layer = log::controlled(&sinks.control)
-            .and_then(sinks.spans.map(SpanLayer::new))
+        let layer = span::controlled(&sinks.control, sinks.spans)
             .with_filter(LogFilter::new(&sinks.control));
         Ok((self, layer))
     }

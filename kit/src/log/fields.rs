@@ -1,4 +1,4 @@
-//! The names a line has, and a span's fields as finished bytes. Used by `line` and `layer`.
+//! The names a line has, and a span's fields as finished bytes. Used by `line` and `span_values`.
 
 use super::key::{Bits, Key, WrittenKeys};
 use super::value::Value;
@@ -53,16 +53,12 @@ struct Rendered {
 }
 
 impl SpanFields {
-    pub(super) fn with_capacity(fields: usize) -> Self {
+    /// Without fields, with room for `bytes`.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
         Self {
-            bytes: Vec::with_capacity(fields * 32),
-            fields: Vec::with_capacity(fields),
+            bytes: Vec::with_capacity(bytes),
             ..Self::default()
         }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.fields.is_empty() && self.omitted == 0
     }
 
     /// Empty, with its memory kept.

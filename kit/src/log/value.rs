@@ -12,7 +12,7 @@ const MAX_CAUSES: usize = 16;
 
 /// A field's value: numbers and booleans keep their type, all else is text.
 #[derive(Clone, Copy)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Text(&'a str),
     /// `%` and `?` fields, which `tracing` hands over alike.
     Debug(&'a dyn fmt::Debug),
@@ -47,7 +47,7 @@ impl Value<'_> {
     }
 
     /// Writes the value as text, errors with their causes.
-    pub(super) fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+    pub(crate) fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
         match *self {
             Self::Text(text) => out.write_str(text),
             Self::Debug(value) => write!(out, "{value:?}"),

@@ -35,7 +35,7 @@ pub struct CapturedSpan {
 
 impl CapturedSpan {
     pub(super) fn of(record: &SpanRecord) -> Self {
-        let attributes = record.attributes.iter();
+        let attributes = record.all_attributes();
         Self {
             name: text(&record.name).into_owned(),
             kind: record.kind,
@@ -45,6 +45,7 @@ impl CapturedSpan {
             start: record.start,
             duration: record.duration,
             attributes: attributes
+                .iter()
                 .map(|(key, value)| ((*key).to_owned(), json(key, record, value)))
                 .collect(),
             error: match &record.status {

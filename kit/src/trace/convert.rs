@@ -47,7 +47,7 @@ pub(super) fn span_data(record: &SpanRecord, scope: &InstrumentationScope) -> Sp
             .checked_add(record.duration)
             .unwrap_or(record.start),
         attributes: record
-            .attributes
+            .all_attributes()
             .iter()
             .map(|(key, attribute)| KeyValue::new(*key, shown(key, attribute, record)))
             .collect(),
@@ -211,6 +211,7 @@ mod tests {
                 ),
                 ("plain", owned("ann@example.com")),
             ],
+            fields: None,
             status: SpanStatus::Error(Cow::Owned(format!("cannot reach {URL}"))),
         };
         let span = span_data(&record, &scope());

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use crate::context::{SharedContext, SpanId, TraceParent};
+use crate::log::{FieldValue, SpanValues};
 
 /// One finished span.
 #[derive(Debug)]
@@ -26,7 +27,28 @@ pub(crate) struct SpanRecord {
     pub(crate) start: SystemTime,
     pub(crate) duration: Duration,
     pub(crate) attributes: Vec<Attribute>,
+    /// What a `tracing` span was recorded with; [`all_attributes`](Self::all_attributes) has it too.
+    pub(crate) fields: Option<SpanValues>,
     pub(crate) status: SpanStatus,
+}
+
+impl SpanRecord {
+    /// Everything said of the span. Attributes are made of its fields each time: for the exporter's thread.
+    pub(crate) fn all_attributes(&self) -> Cow<'_, [Attribute]> {
+        let Some(fields) = &self.fields else {
+            return Cow::Borrowed(&self.attributes);
+        };
+        let mut all = self.attributes.clone();
+        fields.each(|name, value| {
+            let value = Value::of(value);
+            // All fields of a span are its call site's, so one name is one address.
+            match all.iter_mut().find(|(key, _)| std::ptr::eq(*key, name)) {
+                Some((_, present)) => *present = value,
+                None => all.push((name, value)),
+            }
+        });
+        Cow::Owned(all)
+    }
 }
 
 /// A span's name; route names are built once and shared.
@@ -76,4 +98,28 @@ pub(crate) enum Value {
     Int(i64),
     Float(f64),
     Bool(bool),
+}
+
+impl Value {
+    /// OpenTelemetry has no integers beyond 64 bits with a sign: those are texts.
+    fn of(field: &FieldValue<'_>) -> Self {
+        let integer = match *field {
+            FieldValue::Bool(flag) => return Self::Bool(flag),
+            FieldValue::F64(number) => return Self::Float(number),
+            FieldValue::I64(number) => Some(number),
+            FieldValue::U64(number) => i64::try_from(number).ok(),
+            FieldValue::I128(number) => i64::try_from(number).ok(),
+            FieldValue::U128(number) => i64::try_from(number).ok(),
+            _ => None,
+        };
+        integer.map_or_else(
+            || {
+                let mut text = String::new();
+                // Writing to memory does not fail.
+                let _ = field.write(&mut text);
+                Self::Text(SharedText::Owned(text))
+            },
+            Self::Int,
+        )
+    }
 }

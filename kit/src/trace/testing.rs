@@ -46,6 +46,7 @@ pub(crate) fn record(name: &'static str) -> SpanRecord {
         start: SystemTime::now(),
         duration: Duration::from_millis(3),
         attributes: Vec::new(),
+        fields: None,
         status: SpanStatus::Unset,
     }
 }

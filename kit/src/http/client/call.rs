@@ -191,6 +191,7 @@ impl Call {
             start: self.started_at,
             duration,
             attributes: self.attributes(status, error_type),
+            fields: None,
             status: match error_type {
                 Some(_) => SpanStatus::Error(text.unwrap_or_default()),
                 None => SpanStatus::Unset,

@@ -15,7 +15,7 @@ use crate::health::{self, Check, Checks, Health, Lifecycle, Liveness};
 use crate::http::{Allowed, ConcurrencyLimit, Methods, Routes, Telemetry};
 use crate::log::{self, LogFilter};
 use crate::metrics::Metrics;
-use crate::trace::SpanLayer;
+use crate::span;
 
 /// The checks, and the watchdog of the runtime that they and the service share.
 pub(super) fn begin_health(
@@ -51,8 +51,7 @@ pub(super) fn install(sinks: &Sinks) -> Result<(), Error> {
 pub(super) fn subscriber(sinks: &Sinks) -> impl Subscriber + Send + Sync + 'static {
     Registry::default()
         .with(LogFilter::new(&sinks.control))
-        .with(log::controlled(&sinks.control))
-        .with(sinks.spans.clone().map(SpanLayer::new))
+        .with(span::controlled(&sinks.control, sinks.spans.clone()))
 }
 
 pub(super) fn log_service(config: &Config) -> log::Service<'_> {
