@@ -166,7 +166,6 @@ where
             return;
         };
         let leaf = Leaf {
-            place,
             id: span.as_ref().map(SpanRef::id),
             span_id: owner.span_id,
         };
@@ -177,7 +176,10 @@ where
                 }
             }
         };
-        owner.context.recording.keep(recorder, leaf, fill, new);
+        owner
+            .context
+            .recording
+            .keep(recorder, leaf, place, fill, new);
     });
 }
 

@@ -129,3 +129,183 @@ impl SpanText {
             .get_or_init(|| Box::new(self.values.render(self.format)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::fmt;
+
+    use tracing::{field, info, info_span};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+    use tracing_subscriber::registry::Registry;
+
+    use super::*;
+    use crate::log::Format;
+    use crate::log::tests::captured;
+
+    /// The values that the first span of `act` begins with, and those recorded to it later.
+    fn values(act: impl FnOnce()) -> (SpanValues, Vec<SpanValues>) {
+        #[derive(Default)]
+        struct Taken(std::sync::Mutex<Vec<SpanValues>>);
+        impl<S: tracing::Subscriber> Layer<S> for &'static Taken {
+            fn on_new_span(&self, attributes: &Attributes<'_>, _: &tracing::Id, _: Context<'_, S>) {
+                self.0.lock().unwrap().push(SpanValues::of(attributes));
+            }
+            fn on_record(&self, _: &tracing::Id, values: &Record<'_>, _: Context<'_, S>) {
+                let mut taken = self.0.lock().unwrap();
+                let later = SpanValues::later(taken[0].metadata, values);
+                taken.push(later);
+            }
+        }
+        let taken: &'static Taken = Box::leak(Box::default());
+        tracing::subscriber::with_default(Registry::default().with(taken), act);
+        let mut taken = taken.0.lock().unwrap();
+        (taken.remove(0), taken.split_off(0))
+    }
+
+    fn shown(values: &SpanValues) -> Vec<String> {
+        let mut shown = Vec::new();
+        values.each(|name, value| {
+            let mut text = format!("{name}=");
+            value.write(&mut text).unwrap();
+            shown.push(text);
+        });
+        shown
+    }
+
+    #[test]
+    fn each_kind_of_value_comes_back_as_it_was() {
+        let (values, _) = values(|| {
+            info_span!(
+                "span",
+                text = "é",
+                empty = "",
+                debug = ?Some(1),
+                int = i64::MIN,
+                uint = u64::MAX,
+                long = i128::MIN,
+                ulong = u128::MAX,
+                float = -0.5,
+                flag = true,
+                none = field::Empty,
+            );
+        });
+        let expected = "text=é empty= debug=Some(1) int=-9223372036854775808 uint=18446744073709551615 \
+            long=-170141183460469231731687303715884105728 \
+            ulong=340282366920938463463374607431768211455 float=-0.5 flag=true";
+        assert_eq!(shown(&values).join(" "), expected);
+    }
+
+    #[test]
+    fn a_later_value_takes_the_place_of_the_one_before_and_a_new_one_comes_last() {
+        let (first, later) = values(|| {
+            let span = info_span!("span", late = field::Empty, a = "1", b = 2, c = true);
+            span.record("b", "twenty")
+                .record("late", 1.5)
+                .record("a", "");
+        });
+        let all = later.iter().fold(first, |all, later| all.and_later(later));
+        assert_eq!(shown(&all), ["a=", "b=twenty", "c=true", "late=1.5"]);
+    }
+
+    #[test]
+    fn a_span_stays_within_its_bytes_whatever_is_recorded() {
+        let long = "é".repeat(50_000);
+        let (first, later) = values(|| {
+            let span = info_span!(
+                "span",
+                a = long,
+                b = long,
+                c = long,
+                d = long,
+                e = long,
+                f = long,
+                g = long,
+                h = field::Empty,
+                i = field::Empty,
+                j = field::Empty,
+                last = 1
+            );
+            for name in ["h", "i", "j", "h", "last"] {
+                span.record(name, &*long);
+            }
+        });
+        let mut all = first;
+        for later in &later {
+            all = all.and_later(later);
+            assert!(
+                all.bytes.len() <= MAX_SPAN_BYTES + 200,
+                "{}",
+                all.bytes.len()
+            );
+        }
+        assert_eq!(shown(&all).len(), 11);
+        assert!(shown(&all)[0].ends_with("…[truncated]"));
+    }
+
+    #[test]
+    fn what_is_cut_keeps_no_half_of_a_secret() {
+        let (values, _) = values(|| {
+            let url = format!("{} http://me:hunter2@h/", "x".repeat(4_080));
+            info_span!("span", url, short = "http://me:hunter2@h/", debug = ?"é".repeat(9_000), n = 1);
+        });
+        let cut = shown(&values.cut(4_096));
+        assert_eq!(
+            cut[0].trim_start_matches(['u', 'r', 'l', '=', 'x']),
+            " http://"
+        );
+        assert_eq!(cut[1], "short=http://me:hunter2@h/");
+        assert!((4_095..=4_096).contains(&(cut[2].len() - "debug=".len())));
+        assert_eq!(cut[3], "n=1");
+    }
+
+    #[test]
+    fn a_value_is_formatted_once_when_it_is_recorded() {
+        thread_local! {
+            static FORMATTED: Cell<u32> = const { Cell::new(0) };
+        }
+        struct Counts;
+        impl fmt::Debug for Counts {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                FORMATTED.set(FORMATTED.get() + 1);
+                f.write_str("counted")
+            }
+        }
+        let lines = captured(Format::Json, || {
+            let span = info_span!("span", value = ?Counts, late = field::Empty).entered();
+            assert_eq!(FORMATTED.get(), 1);
+            info!("first");
+            info!("second");
+            span.record("late", field::debug(Counts));
+            assert_eq!(FORMATTED.get(), 2);
+            info!("third");
+        });
+        assert_eq!(FORMATTED.get(), 2);
+        for line in lines.json() {
+            assert_eq!(line["value"], "counted");
+        }
+        assert_eq!(lines.json()[2]["late"], "counted");
+    }
+
+    #[test]
+    fn lines_are_the_same_whether_values_were_recorded_before_the_first_or_behind_it() {
+        let lines = |early: bool| {
+            let lines = captured(Format::Json, || {
+                let span = info_span!("span", a = "1", b = "2", late = field::Empty).entered();
+                if early {
+                    info!("rendered");
+                }
+                span.record("late", "x\ny").record("a", "one");
+                info!("told");
+            });
+            let line = lines.lines().pop().unwrap();
+            line.split_once("told").unwrap().1.to_owned()
+        };
+        assert_eq!(lines(true), lines(false));
+        assert!(
+            lines(false).ends_with(r#","a":"one","b":"2","late":"x\ny"}"#),
+            "{}",
+            lines(false)
+        );
+    }
+}

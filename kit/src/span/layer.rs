@@ -315,6 +315,56 @@ mod tests {
     }
 
     #[test]
+    fn a_kit_beside_another_that_exports_nothing_keeps_its_spans() {
+        let queue = SpanQueue::new(&ExportConfig::default());
+        let request = testing::context();
+        for exporting_first in [true, false] {
+            let (logger, _lines) = Logger::capture(Format::Json, "other");
+            let (exporting, other) = (layer_to(&queue), layer(&logger, None));
+            let (inner, outer) = if exporting_first {
+                (exporting, other)
+            } else {
+                (other, exporting)
+            };
+            tracing::subscriber::with_default(Registry::default().with(inner).with(outer), || {
+                let _scope = Scoped::enter(Arc::clone(&request));
+                tracing::info_span!("handler", order = 7).in_scope(|| ());
+            });
+            let spans = queue.drain();
+            assert_eq!(spans.len(), 1, "{exporting_first}");
+            assert_eq!(spans[0].parent, Some(request.span_id));
+            assert_eq!(text(&spans[0]), ["order=7"]);
+        }
+    }
+
+    #[test]
+    fn an_event_at_the_end_of_a_span_has_its_fields_still() {
+        /// Tells of each span that ends, from outside of the kit's layer.
+        struct Ends;
+        impl<S> Layer<S> for Ends
+        where
+            S: Subscriber + for<'span> LookupSpan<'span>,
+        {
+            fn on_close(&self, id: Id, _: Context<'_, S>) {
+                tracing::info!(parent: &id, "ended");
+            }
+        }
+        let queue = SpanQueue::new(&ExportConfig::default());
+        let (logger, lines) = Logger::capture(Format::Json, "checkout");
+        let subscriber = Registry::default()
+            .with(layer(&logger, Some(queue.clone())))
+            .with(Ends);
+        tracing::subscriber::with_default(subscriber, || {
+            let _scope = Scoped::enter(testing::context());
+            tracing::info_span!("handler", order = 7).in_scope(|| ());
+        });
+        let span = queue.drain().pop().unwrap();
+        let line = &lines.json()[0];
+        assert_eq!(line["order"], 7);
+        assert_eq!(line["span_id"], span.span_id.to_string());
+    }
+
+    #[test]
     fn texts_are_cut_between_characters() {
         let long = "é".repeat(4_096);
         let spans = spans(testing::context(), || {

@@ -48,7 +48,7 @@ fn layer(logger: &Logger) -> KitLayer {
 }
 
 /// Runs `log` under the layer and gives the lines.
-fn captured(format: Format, log: impl FnOnce()) -> Captured {
+pub(super) fn captured(format: Format, log: impl FnOnce()) -> Captured {
     let (logger, captured) = Logger::capture(format, "check \"out\"");
     let subscriber = Registry::default().with(layer(&logger));
     dispatcher::with_default(&Dispatch::new(subscriber), log);
