@@ -60,15 +60,17 @@ pub(super) fn in_buffer<R>(fill: impl FnOnce(&mut Vec<u8>), with: impl FnOnce(&[
 }
 
 /// Calls `each` with the name and the value of each field kept in `bytes`.
-pub(super) fn decode(
+pub(super) fn decode<'a>(
     metadata: &Metadata<'static>,
-    bytes: &[u8],
-    mut each: impl FnMut(&'static str, &Value<'_>),
+    bytes: &'a [u8],
+    mut each: impl FnMut(&'static str, &Value<'a>),
 ) {
     for entry in entries(bytes) {
         let name = metadata.fields().iter().nth(usize::from(entry.index));
         let name = name.map_or("", |field| field.name());
-        entry.value(|value| each(name, value));
+        if let Some(value) = entry.value() {
+            each(name, &value);
+        }
     }
 }
 
@@ -120,15 +122,11 @@ impl<'a> Entry<'a> {
             .then(|| std::str::from_utf8(self.value).unwrap_or_default())
     }
 
-    fn value(&self, with: impl FnOnce(&Value<'_>)) {
-        if let Some(text) = self.text() {
-            return match self.kind {
-                DEBUG => with(&Value::Debug(&Formatted(text))),
-                _ => with(&Value::Text(text)),
-            };
-        }
-        if let Some(value) = self.number() {
-            with(&value);
+    fn value(&self) -> Option<Value<'a>> {
+        match self.kind {
+            TEXT => self.text().map(Value::Text),
+            DEBUG => self.text().map(Value::Formatted),
+            _ => self.number(),
         }
     }
 
@@ -158,15 +156,6 @@ impl<'a> Entry<'a> {
             }
             _ => out.extend_from_slice(self.whole),
         }
-    }
-}
-
-/// What a `%` or `?` field was formatted to.
-struct Formatted<'a>(&'a str);
-
-impl fmt::Debug for Formatted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
     }
 }
 

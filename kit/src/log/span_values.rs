@@ -44,9 +44,23 @@ impl SpanValues {
         }
     }
 
-    /// Calls `each` with the name and the value of each field.
-    pub(crate) fn each(&self, each: impl FnMut(&'static str, &Value<'_>)) {
+    /// Calls `each` with the name and the value of each field. Fields may share a name.
+    pub(crate) fn each<'a>(&'a self, each: impl FnMut(&'static str, &Value<'a>)) {
         kept::decode(self.metadata, &self.bytes, each);
+    }
+
+    /// The same for each name: with the value of the last field that has it.
+    pub(crate) fn last_of_each_name(&self, mut each: impl FnMut(&'static str, &Value<'_>)) {
+        let mut all: Vec<(&'static str, Value<'_>)> = Vec::new();
+        self.each(
+            |name, value| match all.iter_mut().find(|(key, _)| *key == name) {
+                Some((_, present)) => *present = *value,
+                None => all.push((name, *value)),
+            },
+        );
+        for (name, value) in &all {
+            each(name, value);
+        }
     }
 
     /// The same values, of texts no more than `bytes` bytes.

@@ -2,12 +2,12 @@
 
 use std::time::{Instant, SystemTime};
 
-use super::record::{SharedText, SpanKind, SpanRecord, SpanStatus};
+use super::record::{SharedText, SpanAttributes, SpanKind, SpanRecord, SpanStatus};
 use crate::context::{SpanId, SpanIdentity};
 use crate::log::SpanValues;
 
 /// The longest text attribute, in bytes; longer ones are cut at a character.
-pub(super) const MAX_TEXT: usize = 4_096;
+const MAX_TEXT: usize = 4_096;
 
 /// What its record will need besides whose it is and its fields.
 #[derive(Debug)]
@@ -45,8 +45,7 @@ impl OpenSpan {
             name: SharedText::Static(name),
             start: self.start,
             duration: self.started.elapsed(),
-            attributes: Vec::new(),
-            fields: Some(values.cut(MAX_TEXT)),
+            attributes: SpanAttributes::Fields(values.cut(MAX_TEXT)),
             status: SpanStatus::Unset,
         }
     }

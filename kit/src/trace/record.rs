@@ -1,6 +1,7 @@
 //! A finished span as the request path hands it over: plain data, no OpenTelemetry types.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,29 +27,8 @@ pub(crate) struct SpanRecord {
     pub(crate) name: SpanName,
     pub(crate) start: SystemTime,
     pub(crate) duration: Duration,
-    pub(crate) attributes: Vec<Attribute>,
-    /// What a `tracing` span was recorded with; [`all_attributes`](Self::all_attributes) has it too.
-    pub(crate) fields: Option<SpanValues>,
+    pub(crate) attributes: SpanAttributes,
     pub(crate) status: SpanStatus,
-}
-
-impl SpanRecord {
-    /// Everything said of the span. Attributes are made of its fields each time: for the exporter's thread.
-    pub(crate) fn all_attributes(&self) -> Cow<'_, [Attribute]> {
-        let Some(fields) = &self.fields else {
-            return Cow::Borrowed(&self.attributes);
-        };
-        let mut all = self.attributes.clone();
-        fields.each(|name, value| {
-            let value = Value::of(value);
-            // All fields of a span are its call site's, so one name is one address.
-            match all.iter_mut().find(|(key, _)| std::ptr::eq(*key, name)) {
-                Some((_, present)) => *present = value,
-                None => all.push((name, value)),
-            }
-        });
-        Cow::Owned(all)
-    }
 }
 
 /// A span's name; route names are built once and shared.
@@ -81,45 +61,108 @@ pub(crate) enum SpanStatus {
     Error(Cow<'static, str>),
 }
 
-/// A key with its value; keys of our own are static, users' field names are too (`tracing` metadata).
+/// A key of our own with its value.
 pub(crate) type Attribute = (&'static str, Value);
 
 /// An attribute value, kept in the form it came in.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Text(SharedText),
-    /// Text as received; exported with invalid UTF-8 replaced.
+    /// Text as received.
     Bytes(Bytes),
+    Int(i64),
+    Float(f64),
+    /// For tests of what exports: only fields are booleans, and those are not listed.
+    #[cfg(test)]
+    Bool(bool),
+}
+
+/// An attribute value as it is told, to whoever exports it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ValueRef<'a> {
+    /// A word of the code's own, which is no secret.
+    Word(&'static str),
+    Text(&'a str),
+    /// Text as received; exported with invalid UTF-8 replaced.
+    Bytes(&'a [u8]),
     /// An array of strings.
-    Texts(Vec<String>),
+    Texts(&'a [String]),
     Address(IpAddr),
-    /// The request id of the record's context.
-    RequestId,
     Int(i64),
     Float(f64),
     Bool(bool),
 }
 
-impl Value {
-    /// OpenTelemetry has no integers beyond 64 bits with a sign: those are texts.
-    fn of(field: &FieldValue<'_>) -> Self {
-        let integer = match *field {
-            FieldValue::Bool(flag) => return Self::Bool(flag),
-            FieldValue::F64(number) => return Self::Float(number),
-            FieldValue::I64(number) => Some(number),
-            FieldValue::U64(number) => i64::try_from(number).ok(),
-            FieldValue::I128(number) => i64::try_from(number).ok(),
-            FieldValue::U128(number) => i64::try_from(number).ok(),
-            _ => None,
-        };
-        integer.map_or_else(
-            || {
-                let mut text = String::new();
-                // Writing to memory does not fail.
-                let _ = field.write(&mut text);
-                Self::Text(SharedText::Owned(text))
-            },
-            Self::Int,
-        )
+/// The attributes of a span.
+#[derive(Debug)]
+pub(crate) enum SpanAttributes {
+    Listed(Vec<Attribute>),
+    /// The fields of a `tracing` span.
+    Fields(SpanValues),
+    /// What they are made of, when they are asked for: by the exporter's thread, not by the request.
+    Of(Box<dyn Attributed>),
+}
+
+/// Takes an attribute.
+pub(crate) type TakeAttribute<'a> = dyn FnMut(&'static str, ValueRef<'_>) + 'a;
+
+/// What attributes can be made of.
+pub(crate) trait Attributed: fmt::Debug + Send + Sync {
+    /// Calls `put` with each of them, the same ones each time.
+    fn each(&self, put: &mut TakeAttribute<'_>);
+}
+
+impl SpanAttributes {
+    /// Calls `put` with each of them.
+    pub(crate) fn each(&self, put: &mut TakeAttribute<'_>) {
+        match self {
+            Self::Listed(attributes) => {
+                for (key, value) in attributes {
+                    put(key, value.as_told());
+                }
+            }
+            Self::Fields(values) => {
+                values.last_of_each_name(|name, value| put_field(name, value, put));
+            }
+            Self::Of(source) => source.each(put),
+        }
     }
+}
+
+impl Value {
+    fn as_told(&self) -> ValueRef<'_> {
+        match self {
+            Self::Text(SharedText::Static(text)) => ValueRef::Word(text),
+            Self::Text(SharedText::Shared(text)) => ValueRef::Text(text),
+            Self::Text(SharedText::Owned(text)) => ValueRef::Text(text),
+            Self::Bytes(text) => ValueRef::Bytes(text),
+            Self::Int(number) => ValueRef::Int(*number),
+            Self::Float(number) => ValueRef::Float(*number),
+            #[cfg(test)]
+            Self::Bool(flag) => ValueRef::Bool(*flag),
+        }
+    }
+}
+
+/// OpenTelemetry has no integers beyond 64 bits with a sign: those are texts.
+fn put_field(name: &'static str, value: &FieldValue<'_>, put: &mut TakeAttribute<'_>) {
+    let integer = match *value {
+        FieldValue::Bool(flag) => return put(name, ValueRef::Bool(flag)),
+        FieldValue::F64(number) => return put(name, ValueRef::Float(number)),
+        FieldValue::Text(text) | FieldValue::Formatted(text) => {
+            return put(name, ValueRef::Text(text));
+        }
+        FieldValue::I64(number) => Some(number),
+        FieldValue::U64(number) => i64::try_from(number).ok(),
+        FieldValue::I128(number) => i64::try_from(number).ok(),
+        FieldValue::U128(number) => i64::try_from(number).ok(),
+        _ => None,
+    };
+    if let Some(integer) = integer {
+        return put(name, ValueRef::Int(integer));
+    }
+    let mut text = String::new();
+    // Writing to memory does not fail.
+    let _ = value.write(&mut text);
+    put(name, ValueRef::Text(&text));
 }
