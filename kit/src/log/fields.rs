@@ -53,10 +53,12 @@ struct Rendered {
 }
 
 impl SpanFields {
-    /// Without fields, with room for `bytes`.
-    pub(super) fn with_capacity(bytes: usize) -> Self {
+    /// Without fields, with room for so many of which the values take `bytes`.
+    pub(super) fn with_capacity(fields: usize, bytes: usize) -> Self {
         Self {
-            bytes: Vec::with_capacity(bytes),
+            // Beside its value a field has its name, quotes and two more.
+            bytes: Vec::with_capacity(bytes + fields * 24),
+            fields: Vec::with_capacity(fields),
             ..Self::default()
         }
     }

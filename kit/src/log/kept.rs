@@ -3,12 +3,12 @@
 //! recorded with.
 
 use std::cell::Cell;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use tracing::Metadata;
 use tracing::field::{Field, Visit};
 
-use super::format::{push_value, text_end};
+use super::format::{Within, push_text, text_end};
 use super::value::Value;
 use crate::redact;
 
@@ -191,12 +191,16 @@ impl Encoder<'_> {
         self.out.extend_from_slice(&bytes);
     }
 
-    fn text(&mut self, field: &Field, kind: u8, value: &Value<'_>) {
+    fn text(
+        &mut self,
+        field: &Field,
+        kind: u8,
+        write: impl FnOnce(&mut Within<'_>) -> fmt::Result,
+    ) {
         self.out
             .extend_from_slice(&text_head(index_of(field), kind, 0));
         let begin = self.out.len();
-        let end = text_end(self.out, self.limit);
-        push_value(self.out, value, end);
+        push_text(self.out, text_end(self.out, self.limit), write);
         let length = u32::try_from(self.out.len() - begin).unwrap_or_default();
         if let Some(place) = self.out.get_mut(begin - 4..begin) {
             place.copy_from_slice(&length.to_le_bytes());
@@ -206,11 +210,11 @@ impl Encoder<'_> {
 
 impl Visit for Encoder<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, DEBUG, &Value::Debug(value));
+        self.text(field, DEBUG, |out| write!(out, "{value:?}"));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.text(field, TEXT, &Value::Error(value));
+        self.text(field, TEXT, |out| Value::Error(value).write(out));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -219,7 +223,7 @@ impl Visit for Encoder<'_> {
                 .extend_from_slice(&text_head(index_of(field), TEXT, value.len()));
             self.out.extend_from_slice(value.as_bytes());
         } else {
-            self.text(field, TEXT, &Value::Text(value));
+            self.text(field, TEXT, |out| out.write_str(value));
         }
     }
 

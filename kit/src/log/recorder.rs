@@ -1,5 +1,5 @@
-//! The recorder: a request's hidden events are kept while it runs, and printed when it fails or is slow. `layer`
-//! keeps, `logger` prints before the line that closes the request.
+//! The recorder: a request's hidden events are kept while it runs, and printed when it fails or is slow. `events`
+//! keeps them, `logger` prints before the line that closes the request.
 
 use std::fmt;
 use std::mem;

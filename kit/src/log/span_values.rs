@@ -104,7 +104,8 @@ impl SpanValues {
     fn render(&self, format: Format) -> SpanFields {
         scratch::with(|scratch| {
             let keys = scratch.cache.of(format);
-            let mut fields = SpanFields::with_capacity(self.bytes.len());
+            let count = self.metadata.fields().len();
+            let mut fields = SpanFields::with_capacity(count, self.bytes.len());
             self.each(|name, value| fields.add(keys, name, value));
             fields
         })

@@ -1,5 +1,5 @@
 //! What surrounds an event: the request that it belongs to, and the fields of its spans, put together once for all
-//! events of one place. Used by `layer`.
+//! events of one place. Used by `events`.
 
 use std::cell::Cell;
 use std::sync::Arc;
