@@ -8,7 +8,7 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use crate::context::SpanIdentity;
 use crate::log::SpanText;
-use crate::trace::OpenSpan;
+use crate::trace::{OpenSpan, SpanRecord};
 
 #[cfg(test)]
 pub(crate) use layer::KitLayer;
@@ -25,13 +25,19 @@ pub(crate) struct Carried {
 }
 
 impl Carried {
-    /// Which request the span belongs to.
+    /// Which request the span belongs to, and the id that lines and calls inside it carry.
     pub(crate) fn identity(&self) -> Option<&SpanIdentity> {
         self.identity.as_ref()
     }
+
+    /// The record of the span of this name, which ends now; nothing when it is not exported.
+    fn close(&self, name: &'static str) -> Option<SpanRecord> {
+        let (open, identity) = self.open.as_ref().zip(self.identity.as_ref())?;
+        Some(open.close(identity, name, self.fields.values()))
+    }
 }
 
-/// The same of a span.
+/// Which request a span belongs to.
 pub(crate) fn identity<'a, S>(span: &SpanRef<'a, S>) -> Option<SpanIdentity>
 where
     S: LookupSpan<'a>,

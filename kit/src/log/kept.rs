@@ -1,6 +1,5 @@
 //! The values of a call site's fields as bytes: copied when they come, rendered when somebody wants to see them,
-//! which of most nobody does. The recorder keeps events so, and `span_values` what spans were
-//! recorded with.
+//! which of most nobody does. `events` and the recorder keep events so, `span_values` what spans were recorded with.
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};

@@ -115,7 +115,7 @@ impl SpanValues {
 /// A span's values, with what lines have of them.
 #[derive(Debug)]
 pub(crate) struct SpanText {
-    pub(crate) values: SpanValues,
+    values: SpanValues,
     format: Format,
     /// Boxed: most spans have none.
     written: OnceLock<Box<SpanFields>>,
@@ -136,6 +136,11 @@ impl SpanText {
         if let Some(written) = self.written.get_mut() {
             written.merge(&later.render(self.format));
         }
+    }
+
+    /// As they were recorded, for the exporter.
+    pub(crate) fn values(&self) -> &SpanValues {
+        &self.values
     }
 
     /// The fields as lines have them. Runs no code of the user's, so a lock may be held.

@@ -93,14 +93,8 @@ where
         };
         let extensions = span.extensions();
         // Nothing is taken out: other layers may still want it, and the registry frees all in a moment.
-        let record = extensions.get::<Carried>().and_then(|carried| {
-            let open = carried.open.as_ref()?;
-            Some(open.close(
-                carried.identity.as_ref()?,
-                span.name(),
-                &carried.fields.values,
-            ))
-        });
+        let carried = extensions.get::<Carried>();
+        let record = carried.and_then(|carried| carried.close(span.name()));
         drop(extensions);
         if let Some(record) = record {
             queue.push(record);
