@@ -351,6 +351,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_exported_once_with_what_it_was_given_last() {
+        let spans = spans(testing::context(), || {
+            tracing::info_span!("span", order = 1, order = 2, other = 3).in_scope(|| ());
+        });
+        assert_eq!(text(&spans[0]), ["order=2", "other=3"]);
+    }
+
+    #[test]
     fn texts_are_cut_between_characters() {
         let long = "é".repeat(4_096);
         let spans = spans(testing::context(), || {
