@@ -57,7 +57,7 @@ impl SpanFields {
     pub(super) fn with_capacity(fields: usize, bytes: usize) -> Self {
         Self {
             // Beside its value a field has its name, quotes and two more.
-            bytes: Vec::with_capacity(bytes + fields * 24),
+            bytes: Vec::with_capacity((bytes + fields * 24).min(MAX_SPAN_BYTES)),
             fields: Vec::with_capacity(fields),
             ..Self::default()
         }
