@@ -1,5 +1,5 @@
 //! `tracing` spans: what the kit keeps with each, in one piece, since each extension of a span costs an allocation
-//! and each look at them a lock. The [`layer`] that `kit` installs keeps it; `log` and the client layer ask whose the
+//! and each look at them a lock. The layer that `kit` installs keeps it; `log` and the client layer ask whose the
 //! spans around them are, lines copy their fields, and `trace` exports those of sampled requests.
 
 mod layer;
