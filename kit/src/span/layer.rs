@@ -351,6 +351,37 @@ mod tests {
     }
 
     #[test]
+    fn an_error_is_exported_with_its_causes_and_a_failure_to_format_is_told() {
+        struct Fails;
+        impl fmt::Debug for Fails {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("half").and(Err(fmt::Error))
+            }
+        }
+        #[derive(Debug)]
+        struct Outer(fmt::Error);
+        impl fmt::Display for Outer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("cannot write")
+            }
+        }
+        impl std::error::Error for Outer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let spans = spans(testing::context(), || {
+            let error = &Outer(fmt::Error) as &(dyn std::error::Error + 'static);
+            tracing::info_span!("span", error, value = ?Fails).in_scope(|| ());
+        });
+        let error = format!("error=\"cannot write: {}\"", fmt::Error);
+        assert_eq!(
+            text(&spans[0]),
+            [&*error, "value=\"half…[formatting failed]\""]
+        );
+    }
+
+    #[test]
     fn a_name_is_exported_once_with_what_it_was_given_last() {
         let spans = spans(testing::context(), || {
             tracing::info_span!("span", order = 1, order = 2, other = 3).in_scope(|| ());
