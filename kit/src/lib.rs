@@ -103,6 +103,7 @@ mod redact;
 #[cfg(feature = "axum")]
 mod serve;
 mod shutdown;
+mod span;
 mod task;
 pub mod testing;
 mod trace;

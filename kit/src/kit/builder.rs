@@ -19,7 +19,8 @@ use crate::config::{Config, LogFormat};
 use crate::error::Error;
 use crate::health::Check;
 use crate::log::{self, Control, LogFilter, Logger};
-use crate::trace::{SpanLayer, SpanQueue};
+use crate::span;
+use crate::trace::SpanQueue;
 
 /// The settings that `log_layer` puts in force.
 const SETTLED: [&str; 7] = [
@@ -174,8 +175,7 @@ impl KitBuilder {
     {
         self.refuse_faults()?;
         let sinks = self.sinks()?;
-        let layer = log::controlled(&sinks.control)
-            .and_then(sinks.spans.map(SpanLayer::new))
+        let layer = span::controlled(&sinks.control, sinks.spans)
             .with_filter(LogFilter::new(&sinks.control));
         Ok((self, layer))
     }

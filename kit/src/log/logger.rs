@@ -90,7 +90,7 @@ impl Logger {
     }
 
     /// Writes the line that closes a request, unless the filter in force hides it
-    /// (target `bellwether::request`) or no [`layer`](super::layer()) is installed. Before it come the
+    /// (target `bellwether::request`) or no layer of a kit is installed. Before it come the
     /// events that the recorder kept, if the request failed or was slow.
     pub(crate) fn request(&self, line: &RequestLine<'_>) {
         let recording = line.context.recording.close();

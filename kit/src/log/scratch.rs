@@ -1,5 +1,5 @@
 //! The buffers in which a thread makes its lines, kept between lines so that none allocates. Used by
-//! `logger` and `layer`.
+//! `logger` and `span_values`.
 
 use std::cell::Cell;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tracing::Subscriber;
 use tracing_subscriber::Registry;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 use super::Sinks;
 use crate::config::{Config, LogFormat};
@@ -15,7 +15,7 @@ use crate::health::{self, Check, Checks, Health, Lifecycle, Liveness};
 use crate::http::{Allowed, ConcurrencyLimit, Methods, Routes, Telemetry};
 use crate::log::{self, LogFilter};
 use crate::metrics::Metrics;
-use crate::trace::SpanLayer;
+use crate::span;
 
 /// The checks, and the watchdog of the runtime that they and the service share.
 pub(super) fn begin_health(
@@ -49,10 +49,9 @@ pub(super) fn install(sinks: &Sinks) -> Result<(), Error> {
 }
 
 pub(super) fn subscriber(sinks: &Sinks) -> impl Subscriber + Send + Sync + 'static {
-    Registry::default()
-        .with(LogFilter::new(&sinks.control))
-        .with(log::controlled(&sinks.control))
-        .with(sinks.spans.clone().map(SpanLayer::new))
+    let layer = span::controlled(&sinks.control, sinks.spans.clone());
+    // As one: the registry looks for each layer of its own when a span closes.
+    Registry::default().with(LogFilter::new(&sinks.control).and_then(layer))
 }
 
 pub(super) fn log_service(config: &Config) -> log::Service<'_> {

@@ -8,10 +8,10 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
-use super::{SPAN_ID, TRACE_ID, head, request_context};
+use super::{SPAN_ID, TRACE_ID, head, layer, request_context};
 use crate::context::RequestContext;
 use crate::http::Outcome;
-use crate::log::{Format, Logger, RequestLine, layer};
+use crate::log::{Format, Logger, RequestLine};
 
 pub(super) fn request_line(context: &RequestContext, outcome: Outcome) -> RequestLine<'_> {
     RequestLine {
