@@ -47,6 +47,7 @@ pub(crate) use control::MAX_FILTER_TIME;
 pub(crate) use control::{Control, LogControl};
 pub(crate) use filter::LogFilter;
 pub(crate) use format::Format;
+pub(crate) use json::push_address;
 pub(crate) use layer::{controlled, layer};
 pub(crate) use logger::Logger;
 pub(crate) use panics::{ToldHere, Watch, tell_panics, tell_panics_here, text as panic_text};

@@ -16,10 +16,10 @@ use proptest::option;
 use proptest::prelude::*;
 use prost::Message as _;
 
-use super::super::record::{SpanStatus, Value};
-use super::super::testing::{context, record};
 use super::*;
 use crate::context::{RequestContext, SpanId, TraceId, TraceState};
+use crate::trace::record::{SpanStatus, Value};
+use crate::trace::testing::{context, record};
 
 fn encoder(resource: &[(&str, &str)]) -> Encoder {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

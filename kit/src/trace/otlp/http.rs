@@ -1,5 +1,4 @@
-//! OTLP over HTTP with protobuf bodies, which is the default: spans go to the wire as `encode` wrote them.
-//! Owned by `transport`.
+//! OTLP over HTTP: one POST for each batch.
 
 use std::io::Write as _;
 use std::time::{Duration, SystemTime};
@@ -8,92 +7,46 @@ use ::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
-use tokio::time::sleep;
 
-use super::encode::Encoder;
-use super::fault;
-use super::http_client::{Answer, Client};
-use super::retries::Retries;
-use super::transport::{Accepted, Failure};
-use super::{Compression, ExportConfig, SpanRecord};
+use super::Failed;
+use crate::trace::http_client::{Answer, Client};
+use crate::trace::transport::{Accepted, Failure};
+use crate::trace::{Compression, ExportConfig, fault};
 
 /// The largest request, in bytes, as the OTLP specification recommends ("OTLP/HTTP Request").
 const MAX_REQUEST: usize = 64 << 20;
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
-const BELLWETHER: HeaderValue =
-    HeaderValue::from_static(concat!("bellwether/", env!("CARGO_PKG_VERSION")));
+const BELLWETHER: HeaderValue = HeaderValue::from_static(super::USER_AGENT);
 
-/// Sends spans to one URL.
+/// Posts to one URL.
 #[derive(Debug)]
-pub(super) struct OtlpHttp {
+pub(super) struct Sender {
     client: Client,
-    encoder: Encoder,
     url: Uri,
-    timeout: Duration,
     compression: Compression,
 }
 
-/// A try that failed, and how long the collector wants to be left alone.
-#[derive(Debug)]
-struct Failed {
-    failure: Failure,
-    asked: Option<Duration>,
-}
-
-impl OtlpHttp {
+impl Sender {
     /// # Errors
     ///
     /// When the URL is none, or is `https://` and the system's root certificates cannot be read.
-    pub(super) fn new(
-        config: &ExportConfig,
-        resource: &[(String, String)],
-    ) -> Result<Self, String> {
+    pub(super) fn new(config: &ExportConfig) -> Result<Self, String> {
         let url = config.url().parse();
         Ok(Self {
             client: Client::new(config)?,
-            encoder: Encoder::new(resource),
             url: url.map_err(|error| format!("the OTLP endpoint is not a URL ({error})"))?,
-            timeout: config.timeout,
             compression: config.compression,
         })
     }
 
-    /// Sends one batch, again within the configured time-out when OTLP calls that sensible.
-    pub(super) async fn export<'a>(
-        &mut self,
-        records: impl Iterator<Item = &'a SpanRecord>,
-    ) -> Result<Accepted, Failure> {
-        let spans = self.encoder.request(records);
-        let result = self.send(&spans).await;
-        self.encoder.recycle(spans);
-        result
-    }
-
-    async fn send(&self, spans: &Bytes) -> Result<Accepted, Failure> {
-        let body = self.body(spans)?;
-        let mut retries = Retries::within(self.timeout);
-        loop {
-            let failed = match self.send_once(body.clone()).await {
-                Ok(accepted) => return Ok(accepted),
-                Err(failed) => failed,
-            };
-            let pause = match failed.failure {
-                Failure::Transient(_) => retries.next_pause(failed.asked),
-                Failure::Refused(_) => None,
-            };
-            match pause {
-                Some(pause) => sleep(pause).await,
-                None => return Err(failed.failure),
-            }
-        }
-    }
-
+    /// The request's body: packed, if that is wanted.
+    ///
     /// # Errors
     ///
     /// When the batch is larger than a request may be.
-    fn body(&self, spans: &Bytes) -> Result<Bytes, Failure> {
+    pub(super) fn body(&self, spans: &Bytes) -> Result<Bytes, Failure> {
         if spans.len() > MAX_REQUEST {
             let size = spans.len();
             return Err(Failure::Refused(format!(
@@ -108,7 +61,7 @@ impl OtlpHttp {
         }
     }
 
-    async fn send_once(&self, body: Bytes) -> Result<Accepted, Failed> {
+    pub(super) async fn send(&self, body: Bytes) -> Result<Accepted, Failed> {
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.url.clone();
