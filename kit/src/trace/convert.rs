@@ -50,9 +50,7 @@ pub(super) fn span_data(
             .start
             .checked_add(record.duration)
             .unwrap_or(record.start),
-        attributes: shown::attributes(record, secret)
-            .map(|(key, shown)| KeyValue::new(key, value(shown)))
-            .collect(),
+        attributes: attributes(record, secret),
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
         links: links(record.link.as_deref()),
@@ -120,6 +118,14 @@ fn name(name: &SharedText) -> Cow<'static, str> {
     }
 }
 
+fn attributes(record: &SpanRecord, secret: &mut SecretNames) -> Vec<KeyValue> {
+    let mut all = Vec::new();
+    shown::attributes(record, secret, &mut |key, shown| {
+        all.push(KeyValue::new(key, value(shown)));
+    });
+    all
+}
+
 pub(super) fn value(shown: Shown<'_>) -> OtelValue {
     match shown {
         Shown::Text(text) => OtelValue::from(text.into_owned()),
@@ -141,7 +147,9 @@ mod tests {
 
     use ::http::HeaderValue;
 
-    use super::super::record::{SpanStatus, Value};
+    use super::super::record::{
+        Attributed, SpanAttributes, SpanStatus, TakeAttribute, Value, ValueRef,
+    };
     use super::super::testing::{context, record};
     use super::*;
     use crate::context::RequestContext;
@@ -170,9 +178,24 @@ mod tests {
         check("a@b@c=1, ot=th:8,vendor=1", "ot=th:8,vendor=1");
     }
 
+    const URL: &str = "http://me:hunter2@h/x";
+
+    /// A span that says more than one can list.
+    #[derive(Debug)]
+    struct Telling(SpanAttributes);
+
+    impl Attributed for Telling {
+        fn each(&self, put: &mut TakeAttribute<'_>) {
+            self.0.each(put);
+            let cookie = ["hunter2".to_owned()];
+            put("http.request.header.cookie", ValueRef::Texts(&cookie));
+            let texts = [URL.to_owned(), "Bearer hunter2".to_owned()];
+            put("texts", ValueRef::Texts(&texts));
+        }
+    }
+
     #[test]
     fn no_secret_leaves_in_a_span() {
-        const URL: &str = "http://me:hunter2@h/x";
         let context = context();
         let owned = |text: &str| Value::Text(SharedText::Owned(text.to_owned()));
         let record = SpanRecord {
@@ -185,24 +208,16 @@ mod tests {
             name: SharedText::Static("call"),
             start: SystemTime::now(),
             duration: Duration::ZERO,
-            attributes: vec![
+            attributes: SpanAttributes::Of(Box::new(Telling(SpanAttributes::Listed(vec![
                 ("password", owned("hunter2")),
                 ("user.api_key", Value::Bytes("hunter2".into())),
-                (
-                    "http.request.header.cookie",
-                    Value::Texts(vec!["hunter2".to_owned()]),
-                ),
                 ("token", Value::Int(4_111_111_111_111_111)),
                 ("has_password", Value::Bool(true)),
                 ("owned", owned(URL)),
                 ("shared", Value::Text(SharedText::Shared(Arc::from(URL)))),
                 ("url.full", Value::Bytes(URL.into())),
-                (
-                    "texts",
-                    Value::Texts(vec![URL.to_owned(), "Bearer hunter2".to_owned()]),
-                ),
                 ("plain", owned("ann@example.com")),
-            ],
+            ])))),
             status: SpanStatus::Error(Cow::Owned(format!("cannot reach {URL}"))),
         };
         let span = span_data(&record, &scope(), &mut SecretNames::default());
@@ -224,5 +239,7 @@ mod tests {
         assert_eq!(value("plain").as_deref(), Some("ann@example.com"));
         assert_eq!(value("url.full").as_deref(), Some("http://[redacted]@h/x"));
         assert_eq!(value("user.api_key").as_deref(), Some("[redacted]"));
+        let texts = r#"["http://[redacted]@h/x","Bearer [redacted]"]"#;
+        assert_eq!(value("texts").as_deref(), Some(texts));
     }
 }

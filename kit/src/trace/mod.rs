@@ -25,5 +25,8 @@ pub(crate) use exporter::{Exporter, start};
 pub(crate) use layer::SpanLayer;
 pub(crate) use queue::SpanQueue;
 pub use record::SpanKind;
-pub(crate) use record::{Attribute, SharedText, SpanName, SpanRecord, SpanStatus, Value};
+pub(crate) use record::{
+    Attribute, Attributed, SharedText, SpanAttributes, SpanName, SpanRecord, SpanStatus,
+    TakeAttribute, Value, ValueRef,
+};
 pub(crate) use sampler::Sampler;

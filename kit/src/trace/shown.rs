@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::record::{SharedText, SpanRecord, SpanStatus, Value};
+use super::record::{SpanRecord, SpanStatus, ValueRef};
 use crate::redact::{self, REDACTED};
 
 /// The value of an attribute as it may be seen.
@@ -40,13 +40,14 @@ impl SecretNames {
     }
 }
 
-/// The attributes of a span, in their order.
-pub(super) fn attributes<'a>(
-    record: &'a SpanRecord,
-    secret: &'a mut SecretNames,
-) -> impl Iterator<Item = (&'static str, Shown<'a>)> {
-    let attributes = record.attributes.iter();
-    attributes.map(|(name, value)| (*name, shown(name, value, record, secret)))
+/// Calls `put` with each attribute of a span, in their order.
+pub(super) fn attributes(
+    record: &SpanRecord,
+    secret: &mut SecretNames,
+    put: &mut dyn FnMut(&'static str, Shown<'_>),
+) {
+    let attributes = &record.attributes;
+    attributes.each(&mut |name, value| put(name, shown(name, value, secret)));
 }
 
 /// Why the span failed; `None` when it did not.
@@ -58,27 +59,20 @@ pub(super) fn error(record: &SpanRecord) -> Option<Cow<'_, str>> {
 }
 
 /// The value, unless its name is a secret's; a boolean (`has_password`) gives nothing away.
-fn shown<'a>(
-    name: &'static str,
-    value: &'a Value,
-    record: &'a SpanRecord,
-    secret: &mut SecretNames,
-) -> Shown<'a> {
+fn shown<'a>(name: &'static str, value: ValueRef<'a>, secret: &mut SecretNames) -> Shown<'a> {
     match value {
-        Value::Bool(flag) => Shown::Bool(*flag),
+        ValueRef::Bool(flag) => Shown::Bool(flag),
         _ if secret.hold(name) => Shown::Text(Cow::Borrowed(REDACTED)),
-        Value::Text(SharedText::Static(text)) => Shown::Text(Cow::Borrowed(text)),
-        Value::Text(SharedText::Shared(text)) => text_of(text),
-        Value::Text(SharedText::Owned(text)) => text_of(text),
-        Value::Texts(texts) => {
+        ValueRef::Word(word) => Shown::Text(Cow::Borrowed(word)),
+        ValueRef::Text(text) => text_of(text),
+        ValueRef::Texts(texts) => {
             let texts = texts.iter().map(|text| clean(Cow::Borrowed(text)));
             Shown::Texts(texts.collect())
         }
-        Value::Bytes(text) => Shown::Text(clean(lossy(text))),
-        Value::Address(address) => Shown::Address(*address),
-        Value::RequestId => text_of(record.context.request_id.as_str()),
-        Value::Int(number) => Shown::Int(*number),
-        Value::Float(number) => Shown::Float(*number),
+        ValueRef::Bytes(text) => Shown::Text(clean(lossy(text))),
+        ValueRef::Address(address) => Shown::Address(address),
+        ValueRef::Int(number) => Shown::Int(number),
+        ValueRef::Float(number) => Shown::Float(number),
     }
 }
 

@@ -135,11 +135,11 @@ fn span(out: &mut Vec<u8>, record: &SpanRecord, secret: &mut SecretNames) {
     let end = record.start.checked_add(record.duration);
     time(out, field::START, record.start);
     time(out, field::END, end.unwrap_or(record.start));
-    for (name, shown) in shown::attributes(record, secret) {
+    shown::attributes(record, secret, &mut |name, shown| {
         message(out, field::ATTRIBUTES, Expect::Short, |out| {
             attribute(out, name, shown);
         });
-    }
+    });
     if let Some(linked) = &record.link {
         message(out, field::LINKS, Expect::Short, |out| link(out, linked));
     }

@@ -177,46 +177,41 @@ impl Decoder for Bare {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use prost::Message as _;
-    use prost_types::{Any, Duration as ProtoDuration};
 
+    use super::super::protobuf::{Expect, bytes_field, message, varint_field};
     use super::*;
     use crate::trace::transport::Failure;
 
-    /// `google.rpc.Status`.
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct RpcStatus {
-        #[prost(int32, tag = "1")]
-        code: i32,
-        #[prost(message, repeated, tag = "3")]
-        details: Vec<Any>,
+    /// A `google.protobuf.Any` of a `google.rpc.RetryInfo`, or of what looks like one.
+    fn detail(name: &str, delay: Option<(i64, i32)>) -> Vec<u8> {
+        let mut any = Vec::new();
+        let url = format!("type.googleapis.com/google.rpc.{name}");
+        bytes_field(&mut any, 1, url.as_bytes());
+        message(&mut any, 2, Expect::Short, |info| {
+            if let Some((seconds, nanos)) = delay {
+                message(info, 1, Expect::Short, |duration| {
+                    varint_field(duration, 1, seconds.cast_unsigned());
+                    varint_field(duration, 2, i64::from(nanos).cast_unsigned());
+                });
+            }
+        });
+        any
     }
 
-    /// `google.rpc.RetryInfo`.
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct RetryInfo {
-        #[prost(message, optional, tag = "1")]
-        retry_delay: Option<ProtoDuration>,
-    }
-
-    fn detail(name: &str, retry_delay: Option<ProtoDuration>) -> Any {
-        Any {
-            type_url: format!("type.googleapis.com/google.rpc.{name}"),
-            value: RetryInfo { retry_delay }.encode_to_vec(),
+    /// With the details of a `google.rpc.Status`.
+    fn status(code: Code, details: &[Vec<u8>]) -> Status {
+        let mut status = Vec::new();
+        varint_field(&mut status, 1, code as u64);
+        bytes_field(&mut status, 2, b"try later");
+        for detail in details {
+            bytes_field(&mut status, 3, detail);
         }
-    }
-
-    fn status(code: Code, details: Vec<Any>) -> Status {
-        let details = RpcStatus {
-            code: code as i32,
-            details,
-        };
-        Status::with_details(code, "", details.encode_to_vec().into())
+        Status::with_details(code, "", status.into())
     }
 
     #[test]
     fn an_overloaded_collector_tells_how_long_to_leave_it_alone() {
-        fn check(code: Code, details: Vec<Any>, again: bool, millis: Option<u128>) {
+        fn check(code: Code, details: &[Vec<u8>], again: bool, millis: Option<u128>) {
             let Failed { failure, asked } = failed(&status(code, details));
             let transient = matches!(failure, Failure::Transient(_));
             assert_eq!(
@@ -225,30 +220,21 @@ mod tests {
                 "{code}"
             );
         }
-        let delay = |seconds, nanos| Some(ProtoDuration { seconds, nanos });
-        let info = |delay| detail("RetryInfo", delay);
+        let info = |seconds, nanos| detail("RetryInfo", Some((seconds, nanos)));
         let (exhausted, unavailable) = (Code::ResourceExhausted, Code::Unavailable);
-        check(unavailable, vec![], true, None);
-        check(
-            unavailable,
-            vec![info(delay(2, 500_000_000))],
-            true,
-            Some(2_500),
-        );
-        check(exhausted, vec![info(delay(0, 0))], true, Some(0));
-        check(exhausted, vec![], false, None);
-        check(exhausted, vec![info(None)], false, None);
-        check(exhausted, vec![info(delay(-1, 0))], false, None);
-        check(exhausted, vec![info(delay(0, -1))], false, None);
-        check(exhausted, vec![detail("Help", delay(1, 0))], false, None);
-        check(
-            exhausted,
-            vec![detail("Help", None), info(delay(1, 0))],
-            true,
-            Some(1_000),
-        );
+        let second = Some((1, 0));
+        check(unavailable, &[], true, None);
+        check(unavailable, &[info(2, 500_000_000)], true, Some(2_500));
+        check(exhausted, &[info(0, 0)], true, Some(0));
+        check(exhausted, &[], false, None);
+        check(exhausted, &[detail("RetryInfo", None)], false, None);
+        check(exhausted, &[info(-1, 0)], false, None);
+        check(exhausted, &[info(0, -1)], false, None);
+        check(exhausted, &[detail("Help", second)], false, None);
+        let both = [detail("Help", None), info(1, 0)];
+        check(exhausted, &both, true, Some(1_000));
         // Not told to come back.
-        check(Code::Internal, vec![info(delay(1, 0))], false, None);
+        check(Code::Internal, &[info(1, 0)], false, None);
     }
 
     proptest! {

@@ -18,7 +18,9 @@ use prost::Message as _;
 
 use super::*;
 use crate::context::{RequestContext, SpanId, TraceId, TraceState};
-use crate::trace::record::{SpanStatus, Value};
+use crate::trace::record::{
+    Attributed, SpanAttributes, SpanStatus, TakeAttribute, Value, ValueRef,
+};
 use crate::trace::testing::{context, record};
 
 fn encoder(resource: &[(&str, &str)]) -> Encoder {
@@ -64,18 +66,44 @@ fn any_value() -> impl Strategy<Value = Value> {
         shared_text().prop_map(Value::Text),
         vec(any::<u8>(), 0..40).prop_map(|bytes| Value::Bytes(bytes.into())),
         text().prop_map(|text| Value::Bytes(text.into())),
-        vec(text(), 0..4).prop_map(Value::Texts),
-        any::<IpAddr>().prop_map(Value::Address),
-        Just(Value::RequestId),
         any::<i64>().prop_map(Value::Int),
         any::<f64>().prop_map(Value::Float),
         any::<bool>().prop_map(Value::Bool),
     ]
 }
 
-fn attributes() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
+fn name() -> impl Strategy<Value = &'static str> {
     let names = &["", "url.path", "user.password", "has_password", "número"][..];
-    vec((prop::sample::select(names), any_value()), 0..6)
+    prop::sample::select(names)
+}
+
+/// Attributes made when they are asked for, of the kinds that no list has.
+#[derive(Debug)]
+struct Telling {
+    word: &'static str,
+    texts: (&'static str, Vec<String>),
+    address: (&'static str, IpAddr),
+}
+
+impl Attributed for Telling {
+    fn each(&self, put: &mut TakeAttribute<'_>) {
+        put(self.word, ValueRef::Word("GET"));
+        put(self.texts.0, ValueRef::Texts(&self.texts.1));
+        put(self.address.0, ValueRef::Address(self.address.1));
+    }
+}
+
+fn attributes() -> impl Strategy<Value = SpanAttributes> {
+    let telling = (name(), name(), vec(text(), 0..4), name(), any::<IpAddr>());
+    let telling = telling.prop_map(|(word, texts, all, address, ip)| Telling {
+        word,
+        texts: (texts, all),
+        address: (address, ip),
+    });
+    prop_oneof![
+        vec((name(), any_value()), 0..6).prop_map(SpanAttributes::Listed),
+        telling.prop_map(|telling| SpanAttributes::Of(Box::new(telling))),
+    ]
 }
 
 fn trace_state() -> impl Strategy<Value = Option<TraceState>> {
@@ -156,13 +184,18 @@ proptest! {
     }
 }
 
+/// One attribute, a text of so many bytes.
+fn text_of(bytes: usize) -> SpanAttributes {
+    SpanAttributes::Listed(vec![("text", Value::Bytes(vec![b'x'; bytes].into()))])
+}
+
 #[test]
 fn a_large_batch_is_written_as_the_libraries_write_it() {
     // Beyond what the lengths of the outer messages leave room for.
     let mut records = Vec::new();
     for _ in 0..8 {
         let mut record = record("GET /");
-        record.attributes = vec![("text", Value::Bytes(vec![b'x'; 400_000].into()))];
+        record.attributes = text_of(400_000);
         records.push(record);
     }
     let mut encoder = encoder(&[]);
@@ -192,7 +225,7 @@ fn the_last_of_several_values_describes_the_resource() {
 fn the_memory_of_a_batch_is_used_again_unless_it_is_large() {
     fn spans_of(text: usize) -> SpanRecord {
         let mut record = record("GET /");
-        record.attributes = vec![("text", Value::Bytes(vec![b'x'; text].into()))];
+        record.attributes = text_of(text);
         record
     }
     let mut encoder = encoder(&[]);
