@@ -4,9 +4,10 @@ use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
 use ::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
+use opentelemetry_http::HttpError;
 
 use super::Failed;
 use crate::trace::http_client::{Answer, Client};
@@ -71,18 +72,22 @@ impl Sender {
         if self.compression == Compression::Gzip {
             headers.insert(CONTENT_ENCODING, GZIP);
         }
-        let result = self.client.send(request).await;
-        let (failure, asked) = match Answer::of(&result, false) {
-            Answer::Accepted { rejected, message } => return Ok(Accepted { rejected, message }),
-            Answer::Status(status) => {
-                let headers = result.as_ref().ok().map(|response| response.headers());
-                let asked = headers.and_then(|headers| retry_after(status, headers));
-                (fault::of_status(status), asked)
-            }
-            Answer::Network(cause) => (Failure::Transient(cause), None),
-        };
-        Err(Failed { failure, asked })
+        settled(&self.client.send(request).await)
     }
+}
+
+/// What a try came to.
+fn settled(result: &Result<Response<Bytes>, HttpError>) -> Result<Accepted, Failed> {
+    let (failure, asked) = match Answer::of(result, false) {
+        Answer::Accepted { rejected, message } => return Ok(Accepted { rejected, message }),
+        Answer::Status(status) => {
+            let headers = result.as_ref().ok().map(Response::headers);
+            let asked = headers.and_then(|headers| retry_after(status, headers));
+            (fault::of_status(status), asked)
+        }
+        Answer::Network(cause) => (Failure::Transient(cause), None),
+    };
+    Err(Failed { failure, asked })
 }
 
 fn packed(bytes: &[u8]) -> std::io::Result<Bytes> {
@@ -136,5 +141,35 @@ mod tests {
         let headers = HeaderMap::from_iter([(RETRY_AFTER, value)]);
         let asked = retry_after(StatusCode::SERVICE_UNAVAILABLE, &headers).unwrap();
         assert!((50..=60).contains(&asked.as_secs()), "{asked:?}");
+    }
+
+    #[test]
+    fn a_try_that_failed_says_whether_and_when_to_try_again() {
+        fn check(answer: Result<u16, &str>, again: bool, asked: Option<u64>) {
+            let result = answer.map_err(HttpError::from).map(|status| {
+                let response = Response::builder().status(status).header(RETRY_AFTER, "7");
+                response.body(Bytes::new()).unwrap()
+            });
+            let failed = settled(&result).unwrap_err();
+            let transient = matches!(failed.failure, Failure::Transient(_));
+            let seconds = failed.asked.map(|asked| asked.as_secs());
+            assert_eq!((transient, seconds), (again, asked), "{answer:?}");
+        }
+        check(Ok(503), true, Some(7));
+        check(Ok(429), true, Some(7));
+        check(Ok(504), true, None);
+        check(Ok(413), false, None);
+        check(Err("connection refused"), true, None);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_too_large_is_not_made() {
+        let sender = Sender::new(&ExportConfig::default()).unwrap();
+        assert!(sender.body(&Bytes::from(vec![0; MAX_REQUEST])).is_ok());
+        let larger = sender.body(&Bytes::from(vec![0; MAX_REQUEST + 1]));
+        let Err(Failure::Refused(cause)) = larger else {
+            panic!("{:?}", larger.map(|body| body.len()));
+        };
+        assert!(cause.contains("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"), "{cause}");
     }
 }
