@@ -241,7 +241,7 @@ pub(super) fn push_seconds(out: &mut Vec<u8>, duration: Duration) {
 }
 
 /// Appends an address, as [`Value::Address`] is written, without the quotes around it.
-pub(super) fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+pub(crate) fn push_address(out: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(address) => push_ipv4(out, address),
         // Writing to memory does not fail.

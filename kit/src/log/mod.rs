@@ -49,6 +49,7 @@ pub(crate) use control::{Control, LogControl};
 pub(crate) use events::Events;
 pub(crate) use filter::LogFilter;
 pub(crate) use format::Format;
+pub(crate) use json::push_address;
 pub(crate) use logger::Logger;
 pub(crate) use panics::{ToldHere, Watch, tell_panics, tell_panics_here, text as panic_text};
 pub(crate) use recorder::{MIN_REQUEST_BYTES, Recorded, RecorderConfig, Recording};

@@ -2,8 +2,6 @@
 //! another crate can exchange it. `otlp` sends through it, and the exporter library with an observer beside it,
 //! which keeps what that does not tell.
 
-use std::error::Error;
-use std::fmt::Write as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,8 +10,8 @@ use bytes::Bytes;
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{HttpClient, HttpError};
 
-use super::partial_success;
-use super::{ExportConfig, Protocol};
+use super::otlp::read_partial_success;
+use super::{ExportConfig, Protocol, fault};
 use crate::connector::{self, Connector};
 
 /// How the collector's side of the last request looked.
@@ -63,11 +61,11 @@ impl Answer {
         match result {
             Ok(response) if response.status().is_success() => {
                 let (rejected, message) =
-                    partial_success::read(response.body(), json).unwrap_or_default();
+                    read_partial_success(response.body(), json).unwrap_or_default();
                 Self::Accepted { rejected, message }
             }
             Ok(response) => Self::Status(response.status()),
-            Err(error) => Self::Network(chain(error.as_ref())),
+            Err(error) => Self::Network(fault::chain(error.as_ref())),
         }
     }
 }
@@ -138,19 +136,4 @@ fn hyper(config: &ExportConfig) -> Result<HyperClient<Connector>, String> {
     }
     let connector = connector::plain()?;
     Ok(HyperClient::new(connector, config.timeout, None))
-}
-
-/// The error and its causes, outermost first; a cause that an outer text already ends with is not repeated.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            // Writing to a string cannot fail.
-            let _ = write!(text, ": {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

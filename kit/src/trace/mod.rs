@@ -4,18 +4,14 @@
 mod config;
 mod convert;
 mod counters;
-mod encode;
 mod exporter;
 mod fault;
 mod http_client;
 mod open;
 mod otlp;
-mod partial_success;
-mod protobuf;
 mod queue;
 mod record;
 mod report;
-mod retries;
 mod sampler;
 mod shown;
 #[cfg(test)]
