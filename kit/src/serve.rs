@@ -97,7 +97,8 @@ impl Server {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
         Self {
-            app,
+            // Handlers become routes here, as with axum's own server, and not anew for each request.
+            app: app.with_state(()),
             builder: Arc::new(builder),
             lifecycle,
             connections: Count::default(),

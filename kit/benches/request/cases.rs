@@ -210,6 +210,8 @@ fn routes() -> Router {
             "/spans/{times}",
             get(|Path(times)| async move { spans(times) }),
         )
+        // As servers have it: they make routes of handlers once, and not for each request.
+        .with_state(())
 }
 
 /// Serves the case on a port of its own until the process is ended; tells the address on standard error.

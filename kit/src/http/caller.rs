@@ -191,7 +191,7 @@ fn baggage_of(
 }
 
 /// Inlined: an id is large, and is made where it stays.
-#[inline]
+#[inline(always)]
 fn request_id(
     telemetry: &Telemetry,
     present: &Present<'_>,

@@ -68,20 +68,29 @@ where
     /// Pending for ever once it was ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let finished = match this.state.as_mut().project() {
-            StateProjection::Done => return Poll::Pending,
-            StateProjection::Answered { answer } => Err(*answer),
-            StateProjection::Running { future } => match this.tracked.run(|| future.poll(cx)) {
-                Ok(Poll::Ready(result)) => Ok(result),
-                Err(_) => Err(Answer::Panic),
-                Ok(Poll::Pending) => match this.tracked.poll_deadline(cx) {
-                    Poll::Ready(()) => Err(Answer::Timeout),
-                    Poll::Pending => return Poll::Pending,
-                },
-            },
+        let finished = match &*this.state {
+            State::Done => return Poll::Pending,
+            State::Answered { answer } => Err(*answer),
+            State::Running { .. } => {
+                let mut output = None;
+                let ran = this
+                    .tracked
+                    .run(|| this.state.as_mut().poll(cx, &mut output));
+                match (output, ran) {
+                    // A handler that panicked while it was dropped has answered all the same.
+                    (Some(output), _) => Ok(output),
+                    (None, None) => Err(Answer::Panic),
+                    (None, Some(())) => match this.tracked.poll_deadline(cx) {
+                        Poll::Ready(()) => Err(Answer::Timeout),
+                        Poll::Pending => return Poll::Pending,
+                    },
+                }
+            }
         };
-        // The handler is dropped as part of its request; a panic in there changes nothing any more.
-        let _ = this.tracked.run(|| this.state.set(State::Done));
+        if finished.is_err() {
+            // A panic in there changes nothing any more.
+            let _ = this.tracked.run(|| this.state.set(State::Done));
+        }
         let tracked = std::mem::take(this.tracked);
         Poll::Ready(match finished {
             Ok(Ok(response)) => Ok(respond(tracked, response)),
@@ -94,23 +103,36 @@ where
     }
 }
 
+impl<F: Future> State<F> {
+    /// Polls the handler, and drops it once it is ready: both as part of its request, which is entered once for the
+    /// two. What it answered is kept even if the drop panics.
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, output: &mut Option<F::Output>) {
+        if let StateProjection::Running { future } = self.as_mut().project()
+            && let Poll::Ready(ready) = future.poll(cx)
+        {
+            *output = Some(ready);
+            self.set(Self::Done);
+        }
+    }
+}
+
 fn respond<RB: http_body::Body>(
     mut tracked: Tracked,
-    response: Response<RB>,
+    mut response: Response<RB>,
 ) -> Response<ResponseBody<RB>> {
-    let (mut parts, body) = response.into_parts();
-    if parts.extensions.get::<NotTraffic>().is_some() {
+    if response.extensions().get::<NotTraffic>().is_some() {
         tracked.forget();
     }
-    let mut outcome = None;
-    if let Some(exchange) = tracked.open() {
-        exchange.head(parts.status, &mut parts.headers);
-        outcome = exchange.outcome_at_head(parts.status, &parts.headers, &body);
-    }
+    let status = response.status();
+    let outcome = tracked.open().and_then(|exchange| {
+        exchange.head(status, response.headers_mut());
+        exchange.outcome_at_head(status, response.headers(), response.body())
+    });
     if let Some(outcome) = outcome {
         tracked.settle(outcome);
     }
-    Response::from_parts(parts, ResponseBody::new(tracked, body))
+    response.map(|body| ResponseBody::new(tracked, body))
 }
 
 /// The inner service failed without a response: its server will close the connection.

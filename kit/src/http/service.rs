@@ -60,7 +60,8 @@ where
 }
 
 impl<S> HttpService<S> {
-    #[inline]
+    /// Inlined in both ways: a request is large, and moved by each call that it goes through.
+    #[inline(always)]
     fn forward<B, RB>(
         &mut self,
         mut tracked: Tracked,
@@ -78,8 +79,8 @@ impl<S> HttpService<S> {
             return ResponseFuture::answer(tracked, Answer::Overloaded);
         }
         match tracked.run(|| self.inner.call(request)) {
-            Ok(future) => ResponseFuture::new(tracked, future),
-            Err(_) => ResponseFuture::answer(tracked, Answer::Panic),
+            Some(future) => ResponseFuture::new(tracked, future),
+            None => ResponseFuture::answer(tracked, Answer::Panic),
         }
     }
 
@@ -94,7 +95,7 @@ impl<S> HttpService<S> {
         let (parts, body) = request.into_parts();
         let route = tracked.run(|| hook(&parts).map(|path| routes.get(&path)));
         let request = Request::from_parts(parts, body);
-        let route = route.ok().flatten();
+        let route = route.flatten();
         (route.or_else(|| self.matched(&request)), request)
     }
 
