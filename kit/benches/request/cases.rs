@@ -142,6 +142,12 @@ impl Fixture {
             .enable_all()
             .build()
             .expect("a runtime");
+        // No server has one thread alone, for which the allocator leaves its locks out.
+        std::thread::spawn(|| {
+            loop {
+                std::thread::park();
+            }
+        });
         let inside = runtime.enter();
         let (app, kept) = observed(case, routes());
         drop(inside);

@@ -82,7 +82,9 @@ impl Exchange {
         let rpc = Rpc::of_server(&telemetry.methods, method, request);
         let received_bytes = present.content_length.and_then(length);
         let active = telemetry.server.started(method.as_str(), scheme, start);
-        let mut exchange = Box::new(Self {
+        // Written into its box: one that is made elsewhere is copied there, which its size makes felt.
+        let place = Box::new_uninit();
+        let exchange = Self {
             context,
             parent,
             link,
@@ -105,7 +107,8 @@ impl Exchange {
             permit: None,
             active: Some(active),
             telemetry: Arc::clone(telemetry),
-        });
+        };
+        let mut exchange = Box::write(place, exchange);
         // Where they stay: by far the largest part of an exchange, and not to be moved about.
         exchange.texts.copy(request, &present, exported);
         exchange

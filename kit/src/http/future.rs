@@ -43,14 +43,16 @@ pin_project! {
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(tracked: Tracked, future: F) -> Self {
-        Self {
-            state: State::Running { future },
-            tracked,
-        }
+    /// The future of the handler that `call` gives, unless it panics.
+    #[inline]
+    pub(super) fn of_call(tracked: Tracked, call: impl FnOnce() -> F) -> Self {
+        let mut this = Self::answered(tracked, Answer::Panic);
+        let Self { state, tracked } = &mut this;
+        let _ = tracked.run(|| *state = State::Running { future: call() });
+        this
     }
 
-    pub(super) fn answer(tracked: Tracked, answer: Answer) -> Self {
+    pub(super) fn answered(tracked: Tracked, answer: Answer) -> Self {
         Self {
             state: State::Answered { answer },
             tracked,

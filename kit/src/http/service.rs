@@ -76,12 +76,9 @@ impl<S> HttpService<S> {
             exchange.route = route;
         }
         if !admitted {
-            return ResponseFuture::answer(tracked, Answer::Overloaded);
+            return ResponseFuture::answered(tracked, Answer::Overloaded);
         }
-        match tracked.run(|| self.inner.call(request)) {
-            Some(future) => ResponseFuture::new(tracked, future),
-            None => ResponseFuture::answer(tracked, Answer::Panic),
-        }
+        ResponseFuture::of_call(tracked, || self.inner.call(request))
     }
 
     /// What the hook says, else what axum matched. A hook that panics has been told of and names nothing.
