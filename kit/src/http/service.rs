@@ -73,7 +73,7 @@ impl<S> HttpService<S> {
         S: Service<Request<B>, Response = Response<RB>>,
     {
         if let Some(exchange) = tracked.open() {
-            exchange.route = route;
+            exchange.known.route = route;
         }
         if !admitted {
             return ResponseFuture::answered(tracked, Answer::Overloaded);
