@@ -5,8 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use ::http::{Response, StatusCode};
+use ::http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
+use tower_service::Service;
 
 use super::error_body::Answer;
 use super::tracked::Tracked;
@@ -43,12 +44,21 @@ pin_project! {
 }
 
 impl<F> ResponseFuture<F> {
-    /// The future of the handler that `call` gives, unless it panics.
-    #[inline]
-    pub(super) fn of_call(tracked: Tracked, call: impl FnOnce() -> F) -> Self {
+    /// Calls the handler as part of its request.
+    pub(super) fn of_call<S, B>(tracked: Tracked, service: &mut S, request: Request<B>) -> Self
+    where
+        S: Service<Request<B>, Future = F>,
+    {
         let mut this = Self::answered(tracked, Answer::Panic);
         let Self { state, tracked } = &mut this;
-        let _ = tracked.run(|| *state = State::Running { future: call() });
+        // Taken from where it is: what a closure holds is moved each time that the closure is handed on.
+        let mut request = Some(request);
+        let _ = tracked.run(|| {
+            if let Some(request) = request.take() {
+                let future = service.call(request);
+                *state = State::Running { future };
+            }
+        });
         this
     }
 

@@ -78,9 +78,10 @@ impl Routes {
 
 impl Default for Routes {
     fn default() -> Self {
-        let free = || OnceLock::new();
         Self {
-            places: iter::repeat_with(free).take(Self::PLACES).collect(),
+            places: iter::repeat_with(OnceLock::new)
+                .take(Self::PLACES)
+                .collect(),
             hashes: RandomState::default(),
         }
     }

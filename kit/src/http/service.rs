@@ -78,7 +78,7 @@ impl<S> HttpService<S> {
         if !admitted {
             return ResponseFuture::answered(tracked, Answer::Overloaded);
         }
-        ResponseFuture::of_call(tracked, || self.inner.call(request))
+        ResponseFuture::of_call(tracked, &mut self.inner, request)
     }
 
     /// What the hook says, else what axum matched. A hook that panics has been told of and names nothing.
