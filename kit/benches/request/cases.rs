@@ -163,6 +163,12 @@ impl Fixture {
             .enable_all()
             .build()
             .expect("a runtime");
+        // No server has one thread alone, for which the allocator leaves its locks out.
+        std::thread::spawn(|| {
+            loop {
+                std::thread::park();
+            }
+        });
         let inside = runtime.enter();
         let (app, kept) = observed(case, routes());
         drop(inside);
@@ -246,6 +252,8 @@ fn routes() -> Router {
             "/span-events/{times}",
             get(|Path(times)| async move { spans(times, event_in_span) }),
         )
+        // As servers have it: they make routes of handlers once, and not for each request.
+        .with_state(())
 }
 
 /// Serves the case on a port of its own until the process is ended; tells the address on standard error.
