@@ -46,9 +46,16 @@ impl RequestTexts {
         std::str::from_utf8(path).unwrap_or_default()
     }
 
-    /// The same for who need not know that it is UTF-8.
-    pub(super) fn path_as_received(&self) -> Received<'_> {
-        Received(self.buffer.get(&self.path))
+    /// Path and user agent for the log, which need not know of either that it is UTF-8.
+    pub(super) fn received(&self) -> (Received<'_>, Option<Received<'_>>) {
+        let path = self.buffer.get(&self.path);
+        let Some(range) = &self.user_agent else {
+            return (Received::new(path), None);
+        };
+        // Nothing lies between them.
+        let both = self.buffer.get(&(self.path.start..range.end));
+        let (path, agent) = Received::two(both, path, self.buffer.get(range));
+        (path, Some(agent))
     }
 
     /// As received: it need not be UTF-8.

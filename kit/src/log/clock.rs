@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::digits::padded;
+use crate::digits::nine;
 
 /// The last second that RFC 3339 can write: 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -42,6 +42,12 @@ impl Clock {
     /// As [`write`](Self::write), with all nine digits.
     #[inline]
     pub(super) fn write_nanos(&mut self, out: &mut Vec<u8>, since_epoch: Duration) {
+        out.extend_from_slice(&self.nanos(since_epoch));
+    }
+
+    /// The time with all nine digits.
+    #[inline]
+    pub(super) fn nanos(&mut self, since_epoch: Duration) -> [u8; 30] {
         let second = since_epoch.as_secs().min(LAST_SECOND);
         if self.second != Some(second) {
             self.text = text(second);
@@ -49,8 +55,8 @@ impl Clock {
         }
         let mut text = *b"0000-00-00T00:00:00.000000000Z";
         text[..20].copy_from_slice(&self.text);
-        text[20..29].copy_from_slice(&padded::<9>(since_epoch.subsec_nanos()));
-        out.extend_from_slice(&text);
+        text[20..29].copy_from_slice(&nine(since_epoch.subsec_nanos()).0);
+        text
     }
 }
 

@@ -30,6 +30,7 @@ mod records;
 mod request_json;
 mod request_line;
 mod ring;
+mod room;
 mod scratch;
 mod service;
 mod sink;

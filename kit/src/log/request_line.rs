@@ -9,6 +9,7 @@ use tracing::{Level, Metadata};
 
 use super::clock::since_epoch;
 use super::format::{Format, Head, Ids, Message};
+use super::json;
 use super::key::{Care, WrittenKey};
 use super::line::Line;
 use super::value::Value;
@@ -53,18 +54,42 @@ pub(crate) struct RequestLine<'a> {
 /// A text as the caller sent it: bytes that are looked at as UTF-8 only where that matters, since the look costs more
 /// than a copy.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Received<'a>(pub(crate) &'a [u8]);
+pub(crate) struct Received<'a> {
+    bytes: &'a [u8],
+    /// Known to be; else nobody has looked, or somebody found something.
+    bare: bool,
+}
 
 impl<'a> Received<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, bare: false }
+    }
+
+    /// Two texts of which `both` holds all, looked at with one look: nearly always there is nothing in either.
+    pub(crate) fn two(both: &'a [u8], first: &'a [u8], second: &'a [u8]) -> (Self, Self) {
+        let bare = json::is_bare(both);
+        let received = |bytes| Self { bytes, bare };
+        (received(first), received(second))
+    }
+
+    pub(super) fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Whether formats in JSON write it as it is.
+    pub(super) fn is_bare(self) -> bool {
+        self.bare || json::is_bare(self.bytes)
+    }
+
     /// `None` when it is no UTF-8.
     pub(super) fn text(self) -> Option<&'a str> {
-        std::str::from_utf8(self.0).ok()
+        std::str::from_utf8(self.bytes).ok()
     }
 }
 
 impl<'a> From<&'a str> for Received<'a> {
     fn from(text: &'a str) -> Self {
-        Self(text.as_bytes())
+        Self::new(text.as_bytes())
     }
 }
 
@@ -85,12 +110,16 @@ pub(super) const TARGET: &str = "bellwether::request";
 impl RequestLine<'_> {
     pub(super) fn head(&self) -> Head<'_> {
         Head {
-            at: since_epoch(self.at),
+            at: self.since_epoch(),
             level: self.level(),
             target: TARGET,
             message: Message::Text(self.message()),
             ids: Some(self.ids()),
         }
+    }
+
+    pub(super) fn since_epoch(&self) -> Duration {
+        since_epoch(self.at)
     }
 
     pub(super) fn level(&self) -> Level {
