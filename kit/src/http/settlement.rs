@@ -70,7 +70,7 @@ impl Known {
             at: self.started_at + duration,
             outcome: ended.outcome,
             method: self.method.as_str(),
-            route: self.route_path(),
+            route: self.route.as_deref().map(Route::text),
             path,
             rpc: ended.told.as_ref().map(|told| RpcLine {
                 system: grpc::SYSTEM,

@@ -35,8 +35,8 @@ struct Shared {
     format: Format,
     service: Arc<WrittenService>,
     request_keys: request_line::Keys,
-    /// Whether the lines of requests can be written straight: in `json`, with nothing hidden.
-    is_straight: bool,
+    /// Set when the lines of requests can be written straight: in `json`, with nothing hidden.
+    straight: Option<request_json::Heads>,
     sink: Sink,
     counts: Arc<Counts>,
 }
@@ -85,8 +85,9 @@ impl Logger {
         let request_keys = request_line::Keys::new(format);
         Ok(Self(Arc::new(Shared {
             format,
+            straight: (format == Format::Json && !request_keys.hide_any())
+                .then(|| request_json::Heads::new(&service)),
             service,
-            is_straight: format == Format::Json && !request_keys.hide_any(),
             request_keys,
             sink,
             counts: Arc::default(),
@@ -105,14 +106,14 @@ impl Logger {
     }
 
     fn write_request(&self, line: &RequestLine<'_>, told: Option<Told>) {
-        let Shared { service, sink, .. } = &*self.0;
+        let Shared { straight, sink, .. } = &*self.0;
         scratch::with(|scratch| {
             let Scratch {
                 page, clock, out, ..
             } = scratch;
-            let straight = (self.0.is_straight)
-                .then(|| request_json::write(page, clock, out, &service.service, line))
-                .flatten();
+            let heads = straight.as_ref();
+            let straight =
+                heads.and_then(|heads| request_json::write(page, clock, out, heads, line));
             if let Some(written) = straight
                 && told.is_none()
                 && line.shown.is_empty()

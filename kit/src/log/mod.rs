@@ -53,6 +53,7 @@ pub(crate) use logger::Logger;
 pub(crate) use panics::{ToldHere, Watch, tell_panics, tell_panics_here, text as panic_text};
 pub(crate) use recorder::{MIN_REQUEST_BYTES, Recorded, RecorderConfig, Recording};
 pub(crate) use records::take_records;
-pub(crate) use request_line::{Received, RequestLine, RpcLine};
+pub(crate) use request_json::RouteField;
+pub(crate) use request_line::{Received, RequestLine, RouteText, RpcLine};
 pub(crate) use service::Service;
 pub(crate) use sink::LineCounts;

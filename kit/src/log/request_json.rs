@@ -8,31 +8,66 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::json::{before_request_id, free_value, is_bare, level_to_message, request_id};
-use super::request_line::{Fields, Name, Received, RequestLine, TARGET};
+use super::request_line::{self, Fields, Name, Received, RequestLine, RouteText};
 use super::room::{Page, Room};
+use super::service::WrittenService;
 use super::value::Value;
 use crate::context::RequestId;
 use crate::digits::{nine, short};
+use crate::http::Outcome;
 
 /// What ends a line.
 pub(super) const END: &[u8] = b"}\n";
+
+/// What stands between the time of a line and its ids, for each outcome: rendered once a logger.
+#[derive(Debug)]
+pub(super) struct Heads([Vec<u8>; Outcome::ALL.len()]);
+
+impl Heads {
+    pub(super) fn new(service: &WrittenService) -> Self {
+        Self(Outcome::ALL.map(|outcome| {
+            let message = request_line::message(outcome).as_bytes();
+            let target = request_line::TARGET.as_bytes();
+            [
+                level_to_message(request_line::level(outcome)),
+                message,
+                b"\",\"target\":\"",
+                target,
+                &service.service,
+            ]
+            .concat()
+        }))
+    }
+
+    fn of(&self, outcome: Outcome) -> &[u8] {
+        self.0.get(outcome as usize).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// A route as lines have it, rendered once: key and value.
+#[derive(Debug)]
+pub(crate) struct RouteField(Box<[u8]>);
+
+impl RouteField {
+    pub(crate) fn new(route: &str) -> Self {
+        let mut field = Name::Route.json_key().as_bytes().to_vec();
+        free_value(&mut field, &Value::Text(route));
+        Self(field.into())
+    }
+}
 
 /// The whole line, with the fields that any request has, unless it is too long for a page.
 pub(super) fn write<'a>(
     page: &'a mut Page,
     clock: &mut Clock,
     spare: &mut Vec<u8>,
-    service: &[u8],
+    heads: &Heads,
     line: &RequestLine<'_>,
 ) -> Option<&'a [u8]> {
     page.written(|room| {
         room.put(b"{\"timestamp\":\"");
         room.put(&clock.nanos(line.since_epoch()));
-        room.put(level_to_message(line.level()));
-        room.put(line.message().as_bytes());
-        room.put(b"\",\"target\":\"");
-        room.put(TARGET.as_bytes());
-        room.put(service);
+        room.put(heads.of(line.outcome));
         room.put(&before_request_id(line.ids()));
         let mut straight = Straight { room, spare };
         straight.request_id(&line.context.request_id);
@@ -117,6 +152,14 @@ impl Fields for Straight<'_, '_> {
     }
 
     #[inline(always)]
+    fn route(&mut self, route: RouteText<'_>) {
+        match route.field {
+            Some(RouteField(field)) => self.room.put(field),
+            None => self.text(Name::Route, route.path),
+        }
+    }
+
+    #[inline(always)]
     fn received(&mut self, name: Name, received: Received<'_>) {
         if received.is_bare() {
             self.quoted(name, received.bytes());
@@ -134,13 +177,20 @@ impl Fields for Straight<'_, '_> {
     /// With a fraction of one to nine digits, as [`Value::Seconds`] is written.
     #[inline(always)]
     fn seconds(&mut self, name: Name, duration: Duration) {
-        let (digits, zeros_behind) = nine(duration.subsec_nanos());
-        let mut fraction = *b".000000000";
-        fraction[1..].copy_from_slice(&digits);
+        let (fraction, zeros_behind) = nine(duration.subsec_nanos());
+        let mut text = *b"0.000000000";
+        text[2..].copy_from_slice(&fraction);
         self.key(name);
-        self.digits(duration.as_secs());
+        match duration.as_secs() {
+            short @ 0..=9 => text[0] += short as u8,
+            long => {
+                self.room
+                    .put(itoa::Buffer::new().format(long / 10).as_bytes());
+                text[0] += (long % 10) as u8;
+            }
+        }
         // One digit stays, whatever it is.
-        self.room.front_of(&fraction, 10 - zeros_behind.min(8));
+        self.room.front_of(&text, 11 - zeros_behind.min(8));
     }
 
     #[inline(always)]
@@ -197,26 +247,15 @@ mod tests {
     use super::super::scratch::Scratch;
     use super::*;
     use crate::context::testing::context;
-    use crate::http::Outcome;
     use crate::log::{RpcLine, Service};
 
     /// What a page must have left at its end for any short number.
     const SPARE: usize = 16;
 
-    const OUTCOMES: [Outcome; 8] = [
-        Outcome::Ok,
-        Outcome::Error,
-        Outcome::ClientGone,
-        Outcome::Timeout,
-        Outcome::Panic,
-        Outcome::BodyError,
-        Outcome::Upgraded,
-        Outcome::Rejected,
-    ];
-
-    fn straight(line: &RequestLine<'_>, service: &[u8]) -> Option<String> {
+    fn straight(line: &RequestLine<'_>, service: &Service<'_>) -> Option<String> {
         let (mut page, mut clock, mut spare) = Default::default();
-        let written = write(&mut page, &mut clock, &mut spare, service, line)?;
+        let heads = Heads::new(&Format::Json.service(service));
+        let written = write(&mut page, &mut clock, &mut spare, &heads, line)?;
         Some(String::from_utf8(written.to_vec()).unwrap())
     }
 
@@ -261,19 +300,21 @@ mod tests {
         #[test]
         fn straight_is_what_the_keys_write(
             (at, duration, first_byte) in (0..253_402_300_799_u64, durations(), option::of(durations())),
-            outcome in prop::sample::select(&OUTCOMES),
-            (route, path, error) in (option::of(routes()), texts(), option::of(texts())),
+            outcome in prop::sample::select(&Outcome::ALL),
+            (route, is_known) in (option::of(routes()), any::<bool>()),
+            (path, error) in (texts(), option::of(texts())),
             agent in option::of(prop_oneof![texts().prop_map(String::into_bytes), any::<[u8; 9]>().prop_map(Vec::from)]),
             rpc in option::of(texts()),
             (status, size, address) in (option::of(100..1000_u16), any::<u64>(), any::<Option<IpAddr>>()),
         ) {
             let context = context();
+            let field = route.as_deref().map(RouteField::new);
             let line = RequestLine {
                 context: &context,
                 at: UNIX_EPOCH + Duration::new(at, duration.subsec_nanos()),
                 outcome,
                 method: "GET",
-                route: route.as_deref(),
+                route: route.as_deref().map(|path| RouteText { path, field: field.as_ref().filter(|_| is_known) }),
                 path: Received::from(&*path),
                 rpc: rpc.as_deref().map(|method| RpcLine { system: "grpc", method, status: "OK" }),
                 status,
@@ -287,9 +328,8 @@ mod tests {
                 shown: &[],
             };
             let service = Service { name: "check \"out\"", resource: &[], project: None };
-            let written = Format::Json.service(&service);
             let by_keys = by_keys(&line, &service);
-            match straight(&line, &written.service) {
+            match straight(&line, &service) {
                 Some(straight) => prop_assert_eq!(straight, by_keys),
                 // Beyond the line, some are copied whole and kept in part.
                 None => prop_assert!(by_keys.len() > Page::BYTES - SPARE),

@@ -12,6 +12,7 @@ use super::format::{Format, Head, Ids, Message};
 use super::json;
 use super::key::{Care, WrittenKey};
 use super::line::Line;
+use super::request_json::RouteField;
 use super::value::Value;
 use crate::context::RequestContext;
 use crate::http::{Outcome, Shown};
@@ -26,7 +27,7 @@ pub(crate) struct RequestLine<'a> {
     /// `http.request.method`, as received (a known method or `_OTHER`).
     pub(crate) method: &'static str,
     /// `http.route`; absent when no route matched.
-    pub(crate) route: Option<&'a str>,
+    pub(crate) route: Option<RouteText<'a>>,
     /// `url.path`, without the query.
     pub(crate) path: Received<'a>,
     /// Set when the request was a gRPC call.
@@ -49,6 +50,20 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) error: Option<&'a str>,
     /// The headers and the query that operators allow to be shown.
     pub(crate) shown: &'a [Shown],
+}
+
+/// A matched route.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RouteText<'a> {
+    pub(crate) path: &'a str,
+    /// Kept with the route by whoever keeps routes.
+    pub(crate) field: Option<&'a RouteField>,
+}
+
+impl<'a> From<&'a str> for RouteText<'a> {
+    fn from(path: &'a str) -> Self {
+        Self { path, field: None }
+    }
 }
 
 /// A text as the caller sent it: bytes that are looked at as UTF-8 only where that matters, since the look costs more
@@ -156,7 +171,7 @@ impl RequestLine<'_> {
     pub(super) fn fields(&self, out: &mut impl Fields) {
         out.word(Name::Method, self.method);
         if let Some(route) = self.route {
-            out.text(Name::Route, route);
+            out.route(route);
         }
         out.received(Name::Path, self.path);
         if let Some(rpc) = self.rpc {
@@ -198,6 +213,7 @@ pub(super) trait Fields {
     fn word(&mut self, name: Name, word: &'static str);
     /// Anybody's text.
     fn text(&mut self, name: Name, text: &str);
+    fn route(&mut self, route: RouteText<'_>);
     /// Anybody's text, left out when it is none.
     fn received(&mut self, name: Name, received: Received<'_>);
     fn number(&mut self, name: Name, number: u64);
@@ -319,6 +335,10 @@ impl Fields for Keyed<'_, '_> {
         self.add(name, &Value::Text(text));
     }
 
+    fn route(&mut self, route: RouteText<'_>) {
+        self.add(Name::Route, &Value::Text(route.path));
+    }
+
     fn received(&mut self, name: Name, received: Received<'_>) {
         if let Some(text) = received.text() {
             self.add(name, &Value::Text(text));
@@ -338,7 +358,7 @@ impl Fields for Keyed<'_, '_> {
     }
 }
 
-fn level(outcome: Outcome) -> Level {
+pub(super) fn level(outcome: Outcome) -> Level {
     match outcome {
         Outcome::Ok | Outcome::ClientGone | Outcome::Upgraded => Level::INFO,
         Outcome::Rejected => Level::WARN,
@@ -346,7 +366,7 @@ fn level(outcome: Outcome) -> Level {
     }
 }
 
-fn message(outcome: Outcome) -> &'static str {
+pub(super) fn message(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Ok => "request",
         Outcome::Error => "request failed",
