@@ -1,5 +1,5 @@
-//! A `SpanRecord` as the OpenTelemetry SDK's `SpanData`: done on the exporter's thread only. Every span that
-//! leaves comes by here, so its secrets are taken out here, at no cost to any request.
+//! A `SpanRecord` as the OpenTelemetry SDK's `SpanData`: for whatever goes out through its libraries, and to compare
+//! our own encoding with. Done on the exporter's thread only.
 
 use std::borrow::Cow;
 use std::str::FromStr as _;
@@ -8,12 +8,12 @@ use opentelemetry::trace::{
     Link, SpanContext, SpanId as OtelSpanId, SpanKind as OtelKind, Status, TraceFlags,
     TraceId as OtelTraceId, TraceState as OtelTraceState,
 };
-use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value as OtelValue};
+use opentelemetry::{Array, InstrumentationScope, KeyValue, Value as OtelValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-use super::record::{SharedText, SpanAttributes, SpanKind, SpanRecord, SpanStatus, ValueRef};
+use super::record::{SharedText, SpanKind, SpanRecord};
+use super::shown::{self, SecretNames, Shown};
 use crate::context::{SpanId, TraceId, TraceParent, TraceState};
-use crate::redact::{self, REDACTED};
 
 /// The scope all our spans carry.
 pub(super) fn scope() -> InstrumentationScope {
@@ -23,7 +23,11 @@ pub(super) fn scope() -> InstrumentationScope {
 }
 
 /// The record stays whole: a batch that could not be sent is converted again.
-pub(super) fn span_data(record: &SpanRecord, scope: &InstrumentationScope) -> SpanData {
+pub(super) fn span_data(
+    record: &SpanRecord,
+    scope: &InstrumentationScope,
+    secret: &mut SecretNames,
+) -> SpanData {
     let context = &record.context;
     SpanData {
         span_context: SpanContext::new(
@@ -46,28 +50,24 @@ pub(super) fn span_data(record: &SpanRecord, scope: &InstrumentationScope) -> Sp
             .start
             .checked_add(record.duration)
             .unwrap_or(record.start),
-        attributes: attributes(&record.attributes),
+        attributes: attributes(record, secret),
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
         links: links(record.link.as_deref()),
-        status: match &record.status {
-            SpanStatus::Unset => Status::Unset,
-            SpanStatus::Error(description) => Status::Error {
-                description: match redact::in_text(description) {
-                    Some(clean) => Cow::Owned(clean),
-                    None => description.clone(),
-                },
-            },
+        status: match shown::error(record) {
+            None => Status::Unset,
+            Some(description) => Status::error(description.into_owned()),
         },
         instrumentation_scope: scope.clone(),
     }
 }
 
-/// Members that the library does not take (it knows level 1's keys alone) are left out.
 fn trace_state(state: Option<&TraceState>) -> OtelTraceState {
-    let Some(state) = state.map(TraceState::as_str) else {
-        return OtelTraceState::NONE;
-    };
+    state.map_or(OtelTraceState::NONE, |state| allowed_state(state.as_str()))
+}
+
+/// Members that the library does not take (it knows level 1's keys alone) are left out.
+fn allowed_state(state: &str) -> OtelTraceState {
     OtelTraceState::from_str(state).unwrap_or_else(|_| {
         let members = state
             .split(',')
@@ -75,6 +75,16 @@ fn trace_state(state: Option<&TraceState>) -> OtelTraceState {
             .filter(|member| OtelTraceState::from_key_value([*member]).is_ok());
         OtelTraceState::from_key_value(members).unwrap_or_default()
     })
+}
+
+/// The state as it is exported, member by member.
+pub(super) fn exported_state(state: &TraceState) -> Cow<'_, str> {
+    let state = state.as_str();
+    // What our own sampler leaves of a trace that begins here is one member: as good as every state.
+    if state.starts_with("ot=") && !state.contains([',', ' ', '\t']) {
+        return Cow::Borrowed(state);
+    }
+    Cow::Owned(allowed_state(state).header())
 }
 
 fn links(to: Option<&TraceParent>) -> SpanLinks {
@@ -108,42 +118,25 @@ fn name(name: &SharedText) -> Cow<'static, str> {
     }
 }
 
-fn attributes(attributes: &SpanAttributes) -> Vec<KeyValue> {
+fn attributes(record: &SpanRecord, secret: &mut SecretNames) -> Vec<KeyValue> {
     let mut all = Vec::new();
-    attributes.each(&mut |key, value| all.push(KeyValue::new(key, shown(key, value))));
+    shown::attributes(record, secret, &mut |key, shown| {
+        all.push(KeyValue::new(key, value(shown)));
+    });
     all
 }
 
-/// The value, unless its name is a secret's; a boolean (`has_password`) gives nothing away.
-fn shown(key: &str, attribute: ValueRef<'_>) -> OtelValue {
-    match attribute {
-        ValueRef::Bool(flag) => OtelValue::Bool(flag),
-        _ if redact::is_secret(key) => OtelValue::from(REDACTED),
-        _ => value(attribute),
-    }
-}
-
-fn text_value(text: String) -> OtelValue {
-    OtelValue::String(clean(text))
-}
-
-fn clean(text: String) -> StringValue {
-    StringValue::from(redact::in_text(&text).unwrap_or(text))
-}
-
-fn value(value: ValueRef<'_>) -> OtelValue {
-    match value {
-        ValueRef::Word(word) => OtelValue::from(word),
-        ValueRef::Text(text) => text_value(text.to_owned()),
-        ValueRef::Texts(texts) => {
-            let texts = texts.iter().cloned().map(clean);
+pub(super) fn value(shown: Shown<'_>) -> OtelValue {
+    match shown {
+        Shown::Text(text) => OtelValue::from(text.into_owned()),
+        Shown::Texts(texts) => {
+            let texts = texts.into_iter().map(|text| text.into_owned().into());
             OtelValue::Array(Array::String(texts.collect()))
         }
-        ValueRef::Bytes(text) => text_value(String::from_utf8_lossy(text).into_owned()),
-        ValueRef::Address(address) => text_value(address.to_string()),
-        ValueRef::Int(number) => OtelValue::I64(number),
-        ValueRef::Float(number) => OtelValue::F64(number),
-        ValueRef::Bool(flag) => OtelValue::Bool(flag),
+        Shown::Address(address) => OtelValue::from(address.to_string()),
+        Shown::Int(number) => OtelValue::I64(number),
+        Shown::Float(number) => OtelValue::F64(number),
+        Shown::Bool(flag) => OtelValue::Bool(flag),
     }
 }
 
@@ -154,7 +147,9 @@ mod tests {
 
     use ::http::HeaderValue;
 
-    use super::super::record::{Attributed, TakeAttribute, Value};
+    use super::super::record::{
+        Attributed, SpanAttributes, SpanStatus, TakeAttribute, Value, ValueRef,
+    };
     use super::super::testing::{context, record};
     use super::*;
     use crate::context::RequestContext;
@@ -169,11 +164,15 @@ mod tests {
                 flags: 0b11 | RequestContext::DEBUG,
                 ..Arc::into_inner(context()).unwrap()
             });
-            let context = span_data(&span, &scope()).span_context;
+            let context = span_data(&span, &scope(), &mut SecretNames::default()).span_context;
             assert_eq!(context.trace_state().header(), exported);
+            let state = span.context.trace_state.as_ref();
+            assert_eq!(state.map(exported_state).unwrap_or_default(), exported);
             assert_eq!(context.trace_flags().to_u8(), 0b11);
         }
         check("ot=th:0", "ot=th:0");
+        check("ot=th:0 ,", "ot=th:0");
+        check("ot=th:0 ;rv:1", "ot=th:0 ;rv:1");
         check("ot=th:c , vendor=1", "ot=th:c,vendor=1");
         // A key of level 2 that level 1 does not allow.
         check("a@b@c=1, ot=th:8,vendor=1", "ot=th:8,vendor=1");
@@ -221,7 +220,7 @@ mod tests {
             ])))),
             status: SpanStatus::Error(Cow::Owned(format!("cannot reach {URL}"))),
         };
-        let span = span_data(&record, &scope());
+        let span = span_data(&record, &scope(), &mut SecretNames::default());
         let shown = format!("{span:?}");
         assert!(
             !shown.contains("hunter2") && !shown.contains("4111111111111111"),

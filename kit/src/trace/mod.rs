@@ -4,15 +4,20 @@
 mod config;
 mod convert;
 mod counters;
+mod encode;
 mod exporter;
 mod fault;
 mod http_client;
 mod layer;
+mod otlp;
 mod partial_success;
+mod protobuf;
 mod queue;
 mod record;
 mod report;
+mod retries;
 mod sampler;
+mod shown;
 #[cfg(test)]
 mod testing;
 mod transport;
