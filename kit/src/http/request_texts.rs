@@ -48,13 +48,11 @@ impl RequestTexts {
 
     /// Path and user agent for the log, which need not know of either that it is UTF-8.
     pub(super) fn received(&self) -> (Received<'_>, Option<Received<'_>>) {
-        let path = self.buffer.get(&self.path);
-        let Some(range) = &self.user_agent else {
-            return (Received::new(path), None);
+        let Some(agent) = &self.user_agent else {
+            return (Received::new(self.buffer.get(&self.path)), None);
         };
-        // Nothing lies between them.
-        let both = self.buffer.get(&(self.path.start..range.end));
-        let (path, agent) = Received::two(both, path, self.buffer.get(range));
+        // The first two, and nothing lies between them.
+        let (path, agent) = Received::two(self.buffer.get(&(0..agent.end)), self.path.len());
         (path, Some(agent))
     }
 

@@ -80,10 +80,12 @@ impl<'a> Received<'a> {
         Self { bytes, bare: false }
     }
 
-    /// Two texts of which `both` holds all, looked at with one look: nearly always there is nothing in either.
-    pub(crate) fn two(both: &'a [u8], first: &'a [u8], second: &'a [u8]) -> (Self, Self) {
+    /// Two texts, one behind the other, the second from `at` on. Looked at with one look: nearly always there is
+    /// nothing in either.
+    pub(crate) fn two(both: &'a [u8], at: usize) -> (Self, Self) {
         let bare = json::is_bare(both);
         let received = |bytes| Self { bytes, bare };
+        let (first, second) = both.split_at_checked(at).unwrap_or((both, &[]));
         (received(first), received(second))
     }
 
