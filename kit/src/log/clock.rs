@@ -42,25 +42,21 @@ impl Clock {
     /// As [`write`](Self::write), with all nine digits.
     #[inline]
     pub(super) fn write_nanos(&mut self, out: &mut Vec<u8>, since_epoch: Duration) {
-        let mut text = [0; Self::NANOS_BYTES];
-        self.fill(&mut text, since_epoch);
-        out.extend_from_slice(&text);
+        out.extend_from_slice(&self.nanos(since_epoch));
     }
 
-    /// A time with all nine digits, in bytes.
-    pub(super) const NANOS_BYTES: usize = 30;
-
-    /// The same as a piece of that length.
+    /// The time with all nine digits.
     #[inline]
-    pub(super) fn fill(&mut self, text: &mut [u8; Self::NANOS_BYTES], since_epoch: Duration) {
+    pub(super) fn nanos(&mut self, since_epoch: Duration) -> [u8; 30] {
         let second = since_epoch.as_secs().min(LAST_SECOND);
         if self.second != Some(second) {
-            self.text = self::text(second);
+            self.text = text(second);
             self.second = Some(second);
         }
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
         text[..20].copy_from_slice(&self.text);
         text[20..29].copy_from_slice(&nine(since_epoch.subsec_nanos()).0);
-        text[29] = b'Z';
+        text
     }
 }
 

@@ -74,22 +74,17 @@ pub(super) fn behind_message(out: &mut Vec<u8>, service: &[u8], head: &Head<'_>)
 }
 
 pub(super) fn push_ids(out: &mut Vec<u8>, ids: Ids<'_>) {
-    let mut before = [0; IDS_BYTES];
-    fill_ids(&mut before, ids);
-    out.extend_from_slice(&before);
+    out.extend_from_slice(&before_request_id(ids));
     request_id(out, &ids.context.request_id);
 }
 
-/// How many bytes stand between the quote before the ids and the request's id.
-pub(super) const IDS_BYTES: usize = 110;
-
-/// The ids but for that of the request: one piece, filled in, is cheaper than eight.
+/// The ids from the quote before them to that of the request's: one piece, filled in, is cheaper than eight.
 #[inline]
-pub(super) fn fill_ids(text: &mut [u8; IDS_BYTES], ids: Ids<'_>) {
+pub(super) fn before_request_id(ids: Ids<'_>) -> [u8; 110] {
     const TRACE_ID: Range<usize> = 14..46;
     const SPAN_ID: Range<usize> = 59..75;
     const TRACE_FLAGS: Range<usize> = 92..94;
-    *text = *b"\",\"trace_id\":\"00000000000000000000000000000000\
+    let mut text = *b"\",\"trace_id\":\"00000000000000000000000000000000\
         \",\"span_id\":\"0000000000000000\
         \",\"trace_flags\":\"00\
         \",\"request_id\":\"";
@@ -98,6 +93,7 @@ pub(super) fn fill_ids(text: &mut [u8; IDS_BYTES], ids: Ids<'_>) {
     let flags = ids.context.trace_flags();
     text[TRACE_FLAGS]
         .copy_from_slice(&[HEX[usize::from(flags >> 4)], HEX[usize::from(flags & 15)]]);
+    text
 }
 
 /// Appends a request id, without the quotes around it.
@@ -378,12 +374,6 @@ fn has_special(word: u64) -> bool {
 /// Whether a text can be written as it is, and is UTF-8: ASCII of which no byte needs an escape, and nothing that
 /// secrets are looked for by. One pass for what [`is_plain`] and `redact` would need two for.
 pub(super) fn is_bare(bytes: &[u8]) -> bool {
-    if let Some(last) = bytes.last_chunk() {
-        let (chunks, _) = bytes.as_chunks();
-        if chunks.iter().all(are_bare) && are_bare(last) {
-            return true;
-        }
-    }
     let bare = |word: &[u8; 8]| {
         let bits = u64::from_le_bytes(*word);
         const ASCII: u64 = u64::MAX / 0xff * 0x80;
@@ -398,14 +388,6 @@ pub(super) fn is_bare(bytes: &[u8]) -> bool {
     }
     let bare = |byte: &u8| byte.is_ascii() && !is_special(*byte) && !redact::is_mark(byte);
     bytes.iter().all(bare)
-}
-
-/// Whether all of sixteen bytes are bare, whatever stands beside them. Looks at all of them even so: the compiler then
-/// looks at all at once.
-#[inline]
-fn are_bare(bytes: &[u8; 16]) -> bool {
-    let bare = |byte: &u8| byte.is_ascii() & !is_special(*byte) & !redact::is_mark(byte);
-    bytes.iter().fold(true, |all, byte| all & bare(byte))
 }
 
 #[cfg(test)]

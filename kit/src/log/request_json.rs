@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::json::{fill_ids, free_value, is_bare, level_to_message, request_id};
+use super::json::{before_request_id, free_value, is_bare, level_to_message, request_id};
 use super::request_line::{self, Fields, Name, Received, RequestLine, RouteText};
 use super::room::{Page, Room};
 use super::service::WrittenService;
@@ -66,9 +66,9 @@ pub(super) fn write<'a>(
 ) -> Option<&'a [u8]> {
     page.written(|room| {
         room.put(b"{\"timestamp\":\"");
-        room.fill(|text| clock.fill(text, line.since_epoch()));
+        room.put(&clock.nanos(line.since_epoch()));
         room.put(heads.of(line.outcome));
-        room.fill(|text| fill_ids(text, line.ids()));
+        room.put(&before_request_id(line.ids()));
         let mut straight = Straight { room, spare };
         straight.request_id(&line.context.request_id);
         straight.room.put(b"\"");

@@ -55,18 +55,6 @@ impl Room<'_> {
         }
     }
 
-    /// Puts a piece that `fill` makes, all of it, where it is to stand.
-    #[inline(always)]
-    pub(super) fn fill<const N: usize>(&mut self, fill: impl FnOnce(&mut [u8; N])) {
-        match std::mem::take(&mut self.left).split_first_chunk_mut() {
-            Some((to, left)) => {
-                fill(to);
-                self.left = left;
-            }
-            None => self.is_full = true,
-        }
-    }
-
     /// Puts the first `len` of some bytes. All of them are copied, which is cheaper than a copy whose length is not
     /// known, so there must be room for all.
     #[inline(always)]
@@ -91,7 +79,7 @@ mod tests {
         let mut page = Page::default();
         let written = page.written(|room| {
             room.put(b"ab");
-            room.fill(|to| *to = *b"cd");
+            room.put(b"cd");
             room.front_of(b"ef..", 2);
             room.put(b"");
             room.put(b"g");
@@ -105,12 +93,8 @@ mod tests {
         const LAST: [u8; 8] = *b"12345678";
         let almost = [b'a'; Page::BYTES - LAST.len()];
         type Put = fn(&mut Room<'_>);
-        let puts: [(Put, Put); 3] = [
+        let puts: [(Put, Put); 2] = [
             (|room| room.put(&LAST), |room| room.put(&[b' '; 9])),
-            (
-                |room| room.fill(|to| *to = LAST),
-                |room| room.fill(|to: &mut [u8; 9]| to[0] = 0),
-            ),
             (
                 |room| room.front_of(&LAST, 8),
                 |room| room.front_of(&[b' '; 9], 1),
