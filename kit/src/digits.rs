@@ -15,6 +15,13 @@ pub(crate) fn nine(number: u32) -> ([u8; 9], usize) {
     (text, behind as usize)
 }
 
+/// The last `N` digits, at most nine, of a number below 1,000,000,000, zeros in front.
+#[inline]
+pub(crate) fn padded<const N: usize>(number: u32) -> [u8; N] {
+    let (digits, _) = nine(number);
+    digits.last_chunk().copied().unwrap_or([b'0'; N])
+}
+
 /// The digits of a number below 10,000, and how many there are; what stands behind them means nothing.
 #[inline]
 pub(crate) fn short(number: u64) -> Option<([u8; 4], usize)> {
@@ -51,6 +58,9 @@ mod tests {
         assert_eq!(nine(7_000_010), (*b"007000010", 1));
         assert_eq!(nine(300_000_000), (*b"300000000", 8));
         assert_eq!(nine(999_999_999), (*b"999999999", 0));
+        assert_eq!(padded::<7>(7_000_010), *b"7000010");
+        assert_eq!(padded::<2>(123_456_789), *b"89");
+        assert_eq!(padded::<0>(1), *b"");
     }
 
     #[test]

@@ -15,7 +15,8 @@ use super::line::Line;
 use super::panic_line::PanicLine;
 use super::recorder::Told;
 use super::request_json;
-use super::request_line::{self, Keyed, RequestLine};
+use super::request_keyed::{Keyed, Keys};
+use super::request_line::{self, RequestLine};
 use super::scratch::{self, Scratch};
 use super::service::{Service, WrittenService};
 use super::sink::{LineCounts, Sink};
@@ -34,7 +35,7 @@ pub(crate) struct Logger(Arc<Shared>);
 struct Shared {
     format: Format,
     service: Arc<WrittenService>,
-    request_keys: request_line::Keys,
+    request_keys: Keys,
     /// Set when the lines of requests can be written straight: in `json`, with nothing hidden.
     straight: Option<request_json::Heads>,
     sink: Sink,
@@ -82,7 +83,7 @@ impl Logger {
             move |dropped, batch: &mut Vec<u8>| note_dropped(format, &service, dropped, batch)
         };
         let sink = Sink::start(writer, note)?;
-        let request_keys = request_line::Keys::new(format);
+        let request_keys = Keys::new(format);
         Ok(Self(Arc::new(Shared {
             format,
             straight: (format == Format::Json && !request_keys.hide_any())

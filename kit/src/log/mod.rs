@@ -28,6 +28,7 @@ mod pretty;
 mod recorder;
 mod records;
 mod request_json;
+mod request_keyed;
 mod request_line;
 mod ring;
 mod room;

@@ -243,7 +243,7 @@ mod tests {
 
     use super::super::format::Format;
     use super::super::line::Line;
-    use super::super::request_line::{Keyed, Keys};
+    use super::super::request_keyed::{Keyed, Keys};
     use super::super::scratch::Scratch;
     use super::*;
     use crate::context::testing::context;
