@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use foldhash::fast::RandomState;
 
 use super::method::KnownMethod;
+use crate::log::{RouteField, RouteText};
 use crate::metrics::RouteSeries;
 use crate::trace::SpanName;
 
@@ -14,6 +15,7 @@ use crate::trace::SpanName;
 #[derive(Debug)]
 pub(super) struct Route {
     path: Arc<str>,
+    field: RouteField,
     span_names: [OnceLock<Arc<str>>; KnownMethod::COUNT],
     series: RouteSeries,
 }
@@ -22,6 +24,7 @@ impl Route {
     fn new(path: &str) -> Self {
         Self {
             path: Arc::from(path),
+            field: RouteField::new(path),
             span_names: Default::default(),
             series: RouteSeries::default(),
         }
@@ -29,6 +32,14 @@ impl Route {
 
     pub(super) fn path(&self) -> &Arc<str> {
         &self.path
+    }
+
+    /// As closing lines have it.
+    pub(super) fn text(&self) -> RouteText<'_> {
+        RouteText {
+            path: &self.path,
+            field: Some(&self.field),
+        }
     }
 
     pub(super) fn series(&self) -> &RouteSeries {

@@ -19,7 +19,7 @@ pub(super) fn request_line(context: &RequestContext, outcome: Outcome) -> Reques
         at: UNIX_EPOCH + Duration::from_millis(1_795_362_374_123),
         outcome,
         method: "GET",
-        route: Some("/pay/{id}"),
+        route: Some("/pay/{id}".into()),
         path: "/pay/\"7\"".into(),
         rpc: None,
         status: Some(200),

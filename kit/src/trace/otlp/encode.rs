@@ -4,13 +4,14 @@
 //! Fields stand in the order of their numbers and those that are empty are left out, so the bytes are those that
 //! generated code would write.
 
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use super::protobuf::{Expect, bytes_field, fixed32_field, fixed64_field, message, varint_field};
 use crate::context::{TraceParent, TraceState};
-use crate::log::push_address;
+use crate::digits::octet;
 use crate::trace::convert;
 use crate::trace::record::{SharedText, SpanKind, SpanRecord};
 use crate::trace::shown::{self, SecretNames, Shown};
@@ -217,6 +218,21 @@ fn value(out: &mut Vec<u8>, shown: Shown<'_>) {
         Shown::Int(number) => varint_field(out, field::INT, number.cast_unsigned()),
         Shown::Float(number) => fixed64_field(out, field::DOUBLE, number.to_bits()),
         Shown::Bool(flag) => varint_field(out, field::BOOL, u64::from(flag)),
+    }
+}
+
+fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for number in address.octets() {
+                let (text, len) = octet(number);
+                // All four bytes, and back again: cheaper than a copy whose length is not known.
+                out.extend_from_slice(&text);
+                out.truncate(out.len() - text.len() + len + 1);
+            }
+            out.pop();
+        }
+        IpAddr::V6(address) => out.extend_from_slice(address.to_string().as_bytes()),
     }
 }
 
