@@ -125,6 +125,7 @@ impl Worker {
         self.queue.take_into(&mut self.pending, &mut self.spare);
         let mut all_accepted = true;
         while !self.pending.is_empty() {
+            let deadline = self.earliest(deadline);
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return false;
             }
@@ -151,6 +152,12 @@ impl Worker {
             }
         }
         all_accepted
+    }
+
+    /// `deadline`, or that of a command which came since: one that stops may come between any two batches.
+    fn earliest(&self, deadline: Option<Instant>) -> Option<Instant> {
+        let asked = self.asked.iter().map(|command| command.deadline);
+        asked.chain(deadline).min()
     }
 
     /// Sends the oldest `spans`; they stay pending. A command that comes meanwhile shortens the wait.

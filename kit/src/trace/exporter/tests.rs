@@ -1,5 +1,6 @@
 //! The exporter against a collector in the same process, over real sockets.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::http::{HeaderName, HeaderValue, StatusCode};
@@ -13,6 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind as OtlpKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode as OtlpStatus;
 use prost::Message as _;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Semaphore;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
@@ -395,6 +397,35 @@ async fn shutdown_keeps_its_deadline_when_the_collector_hangs() {
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert_eq!(bench.counts(), (0, 0, 5, 0));
     assert_eq!(bench.events.with("unsent=5").len(), 1);
+}
+
+#[tokio::test]
+async fn shutdown_keeps_its_deadline_when_the_collector_hangs_after_the_batch_under_way() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = patient(&format!("http://{}", listener.local_addr().unwrap()));
+    config.max_export_batch_size = 2;
+    let (asked, answer) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (seen, let_go) = (Arc::clone(&asked), Arc::clone(&answer));
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let service = hyper::service::service_fn(|_| async {
+            seen.add_permits(1);
+            let_go.acquire().await.unwrap().forget();
+            Ok::<_, std::convert::Infallible>(::http::Response::new(String::new()))
+        });
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    });
+    let bench = Bench::with(Collector::default(), config);
+    bench.push(5);
+    let _first = asked.acquire().await.unwrap();
+    let begun = Instant::now();
+    let let_go = async { answer.add_permits(1) };
+    let (sent, ()) = tokio::join!(bench.exporter.shutdown(Duration::from_secs(1)), let_go);
+    assert!(!sent && begun.elapsed() < Duration::from_secs(5));
+    let (exported, _, dropped, _) = bench.counts();
+    assert_eq!(exported + dropped, 5);
 }
 
 #[tokio::test]
