@@ -10,19 +10,25 @@ use tonic::{Code, Status};
 use super::transport::Failure;
 use super::{ExportConfig, ExporterKind, Protocol};
 
+/// A request from this size on may be larger than a gRPC server takes, which is 4 MiB unless told otherwise. The code
+/// that says so says of a used-up quota, too, and to send small requests in parts would be many for nothing.
+#[cfg(feature = "otlp-grpc")]
+const MAYBE_TOO_LARGE: usize = 1 << 20;
+
 /// OTLP/HTTP "Failures": these statuses may be retried, all others may not.
 pub(super) fn of_status(status: StatusCode) -> Failure {
     let cause = format!("the collector answered {status}");
     match status.as_u16() {
         429 | 502 | 503 | 504 => Failure::Transient(cause),
+        413 => Failure::TooLarge(cause),
         _ => Failure::Refused(cause),
     }
 }
 
 /// OTLP/gRPC "Failures": these codes may be retried, all others may not; `RESOURCE_EXHAUSTED` when the collector says
-/// when, which `asked_back` tells. What the collector says in words may hold secrets and is not repeated.
+/// when, which `asked_back` tells, and if not, it may have been too many of the request's `size` bytes. What the collector says in words may hold secrets and is not repeated.
 #[cfg(feature = "otlp-grpc")]
-pub(super) fn of_grpc(status: &Status, asked_back: bool) -> Failure {
+pub(super) fn of_grpc(status: &Status, asked_back: bool, size: usize) -> Failure {
     let mut cause = format!("gRPC status {:?}", status.code());
     let broken = status.source().map(chain);
     if let Some(broken) = &broken {
@@ -39,6 +45,7 @@ pub(super) fn of_grpc(status: &Status, asked_back: bool) -> Failure {
         | Code::Unavailable
         | Code::DataLoss => Failure::Transient(cause),
         Code::ResourceExhausted if asked_back => Failure::Transient(cause),
+        Code::ResourceExhausted if size >= MAYBE_TOO_LARGE => Failure::TooLarge(cause),
         _ if broken => Failure::Transient(cause),
         _ => Failure::Refused(cause),
     }
@@ -113,13 +120,15 @@ mod tests {
         for status in [301, 400, 401, 404, 413, 415, 500, 501] {
             check(status, false);
         }
+        let too_large = of_status(StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(matches!(too_large, Failure::TooLarge(_)));
     }
 
     #[cfg(feature = "otlp-grpc")]
     #[test]
     fn only_the_specified_codes_are_tried_again() {
         fn check(code: Code, again: bool) {
-            let failure = of_grpc(&Status::new(code, "transport error"), false);
+            let failure = of_grpc(&Status::new(code, "transport error"), false, usize::MAX);
             assert_eq!(matches!(failure, Failure::Transient(_)), again, "{code}");
         }
         for code in [
@@ -142,8 +151,14 @@ mod tests {
         ] {
             check(code, false);
         }
-        let asked_back = of_grpc(&Status::resource_exhausted(""), true);
-        assert!(matches!(asked_back, Failure::Transient(_)));
+        let exhausted = |asked_back, size| {
+            let status = Status::resource_exhausted("");
+            of_grpc(&status, asked_back, size)
+        };
+        let large = MAYBE_TOO_LARGE;
+        assert!(matches!(exhausted(true, large), Failure::Transient(_)));
+        assert!(matches!(exhausted(false, large), Failure::TooLarge(_)));
+        assert!(matches!(exhausted(false, large - 1), Failure::Refused(_)));
     }
 
     #[cfg(feature = "otlp-grpc")]
@@ -152,7 +167,7 @@ mod tests {
         let reset = std::io::Error::other("transport error: connection reset");
         let mut status = Status::unknown("token abc");
         status.set_source(std::sync::Arc::new(reset));
-        let failure = of_grpc(&status, false);
+        let failure = of_grpc(&status, false, 0);
         let cause = "gRPC status Unknown: transport error: connection reset";
         assert_eq!(failure, Failure::Transient(cause.to_owned()));
     }

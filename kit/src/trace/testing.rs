@@ -61,6 +61,7 @@ struct Received {
     status: Option<StatusCode>,
     body: Vec<u8>,
     hang: bool,
+    largest: Option<usize>,
 }
 
 impl Collector {
@@ -99,6 +100,11 @@ impl Collector {
         self.with(|received| received.hang = true);
     }
 
+    /// Refuses every further request of more than `largest` bytes, as too large.
+    pub(crate) fn take_at_most(&self, largest: usize) {
+        self.with(|received| received.largest = Some(largest));
+    }
+
     pub(crate) fn batches(&self) -> Vec<usize> {
         self.with(|received| {
             let batches = received.batches.iter();
@@ -133,6 +139,12 @@ impl Collector {
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let grpc = parts.headers["content-type"] == "application/grpc";
+        let too_large =
+            self.with(|received| received.largest.is_some_and(|most| body.len() > most));
+        if too_large {
+            self.with(|received| received.headers.push(parts.headers));
+            return Ok(refusal(grpc));
+        }
         let (hang, status, answer) = self.with(|received| {
             received.headers.push(parts.headers.clone());
             let status = received.status.unwrap_or(StatusCode::OK);
@@ -160,6 +172,18 @@ impl Collector {
     fn with<T>(&self, act: impl FnOnce(&mut Received) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Of a request that is too large.
+fn refusal(grpc: bool) -> Response<Full<Bytes>> {
+    let response = if grpc {
+        Response::builder()
+            .header("content-type", "application/grpc")
+            .header("grpc-status", "8")
+    } else {
+        Response::builder().status(StatusCode::PAYLOAD_TOO_LARGE)
+    };
+    response.body(Full::default()).unwrap()
 }
 
 /// A gRPC message has a prefix: one byte that says whether it is packed, four of length.

@@ -55,6 +55,8 @@ pub(super) struct Accepted {
 pub(super) enum Failure {
     /// Worth another try later: nobody there, overloaded, too slow.
     Transient(String),
+    /// Would be refused again as it is; fewer spans may be taken.
+    TooLarge(String),
     /// Would be refused again.
     Refused(String),
 }

@@ -124,20 +124,23 @@ impl Worker {
     async fn drain(&mut self, deadline: Option<Instant>) -> bool {
         self.queue.take_into(&mut self.pending, &mut self.spare);
         let mut all_accepted = true;
+        let whole = self.config.max_export_batch_size.max(1);
+        let mut batch = whole;
         while !self.pending.is_empty() {
             let deadline = self.earliest(deadline);
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return false;
             }
-            let batch = self.config.max_export_batch_size.max(1);
             let spans = self.pending.len().min(batch);
             match self.send(spans, deadline).await {
-                Ok(Accepted { rejected: 0, .. }) => self.accepted(spans, 0),
-                Ok(partly) => {
-                    all_accepted = false;
-                    self.partly_accepted(spans, &partly);
+                Ok(answer) => {
+                    all_accepted &= answer.rejected == 0;
+                    self.answered(spans, &answer);
+                    batch = batch.saturating_mul(2).min(whole);
                 }
-                Err(Failure::Refused(cause)) => {
+                // Until the span stands alone that is too large by itself; parts grow again as they are accepted.
+                Err(Failure::TooLarge(_)) if spans > 1 => batch = spans / 2,
+                Err(Failure::Refused(cause) | Failure::TooLarge(cause)) => {
                     all_accepted = false;
                     self.fault(&cause, |reporter, config, cause| {
                         reporter.refused(config, cause, spans);
@@ -195,6 +198,13 @@ impl Worker {
             self.reporter.flow_again(&self.config, lost);
         }
         self.settle(spans);
+    }
+
+    fn answered(&mut self, spans: usize, answer: &Accepted) {
+        match answer.rejected {
+            0 => self.accepted(spans, 0),
+            _ => self.partly_accepted(spans, answer),
+        }
     }
 
     /// The spans flow, so this is no trouble; a receiver that rejects some of each batch is told of once.

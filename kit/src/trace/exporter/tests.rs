@@ -22,7 +22,7 @@ use tracing_subscriber::registry::Registry;
 use super::super::counters::DropReason;
 use super::super::record::{SharedText, SpanAttributes, SpanKind, SpanStatus, Value};
 use super::super::testing::{Collector, Events, eventually, record};
-use super::super::{Compression, Endpoint, ExportConfig, Protocol, SpanQueue};
+use super::super::{Compression, Endpoint, ExportConfig, Protocol, SpanQueue, SpanRecord};
 use super::*;
 use crate::context::{SpanId, TraceId, TraceParent};
 
@@ -315,6 +315,30 @@ async fn a_refused_batch_is_counted_and_the_next_one_tried() {
     assert!(bench.exporter.flush(LONG).await);
     assert_eq!(bench.counts(), (1, 0, 0, 2));
     assert_eq!(bench.events.with("lost_meanwhile=2").len(), 1);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_large_goes_in_parts_and_only_a_span_too_large_by_itself_is_lost() {
+    for protocol in protobuf() {
+        let bench = Bench::new(|config| config.protocol = protocol).await;
+        bench.collector.take_at_most(1_100_000);
+        for size in [3, 3, 3, 20, 3, 3, 3, 3] {
+            let text = Value::Text(SharedText::Owned("a".repeat(size * 100_000)));
+            let attributes = SpanAttributes::Listed(vec![("text", text)]);
+            bench.queue.push(SpanRecord {
+                attributes,
+                ..record("GET /hello")
+            });
+        }
+        assert!(!bench.exporter.flush(LONG).await, "{protocol:?}");
+        assert_eq!(bench.counts(), (7, 0, 0, 1), "{protocol:?}");
+        assert_eq!(bench.collector.batches(), [2, 1, 1, 2, 1], "{protocol:?}");
+        // Those, and refused: 8 of them, 4 twice, 2 twice, the one alone.
+        assert_eq!(bench.collector.requests(), 11, "{protocol:?}");
+        let warnings = bench.events.with("WARN");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains("spans=1"), "{warnings:?}");
+    }
 }
 
 #[tokio::test]

@@ -47,6 +47,7 @@ impl Sender {
     }
 
     pub(super) async fn send(&mut self, spans: Bytes) -> Result<Accepted, Failed> {
+        let size = spans.len();
         let mut request = Request::new(spans);
         *request.metadata_mut() = self.headers.clone();
         match self.call(request).await {
@@ -54,7 +55,7 @@ impl Sender {
                 let (rejected, message) = partial_success::read(&answer, false).unwrap_or_default();
                 Ok(Accepted { rejected, message })
             }
-            Err(status) => Err(failed(&status)),
+            Err(status) => Err(failed(&status, size)),
         }
     }
 
@@ -80,13 +81,13 @@ fn channel(config: &ExportConfig) -> Result<Channel, tonic::transport::Error> {
 }
 
 /// OTLP/gRPC "Failures" and "OTLP/gRPC Throttling".
-fn failed(status: &Status) -> Failed {
+fn failed(status: &Status, size: usize) -> Failed {
     let asked = match status.code() {
         Code::Unavailable | Code::ResourceExhausted => retry_delay(status.details()),
         _ => None,
     };
     Failed {
-        failure: fault::of_grpc(status, asked.is_some()),
+        failure: fault::of_grpc(status, asked.is_some(), size),
         asked,
     }
 }

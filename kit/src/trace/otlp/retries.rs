@@ -31,7 +31,7 @@ pub(super) async fn send(
         };
         let pause = match failure {
             Failure::Transient(_) => retries.next_pause(asked),
-            Failure::Refused(_) => None,
+            Failure::TooLarge(_) | Failure::Refused(_) => None,
         };
         match pause {
             Some(pause) => sleep(pause).await,

@@ -140,7 +140,7 @@ fn status(code: Code, details: &[Vec<u8>]) -> Status {
 #[test]
 fn an_overloaded_collector_tells_how_long_to_leave_it_alone() {
     fn check(code: Code, details: &[Vec<u8>], again: bool, millis: Option<u128>) {
-        let Failed { failure, asked } = failed(&status(code, details));
+        let Failed { failure, asked } = failed(&status(code, details), 0);
         let transient = matches!(failure, Failure::Transient(_));
         assert_eq!(
             (transient, asked.map(|asked| asked.as_millis())),
