@@ -2,6 +2,10 @@
 //! The exporter library only logs it; we count it.
 
 use super::protobuf::{Field, for_each_field};
+use crate::redact;
+
+/// The longest reason that is repeated, in bytes: it goes into a line and stays for `/telemetry`.
+const MAX_MESSAGE: usize = 1_024;
 
 /// `rejected_spans` and `error_message` of an `ExportTraceServiceResponse`; `None` when it is empty,
 /// which means all were taken, or not readable.
@@ -11,6 +15,7 @@ pub(in crate::trace) fn read(body: &[u8], json: bool) -> Option<(u64, String)> {
     } else {
         from_protobuf(body)?
     };
+    let message = redact::cut(&message, MAX_MESSAGE).to_owned();
     (rejected > 0 || !message.is_empty()).then_some((rejected, message))
 }
 
@@ -40,7 +45,8 @@ fn from_protobuf(body: &[u8]) -> Option<(u64, String)> {
     })?;
     let (mut rejected, mut message) = (0, String::new());
     for_each_field(partial?, |field, value| match (field, value) {
-        (1, Field::Varint(count)) => rejected = count,
+        // An `int64`; fewer than none makes no sense, and is none.
+        (1, Field::Varint(count)) => rejected = u64::try_from(count.cast_signed()).unwrap_or(0),
         (2, Field::Bytes(text)) => message = String::from_utf8_lossy(text).into_owned(),
         _ => {}
     })?;
@@ -77,6 +83,10 @@ mod tests {
         check(&encoded(0, ""), false, None);
         check(&encoded(300, "too old"), false, Some((300, "too old")));
         check(&encoded(0, "a warning"), false, Some((0, "a warning")));
+        check(&encoded(-1, ""), false, None);
+        let long = "é".repeat(MAX_MESSAGE);
+        let short = long.get(..MAX_MESSAGE).unwrap();
+        check(&encoded(1, &long), false, Some((1, short)));
         check(b"{}", true, None);
         check(br#"{"partialSuccess":{}}"#, true, None);
         check(
@@ -99,6 +109,7 @@ mod tests {
 
         #[test]
         fn what_prost_writes_is_read_back(rejected in 0..i64::MAX, message: String) {
+            let message = redact::cut(&message, MAX_MESSAGE).to_owned();
             let expected = (rejected > 0 || !message.is_empty())
                 .then(|| (rejected.unsigned_abs(), message.clone()));
             prop_assert_eq!(read(&encoded(rejected, &message), false), expected);
