@@ -90,7 +90,7 @@ impl Collector {
         });
     }
 
-    /// What every further request is answered with.
+    /// What every further request is answered with; 429 with the wish to be left alone for a second.
     pub(crate) fn answer_with(&self, status: StatusCode, body: Vec<u8>) {
         self.with(|received| (received.status, received.body) = (Some(status), body));
     }
@@ -157,6 +157,11 @@ impl Collector {
             std::future::pending::<()>().await;
         }
         let response = Response::builder().status(status);
+        let response = if status == StatusCode::TOO_MANY_REQUESTS {
+            response.header("retry-after", "1")
+        } else {
+            response
+        };
         let response = if grpc && status.is_success() {
             // The status as an answer without a message has it, and a message all the same.
             response

@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::Uri;
 use opentelemetry::{InstrumentationScope, KeyValue};
@@ -59,6 +60,22 @@ pub(super) enum Failure {
     TooLarge(String),
     /// Would be refused again.
     Refused(String),
+}
+
+/// A failure, and how long the other side wants to be left alone, if it said so.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    pub(super) asked: Option<Duration>,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            asked: None,
+        }
+    }
 }
 
 /// What makes `config` unusable, found without touching the network.
@@ -127,10 +144,10 @@ impl Transport {
     pub(super) async fn export<'a>(
         &mut self,
         records: impl Iterator<Item = &'a SpanRecord>,
-    ) -> Result<Accepted, Failure> {
+    ) -> Result<Accepted, Failed> {
         match self {
             Self::Otlp(otlp) => otlp.export(records).await,
-            Self::Library(library) => library.export(records).await,
+            Self::Library(library) => library.export(records).await.map_err(Failed::from),
         }
     }
 }

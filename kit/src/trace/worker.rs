@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::counters::DropReason;
 use super::exporter::Command;
 use super::report::Reporter;
-use super::transport::{Accepted, Failure, Transport};
+use super::transport::{Accepted, Failed, Failure, Transport};
 use super::{ExportConfig, SpanQueue, SpanRecord};
 
 /// The first pause after a batch that could not be sent; each further one doubles it.
@@ -132,15 +132,19 @@ impl Worker {
                 return false;
             }
             let spans = self.pending.len().min(batch);
-            match self.send(spans, deadline).await {
+            let Failed { failure, asked } = match self.send(spans, deadline).await {
                 Ok(answer) => {
                     all_accepted &= answer.rejected == 0;
                     self.answered(spans, &answer);
                     batch = batch.saturating_mul(2).min(whole);
+                    continue;
                 }
+                Err(failed) => failed,
+            };
+            match failure {
                 // Until the span stands alone that is too large by itself; parts grow again as they are accepted.
-                Err(Failure::TooLarge(_)) if spans > 1 => batch = spans / 2,
-                Err(Failure::Refused(cause) | Failure::TooLarge(cause)) => {
+                Failure::TooLarge(_) if spans > 1 => batch = spans / 2,
+                Failure::Refused(cause) | Failure::TooLarge(cause) => {
                     all_accepted = false;
                     self.fault(&cause, |reporter, config, cause| {
                         reporter.refused(config, cause, spans);
@@ -148,8 +152,9 @@ impl Worker {
                     self.queue.counters().add_failed(spans as u64);
                     self.settle(spans);
                 }
-                Err(Failure::Transient(cause)) => {
+                Failure::Transient(cause) => {
                     self.fault(&cause, Reporter::cannot_export);
+                    self.leave_alone(asked);
                     return false;
                 }
             }
@@ -164,7 +169,7 @@ impl Worker {
     }
 
     /// Sends the oldest `spans`; they stay pending. A command that comes meanwhile shortens the wait.
-    async fn send(&mut self, spans: usize, deadline: Option<Instant>) -> Result<Accepted, Failure> {
+    async fn send(&mut self, spans: usize, deadline: Option<Instant>) -> Result<Accepted, Failed> {
         let begun = Instant::now();
         let mut limit = begun + self.config.export_timeout;
         if let Some(deadline) = deadline {
@@ -178,7 +183,8 @@ impl Worker {
                 result = &mut answer => return result,
                 () = sleep_until(limit) => {
                     let waited = begun.elapsed().as_millis();
-                    return Err(Failure::Transient(format!("no answer within {waited} ms")));
+                    let cause = format!("no answer within {waited} ms");
+                    return Err(Failure::Transient(cause).into());
                 }
                 Some(command) = self.inbox.recv() => {
                     limit = limit.min(command.deadline);
@@ -241,6 +247,13 @@ impl Worker {
             pause,
             lost_before,
         });
+    }
+
+    /// For as long as the collector asked, if that is longer than the pause would be.
+    fn leave_alone(&mut self, asked: Option<Duration>) {
+        if let (Some(trouble), Some(asked)) = (&mut self.trouble, asked) {
+            trouble.retry_at = trouble.retry_at.max(Instant::now() + asked);
+        }
     }
 
     fn give_up(&mut self) {

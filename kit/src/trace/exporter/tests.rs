@@ -357,6 +357,21 @@ async fn an_overloaded_collector_gets_the_batch_again() {
 }
 
 #[tokio::test]
+async fn a_collector_is_left_alone_for_as_long_as_it_asks_also_beyond_the_time_out() {
+    let bench = Bench::new(|config| config.timeout = Duration::from_millis(500)).await;
+    bench
+        .collector
+        .answer_with(StatusCode::TOO_MANY_REQUESTS, Vec::new());
+    bench.push(2);
+    let begun = Instant::now();
+    assert!(!bench.exporter.flush(LONG).await);
+    bench.collector.answer_with(StatusCode::OK, Vec::new());
+    eventually("the spans", || bench.counts() == (2, 0, 0, 0)).await;
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!(bench.collector.requests(), 2);
+}
+
+#[tokio::test]
 async fn a_collector_overloaded_for_a_moment_gets_the_batch_within_the_same_export() {
     for protocol in protobuf() {
         let bench = Bench::new(|config| config.protocol = protocol).await;

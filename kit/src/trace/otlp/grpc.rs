@@ -11,9 +11,9 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
+use super::partial_success;
 use super::protobuf::{Field, for_each_field};
-use super::{Failed, partial_success};
-use crate::trace::transport::Accepted;
+use crate::trace::transport::{Accepted, Failed};
 use crate::trace::{Compression, ExportConfig, fault};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";

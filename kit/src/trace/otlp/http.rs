@@ -9,9 +9,8 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use opentelemetry_http::HttpError;
 
-use super::Failed;
 use crate::trace::http_client::{Answer, Client};
-use crate::trace::transport::{Accepted, Failure};
+use crate::trace::transport::{Accepted, Failed, Failure};
 use crate::trace::{Compression, ExportConfig, fault};
 
 /// The largest request, in bytes, as the OTLP specification recommends ("OTLP/HTTP Request").

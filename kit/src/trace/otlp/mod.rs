@@ -16,7 +16,7 @@ use bytes::Bytes;
 pub(super) use encode::resource_value;
 pub(super) use partial_success::read as read_partial_success;
 
-use super::transport::{Accepted, Failure};
+use super::transport::{Accepted, Failed};
 use super::{ExportConfig, Protocol, SpanRecord};
 use encode::Encoder;
 
@@ -36,13 +36,6 @@ enum Sender {
     Http(Box<http::Sender>),
     #[cfg(feature = "otlp-grpc")]
     Grpc(Box<grpc::Sender>),
-}
-
-/// A try that failed, and how long the other side wants to be left alone, if it said so.
-#[derive(Debug)]
-struct Failed {
-    failure: Failure,
-    asked: Option<Duration>,
 }
 
 impl Otlp {
@@ -75,7 +68,7 @@ impl Otlp {
     pub(super) async fn export<'a>(
         &mut self,
         records: impl Iterator<Item = &'a SpanRecord>,
-    ) -> Result<Accepted, Failure> {
+    ) -> Result<Accepted, Failed> {
         let spans = self.encoder.request(records);
         let result = self.sender.send(&spans, self.timeout).await;
         self.encoder.recycle(spans);
@@ -84,7 +77,7 @@ impl Otlp {
 }
 
 impl Sender {
-    async fn send(&mut self, spans: &Bytes, timeout: Duration) -> Result<Accepted, Failure> {
+    async fn send(&mut self, spans: &Bytes, timeout: Duration) -> Result<Accepted, Failed> {
         match self {
             Self::Http(sender) => {
                 let body = sender.body(spans)?;

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::Failed;
-use crate::trace::transport::{Accepted, Failure};
+use crate::trace::transport::{Accepted, Failed, Failure};
 
 const MAX_RETRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -18,24 +17,26 @@ const JITTER: Duration = Duration::from_millis(100);
 /// A collector that asks for longer is not waited for longer.
 const LONGEST_ASKED: Duration = Duration::from_secs(30);
 
-/// Tries until a batch is accepted, refused for good, or not worth another try within `timeout`.
+/// Tries until a batch is accepted, refused for good, or not worth another try within `timeout`. What the collector
+/// asked for and did not get by then is told with the failure: `worker` waits for that.
 pub(super) async fn send(
     timeout: Duration,
     mut once: impl AsyncFnMut() -> Result<Accepted, Failed>,
-) -> Result<Accepted, Failure> {
+) -> Result<Accepted, Failed> {
     let mut retries = Retries::within(timeout);
     loop {
-        let Failed { failure, asked } = match once().await {
+        let mut failed = match once().await {
             Ok(accepted) => return Ok(accepted),
             Err(failed) => failed,
         };
-        let pause = match failure {
-            Failure::Transient(_) => retries.next_pause(asked),
+        failed.asked = failed.asked.map(|asked| asked.min(LONGEST_ASKED));
+        let pause = match failed.failure {
+            Failure::Transient(_) => retries.next_pause(failed.asked),
             Failure::TooLarge(_) | Failure::Refused(_) => None,
         };
         match pause {
             Some(pause) => sleep(pause).await,
-            None => return Err(failure),
+            None => return Err(failed),
         }
     }
 }
@@ -65,7 +66,6 @@ impl Retries {
     fn next_pause(&mut self, asked: Option<Duration>) -> Option<Duration> {
         self.left = self.left.checked_sub(1)?;
         if let Some(asked) = asked {
-            let asked = asked.min(LONGEST_ASKED);
             if asked > self.longest {
                 self.longest = LONGEST_ASKED;
             }
@@ -118,6 +118,20 @@ mod tests {
         assert_eq!(tries(3, transient).await, (4, true));
         assert_eq!(tries(4, transient).await, (4, false));
         assert_eq!(tries(1, refused).await, (1, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wish_that_outlasts_the_time_out_is_told_with_the_failure_up_to_a_limit() {
+        for (asked, told) in [(20, 20), (u64::MAX, 30)] {
+            let result = send(Duration::from_secs(10), async || {
+                Err(Failed {
+                    failure: Failure::Transient(String::new()),
+                    asked: Some(Duration::from_secs(asked)),
+                })
+            });
+            let failed = result.await.unwrap_err();
+            assert_eq!(failed.asked, Some(Duration::from_secs(told)));
+        }
     }
 
     #[tokio::test(start_paused = true)]
