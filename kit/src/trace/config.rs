@@ -25,7 +25,7 @@ pub(crate) struct ExportConfig {
     pub(crate) max_export_batch_size: usize,
     /// `OTEL_BSP_SCHEDULE_DELAY`: how long a span waits for its batch to fill.
     pub(crate) schedule_delay: Duration,
-    /// `OTEL_BSP_EXPORT_TIMEOUT`: the longest one batch may take, the library's own retries included.
+    /// `OTEL_BSP_EXPORT_TIMEOUT`: the longest one batch may take, its retries included.
     pub(crate) export_timeout: Duration,
 }
 

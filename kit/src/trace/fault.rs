@@ -11,7 +11,8 @@ use super::transport::Failure;
 use super::{ExportConfig, ExporterKind, Protocol};
 
 /// A request from this size on may be larger than a gRPC server takes, which is 4 MiB unless told otherwise. The code
-/// that says so says of a used-up quota, too, and to send small requests in parts would be many for nothing.
+/// that says so says of a used-up quota, too, and to send small requests in parts would be many for nothing. Servers of
+/// tonic say `OUT_OF_RANGE`, which sent again as it was would hold up all spans behind it for ever.
 #[cfg(feature = "otlp-grpc")]
 const MAYBE_TOO_LARGE: usize = 1 << 20;
 
@@ -26,7 +27,8 @@ pub(super) fn of_status(status: StatusCode) -> Failure {
 }
 
 /// OTLP/gRPC "Failures": these codes may be retried, all others may not; `RESOURCE_EXHAUSTED` when the collector says
-/// when, which `asked_back` tells, and if not, it may have been too many of the request's `size` bytes. What the collector says in words may hold secrets and is not repeated.
+/// when, which `asked_back` tells, and if not, it may have been too many of the request's `size` bytes. What the
+/// collector says in words may hold secrets and is not repeated.
 #[cfg(feature = "otlp-grpc")]
 pub(super) fn of_grpc(status: &Status, asked_back: bool, size: usize) -> Failure {
     let mut cause = format!("gRPC status {:?}", status.code());
@@ -38,14 +40,16 @@ pub(super) fn of_grpc(status: &Status, asked_back: bool, size: usize) -> Failure
     // A transport that breaks midway is reported as Unknown or Internal.
     let broken = broken.is_some_and(|cause| cause.contains("transport error"));
     match status.code() {
+        Code::ResourceExhausted if asked_back => Failure::Transient(cause),
+        Code::ResourceExhausted | Code::OutOfRange if size >= MAYBE_TOO_LARGE => {
+            Failure::TooLarge(cause)
+        }
         Code::Cancelled
         | Code::DeadlineExceeded
         | Code::Aborted
         | Code::OutOfRange
         | Code::Unavailable
         | Code::DataLoss => Failure::Transient(cause),
-        Code::ResourceExhausted if asked_back => Failure::Transient(cause),
-        Code::ResourceExhausted if size >= MAYBE_TOO_LARGE => Failure::TooLarge(cause),
         _ if broken => Failure::Transient(cause),
         _ => Failure::Refused(cause),
     }
@@ -128,7 +132,11 @@ mod tests {
     #[test]
     fn only_the_specified_codes_are_tried_again() {
         fn check(code: Code, again: bool) {
-            let failure = of_grpc(&Status::new(code, "transport error"), false, usize::MAX);
+            let failure = of_grpc(
+                &Status::new(code, "transport error"),
+                false,
+                MAYBE_TOO_LARGE - 1,
+            );
             assert_eq!(matches!(failure, Failure::Transient(_)), again, "{code}");
         }
         for code in [
@@ -151,14 +159,16 @@ mod tests {
         ] {
             check(code, false);
         }
-        let exhausted = |asked_back, size| {
-            let status = Status::resource_exhausted("");
-            of_grpc(&status, asked_back, size)
-        };
-        let large = MAYBE_TOO_LARGE;
-        assert!(matches!(exhausted(true, large), Failure::Transient(_)));
-        assert!(matches!(exhausted(false, large), Failure::TooLarge(_)));
-        assert!(matches!(exhausted(false, large - 1), Failure::Refused(_)));
+        let large = |status, asked_back| of_grpc(&status, asked_back, MAYBE_TOO_LARGE);
+        let (exhausted, out_of_range) = (Status::resource_exhausted(""), Status::out_of_range(""));
+        assert!(matches!(large(out_of_range, false), Failure::TooLarge(_)));
+        assert!(matches!(
+            large(exhausted.clone(), false),
+            Failure::TooLarge(_)
+        ));
+        assert!(matches!(large(exhausted, true), Failure::Transient(_)));
+        let asked_back = of_grpc(&Status::resource_exhausted(""), true, 0);
+        assert!(matches!(asked_back, Failure::Transient(_)));
     }
 
     #[cfg(feature = "otlp-grpc")]
