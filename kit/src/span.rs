@@ -30,6 +30,13 @@ impl Carried {
         self.identity.as_ref()
     }
 
+    /// Whether this says more of the span than what another kit in the same subscriber has kept with it: to be exported
+    /// is more than to belong to a request, and that is more than to belong to nobody.
+    fn outranks(&self, other: &Self) -> bool {
+        let rank = |carried: &Self| (carried.open.is_some(), carried.identity.is_some());
+        rank(self) > rank(other)
+    }
+
     /// The record of the span of this name, which ends now; nothing when it is not exported.
     fn close(&self, name: &'static str) -> Option<SpanRecord> {
         let (open, identity) = self.open.as_ref().zip(self.identity.as_ref())?;

@@ -56,11 +56,13 @@ where
             open,
         };
         let mut extensions = span.extensions_mut();
-        // Another kit in the same subscriber, by which the span has an identity already, is not left without.
-        if let Some(earlier) = extensions.replace(carried)
-            && earlier.identity.is_some()
-        {
-            extensions.replace(earlier);
+        // What another kit in the same subscriber has given the span stays, unless only this one exports it.
+        if let Some(earlier) = extensions.get_mut::<Carried>() {
+            if carried.outranks(earlier) {
+                *earlier = carried;
+            }
+        } else {
+            extensions.insert(carried);
         }
     }
 
@@ -142,6 +144,13 @@ mod tests {
     fn layer_to(queue: &SpanQueue) -> KitLayer {
         let (logger, _lines) = Logger::capture(Format::Json, "checkout");
         layer(&logger, Some(queue.clone()))
+    }
+
+    fn queue_to_none() -> SpanQueue {
+        SpanQueue::new(&ExportConfig {
+            exporter: ExporterKind::None,
+            ..ExportConfig::default()
+        })
     }
 
     /// The spans that `act` closes inside `request`.
@@ -284,10 +293,7 @@ mod tests {
 
     #[test]
     fn spans_outside_requests_and_without_exporter_are_left_alone() {
-        let queue = SpanQueue::new(&ExportConfig {
-            exporter: ExporterKind::None,
-            ..ExportConfig::default()
-        });
+        let queue = queue_to_none();
         let subscriber = Registry::default().with(layer_to(&queue));
         tracing::subscriber::with_default(subscriber, || {
             let _span = tracing::info_span!("start-up").entered();
@@ -305,21 +311,26 @@ mod tests {
         let queue = SpanQueue::new(&ExportConfig::default());
         let request = testing::context();
         for exporting_first in [true, false] {
-            let (logger, _lines) = Logger::capture(Format::Json, "other");
-            let (exporting, other) = (layer_to(&queue), layer(&logger, None));
-            let (inner, outer) = if exporting_first {
-                (exporting, other)
-            } else {
-                (other, exporting)
-            };
-            tracing::subscriber::with_default(Registry::default().with(inner).with(outer), || {
-                let _scope = Scoped::enter(Arc::clone(&request));
-                tracing::info_span!("handler", order = 7).in_scope(|| ());
-            });
-            let spans = queue.drain();
-            assert_eq!(spans.len(), 1, "{exporting_first}");
-            assert_eq!(spans[0].parent, Some(request.span_id));
-            assert_eq!(text(&spans[0]), ["order=7"]);
+            // One without traces, and one with the exporter `none`.
+            for others in [None, Some(queue_to_none())] {
+                let (logger, _lines) = Logger::capture(Format::Json, "other");
+                let (exporting, other) = (layer_to(&queue), layer(&logger, others));
+                let (inner, outer) = if exporting_first {
+                    (exporting, other)
+                } else {
+                    (other, exporting)
+                };
+                let subscriber = Registry::default().with(inner).with(outer);
+                tracing::subscriber::with_default(subscriber, || {
+                    let _scope = Scoped::enter(Arc::clone(&request));
+                    tracing::info_span!("handler", order = 7).in_scope(|| ());
+                });
+                let spans = queue.drain();
+                assert_eq!(spans.len(), 1, "{exporting_first}");
+                assert_eq!(spans[0].parent, Some(request.span_id));
+                assert_ne!(spans[0].span_id, request.span_id);
+                assert_eq!(text(&spans[0]), ["order=7"]);
+            }
         }
     }
 
