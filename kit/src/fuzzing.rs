@@ -110,7 +110,7 @@ fn translated(formats: &[Format], headers: &HeaderMap) {
     };
     let sampled = incoming.sampled == Some(true);
     let context = RequestContext {
-        request_id: RequestId::generate_at(std::time::SystemTime::UNIX_EPOCH),
+        request_id: RequestId::generate_at(std::time::Duration::ZERO),
         trace_id,
         span_id,
         flags: u8::from(sampled),

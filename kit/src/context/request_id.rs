@@ -1,6 +1,6 @@
 //! The request id: accepted from a trusted caller when well-formed, else made anew (UUID v7).
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ::http::HeaderValue;
 
@@ -22,19 +22,16 @@ impl RequestId {
 
     #[cfg(test)]
     pub(crate) fn generate() -> Self {
-        Self::generate_at(SystemTime::now())
+        Self::generate_at(crate::log::since_epoch(std::time::SystemTime::now()))
     }
 
-    /// A new id for a request that began at `at`: UUID v7 (RFC 9562 §5.7), so ids sort by time. Made here, since the
+    /// A new id for a request that began at `at`, since 1970: UUID v7 (RFC 9562 §5.7), so ids sort by time. Made here, since the
     /// `uuid` crate's own v7 clock is behind a process-wide lock.
-    pub(crate) fn generate_at(at: SystemTime) -> Self {
-        let since_epoch = at
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
-        let millis = since_epoch
+    pub(crate) fn generate_at(at: Duration) -> Self {
+        let millis = at
             .as_secs()
             .wrapping_mul(1_000)
-            .wrapping_add(since_epoch.subsec_millis().into());
+            .wrapping_add(at.subsec_millis().into());
         let [high, low] = random::words();
         let high = millis << 16 | VERSION_7 | high & 0x0fff;
         let low = VARIANT | low >> 2;
@@ -136,7 +133,7 @@ mod tests {
 
     #[test]
     fn generated_ids_are_uuid_v7_and_sort_by_time() {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+        let at = Duration::from_millis(1_700_000_000_123);
         let id = RequestId::generate_at(at);
         let uuid = uuid::Uuid::parse_str(id.as_str()).unwrap();
         assert_eq!(uuid.get_version_num(), 7);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Duration;
 
 use ::http::header::{AsHeaderName, CONTENT_LENGTH, FORWARDED, HOST, USER_AGENT};
 use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
@@ -104,14 +104,14 @@ pub(super) struct Identity {
     pub(super) link: Option<Box<TraceParent>>,
 }
 
-/// The identity of a request that begins `at`. Nothing is taken from a caller that is not trusted: its request
+/// The identity of a request that begins `at`, since 1970. Nothing is taken from a caller that is not trusted: its request
 /// starts a trace of its own, sampled as we see fit, with a link to the caller's.
 pub(super) fn identify(
     telemetry: &Telemetry,
     caller: Caller,
     present: &Present<'_>,
     headers: &HeaderMap,
-    at: SystemTime,
+    at: Duration,
 ) -> Identity {
     let propagation = &telemetry.propagation;
     if caller.trusted
@@ -151,7 +151,7 @@ fn continued(
     telemetry: &Telemetry,
     present: &Present<'_>,
     headers: &HeaderMap,
-    at: SystemTime,
+    at: Duration,
     incoming: Incoming,
 ) -> Identity {
     let trace_id = incoming.trace_id.unwrap_or_else(TraceId::random);
@@ -202,7 +202,7 @@ fn request_id(
     telemetry: &Telemetry,
     present: &Present<'_>,
     headers: &HeaderMap,
-    at: SystemTime,
+    at: Duration,
 ) -> RequestId {
     let received = present
         .told

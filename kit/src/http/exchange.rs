@@ -17,6 +17,7 @@ use super::request_texts::RequestTexts;
 use super::routes::Route;
 use super::{Outcome, Telemetry, response_headers};
 use crate::context::{SharedContext, SpanId, TraceParent};
+use crate::log::since_epoch;
 use crate::metrics::ActiveRequest;
 
 /// A request that has not settled: where it is told of, and what is known of it. Settled by value.
@@ -35,7 +36,8 @@ pub(super) struct Known {
     pub(super) parent: Option<SpanId>,
     /// The span of a caller that is not trusted.
     pub(super) link: Option<Box<TraceParent>>,
-    pub(super) started_at: SystemTime,
+    /// Since 1970. Subtracted from the system's time once, for the id, the line and the span.
+    pub(super) started_at: Duration,
     pub(super) method: KnownMethod,
     pub(super) scheme: &'static str,
     pub(super) version: Version,
@@ -74,7 +76,7 @@ pub(super) struct Ended {
 
 impl Exchange {
     pub(super) fn begin<B>(telemetry: &Arc<Telemetry>, request: &Request<B>) -> Self {
-        let (start, started_at) = (Instant::now(), SystemTime::now());
+        let (start, started_at) = (Instant::now(), since_epoch(SystemTime::now()));
         let headers = request.headers();
         let mut present = Present::of(headers, &telemetry.request_id_header);
         let caller = Caller::of(

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use ::http::Version;
 
@@ -25,7 +25,7 @@ pub(super) fn record(mut known: Box<Known>, ended: Ended, duration: Duration) ->
         link: known.link.take(),
         kind: SpanKind::Server,
         name,
-        start: known.started_at,
+        start: UNIX_EPOCH + known.started_at,
         duration,
         attributes: SpanAttributes::Of(known),
         status,

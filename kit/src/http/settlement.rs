@@ -67,7 +67,7 @@ impl Known {
         let (path, user_agent) = self.texts.received();
         RequestLine {
             context: &self.context,
-            at: self.started_at + duration,
+            at: self.started_at.saturating_add(duration),
             outcome: ended.outcome,
             method: self.method.as_str(),
             route: self.route.as_deref().map(Route::text),

@@ -10,7 +10,7 @@ const LAST_SECOND: u64 = 253_402_300_799;
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// How long after 1970 a time is; before, a clock is not set at all.
-pub(super) fn since_epoch(at: SystemTime) -> Duration {
+pub(crate) fn since_epoch(at: SystemTime) -> Duration {
     at.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 

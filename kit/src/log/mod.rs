@@ -45,6 +45,7 @@ mod value;
 mod tests;
 
 pub(crate) use captured::Captured;
+pub(crate) use clock::since_epoch;
 #[cfg(feature = "axum")]
 pub(crate) use control::MAX_FILTER_TIME;
 pub(crate) use control::{Control, LogControl};

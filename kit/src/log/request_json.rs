@@ -66,7 +66,7 @@ pub(super) fn write<'a>(
 ) -> Option<&'a [u8]> {
     page.written(|room| {
         room.put(b"{\"timestamp\":\"");
-        room.put(&clock.nanos(line.since_epoch()));
+        room.put(&clock.nanos(line.at));
         room.put(heads.of(line.outcome));
         room.put(&before_request_id(line.ids()));
         let mut straight = Straight { room, spare };
@@ -213,7 +213,6 @@ impl Fields for Straight<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
 
     use ::http::Version;
     use proptest::option;
@@ -289,7 +288,7 @@ mod tests {
             let field = route.as_deref().map(RouteField::new);
             let line = RequestLine {
                 context: &context,
-                at: UNIX_EPOCH + Duration::new(at, duration.subsec_nanos()),
+                at: Duration::new(at, duration.subsec_nanos()),
                 outcome,
                 method: "GET",
                 route: route.as_deref().map(|path| RouteText { path, field: field.as_ref().filter(|_| is_known) }),

@@ -2,12 +2,11 @@
 
 use std::cell::Cell;
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ::http::{StatusCode, Version};
 use tracing::{Level, Metadata};
 
-use super::clock::since_epoch;
 use super::format::{Head, Ids, Message};
 use super::json;
 use super::line::Line;
@@ -20,8 +19,8 @@ use crate::http::{Outcome, Shown};
 #[derive(Debug)]
 pub(crate) struct RequestLine<'a> {
     pub(crate) context: &'a RequestContext,
-    /// When the request settled.
-    pub(crate) at: SystemTime,
+    /// When the request settled, since 1970.
+    pub(crate) at: Duration,
     pub(crate) outcome: Outcome,
     /// `http.request.method`, as received (a known method or `_OTHER`).
     pub(crate) method: &'static str,
@@ -126,16 +125,12 @@ pub(super) const TARGET: &str = "bellwether::request";
 impl RequestLine<'_> {
     pub(super) fn head(&self) -> Head<'_> {
         Head {
-            at: self.since_epoch(),
+            at: self.at,
             level: self.level(),
             target: TARGET,
             message: Message::Text(self.message()),
             ids: Some(self.ids()),
         }
-    }
-
-    pub(super) fn since_epoch(&self) -> Duration {
-        since_epoch(self.at)
     }
 
     pub(super) fn level(&self) -> Level {

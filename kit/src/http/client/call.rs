@@ -18,6 +18,7 @@ use crate::http::method::KnownMethod;
 use crate::http::status::status_text;
 use crate::http::text::{MAX_TEXT, TextPacker, clip};
 use crate::http::{Telemetry, server_timing};
+use crate::log::since_epoch;
 use crate::metrics::{ClientLabels, Exemplar, RpcLabels};
 use crate::trace::{
     Attribute, SharedText, SpanAttributes, SpanKind, SpanName, SpanQueue, SpanRecord, SpanStatus,
@@ -318,7 +319,7 @@ fn root(telemetry: &Telemetry, at: SystemTime) -> SharedContext {
         None => (false, None),
     };
     Arc::new(RequestContext {
-        request_id: RequestId::generate_at(at),
+        request_id: RequestId::generate_at(since_epoch(at)),
         trace_id,
         span_id: SpanId::random(),
         flags: TraceParent::RANDOM | u8::from(sampled),

@@ -1,6 +1,6 @@
 //! The line that closes a request, and the filters that may hide it.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use ::http::Version;
 use tracing::{Dispatch, dispatcher, info};
@@ -16,7 +16,7 @@ use crate::log::{Format, Logger, RequestLine};
 pub(super) fn request_line(context: &RequestContext, outcome: Outcome) -> RequestLine<'_> {
     RequestLine {
         context,
-        at: UNIX_EPOCH + Duration::from_millis(1_795_362_374_123),
+        at: Duration::from_millis(1_795_362_374_123),
         outcome,
         method: "GET",
         route: Some("/pay/{id}".into()),
