@@ -36,7 +36,7 @@ pub struct ReceiverStatus {
 /// What one exporter sent, and what is waiting for it.
 #[derive(Debug, Default)]
 pub struct ExporterStatus {
-    /// Its name: the export URL.
+    /// Its name: the export URL, unless it was given another.
     pub name: String,
     /// Spans its peer acknowledged.
     pub sent_spans: AtomicU64,

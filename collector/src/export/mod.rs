@@ -1,5 +1,7 @@
 //! The exporters: one worker each, reading the batch log at its own pace. `pipeline` starts and drains them.
 
+mod config;
+mod gzip;
 mod json;
 mod outcome;
 mod peer;
@@ -11,5 +13,6 @@ mod worker;
 mod worker_tests;
 mod zipkin;
 
+pub use config::{Compression, Config, DEFAULT_TIMEOUT, Retry};
 pub use target::{Target, TargetError, TargetKind};
 pub use worker::Worker;

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::config::Config;
 use super::outcome::Outcome;
 use super::peer::Peer;
 use super::retry::Backoff;
 use super::split::{self, Part};
-use super::target::Target;
 use crate::log::{Cursor, Record};
 use crate::status::{ExporterStatus, add};
 
@@ -36,17 +36,17 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker for `target` that counts in `status`. It drains once `drain` holds a deadline.
+    /// A worker as `config` says that counts in `status`. It drains once `drain` holds a deadline.
     pub fn new(
-        target: Target,
+        config: Config,
         status: Arc<ExporterStatus>,
         drain: watch::Receiver<Option<Instant>>,
     ) -> Self {
         Self {
-            peer: Peer::new(target),
+            backoff: Backoff::new(config.retry),
+            peer: Peer::new(config),
             status,
             drain,
-            backoff: Backoff::default(),
             failing: false,
             suspects: Suspects::default(),
             in_parts: InParts::default(),

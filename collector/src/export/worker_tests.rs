@@ -24,7 +24,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use tokio_stream::wrappers::TcpListenerStream;
 
-use super::{Target, Worker};
+use super::{Config, Target, Worker};
 use crate::log::BatchLog;
 use crate::net::body::Answer;
 use crate::net::server;
@@ -44,15 +44,19 @@ struct Fixture {
 impl Fixture {
     /// A worker for `url` that finds `batches` waiting.
     fn start(url: &str, batches: &[Vec<u8>]) -> Self {
+        Self::start_with(Config::to(Target::parse(url).unwrap()), batches)
+    }
+
+    fn start_with(config: Config, batches: &[Vec<u8>]) -> Self {
         let log = BatchLog::in_memory(64 << 20);
-        let status = Arc::new(ExporterStatus::named(url));
+        let status = Arc::new(ExporterStatus::named(config.name.as_str()));
         let cursor = log.reader(Arc::clone(&status));
         for batch in batches {
             let spans = ExportTraceServiceRequest::decode(&batch[..]).map_or(1, |r| count(&r));
             log.append(Bytes::from(batch.clone()), spans).unwrap();
         }
         let (drain, drained) = watch::channel(None);
-        let worker = Worker::new(Target::parse(url).unwrap(), Arc::clone(&status), drained);
+        let worker = Worker::new(config, Arc::clone(&status), drained);
         Self {
             worker: tokio::spawn(worker.run(cursor)),
             log,

@@ -26,7 +26,7 @@ pub use own::OwnTarget;
 
 use crate::budget::Budget;
 use crate::config::Config;
-use crate::export::{Target, Worker};
+use crate::export::{self, Worker};
 use crate::intake::Intake;
 use crate::log::BatchLog;
 use crate::metrics::FlowMetrics;
@@ -223,15 +223,15 @@ const HTTP: &str = "otlp-http";
 const WEB: &str = "web";
 
 fn start_exporters(
-    targets: Vec<Target>,
+    configs: Vec<export::Config>,
     status: &Status,
     log: &BatchLog,
 ) -> (watch::Sender<Option<Instant>>, JoinSet<()>) {
     let (drain, deadline) = watch::channel(None);
     let mut exporters = JoinSet::new();
-    for (target, status) in targets.into_iter().zip(&status.exporters) {
+    for (config, status) in configs.into_iter().zip(&status.exporters) {
         let cursor = log.reader(Arc::clone(status));
-        let worker = Worker::new(target, Arc::clone(status), deadline.clone());
+        let worker = Worker::new(config, Arc::clone(status), deadline.clone());
         exporters.spawn(worker.run(cursor));
     }
     (drain, exporters)
@@ -299,8 +299,8 @@ fn receiver_status(protocol: &'static str, bound: &Bound) -> Arc<ReceiverStatus>
     })
 }
 
-fn exporter_status(target: &Target) -> Arc<ExporterStatus> {
-    Arc::new(ExporterStatus::named(target.to_string()))
+fn exporter_status(config: &export::Config) -> Arc<ExporterStatus> {
+    Arc::new(ExporterStatus::named(config.name.as_str()))
 }
 
 fn tell_left_out(listeners: [(&'static str, &Bound); 3]) {
@@ -341,7 +341,11 @@ fn tell_started(config: &Config, bound: [&Bound; 3]) {
         let listening = bound.as_ref().ok()?;
         Some(listening.address.as_str())
     });
-    let export: Vec<_> = config.export.iter().map(Target::to_string).collect();
+    let export: Vec<_> = config
+        .export
+        .iter()
+        .map(|export| export.name.as_str())
+        .collect();
     tracing::info!(
         otlp_grpc,
         otlp_http,

@@ -19,7 +19,7 @@ use super::{Receiver, otlp_grpc, otlp_http};
 use crate::budget::Budget;
 use crate::intake::Intake;
 use crate::log::{BatchLog, Cursor};
-use crate::net::client::{Client, Pieces, Protocol, Reply};
+use crate::net::client::{Client, Endpoint, Pieces, Protocol, Reply};
 use crate::net::grpc::prefix;
 use crate::net::server;
 use crate::status::{ExporterStatus, ReceiverStatus};
@@ -102,7 +102,13 @@ async fn post(
     body: impl Into<Bytes>,
 ) -> Reply {
     let (host, port) = address.rsplit_once(':').unwrap();
-    let mut client = Client::new(host.to_owned(), port.parse().unwrap(), protocol);
+    let mut client = Client::new(Endpoint {
+        host: host.to_owned(),
+        port: port.parse().unwrap(),
+        protocol,
+        tls: None,
+        timeout: Duration::from_secs(10),
+    });
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.insert(*name, value.parse().unwrap());
@@ -130,7 +136,7 @@ fn zlib(data: &[u8]) -> Vec<u8> {
 }
 
 fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
-    let mut framed = prefix(message.len()).unwrap().to_vec();
+    let mut framed = prefix(message.len(), false).unwrap().to_vec();
     framed[0] = flag;
     framed.extend(message);
     framed
