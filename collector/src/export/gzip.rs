@@ -5,7 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use libdeflater::{CompressionLvl, Compressor};
 
-/// The fastest: telemetry is so repetitive that more work saves little (at level 6 a twentieth, for twice the time).
+/// The fastest, for spans are so repetitive that more work saves little: a shop's are left with 11.6 % at 0.7 GB/s, at
+/// level 6 with 11.1 % at half the speed.
 const LEVEL: i32 = 1;
 
 /// A compressor; it keeps its tables between bodies.

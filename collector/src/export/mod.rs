@@ -8,6 +8,10 @@ mod peer;
 mod retry;
 mod split;
 mod target;
+#[cfg(test)]
+mod tls_tests;
+#[cfg(test)]
+mod told_tests;
 mod worker;
 #[cfg(test)]
 mod worker_tests;
