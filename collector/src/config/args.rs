@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::settings::{CONFIG, EXPORTER, Key, SETTINGS, Takes};
@@ -37,9 +38,14 @@ pub(super) struct Flags(ArgMatches);
 pub(super) fn parse(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<(Asked, Flags), clap::Error> {
-    let matches = command().try_get_matches_from(args)?;
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(args)?;
     let asked = match matches.subcommand() {
         Some(("check", check)) => {
+            if let Some(key) = keys().find(|key| matches.contains_id(key.flag)) {
+                let text = format!("check looks at its file alone; leave out --{}", key.flag);
+                return Err(command.error(ErrorKind::ArgumentConflict, text));
+            }
             let file = check.get_one::<String>(FILE);
             Asked::Check(file.cloned().unwrap_or_default())
         }
@@ -72,7 +78,7 @@ fn command() -> Command {
             Command::new("check")
                 .about("Tell every fault of a configuration file, each with its line; 1 if there is one")
                 .arg(Arg::new(FILE).required(true).help("The file"))
-                .after_long_help(keys()),
+                .after_long_help(help_of_the_file()),
         )
         .subcommand(
             Command::new("config")
@@ -81,16 +87,19 @@ fn command() -> Command {
         .subcommand(Command::new("probe").about(
             "Exit with 0 if the collector at --web is ready, for exec probes in images without a shell",
         ));
-    for key in std::iter::once(&CONFIG).chain(SETTINGS) {
+    for key in keys() {
         command = command.arg(flag(key));
     }
     command
 }
 
-/// What the file may hold, as flags that stand above do not tell it.
-fn keys() -> String {
-    let names = SETTINGS.iter().map(|key| key.key);
-    let names: Vec<_> = names.collect();
+fn keys() -> impl Iterator<Item = &'static Key> {
+    std::iter::once(&CONFIG).chain(SETTINGS)
+}
+
+/// What the file may hold beyond what flags can tell.
+fn help_of_the_file() -> String {
+    let names: Vec<_> = SETTINGS.iter().map(|key| key.key).collect();
     let mut text = format!(
         "Keys of the file: {}. Each of `exporters` is a URL or a mapping of\n",
         names.join(", ")

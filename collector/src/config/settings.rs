@@ -94,7 +94,7 @@ pub(super) const SETTINGS: &[Key] = &[
         value: "BYTES",
         takes: Takes::One,
         default: "256MiB or half the cgroup's limit, the smaller",
-        help: "Most memory to use, in bytes or as 256MiB, at least 64MiB and more from the fourth exporter on; each \
+        help: "Most memory to use, in bytes or as 256MiB, at least 64MiB and more from the third exporter on; each \
                listener keeps two connections open for each MiB of it, 64 to 4096, and lets others wait",
         in_force: |config| vec![write_bytes(config.memory.limit)],
     },
@@ -206,7 +206,7 @@ pub(super) const EXPORTER: &[ExporterKey] = &[
         key: "retry.first",
         value: "DURATION",
         default: "100ms",
-        help: "The wait after a first failure, 10ms to 1m; each further one is twice as long, up to half of it by chance",
+        help: "The wait after a first failure, 10ms to 1m; each further one is twice as long, and chance takes up to half off",
         in_force: |export| Some(write_duration(export.retry.first)),
     },
     ExporterKey {
@@ -223,5 +223,71 @@ impl Key {
     pub(super) fn variable(&self) -> String {
         let name = self.flag.replace('-', "_").to_ascii_uppercase();
         format!("BELLWETHER_{name}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of a table in the documentation, as they should be.
+    fn expected() -> Vec<String> {
+        let config = std::iter::once(&CONFIG).chain(SETTINGS).map(|key| {
+            let Key {
+                flag,
+                value,
+                default,
+                help,
+                ..
+            } = key;
+            let in_file = match key.key {
+                "" => "–".to_owned(),
+                key => format!("`{key}`"),
+            };
+            let variable = key.variable();
+            format!("| {in_file} | `--{flag}` | `{variable}` | {value} | {default} | {help} |")
+        });
+        let exporter = EXPORTER.iter().map(|key| {
+            let ExporterKey {
+                key,
+                value,
+                default,
+                help,
+                ..
+            } = key;
+            format!("| `{key}` | {value} | {default} | {help} |")
+        });
+        config.chain(exporter).collect()
+    }
+
+    #[test]
+    fn the_documentation_has_every_setting_and_no_other() {
+        let page = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../docs/collector-configuration.md"
+        );
+        let page = std::fs::read_to_string(page).unwrap();
+        let rows = page.lines().filter(|line| line.starts_with("| "));
+        let is_head = |row: &&str| row.starts_with("| key |") || row.starts_with("| --- |");
+        let rows: Vec<_> = rows.filter(|row| !is_head(row)).collect();
+        let expected = expected();
+        assert_eq!(rows, expected, "write it so:\n{}", expected.join("\n"));
+    }
+
+    #[test]
+    fn each_has_its_own_key_flag_and_variable() {
+        let count = |name: fn(&Key) -> String| {
+            let names: std::collections::BTreeSet<_> = SETTINGS.iter().map(name).collect();
+            names.len()
+        };
+        for name in [
+            |key: &Key| key.key.to_owned(),
+            |key: &Key| key.flag.to_owned(),
+            Key::variable,
+        ] {
+            assert_eq!(count(name), SETTINGS.len());
+        }
+        let flag = &SETTINGS[1];
+        assert_eq!(flag.variable(), "BELLWETHER_OTLP_GRPC");
     }
 }

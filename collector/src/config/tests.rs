@@ -153,7 +153,16 @@ fn an_export_scheme_of_a_later_version_is_named() {
 
 #[test]
 fn a_flag_that_is_none_is_a_usage_error() {
-    for args in ["--zipkin-port 1", "serve", "--web", "--web 1 --web 2"] {
+    for args in [
+        "--zipkin-port 1",
+        "serve",
+        "--web",
+        "--web 1 --web 2",
+        "check",
+        "check a.yaml b.yaml",
+        "check a.yaml --web 1",
+        "--config b.yaml check a.yaml",
+    ] {
         let error = parse(args, &[]).unwrap_err();
         assert!(matches!(error, ConfigError::Usage(_)), "{args}: {error:?}");
     }

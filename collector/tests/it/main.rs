@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a fault is a failure")]
 
+mod configuration;
 mod imports;
 mod process;
 

@@ -154,7 +154,13 @@ impl Drop for Collector {
 
 /// Runs a command line that ends by itself.
 pub(crate) fn bellwether(args: &[&str]) -> Output {
-    command().args(args).output().unwrap()
+    bellwether_with(args, &[])
+}
+
+/// The same with these variables.
+pub(crate) fn bellwether_with(args: &[&str], variables: &[(&str, &str)]) -> Output {
+    let variables = variables.iter().copied();
+    command().args(args).envs(variables).output().unwrap()
 }
 
 fn command() -> Command {
