@@ -135,7 +135,7 @@ impl Reader<'_> {
                     .settings
                     .extend(setting.map(|setting| (key.key, setting)));
             } else {
-                self.nested(&entry, &path, &mut exporter);
+                self.nested(entry, &path, &mut exporter);
             }
         }
         if !exporter.settings.contains_key("url") {
@@ -165,48 +165,48 @@ impl Reader<'_> {
         for entry in self.table(node, path) {
             let path = join(path, &entry.key);
             let setting = self.text(&entry.node, &path);
-            headers.extend(setting.map(|setting| (entry.key, setting)));
+            headers.extend(setting.map(|setting| (entry.key.clone(), setting)));
         }
         headers
     }
 
     /// The entries of a mapping whose keys are among `names`; others are told, and those that stand twice.
-    fn entries(&mut self, node: &Node, path: &str, names: &[&str]) -> Vec<Entry> {
-        let mut seen: HashMap<String, usize> = HashMap::new();
+    fn entries<'n>(&mut self, node: &'n Node, path: &str, names: &[&str]) -> Vec<&'n Entry> {
+        let mut seen: HashMap<&str, usize> = HashMap::new();
         let mut known = Vec::new();
         for entry in self.table(node, path) {
             let source = self.at(entry.line, &join(path, &entry.key));
             if !names.contains(&&*entry.key) {
                 self.faults.say(source, unknown(&entry.key, names));
-            } else if let Some(line) = seen.get(&entry.key) {
+            } else if let Some(line) = seen.get(&*entry.key) {
                 let text = format!("stands in line {line} already; leave one out");
                 self.faults.say(source, text);
             } else {
-                seen.insert(entry.key.clone(), entry.line);
+                seen.insert(&entry.key, entry.line);
                 known.push(entry);
             }
         }
         known
     }
 
-    fn table(&mut self, node: &Node, path: &str) -> Vec<Entry> {
+    fn table<'n>(&mut self, node: &'n Node, path: &str) -> &'n [Entry] {
         match &node.value {
-            Value::Table(entries) => entries.clone(),
-            Value::Nothing => Vec::new(),
+            Value::Table(entries) => entries,
+            Value::Nothing => &[],
             Value::Text(_) | Value::List(_) => {
                 self.misshapen(node, path, "a mapping (`key: value` lines)");
-                Vec::new()
+                &[]
             }
         }
     }
 
-    fn list(&mut self, node: &Node, path: &str) -> Vec<Node> {
+    fn list<'n>(&mut self, node: &'n Node, path: &str) -> &'n [Node] {
         match &node.value {
-            Value::List(nodes) => nodes.clone(),
-            Value::Nothing => Vec::new(),
+            Value::List(nodes) => nodes,
+            Value::Nothing => &[],
             Value::Text(_) | Value::Table(_) => {
                 self.misshapen(node, path, "a list (lines that begin with `- `)");
-                Vec::new()
+                &[]
             }
         }
     }

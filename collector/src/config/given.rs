@@ -9,8 +9,8 @@ use super::file;
 use super::settings::{CONFIG, Key, SETTINGS, Takes};
 use super::source::{Faults, Setting, Source};
 
-/// Every setting that was given.
-#[derive(Debug, Default)]
+/// Every setting that was given. Not to be printed as a whole: it holds headers as they were written.
+#[derive(Default)]
 pub(super) struct Given {
     /// By the key of the file.
     pub(super) settings: BTreeMap<&'static str, Vec<Setting>>,
@@ -18,7 +18,6 @@ pub(super) struct Given {
 }
 
 /// One exporter as given: in the file with any of its keys, elsewhere with its URL alone.
-#[derive(Debug)]
 pub(super) struct GivenExporter {
     /// Where it begins.
     pub(super) source: Source,
