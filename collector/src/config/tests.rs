@@ -272,6 +272,8 @@ fn a_file_says_all_that_flags_say_and_more() {
     };
     assert_eq!(tempo.name, "otlp+grpc://tempo:4317");
     assert_eq!(vendor.name, "vendor");
+    let asked_by = format!("{}:11: exporters[1].url", file.name());
+    assert_eq!(vendor.asked_by, asked_by);
     assert_eq!(vendor.headers["authorization"], "Bearer s3cret");
     assert_eq!(vendor.headers["x-team"], "observability");
     assert_eq!(vendor.timeout, Duration::from_secs(2));

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::worker_tests::{
-    Fixture, GrpcPeer, HttpPeer, Taken, batches, bind, collect, counts, grpc_peer, until,
+    Fixture, GrpcPeer, HttpPeer, Taken, answer, batches, bind, collect, counts, grpc_peer, until,
 };
 use super::{Config, Target};
 use crate::net::client_tls::{ClientTls, Identity};
@@ -111,6 +112,10 @@ async fn proxy(
                 let Ok(mut stream) = acceptor.accept(stream).await else {
                     return;
                 };
+                // Many servers of gRPC go by it.
+                if stream.get_ref().1.alpn_protocol().is_none() {
+                    return;
+                }
                 let mut peer = TcpStream::connect(to).await.unwrap();
                 let _ = copy_bidirectional(&mut stream, &mut peer).await;
             });
@@ -185,6 +190,41 @@ async fn nobody_else_is_trusted() {
     let hint = "if it speaks no TLS, write the scheme without its s";
     check_failure(config("otlp+grpcs", to, trusting(&ca_file)), hint).await;
     assert!(taken.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_grpc_peer_is_told_the_scheme() {
+    let (files, ours) = (Files::new(), authority());
+    let ca_file = files.write("ca.pem", &pem(&ours));
+    let (listener, _) = bind().await;
+    let schemes = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&schemes);
+    let peer = HttpPeer::serve_heads(listener, move |_, head, _| {
+        let scheme = head.uri.scheme_str().map(str::to_owned);
+        seen.lock().unwrap().push(scheme);
+        answer(200, &[("grpc-status", "0")])
+    });
+    let address = proxy(peer.address, &ours, "127.0.0.1", None).await;
+    let config = config("otlp+grpcs", address, trusting(&ca_file));
+    let mut fixture = Fixture::start_with(config, &batches(&["a"]));
+    fixture.finish().await;
+    assert_eq!(*schemes.lock().unwrap(), [Some("https".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_peer_that_never_shakes_hands_has_as_long_as_it_was_given() {
+    let files = Files::new();
+    let ca_file = files.write("ca.pem", &pem(&authority()));
+    let (listener, address) = bind().await;
+    let config = Config {
+        timeout: Duration::from_millis(300),
+        ..config("otlp+https", address, trusting(&ca_file))
+    };
+    let fixture = Fixture::start_with(config, &batches(&["a"]));
+    let (_silent, _) = listener.accept().await.unwrap();
+    until(|| !fixture.last_error().is_empty()).await;
+    let expected = format!("{address} did not answer within 300ms");
+    assert_eq!(fixture.last_error(), expected);
 }
 
 #[tokio::test]
