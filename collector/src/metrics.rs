@@ -187,6 +187,7 @@ mod tests {
         let text = exposition(Status {
             receivers: vec![Arc::new(receiver)],
             exporters: vec![Arc::new(exporter)],
+            log: None,
         });
         for line in [
             "bellwether_receiver_accepted_spans_total{protocol=\"otlp-grpc\"} 7\n",

@@ -49,7 +49,23 @@ pub(super) struct Flags {
     /// 4096, and lets others wait [default: 256MiB or half the cgroup's limit, the smaller]
     #[arg(long, global = true, value_name = "BYTES")]
     pub(super) memory_limit: Option<String>,
-    /// How far back pages and API reach, 1m to 24h [default: 1h]
+    /// Directory for accepted spans, which are kept there until every exporter has sent them, also across crashes and
+    /// restarts; for one collector at a time [default: none, they are kept in memory]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) data_dir: Option<String>,
+    /// When senders are told that their spans are safe: synced, once they outlast a power cut, or received, once they
+    /// outlast a crash of the collector [default: synced]
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub(super) durability: Option<String>,
+    /// Most bytes in the data directory, as bytes or as 10GiB, from 128MiB on [default: 1GiB]
+    #[arg(long, global = true, value_name = "BYTES")]
+    pub(super) data_limit: Option<String>,
+    /// What gives way when the batches that wait for an exporter reach the limit: refuse, senders have to try again, or
+    /// drop_oldest, that exporter loses its oldest batches [default: refuse with --data-dir, else drop_oldest]
+    #[arg(long, global = true, value_name = "WHAT")]
+    pub(super) on_full: Option<String>,
+    /// How far back pages and API reach, 1m to 24h; spans that wait for an exporter that is configured no more are kept
+    /// as long [default: 1h]
     #[arg(long, global = true, value_name = "DURATION")]
     pub(super) retention: Option<String>,
 }

@@ -3,6 +3,7 @@
 
 mod args;
 mod memory;
+mod storage;
 mod value;
 
 use std::ffi::OsString;
@@ -10,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use args::{Args, CommandName, Flags};
+pub use storage::Storage;
 pub use value::ListenAddress;
 use value::{Fault, Setting};
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub web_hosts: Vec<String>,
     /// Where spans are sent on to; none is fine.
     pub export: Vec<Target>,
+    /// Where accepted batches wait.
+    pub storage: Storage,
     /// How the memory limit is shared out.
     pub memory: Shares,
     /// How far back the views reach.
@@ -135,6 +139,12 @@ impl Config {
         let otlp_http = read(flags.otlp_http, "--otlp-http");
         let web = read(flags.web, "--web");
         let memory_limit = read(flags.memory_limit, "--memory-limit");
+        let storage = storage::Settings {
+            data_dir: read(flags.data_dir, "--data-dir"),
+            durability: read(flags.durability, "--durability"),
+            data_limit: read(flags.data_limit, "--data-limit"),
+            on_full: read(flags.on_full, "--on-full"),
+        };
         let retention = read(flags.retention, "--retention");
         let mut read_all = |flags, name| Setting::find_all(flags, name, from.variable, faults);
         let web_hosts = read_all(flags.web_host, "--web-host");
@@ -147,9 +157,12 @@ impl Config {
         let web = address(web, WEB_PORT);
         distinct(&[&otlp_grpc, &otlp_http, &web], faults);
         let export = targets(export, faults);
+        let memory = shares(memory_limit, export.len(), from.root, faults);
+        let retention = retention_of(retention, faults);
         Self {
-            memory: shares(memory_limit, export.len(), from.root, faults),
-            retention: retention_of(retention, faults),
+            storage: Storage::resolve(storage, retention, faults),
+            memory,
+            retention,
             web_hosts: hosts(web_hosts, faults),
             otlp_grpc,
             otlp_http,
@@ -285,6 +298,8 @@ fn retention_of(setting: Option<Setting>, faults: &mut Vec<Fault>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::OnFull;
+    use crate::log::disk::{DiskConfig, Durability};
 
     fn parse(args: &str, variables: &[(&str, &str)]) -> Result<Command, ConfigError> {
         let args = std::iter::once("bellwether").chain(args.split_whitespace());
@@ -416,6 +431,55 @@ mod tests {
         check(
             "--export otlp+grpc://a --export otlp+grpc://a:4317",
             "--export: \"otlp+grpc://a:4317\" is not allowed: otlp+grpc://a:4317 is given twice; leave one out",
+        );
+    }
+
+    #[test]
+    fn a_data_directory_brings_its_own_defaults() {
+        let config = run("", &[]).storage;
+        assert_eq!((config.disk, config.on_full), (None, OnFull::DropOldest));
+        let config = run("--data-dir /data", &[("BELLWETHER_RETENTION", "2m")]).storage;
+        let disk = DiskConfig {
+            directory: "/data".into(),
+            durability: Durability::Synced,
+            limit: 1 << 30,
+            retention: Duration::from_secs(120),
+        };
+        assert_eq!(config.on_full, OnFull::Refuse);
+        assert_eq!(config.disk, Some(disk));
+        let variables = [
+            ("BELLWETHER_DATA_DIR", "/data"),
+            ("BELLWETHER_DATA_LIMIT", "2GiB"),
+            ("BELLWETHER_DURABILITY", "received"),
+            ("BELLWETHER_ON_FULL", "drop_oldest"),
+        ];
+        let config = run("", &variables).storage;
+        assert_eq!(config.on_full, OnFull::DropOldest);
+        let disk = config.disk.unwrap();
+        assert_eq!(
+            (disk.durability, disk.limit),
+            (Durability::Received, 2 << 30)
+        );
+    }
+
+    #[test]
+    fn settings_of_a_data_directory_are_checked() {
+        check_faults(
+            "--data-dir d --durability always --data-limit 1MiB --on-full wait",
+            &[],
+            &[
+                "--durability: \"always\" is not allowed: write synced or received",
+                "--data-limit: \"1MiB\" is not allowed: at least 128MiB are needed",
+                "--on-full: \"wait\" is not allowed: write refuse or drop_oldest",
+            ],
+        );
+        check_faults(
+            "--durability synced --data-limit 1GiB",
+            &[],
+            &[
+                "--durability: \"synced\" is not allowed: only together with --data-dir",
+                "--data-limit: \"1GiB\" is not allowed: only together with --data-dir",
+            ],
         );
     }
 

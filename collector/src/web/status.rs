@@ -235,6 +235,7 @@ mod tests {
                 Arc::new(failing),
             ],
             exporters: vec![Arc::new(exporter)],
+            log: None,
         });
         for part in [
             "Listening on 127.0.0.1:4317",
