@@ -254,6 +254,7 @@ impl Rig {
             Step::FillUp(more) => self.disk.fill_up(Some(more)),
             Step::Heal => self.heal(),
         }
+        assert!(self.shared.state().memory_used() <= SIZES.limits.memory);
     }
 
     fn heal(&self) {

@@ -104,6 +104,16 @@ impl SimDisk {
         spoil(&mut file.content);
         file.durable = file.content.clone();
     }
+
+    /// Bytes in all files that have a name.
+    pub(super) fn used(&self) -> u64 {
+        self.content().used()
+    }
+
+    /// Files made so far.
+    pub(super) fn files_made(&self) -> u64 {
+        self.content().next_file
+    }
 }
 
 impl Content {
