@@ -363,7 +363,7 @@ fn cut_tail(mut scanner: Scanner, length: u64, file: String, recovery: &mut Reco
     if at == length {
         return;
     }
-    if matches!(scanner.peek(), Ok(Some(_))) {
+    if matches!(scanner.next_length(), Ok(Some(_))) {
         let bytes = length - at;
         recovery.notes.push(Note::Unfinished { file, at, bytes });
     }

@@ -85,31 +85,51 @@ impl Scanner {
         }
     }
 
-    /// The next whole record; `None` behind the last one.
+    /// The next whole record, wherever it is; `None` behind the last one.
     pub(super) fn next(&mut self, depth: Depth) -> io::Result<Option<Entry>> {
+        if let Some(entry) = self.next_in_place(depth)? {
+            return Ok(Some(entry));
+        }
         if self.span.expected >= self.span.until {
             return Ok(None);
         }
-        let entry = match self.entry(self.span.at, depth)? {
-            Some(entry) => entry,
-            None => match self.search()? {
-                Some(entry) => entry,
-                None => return Ok(None),
-            },
-        };
+        Ok(self.search()?.and_then(|entry| self.pass(entry)))
+    }
+
+    /// The next record, if it is whole and begins where the last one ended.
+    fn next_in_place(&mut self, depth: Depth) -> io::Result<Option<Entry>> {
+        if self.span.expected >= self.span.until {
+            return Ok(None);
+        }
+        let entry = self.entry(self.span.at, depth)?;
+        Ok(entry.and_then(|entry| self.pass(entry)))
+    }
+
+    /// Goes on behind `entry`, unless it is not the segment's any more.
+    fn pass(&mut self, entry: Entry) -> Option<Entry> {
         if entry.header.sequence >= self.span.until {
             self.span.expected = self.span.until;
-            return Ok(None);
+            return None;
         }
         self.span.at = entry.end;
         self.span.expected = entry.header.sequence.saturating_add(1);
-        Ok(Some(entry))
+        Some(entry)
     }
 
-    /// The header of the record that comes next, if it is whole.
-    pub(super) fn peek(&mut self) -> io::Result<Option<RecordHeader>> {
+    /// The next record, if it begins where the last one ended and has at most `most` bytes, its header included.
+    fn next_within(&mut self, most: usize) -> io::Result<Option<Entry>> {
+        let fits = |length: usize| length.saturating_add(RECORD_HEADER) <= most;
+        match self.next_length()? {
+            Some(length) if fits(length) => self.next_in_place(Depth::Payloads),
+            _ => Ok(None),
+        }
+    }
+
+    /// Bytes of the next record's payload, if its header is where the last one ended.
+    pub(super) fn next_length(&mut self) -> io::Result<Option<usize>> {
         let entry = self.entry(self.span.at, Depth::Headers)?;
-        Ok(entry.map(|entry| entry.header))
+        let length = |entry: Entry| usize::try_from(entry.header.length).unwrap_or(usize::MAX);
+        Ok(entry.map(length))
     }
 
     /// What was skipped so far.
@@ -256,36 +276,37 @@ pub(super) fn read(files: &dyn Files, ask: &Ask) -> io::Result<Answer> {
     };
     let window = ask.max_bytes.max(RECORD_HEADER);
     let mut scanner = Scanner::new(file, header.key(), ask.span, window);
-    let (mut records, mut bytes) = (Vec::new(), 0_usize);
-    while records.len() < MAX_RECORDS {
-        if !records.is_empty() && bytes.saturating_add(RECORD_HEADER) > ask.max_bytes {
-            // Not even the next header is in what was read at once.
-            break;
-        }
-        if let Some(next) = scanner.peek()? {
-            let length = usize::try_from(next.length).unwrap_or(usize::MAX);
-            if records.is_empty() && length > ask.max_bytes && !ask.any_size {
-                return Ok(Answer::Oversize(length));
-            }
-            // With its header: a window's worth, so that what is handed out pins no second one.
-            bytes = bytes.saturating_add(length).saturating_add(RECORD_HEADER);
-            if !records.is_empty() && bytes > ask.max_bytes {
-                break;
-            }
-        } else if !records.is_empty() {
-            // A gap, or the end: the next question finds out.
-            break;
-        }
-        let Some(entry) = scanner.next(Depth::Payloads)? else {
-            break;
-        };
+    if let Some(length) = scanner.next_length()?
+        && length > ask.max_bytes
+        && !ask.any_size
+    {
+        return Ok(Answer::Oversize(length));
+    }
+    let mut records = Vec::new();
+    let mut left = ask.max_bytes;
+    let mut next = scanner.next(Depth::Payloads)?;
+    while let Some(Entry {
+        header,
+        end,
+        payload,
+        ..
+    }) = next
+    {
+        // With its header: no more than was read at once, so that what is handed out pins no second window.
+        left = left.saturating_sub(payload.len() + RECORD_HEADER);
         let record = Record {
-            sequence: entry.header.sequence,
-            bytes: entry.payload,
-            spans: entry.header.spans,
-            arrived_unix_nano: entry.header.arrived_unix_nano,
+            sequence: header.sequence,
+            bytes: payload,
+            spans: header.spans,
+            arrived_unix_nano: header.arrived_unix_nano,
         };
-        records.push((record, entry.end));
+        records.push((record, end));
+        // Behind a gap nothing is looked for: the next question does.
+        next = if records.len() < MAX_RECORDS && left > RECORD_HEADER {
+            scanner.next_within(left)?
+        } else {
+            None
+        };
     }
     let damage = scanner.damage();
     Ok(Answer::Records { records, damage })
