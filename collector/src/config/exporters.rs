@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::given::{GivenExporter, Variable};
+use super::given::{Given, GivenExporter, Variable};
 use super::source::{Faults, Setting};
-use super::{secret, value};
+use super::{secret, storage, value};
 use crate::export::{self, Compression, Retry, Target, TargetKind};
+use crate::log::OnFull;
 use crate::net::client::Protocol;
 use crate::net::client_tls::{ClientTls, Identity};
 
@@ -39,15 +40,17 @@ const OWN_HEADERS: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
-/// The exporters that can be, each known by its name; what keeps others from it is told.
+/// The exporters that can be, each known by its name; what keeps others from it is told. `on_full` is for those that have
+/// no choice of their own.
 pub(super) fn resolve(
-    given: &[GivenExporter],
+    given: &Given,
+    on_full: OnFull,
     variable: Variable<'_>,
     faults: &mut Faults,
 ) -> Vec<export::Config> {
     let mut exporters: Vec<export::Config> = Vec::new();
-    for given in given {
-        let Some(exporter) = one(given, variable, faults) else {
+    for given in &given.exporters {
+        let Some(exporter) = one(given, on_full, variable, faults) else {
             continue;
         };
         match exporters.iter().find(|other| other.name == exporter.name) {
@@ -68,6 +71,7 @@ pub(super) fn resolve(
 
 fn one(
     given: &GivenExporter,
+    on_full: OnFull,
     variable: Variable<'_>,
     faults: &mut Faults,
 ) -> Option<export::Config> {
@@ -93,6 +97,7 @@ fn one(
     }
     let name = faults.checked(given.one("name"), name);
     let compression = faults.checked(given.one("compression"), compression);
+    let own_on_full = faults.checked(given.one("on_full"), storage::on_full);
     let headers = headers(given, target.as_ref(), variable, faults);
     let tls = tls(given, target.as_ref(), faults);
     let target = target?;
@@ -103,6 +108,7 @@ fn one(
         compression: compression.unwrap_or_default(),
         tls,
         retry: Retry { first, longest },
+        on_full: own_on_full.unwrap_or(on_full),
         asked_by: asked_by.unwrap_or_default(),
         target,
     })

@@ -11,6 +11,7 @@ mod secret;
 mod settings;
 mod shares;
 mod source;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -24,6 +25,7 @@ use args::Asked;
 use given::Given;
 pub use shares::{EXPORT_REQUEST_BYTES, Shares};
 use source::{Faults, Setting};
+pub use storage::Storage;
 pub use value::ListenAddress;
 
 use crate::export;
@@ -54,6 +56,8 @@ pub struct Config {
     pub web_hosts: Vec<String>,
     /// Where spans are sent on to; none is fine.
     pub export: Vec<export::Config>,
+    /// Where accepted batches wait.
+    pub storage: Storage,
     /// How the memory limit is shared out.
     pub memory: Shares,
     /// How far back the views reach.
@@ -143,10 +147,13 @@ impl Config {
             ],
             faults,
         );
-        let export = exporters::resolve(&given.exporters, from.variable, faults);
+        let retention = retention(given.one("retention"), faults);
+        let storage = Storage::resolve(given, retention, faults);
+        let export = exporters::resolve(given, storage.on_full, from.variable, faults);
         Self {
             memory: Shares::resolve(given.one("memory_limit"), &export, from.root, faults),
-            retention: retention(given.one("retention"), faults),
+            retention,
+            storage,
             web_hosts: hosts(given.several("web_hosts"), faults),
             listen,
             otlp_grpc,

@@ -2,7 +2,7 @@
 //! and a row of `docs/collector-configuration.md`. What a value means is `Config`'s to say.
 
 use super::value::{write_bytes, write_duration};
-use super::{Config, exporters};
+use super::{Config, exporters, storage};
 use crate::export;
 
 /// A setting of the collector.
@@ -99,12 +99,63 @@ pub(super) const SETTINGS: &[Key] = &[
         in_force: |config| vec![write_bytes(config.memory.limit)],
     },
     Key {
+        key: "data_dir",
+        flag: "data-dir",
+        value: "DIR",
+        takes: Takes::One,
+        default: "none",
+        help: "Directory for accepted spans, which are kept there until every exporter has sent them, also across crashes \
+               and restarts; for one collector at a time; without one they are kept in memory",
+        in_force: |config| {
+            let disk = config.storage.disk.iter();
+            disk.filter_map(|disk| exporters::write_path(Some(&disk.directory)))
+                .collect()
+        },
+    },
+    Key {
+        key: "durability",
+        flag: "durability",
+        value: "WHEN",
+        takes: Takes::One,
+        default: "synced",
+        help: "When senders are told that their spans are safe: synced, once they outlast a power cut, or received, once \
+               they outlast a crash of the collector; only with a data directory",
+        in_force: |config| {
+            let disk = config.storage.disk.iter();
+            disk.map(|disk| disk.durability.name().to_owned()).collect()
+        },
+    },
+    Key {
+        key: "data_limit",
+        flag: "data-limit",
+        value: "BYTES",
+        takes: Takes::One,
+        default: "1GiB",
+        help: "Most bytes in the data directory, as bytes or as 10GiB, from 128MiB on; only with one",
+        in_force: |config| {
+            let disk = config.storage.disk.iter();
+            disk.filter_map(|disk| Some(write_bytes(usize::try_from(disk.limit).ok()?)))
+                .collect()
+        },
+    },
+    Key {
+        key: "on_full",
+        flag: "on-full",
+        value: "WHAT",
+        takes: Takes::One,
+        default: "refuse with a data directory, else drop_oldest",
+        help: "What gives way when the batches that wait for an exporter reach the limit: refuse, senders have to try \
+               again, or drop_oldest, that exporter loses its oldest batches",
+        in_force: |config| vec![storage::write_on_full(config.storage.on_full).to_owned()],
+    },
+    Key {
         key: "retention",
         flag: "retention",
         value: "DURATION",
         takes: Takes::One,
         default: "1h",
-        help: "How far back pages and API reach, 1m to 24h",
+        help: "How far back pages and API reach, 1m to 24h; spans that wait for an exporter that is configured no more are \
+               kept as long",
         in_force: |config| vec![write_duration(config.retention)],
     },
     Key {
@@ -215,6 +266,13 @@ pub(super) const EXPORTER: &[ExporterKey] = &[
         default: "30s",
         help: "The longest wait, 100ms to 10m, unless the peer asks for more (5m at most)",
         in_force: |export| Some(write_duration(export.retry.longest)),
+    },
+    ExporterKey {
+        key: "on_full",
+        value: "WHAT",
+        default: "as `on_full` above",
+        help: "`refuse` or `drop_oldest`, for this exporter alone",
+        in_force: |export| Some(storage::write_on_full(export.on_full).to_owned()),
     },
 ];
 

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::export::Compression;
+use crate::log::OnFull;
+use crate::log::disk::{DiskConfig, Durability};
 
 fn parse(args: &str, variables: &[(&str, &str)]) -> Result<Command, ConfigError> {
     let args = std::iter::once("bellwether").chain(args.split_whitespace());
@@ -113,8 +115,8 @@ fn faults_come_all_at_once() {
             "--otlp-grpc: \"http\" is not allowed: write HOST:PORT, :PORT or PORT, with a port number from 0 (any free one) to 65535",
             "BELLWETHER_OTLP_HTTP: \"a b:1\" is not allowed: write HOST:PORT, :PORT or PORT, with a port number from 0 (any free one) to 65535",
             "--web: \"70000\" is not allowed: write HOST:PORT, :PORT or PORT, with a port number from 0 (any free one) to 65535",
-            "--memory-limit: \"lots\" is not allowed: write bytes, or a number with KiB, MiB or GiB (256MiB)",
             "BELLWETHER_RETENTION: \"1 fortnight\" is not allowed: write a number with ms, s, m or h (500ms, 90s, 1h)",
+            "--memory-limit: \"lots\" is not allowed: write bytes, or a number with KiB, MiB or GiB (256MiB)",
         ],
     );
 }
@@ -137,6 +139,55 @@ fn values_out_of_bounds_are_refused() {
     check(
         "--export otlp+grpc://a --export otlp+grpc://a:4317",
         "--export: \"otlp+grpc://a:4317\" is not allowed: --export is called so, too; give each its own name, or leave one out",
+    );
+}
+
+#[test]
+fn a_data_directory_brings_its_own_defaults() {
+    let config = run("", &[]).storage;
+    assert_eq!((config.disk, config.on_full), (None, OnFull::DropOldest));
+    let config = run("--data-dir /data", &[("BELLWETHER_RETENTION", "2m")]).storage;
+    let disk = DiskConfig {
+        directory: "/data".into(),
+        durability: Durability::Synced,
+        limit: 1 << 30,
+        retention: Duration::from_secs(120),
+    };
+    assert_eq!(config.on_full, OnFull::Refuse);
+    assert_eq!(config.disk, Some(disk));
+    let variables = [
+        ("BELLWETHER_DATA_DIR", "/data"),
+        ("BELLWETHER_DATA_LIMIT", "2GiB"),
+        ("BELLWETHER_DURABILITY", "received"),
+        ("BELLWETHER_ON_FULL", "drop_oldest"),
+    ];
+    let config = run("", &variables).storage;
+    assert_eq!(config.on_full, OnFull::DropOldest);
+    let disk = config.disk.unwrap();
+    assert_eq!(
+        (disk.durability, disk.limit),
+        (Durability::Received, 2 << 30)
+    );
+}
+
+#[test]
+fn settings_of_a_data_directory_are_checked() {
+    check_faults(
+        "--data-dir d --durability always --data-limit 1MiB --on-full wait",
+        &[],
+        &[
+            "--durability: \"always\" is not allowed: write synced or received",
+            "--data-limit: \"1MiB\" is not allowed: at least 128MiB are needed",
+            "--on-full: \"wait\" is not allowed: write refuse or drop_oldest",
+        ],
+    );
+    check_faults(
+        "--durability synced --data-limit 1GiB",
+        &[],
+        &[
+            "--durability: \"synced\" is not allowed: only together with --data-dir",
+            "--data-limit: \"1GiB\" is not allowed: only together with --data-dir",
+        ],
     );
 }
 
@@ -238,6 +289,9 @@ otlp_http: \"[::1]:5318\"
 web: :5319
 web_hosts: [traces.example, collector]
 memory_limit: 512MiB
+data_dir: /data
+durability: received
+data_limit: 2GiB
 retention: 30m
 exporters:
   - otlp+grpc://tempo
@@ -249,6 +303,7 @@ exporters:
     timeout: 2s
     compression: gzip
     retry: {first: 50ms, longest: 5s}
+    on_full: drop_oldest
   - url: zipkin+http://zipkin
     headers: *secret
 ";
@@ -272,7 +327,7 @@ fn a_file_says_all_that_flags_say_and_more() {
     };
     assert_eq!(tempo.name, "otlp+grpc://tempo:4317");
     assert_eq!(vendor.name, "vendor");
-    let asked_by = format!("{}:11: exporters[1].url", file.name());
+    let asked_by = format!("{}:14: exporters[1].url", file.name());
     assert_eq!(vendor.asked_by, asked_by);
     assert_eq!(vendor.headers["authorization"], "Bearer s3cret");
     assert_eq!(vendor.headers["x-team"], "observability");
@@ -281,6 +336,14 @@ fn a_file_says_all_that_flags_say_and_more() {
     assert_eq!(vendor.retry.first, Duration::from_millis(50));
     assert_eq!(vendor.retry.longest, Duration::from_secs(5));
     assert_eq!(zipkin.headers, vendor.headers);
+    let on_full = [tempo, vendor, zipkin].map(|export| export.on_full);
+    assert_eq!(
+        on_full,
+        [OnFull::Refuse, OnFull::DropOldest, OnFull::Refuse]
+    );
+    let disk = config.storage.disk.as_ref();
+    let disk = disk.map(|disk| (disk.durability, disk.limit));
+    assert_eq!(disk, Some((Durability::Received, 2 << 30)));
     assert_eq!(
         config.memory,
         Shares::of(512 << 20, 4),
@@ -370,7 +433,7 @@ exporters:
             "FILE:2: retension: there is no such key; did you mean `retention`?",
             "FILE:3: otlp-grpc: there is no such key; did you mean `otlp_grpc`?",
             "FILE:4: nonsense: there is no such key; allowed are listen, otlp_grpc, otlp_http, web, web_hosts, \
-             memory_limit, retention, exporters",
+             memory_limit, data_dir, durability, data_limit, on_full, retention, exporters",
             "FILE:5: memory_limit: one value is needed here",
             "FILE:6: web: stands in line 1 already; leave one out",
             "FILE:7: web_hosts: a list (lines that begin with `- `) is needed here",
@@ -449,35 +512,42 @@ web_hosts:
   - traces.example  # FILE:6
   - collector  # FILE:6
 memory_limit: 512MiB  # FILE:7
+data_dir: /data  # FILE:8
+durability: received  # FILE:9
+data_limit: 2GiB  # FILE:10
+on_full: refuse  # default
 retention: 2m  # BELLWETHER_RETENTION
 exporters:
-  - url: otlp+grpc://tempo:4317  # FILE:10
+  - url: otlp+grpc://tempo:4317  # FILE:13
     name: otlp+grpc://tempo:4317  # default
     timeout: 10s  # default
     compression: none  # default
     retry:
       first: 100ms  # default
       longest: 30s  # default
-  - url: otlp+http://vendor:4318/v1/traces  # FILE:11
-    name: vendor  # FILE:12
+    on_full: refuse  # default
+  - url: otlp+http://vendor:4318/v1/traces  # FILE:14
+    name: vendor  # FILE:15
     headers:
-      Authorization: \"Bearer ${TOKEN}\"  # FILE:14
-      x-team: \"***\"  # FILE:15
-    timeout: 2s  # FILE:16
-    compression: gzip  # FILE:17
+      Authorization: \"Bearer ${TOKEN}\"  # FILE:17
+      x-team: \"***\"  # FILE:18
+    timeout: 2s  # FILE:19
+    compression: gzip  # FILE:20
     retry:
-      first: 50ms  # FILE:18
-      longest: 5s  # FILE:18
-  - url: zipkin+http://zipkin:9411/api/v2/spans  # FILE:19
+      first: 50ms  # FILE:21
+      longest: 5s  # FILE:21
+    on_full: drop_oldest  # FILE:22
+  - url: zipkin+http://zipkin:9411/api/v2/spans  # FILE:23
     name: zipkin+http://zipkin:9411/api/v2/spans  # default
     headers:
-      Authorization: \"Bearer ${TOKEN}\"  # FILE:14
-      x-team: \"***\"  # FILE:15
+      Authorization: \"Bearer ${TOKEN}\"  # FILE:17
+      x-team: \"***\"  # FILE:18
     timeout: 10s  # default
     compression: none  # default
     retry:
       first: 100ms  # default
       longest: 30s  # default
+    on_full: refuse  # default
 ";
     assert_eq!(printed, expected);
     let nothing = Written::new("").print("", &[]);
@@ -580,13 +650,18 @@ proptest! {
         limit in 1usize << 30..1 << 40,
         retention in 60u64..86_400,
         exporters in prop::collection::vec(exporters(), 0..4),
+        disk in prop::option::of((prop::bool::ANY, 128usize..1 << 20)),
     ) {
         let text = format!(
             "listen: '{host}'\nweb: {port}\nweb_hosts: {web_hosts:?}\nmemory_limit: {limit}\nretention: {retention}s\n\
              exporters:\n{}",
             exporters.concat(),
         );
-        let file = Written::new(&text);
+        let disk = disk.map_or_else(String::new, |(synced, limit)| {
+            let durability = if synced { "synced" } else { "received" };
+            format!("data_dir: /a b\ndurability: {durability}\ndata_limit: {limit}MiB\n")
+        });
+        let file = Written::new(text + &disk);
         let Ok(Command::Run(first)) = parse(&format!("--config {}", file.name()), &[TOKEN]) else {
             // Two exporters of one name.
             return Ok(());

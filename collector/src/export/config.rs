@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::target::Target;
+use crate::log::OnFull;
 use crate::net::client_tls::ClientTls;
 
 /// How long a peer has to answer, unless told otherwise.
@@ -27,6 +28,8 @@ pub struct Config {
     pub tls: ClientTls,
     /// How long to wait between attempts.
     pub retry: Retry,
+    /// What gives way when the batches that wait for it reach the log's limit.
+    pub on_full: OnFull,
     /// What asked for it (`--export`, `collector.yaml:7: exporters[0].url`).
     pub asked_by: String,
 }
@@ -70,6 +73,7 @@ impl Config {
             compression: Compression::None,
             tls: ClientTls::default(),
             retry: Retry::default(),
+            on_full: OnFull::DropOldest,
             asked_by: "--export".to_owned(),
         }
     }

@@ -121,7 +121,11 @@ async fn a_peer_without_gzip_loses_nothing() {
     let [more] = &batches(&["b"])[..] else {
         panic!("one batch expected");
     };
-    fixture.log.append(Bytes::from(more.clone()), 3).unwrap();
+    fixture
+        .log
+        .append(Bytes::from(more.clone()), 3)
+        .await
+        .unwrap();
     fixture.finish().await;
     fixture.check(6, 0, 0);
     assert_eq!(counts(&taken), [3, 3]);
@@ -146,7 +150,11 @@ async fn a_refusal_that_is_not_of_gzip_leaves_it_on() {
     let [more] = &batches(&["b"])[..] else {
         panic!("one batch expected");
     };
-    fixture.log.append(Bytes::from(more.clone()), 3).unwrap();
+    fixture
+        .log
+        .append(Bytes::from(more.clone()), 3)
+        .await
+        .unwrap();
     fixture.finish().await;
     fixture.check(0, 6, 0);
     let seen = seen.lock().unwrap();

@@ -55,7 +55,7 @@ impl Worker {
     }
 
     /// Sends what `cursor` reads until the log is closed and all of it was sent, or until the drain deadline. What
-    /// is left then is told, and counted as dropped by the log.
+    /// is left then is told; in memory it is counted as dropped by the log, on disk it waits for the next start.
     pub async fn run(mut self, mut cursor: Cursor) {
         let deadline = drain_deadline(self.drain.clone());
         tokio::select! {
@@ -64,7 +64,13 @@ impl Worker {
             () = deadline => {}
         }
         let spans = cursor.unsent_spans();
-        if spans > 0 {
+        if spans > 0 && cursor.is_on_disk() {
+            tracing::info!(
+                exporter = self.status.name,
+                spans,
+                "spans this exporter could not send yet stay in the data directory"
+            );
+        } else if spans > 0 {
             let last_error = self.status.last_error.get().map(|error| error.message);
             tracing::warn!(
                 exporter = self.status.name,
@@ -139,7 +145,7 @@ impl Worker {
                     tracing::warn!(
                         exporter = self.status.name,
                         reason,
-                        "cannot send spans; they wait in memory while this is tried again"
+                        "cannot send spans; they wait while this is tried again"
                     );
                 }
                 Sent::Later { after }

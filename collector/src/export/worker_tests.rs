@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -26,7 +27,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use super::{Config, Target, Worker};
-use crate::log::BatchLog;
+use crate::log::{BatchLog, ReaderConfig};
 use crate::net::body::Answer;
 use crate::net::server;
 use crate::status::ExporterStatus;
@@ -49,12 +50,17 @@ impl Fixture {
     }
 
     pub(super) fn start_with(config: Config, batches: &[Vec<u8>]) -> Self {
-        let log = BatchLog::in_memory(64 << 20);
         let status = Arc::new(ExporterStatus::named(config.name.as_str()));
-        let cursor = log.reader(Arc::clone(&status));
+        let reader = ReaderConfig {
+            status: Arc::clone(&status),
+            on_full: config.on_full,
+        };
+        let (log, mut cursors) = BatchLog::in_memory(64 << 20, vec![reader]);
+        let cursor = cursors.pop().unwrap();
         for batch in batches {
             let spans = ExportTraceServiceRequest::decode(&batch[..]).map_or(1, |r| count(&r));
-            log.append(Bytes::from(batch.clone()), spans).unwrap();
+            let appended = log.append(Bytes::from(batch.clone()), spans);
+            appended.now_or_never().unwrap().unwrap();
         }
         let (drain, drained) = watch::channel(None);
         let worker = Worker::new(config, Arc::clone(&status), drained);

@@ -28,11 +28,12 @@ use crate::budget::Budget;
 use crate::config::Config;
 use crate::export::{self, Worker};
 use crate::intake::Intake;
-use crate::log::BatchLog;
+use crate::log::disk::{OpenError, Recovery};
+use crate::log::{BatchLog, Cursor, ReaderConfig};
 use crate::metrics::FlowMetrics;
 use crate::net::server;
 use crate::receive::{Receiver, otlp_grpc, otlp_http};
-use crate::status::{ExporterStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::status::{ExporterStatus, LogStatus, ReceiverStatus, Status, now_unix_nano};
 use crate::views::{self, Views};
 use crate::web::{self, Web};
 
@@ -48,6 +49,9 @@ pub enum StartError {
     /// An exporter.
     #[error(transparent)]
     OwnTarget(#[from] OwnTarget),
+    /// The data directory.
+    #[error(transparent)]
+    Data(#[from] OpenError),
     /// Its own logs, metrics and probes.
     #[error(transparent)]
     Kit(#[from] bellwether::Error),
@@ -74,11 +78,13 @@ pub async fn run(config: Config) -> Result<(), StartError> {
             (WEB, &config.web, web),
         ],
     )?;
+    let opened = OpenLog::open(&config)?;
     let kit = Kit::builder("bellwether-collector")
         .service_version(env!("CARGO_PKG_VERSION"))
         .traces(false)
         .start()?;
-    let collector = Collector::start(&kit, config, bound);
+    opened.recovery.tell();
+    let collector = Collector::start(&kit, config, bound, opened);
     // Made only now, for making it turns the collector ready.
     kit.shutdown_signal().await;
     let status = Arc::clone(&collector.status);
@@ -107,21 +113,71 @@ struct Collector {
     _clock: JoinSet<()>,
 }
 
+/// The batch log with one cursor for each exporter, and what was found in it.
+struct OpenLog {
+    log: BatchLog,
+    exporters: Vec<Arc<ExporterStatus>>,
+    cursors: Vec<Cursor>,
+    /// Of a log on disk.
+    status: Option<Arc<LogStatus>>,
+    recovery: Recovery,
+}
+
+impl OpenLog {
+    fn open(config: &Config) -> Result<Self, OpenError> {
+        let exporters: Vec<_> = config.export.iter().map(exporter_status).collect();
+        let readers = exporters
+            .iter()
+            .zip(&config.export)
+            .map(|(status, export)| ReaderConfig {
+                status: Arc::clone(status),
+                on_full: export.on_full,
+            });
+        let (readers, memory) = (readers.collect(), config.memory.log);
+        let Some(disk) = &config.storage.disk else {
+            let (log, cursors) = BatchLog::in_memory(memory, readers);
+            return Ok(Self {
+                log,
+                exporters,
+                cursors,
+                status: None,
+                recovery: Recovery::default(),
+            });
+        };
+        let status = Arc::new(LogStatus {
+            directory: disk.directory.display().to_string(),
+            durability: disk.durability.name(),
+            limit_bytes: disk.limit,
+            ..LogStatus::default()
+        });
+        let (log, cursors, recovery) =
+            BatchLog::on_disk(disk, memory, readers, Arc::clone(&status))?;
+        Ok(Self {
+            log,
+            exporters,
+            cursors,
+            status: Some(status),
+            recovery,
+        })
+    }
+}
+
 struct WebServer {
     stop: watch::Sender<bool>,
     server: JoinSet<usize>,
 }
 
 impl Collector {
-    fn start(kit: &Kit, config: Config, [grpc, http, web]: [Bound; 3]) -> Self {
+    fn start(kit: &Kit, config: Config, [grpc, http, web]: [Bound; 3], opened: OpenLog) -> Self {
         tell_left_out([(GRPC, &grpc), (HTTP, &http), (WEB, &web)]);
         let status = Arc::new(Status {
             receivers: vec![receiver_status(GRPC, &grpc), receiver_status(HTTP, &http)],
-            exporters: config.export.iter().map(exporter_status).collect(),
+            exporters: opened.exporters,
+            log: opened.status,
         });
         kit.registry()
             .register_collector(Box::new(FlowMetrics(Arc::clone(&status))));
-        let log = BatchLog::in_memory(config.memory.log);
+        let log = opened.log;
         let views = Arc::new(Views::new(views::Config {
             retention: config.retention,
             trace_bytes: config.memory.traces,
@@ -129,7 +185,7 @@ impl Collector {
         }));
         tell_started(&config, [&grpc, &http, &web]);
 
-        let (drain, exporters) = start_exporters(config.export, &status, &log);
+        let (drain, exporters) = start_exporters(config.export, &status, opened.cursors);
         let (closing, closed) = watch::channel(false);
         let intake = Intake::new(log.clone(), Arc::clone(&views));
         let budget = Budget::new(config.memory.bodies);
@@ -180,6 +236,7 @@ impl Collector {
         self.drain.send_replace(Some(now + left));
         // The workers keep the deadline themselves and tell what they could not send.
         join(&mut self.exporters).await;
+        self.log.finish().await;
         if let Some(web) = self.web {
             web.stop().await;
         }
@@ -225,12 +282,11 @@ const WEB: &str = "web";
 fn start_exporters(
     configs: Vec<export::Config>,
     status: &Status,
-    log: &BatchLog,
+    cursors: Vec<Cursor>,
 ) -> (watch::Sender<Option<Instant>>, JoinSet<()>) {
     let (drain, deadline) = watch::channel(None);
     let mut exporters = JoinSet::new();
-    for (config, status) in configs.into_iter().zip(&status.exporters) {
-        let cursor = log.reader(Arc::clone(status));
+    for ((config, status), cursor) in configs.into_iter().zip(&status.exporters).zip(cursors) {
         let worker = Worker::new(config, Arc::clone(status), deadline.clone());
         exporters.spawn(worker.run(cursor));
     }
@@ -319,7 +375,13 @@ fn tell_left_out(listeners: [(&'static str, &Bound); 3]) {
 fn tell_unsent(status: &Status) {
     for exporter in &status.exporters {
         let bytes = exporter.queue_bytes.load(Ordering::Relaxed);
-        if bytes > 0 {
+        if bytes > 0 && status.log.is_some() {
+            tracing::info!(
+                exporter = exporter.name,
+                bytes,
+                "stopped at once: what this exporter had not sent stays in the data directory"
+            );
+        } else if bytes > 0 {
             tracing::warn!(
                 exporter = exporter.name,
                 bytes,
@@ -346,11 +408,15 @@ fn tell_started(config: &Config, bound: [&Bound; 3]) {
         .iter()
         .map(|export| export.name.as_str())
         .collect();
+    let disk = config.storage.disk.as_ref();
     tracing::info!(
         otlp_grpc,
         otlp_http,
         web,
         export = export.join(","),
+        data_dir = disk.map(|disk| disk.directory.display().to_string()),
+        durability = disk.map(|disk| disk.durability.name()),
+        data_limit_bytes = disk.map(|disk| disk.limit),
         memory_limit_bytes = config.memory.limit,
         retention_seconds = config.retention.as_secs(),
         "collector started"

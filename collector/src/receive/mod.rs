@@ -31,8 +31,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    fn admit(&self, batch: Bytes) -> Result<(), RpcStatus> {
-        match self.intake.admit(batch, &self.status) {
+    async fn admit(&self, batch: Bytes) -> Result<(), RpcStatus> {
+        match self.intake.admit(batch, &self.status).await {
             Ok(_spans) => Ok(()),
             Err(refused @ Refused::Malformed(_)) => {
                 Err(RpcStatus::new(Code::InvalidArgument, refused.to_string()))

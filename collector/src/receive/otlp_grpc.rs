@@ -67,7 +67,7 @@ where
     let message = grpc::read_message(request, MAX_MESSAGE_BYTES, &receiver.budget)
         .await
         .inspect_err(|status| receiver.count_refusal(status))?;
-    receiver.admit(message.bytes)
+    receiver.admit(message.bytes).await
 }
 
 fn no_exporter_takes(signal: &str) -> RpcStatus {

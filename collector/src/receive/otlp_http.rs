@@ -187,7 +187,7 @@ where
         receiver.count_refusal(&status);
         status
     })?;
-    Ok(receiver.admit(batch.bytes)?)
+    Ok(receiver.admit(batch.bytes).await?)
 }
 
 /// An empty `ExportTraceServiceResponse`, which is no byte at all: everything was taken.

@@ -236,6 +236,7 @@ mod tests {
         Status {
             receivers: receivers.iter().map(receiver).collect(),
             exporters: Vec::new(),
+            log: None,
         }
     }
 

@@ -79,6 +79,7 @@ mod tests {
             status: Arc::new(Status {
                 receivers,
                 exporters: Vec::new(),
+                log: None,
             }),
             allowed_hosts: Arc::default(),
             closing: tokio::sync::watch::channel(false).1,

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "in a test a fault is a failure")]
 
 mod configuration;
+mod data_dir;
 mod imports;
 mod process;
+mod sink;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -21,13 +23,20 @@ use process::{Collector, bellwether, get, post, wait_for};
 
 /// A request with `spans` SERVER spans of one service and one trace.
 fn batch(service: &str, spans: u64) -> Vec<u8> {
-    let name = Value::StringValue(service.to_owned());
+    batch_of(service, 1..spans + 1, 0)
+}
+
+/// The same with these span ids, and so many bytes in a span's attribute.
+fn batch_of(service: &str, ids: std::ops::Range<u64>, bytes: usize) -> Vec<u8> {
+    let text = |key: &str, value: String| KeyValue {
+        key: key.into(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(value)),
+        }),
+        ..KeyValue::default()
+    };
     let resource = Resource {
-        attributes: vec![KeyValue {
-            key: "service.name".into(),
-            value: Some(AnyValue { value: Some(name) }),
-            ..KeyValue::default()
-        }],
+        attributes: vec![text("service.name", service.to_owned())],
         ..Resource::default()
     };
     let span = |id: u64| Span {
@@ -37,12 +46,13 @@ fn batch(service: &str, spans: u64) -> Vec<u8> {
         kind: 2,
         start_time_unix_nano: 1_700_000_000_000_000_000,
         end_time_unix_nano: 1_700_000_000_005_000_000,
+        attributes: vec![text("note", "x".repeat(bytes))],
         ..Span::default()
     };
     let resource_spans = ResourceSpans {
         resource: Some(resource),
         scope_spans: vec![ScopeSpans {
-            spans: (1..=spans).map(span).collect(),
+            spans: ids.map(span).collect(),
             ..ScopeSpans::default()
         }],
         ..ResourceSpans::default()

@@ -12,6 +12,8 @@ use serde_json::Value;
 
 const DEADLINE: Duration = Duration::from_secs(15);
 
+const ANY_PORTS: [&str; 6] = ["--otlp-grpc", "0", "--otlp-http", "0", "--web", "0"];
+
 /// A running collector.
 pub(crate) struct Collector {
     child: Child,
@@ -27,14 +29,25 @@ impl Collector {
 
     /// With these variables; without any drain delay, unless they say so.
     pub(crate) fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = command()
-            .args(["--otlp-grpc", "0", "--otlp-http", "0", "--web", "0"])
-            .args(args)
-            .env("BELLWETHER_DRAIN_DELAY", "0s")
-            .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = command(env!("CARGO_BIN_EXE_bellwether"));
+        command.args(ANY_PORTS).args(args);
+        command.env("BELLWETHER_DRAIN_DELAY", "0s");
+        command.envs(variables.iter().copied());
+        Self::spawn(&mut command)
+    }
+
+    /// Through a shell's `script`, which has to `exec "$0" "$@"`.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn start_through(script: &str, args: &[&str]) -> Self {
+        let mut command = command("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_bellwether")]);
+        command.args(ANY_PORTS).args(args);
+        command.env("BELLWETHER_DRAIN_DELAY", "0s");
+        Self::spawn(&mut command)
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let lines: Arc<Mutex<Vec<Value>>> = Arc::default();
         let into = Arc::clone(&lines);
@@ -138,6 +151,12 @@ impl Collector {
         std::mem::take(&mut *self.lines.lock().unwrap())
     }
 
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub(crate) fn stop(self) {
         self.terminate();
         self.exits_with_success();
@@ -159,12 +178,13 @@ pub(crate) fn bellwether(args: &[&str]) -> Output {
 
 /// The same with these variables.
 pub(crate) fn bellwether_with(args: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = command(env!("CARGO_BIN_EXE_bellwether"));
     let variables = variables.iter().copied();
-    command().args(args).envs(variables).output().unwrap()
+    command.args(args).envs(variables).output().unwrap()
 }
 
-fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
     let own = |(name, _): &(OsString, OsString)| {
         let name = name.to_string_lossy();
         ["BELLWETHER_", "OTEL_", "RUST_LOG"]
@@ -208,8 +228,13 @@ fn answer(response: Result<http::Response<ureq::Body>, ureq::Error>) -> (u16, St
 }
 
 /// Waits until `reached`, looking often; fails the test at the deadline.
-pub(crate) fn wait_for(what: &str, mut reached: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
+pub(crate) fn wait_for(what: &str, reached: impl FnMut() -> bool) {
+    wait_for_at_most(DEADLINE, what, reached);
+}
+
+/// The same with another deadline.
+pub(crate) fn wait_for_at_most(limit: Duration, what: &str, mut reached: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
     while !reached() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::park_timeout(Duration::from_millis(10));

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{Receiver, otlp_grpc, otlp_http};
 use crate::budget::Budget;
 use crate::intake::Intake;
-use crate::log::{BatchLog, Cursor};
+use crate::log::{BatchLog, Cursor, OnFull, ReaderConfig};
 use crate::net::client::{Client, Endpoint, Pieces, Protocol, Reply};
 use crate::net::grpc::prefix;
 use crate::net::server;
@@ -43,8 +43,12 @@ async fn start() -> Fixture {
 }
 
 async fn start_with(budget: Budget) -> Fixture {
-    let log = BatchLog::in_memory(64 << 20);
-    let cursor = log.reader(Arc::new(ExporterStatus::default()));
+    let reader = ReaderConfig {
+        status: Arc::new(ExporterStatus::default()),
+        on_full: OnFull::DropOldest,
+    };
+    let (log, mut cursors) = BatchLog::in_memory(64 << 20, vec![reader]);
+    let cursor = cursors.pop().unwrap();
     let views = Arc::new(Views::new(Config {
         retention: Duration::from_secs(3_600),
         trace_bytes: 1 << 20,
