@@ -35,6 +35,9 @@ pub(super) struct Flags {
     /// Where to take OTLP over HTTP [default: port 4318]
     #[arg(long, global = true, value_name = "ADDR")]
     pub(super) otlp_http: Option<String>,
+    /// Where to take Zipkin's spans, JSON v2 or protobuf [default: port 9411]
+    #[arg(long, global = true, value_name = "ADDR")]
+    pub(super) zipkin: Option<String>,
     /// Where to serve pages, JSON API, probes and metrics [default: port 4319]
     #[arg(long, global = true, value_name = "ADDR")]
     pub(super) web: Option<String>,

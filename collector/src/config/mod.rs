@@ -31,6 +31,8 @@ pub struct Config {
     pub otlp_grpc: ListenAddress,
     /// OTLP over HTTP.
     pub otlp_http: ListenAddress,
+    /// Zipkin.
+    pub zipkin: ListenAddress,
     /// Pages, API, probes and metrics.
     pub web: ListenAddress,
     /// Host names the pages answer to beside those they always do.
@@ -75,6 +77,7 @@ pub const EXPORT_REQUEST_BYTES: usize = 4 * MIB;
 const DEFAULT_HOST: &str = "127.0.0.1";
 const OTLP_GRPC_PORT: u16 = 4317;
 const OTLP_HTTP_PORT: u16 = 4318;
+const ZIPKIN_PORT: u16 = 9411;
 const WEB_PORT: u16 = 4319;
 
 const MIB: usize = 1024 * 1024;
@@ -133,6 +136,7 @@ impl Config {
         let listen = read(flags.listen, "--listen");
         let otlp_grpc = read(flags.otlp_grpc, "--otlp-grpc");
         let otlp_http = read(flags.otlp_http, "--otlp-http");
+        let zipkin = read(flags.zipkin, "--zipkin");
         let web = read(flags.web, "--web");
         let memory_limit = read(flags.memory_limit, "--memory-limit");
         let retention = read(flags.retention, "--retention");
@@ -144,8 +148,9 @@ impl Config {
         let mut address = |setting, port| ListenAddress::resolve(setting, &host, port, faults);
         let otlp_grpc = address(otlp_grpc, OTLP_GRPC_PORT);
         let otlp_http = address(otlp_http, OTLP_HTTP_PORT);
+        let zipkin = address(zipkin, ZIPKIN_PORT);
         let web = address(web, WEB_PORT);
-        distinct(&[&otlp_grpc, &otlp_http, &web], faults);
+        distinct(&[&otlp_grpc, &otlp_http, &zipkin, &web], faults);
         let export = targets(export, faults);
         Self {
             memory: shares(memory_limit, export.len(), from.root, faults),
@@ -153,6 +158,7 @@ impl Config {
             web_hosts: hosts(web_hosts, faults),
             otlp_grpc,
             otlp_http,
+            zipkin,
             web,
             export,
         }
@@ -330,9 +336,14 @@ mod tests {
 
     #[test]
     fn addresses_take_their_host_from_listen() {
-        let check = |args: &str, expected: [&str; 3]| {
+        let check = |args: &str, expected: [&str; 4]| {
             let config = run(args, &[]);
-            let addresses = [config.otlp_grpc, config.otlp_http, config.web];
+            let addresses = [
+                config.otlp_grpc,
+                config.otlp_http,
+                config.zipkin,
+                config.web,
+            ];
             assert_eq!(
                 addresses.map(|address| address.to_string()),
                 expected,
@@ -341,15 +352,20 @@ mod tests {
         };
         check(
             "--listen 0.0.0.0",
-            ["0.0.0.0:4317", "0.0.0.0:4318", "0.0.0.0:4319"],
+            [
+                "0.0.0.0:4317",
+                "0.0.0.0:4318",
+                "0.0.0.0:9411",
+                "0.0.0.0:4319",
+            ],
         );
         check(
-            "--listen :: --web localhost:80 --otlp-grpc :5317 --otlp-http 5318",
-            ["[::]:5317", "[::]:5318", "localhost:80"],
+            "--listen :: --web localhost:80 --otlp-grpc :5317 --otlp-http 5318 --zipkin 5411",
+            ["[::]:5317", "[::]:5318", "[::]:5411", "localhost:80"],
         );
         check(
             "run --otlp-grpc [::1]:0 --web 0",
-            ["[::1]:0", "127.0.0.1:4318", "127.0.0.1:0"],
+            ["[::1]:0", "127.0.0.1:4318", "127.0.0.1:9411", "127.0.0.1:0"],
         );
     }
 
@@ -359,6 +375,7 @@ mod tests {
             ("BELLWETHER_WEB", "5000"),
             ("BELLWETHER_OTLP_HTTP", "5001"),
             ("BELLWETHER_OTLP_GRPC", ""),
+            ("BELLWETHER_ZIPKIN", ":5003"),
             ("BELLWETHER_EXPORT", "otlp+grpc://a, zipkin+http://b"),
             ("BELLWETHER_RETENTION", "30m"),
         ];
@@ -369,6 +386,8 @@ mod tests {
             Some("BELLWETHER_OTLP_HTTP")
         );
         assert_eq!(config.otlp_grpc.asked_by, None);
+        assert_eq!(config.zipkin.to_string(), "127.0.0.1:5003");
+        assert_eq!(config.zipkin.asked_by.as_deref(), Some("BELLWETHER_ZIPKIN"));
         assert_eq!(config.retention, Duration::from_secs(1_800));
         let names: Vec<_> = config.export.iter().map(Target::to_string).collect();
         assert_eq!(
@@ -412,6 +431,10 @@ mod tests {
         check(
             "--web 5000 --otlp-http 5000",
             "--web: \"127.0.0.1:5000\" is not allowed: --otlp-http asks for the same; give each its own port",
+        );
+        check(
+            "--otlp-http 5000 --zipkin 5000",
+            "--zipkin: \"127.0.0.1:5000\" is not allowed: --otlp-http asks for the same; give each its own port",
         );
         check(
             "--export otlp+grpc://a --export otlp+grpc://a:4317",

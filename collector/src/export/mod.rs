@@ -10,6 +10,7 @@ mod worker;
 #[cfg(test)]
 mod worker_tests;
 mod zipkin;
+mod zipkin_origin;
 
 pub use target::{Target, TargetError, TargetKind};
 pub use worker::Worker;

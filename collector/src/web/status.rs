@@ -172,6 +172,7 @@ fn protocol_name(protocol: &str) -> &str {
     match protocol {
         "otlp-grpc" => "OTLP over gRPC",
         "otlp-http" => "OTLP over HTTP",
+        "zipkin" => "Zipkin",
         other => other,
     }
 }
