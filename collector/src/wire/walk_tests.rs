@@ -11,7 +11,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::any_request::any_request;
-use super::test_support::{attribute, encode, request, resource_spans, span};
+use super::test_support::{attribute, encode, field, request, resource_spans, span};
 use super::*;
 
 /// What prost checks when it reads a request as deep as the walk does: the parts that the walk steps over
@@ -308,18 +308,6 @@ proptest! {
         let count = |bytes: &[u8]| walk(bytes, |_| ()).unwrap();
         prop_assert_eq!(count(&[&a[..], &b[..]].concat()), count(&a) + count(&b));
     }
-}
-
-fn field(number: u32, content: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    prost::encoding::encode_key(
-        number,
-        prost::encoding::WireType::LengthDelimited,
-        &mut bytes,
-    );
-    prost::encoding::encode_varint(content.len() as u64, &mut bytes);
-    bytes.extend_from_slice(content);
-    bytes
 }
 
 /// One span with more bytes at its end.

@@ -28,7 +28,8 @@ impl Collector {
     /// With these variables; without any drain delay, unless they say so.
     pub(crate) fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = command()
-            .args(["--otlp-grpc", "0", "--otlp-http", "0", "--web", "0"])
+            .args(["--otlp-grpc", "0", "--otlp-http", "0"])
+            .args(["--zipkin", "0", "--web", "0"])
             .args(args)
             .env("BELLWETHER_DRAIN_DELAY", "0s")
             .envs(variables.iter().copied())
@@ -70,6 +71,10 @@ impl Collector {
 
     pub(crate) fn http_address(&self) -> &str {
         self.started["otlp_http"].as_str().unwrap()
+    }
+
+    pub(crate) fn zipkin_address(&self) -> &str {
+        self.started["zipkin"].as_str().unwrap()
     }
 
     pub(crate) fn web_address(&self) -> &str {
@@ -178,8 +183,11 @@ pub(crate) fn get(url: &str) -> (u16, String) {
 }
 
 pub(crate) fn post(url: &str, body: &[u8]) -> (u16, String) {
-    let request = agent().post(url).content_type("application/x-protobuf");
-    answer(request.send(body))
+    post_as("application/x-protobuf", url, body)
+}
+
+pub(crate) fn post_as(content_type: &str, url: &str, body: &[u8]) -> (u16, String) {
+    answer(agent().post(url).content_type(content_type).send(body))
 }
 
 fn agent() -> ureq::Agent {

@@ -216,7 +216,7 @@ fn varint_length(value: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::proto::put_bytes_field;
+    use crate::wire::test_support::field;
 
     #[test]
     fn lengths_are_right_whatever_was_expected() {
@@ -229,9 +229,7 @@ mod tests {
                 writer.fields(&content);
                 writer.close(inner);
                 writer.close(outer);
-                let (mut inner, mut outer) = (Vec::new(), Vec::new());
-                put_bytes_field(&mut inner, 16, &content);
-                put_bytes_field(&mut outer, 1, &inner);
+                let outer = field(1, &field(16, &content));
                 assert!(
                     writer.into_bytes() == outer,
                     "{length} bytes, {expected:?} expected"
