@@ -44,7 +44,7 @@ pub struct LogStatus {
 /// What one listener took and refused.
 #[derive(Debug)]
 pub struct ReceiverStatus {
-    /// `otlp-grpc`, `otlp-http`.
+    /// `otlp-grpc`, `otlp-http`, `zipkin`.
     pub protocol: &'static str,
     /// The address really bound, as `HOST:PORT`; why it is not listening, when it could not be bound.
     pub address: Result<String, String>,

@@ -50,6 +50,8 @@ pub struct Config {
     pub otlp_grpc: ListenAddress,
     /// OTLP over HTTP.
     pub otlp_http: ListenAddress,
+    /// Zipkin.
+    pub zipkin: ListenAddress,
     /// Pages, API, probes and metrics.
     pub web: ListenAddress,
     /// Host names the pages answer to beside those they always do.
@@ -81,6 +83,7 @@ pub enum ConfigError {
 const DEFAULT_HOST: &str = "127.0.0.1";
 const OTLP_GRPC_PORT: u16 = 4317;
 const OTLP_HTTP_PORT: u16 = 4318;
+const ZIPKIN_PORT: u16 = 9411;
 const WEB_PORT: u16 = 4319;
 
 const DEFAULT_RETENTION: Duration = Duration::from_secs(3_600);
@@ -138,11 +141,13 @@ impl Config {
         let mut address = |key, port| ListenAddress::resolve(given.one(key), &listen, port, faults);
         let otlp_grpc = address("otlp_grpc", OTLP_GRPC_PORT);
         let otlp_http = address("otlp_http", OTLP_HTTP_PORT);
+        let zipkin = address("zipkin", ZIPKIN_PORT);
         let web = address("web", WEB_PORT);
         distinct(
             &[
                 (&otlp_grpc, given.one("otlp_grpc")),
                 (&otlp_http, given.one("otlp_http")),
+                (&zipkin, given.one("zipkin")),
                 (&web, given.one("web")),
             ],
             faults,
@@ -158,6 +163,7 @@ impl Config {
             listen,
             otlp_grpc,
             otlp_http,
+            zipkin,
             web,
             export,
         }

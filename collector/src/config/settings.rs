@@ -71,6 +71,15 @@ pub(super) const SETTINGS: &[Key] = &[
         in_force: |config| vec![config.otlp_http.to_string()],
     },
     Key {
+        key: "zipkin",
+        flag: "zipkin",
+        value: "ADDR",
+        takes: Takes::One,
+        default: "port 9411",
+        help: "Where to take Zipkin's spans, JSON v2 or protobuf",
+        in_force: |config| vec![config.zipkin.to_string()],
+    },
+    Key {
         key: "web",
         flag: "web",
         value: "ADDR",

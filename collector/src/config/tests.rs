@@ -53,9 +53,14 @@ fn nothing_at_all_is_a_configuration() {
 
 #[test]
 fn addresses_take_their_host_from_listen() {
-    let check = |args: &str, expected: [&str; 3]| {
+    let check = |args: &str, expected: [&str; 4]| {
         let config = run(args, &[]);
-        let addresses = [config.otlp_grpc, config.otlp_http, config.web];
+        let addresses = [
+            config.otlp_grpc,
+            config.otlp_http,
+            config.zipkin,
+            config.web,
+        ];
         assert_eq!(
             addresses.map(|address| address.to_string()),
             expected,
@@ -64,15 +69,20 @@ fn addresses_take_their_host_from_listen() {
     };
     check(
         "--listen 0.0.0.0",
-        ["0.0.0.0:4317", "0.0.0.0:4318", "0.0.0.0:4319"],
+        [
+            "0.0.0.0:4317",
+            "0.0.0.0:4318",
+            "0.0.0.0:9411",
+            "0.0.0.0:4319",
+        ],
     );
     check(
-        "--listen :: --web localhost:80 --otlp-grpc :5317 --otlp-http 5318",
-        ["[::]:5317", "[::]:5318", "localhost:80"],
+        "--listen :: --web localhost:80 --otlp-grpc :5317 --otlp-http 5318 --zipkin 5411",
+        ["[::]:5317", "[::]:5318", "[::]:5411", "localhost:80"],
     );
     check(
         "run --otlp-grpc [::1]:0 --web 0",
-        ["[::1]:0", "127.0.0.1:4318", "127.0.0.1:0"],
+        ["[::1]:0", "127.0.0.1:4318", "127.0.0.1:9411", "127.0.0.1:0"],
     );
 }
 
@@ -82,6 +92,7 @@ fn flags_beat_variables_and_an_empty_variable_is_none() {
         ("BELLWETHER_WEB", "5000"),
         ("BELLWETHER_OTLP_HTTP", "5001"),
         ("BELLWETHER_OTLP_GRPC", ""),
+        ("BELLWETHER_ZIPKIN", ":5003"),
         ("BELLWETHER_EXPORT", "otlp+grpc://a, zipkin+http://b"),
         ("BELLWETHER_RETENTION", "30m"),
     ];
@@ -92,6 +103,8 @@ fn flags_beat_variables_and_an_empty_variable_is_none() {
         Some("BELLWETHER_OTLP_HTTP")
     );
     assert_eq!(config.otlp_grpc.asked_by, None);
+    assert_eq!(config.zipkin.to_string(), "127.0.0.1:5003");
+    assert_eq!(config.zipkin.asked_by.as_deref(), Some("BELLWETHER_ZIPKIN"));
     assert_eq!(config.retention, Duration::from_secs(1_800));
     let names: Vec<_> = config.export.iter().map(|export| &*export.name).collect();
     assert_eq!(
@@ -135,6 +148,10 @@ fn values_out_of_bounds_are_refused() {
     check(
         "--web 5000 --otlp-http 5000",
         "--web: \"127.0.0.1:5000\" is not allowed: --otlp-http asks for the same; give each its own port",
+    );
+    check(
+        "--otlp-http 5000 --zipkin 5000",
+        "--zipkin: \"127.0.0.1:5000\" is not allowed: --otlp-http asks for the same; give each its own port",
     );
     check(
         "--export otlp+grpc://a --export otlp+grpc://a:4317",
@@ -432,7 +449,7 @@ exporters:
             &*format!("FILE:1: web: \"http\" is not allowed: {addresses}"),
             "FILE:2: retension: there is no such key; did you mean `retention`?",
             "FILE:3: otlp-grpc: there is no such key; did you mean `otlp_grpc`?",
-            "FILE:4: nonsense: there is no such key; allowed are listen, otlp_grpc, otlp_http, web, web_hosts, \
+            "FILE:4: nonsense: there is no such key; allowed are listen, otlp_grpc, otlp_http, zipkin, web, web_hosts, \
              memory_limit, data_dir, durability, data_limit, on_full, retention, exporters",
             "FILE:5: memory_limit: one value is needed here",
             "FILE:6: web: stands in line 1 already; leave one out",
@@ -507,6 +524,7 @@ fn what_is_in_force_is_printed_with_where_it_came_from() {
 listen: 0.0.0.0  # FILE:2
 otlp_grpc: 0.0.0.0:5317  # FILE:3
 otlp_http: \"[::1]:5318\"  # FILE:4
+zipkin: 0.0.0.0:9411  # default
 web: 0.0.0.0:7000  # --web
 web_hosts:
   - traces.example  # FILE:6
@@ -578,6 +596,7 @@ fn anonymous(mut config: Config) -> Config {
     let addresses = [
         &mut config.otlp_grpc,
         &mut config.otlp_http,
+        &mut config.zipkin,
         &mut config.web,
     ];
     addresses

@@ -16,6 +16,7 @@ mod worker;
 #[cfg(test)]
 mod worker_tests;
 mod zipkin;
+mod zipkin_origin;
 
 pub use config::{Compression, Config, DEFAULT_TIMEOUT, Retry};
 pub use target::{Target, TargetError, TargetKind};

@@ -32,7 +32,7 @@ use crate::log::disk::{OpenError, Recovery};
 use crate::log::{BatchLog, Cursor, ReaderConfig};
 use crate::metrics::FlowMetrics;
 use crate::net::server;
-use crate::receive::{Receiver, otlp_grpc, otlp_http};
+use crate::receive::{Others, Receiver, otlp_grpc, otlp_http, zipkin};
 use crate::status::{ExporterStatus, LogStatus, ReceiverStatus, Status, now_unix_nano};
 use crate::views::{self, Views};
 use crate::web::{self, Web};
@@ -66,15 +66,17 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let bound = bind::all([
         (GRPC, &config.otlp_grpc),
         (HTTP, &config.otlp_http),
+        (ZIPKIN, &config.zipkin),
         (WEB, &config.web),
     ])
     .await?;
-    let [grpc, http, web] = &bound;
+    let [grpc, http, zipkin, web] = &bound;
     own::check(
         &config.export,
         &[
             (GRPC, &config.otlp_grpc, grpc),
             (HTTP, &config.otlp_http, http),
+            (ZIPKIN, &config.zipkin, zipkin),
             (WEB, &config.web, web),
         ],
     )?;
@@ -168,10 +170,19 @@ struct WebServer {
 }
 
 impl Collector {
-    fn start(kit: &Kit, config: Config, [grpc, http, web]: [Bound; 3], opened: OpenLog) -> Self {
-        tell_left_out([(GRPC, &grpc), (HTTP, &http), (WEB, &web)]);
+    fn start(
+        kit: &Kit,
+        config: Config,
+        [grpc, http, zipkin, web]: [Bound; 4],
+        opened: OpenLog,
+    ) -> Self {
+        tell_left_out([(GRPC, &grpc), (HTTP, &http), (ZIPKIN, &zipkin), (WEB, &web)]);
         let status = Arc::new(Status {
-            receivers: vec![receiver_status(GRPC, &grpc), receiver_status(HTTP, &http)],
+            receivers: vec![
+                receiver_status(GRPC, &grpc),
+                receiver_status(HTTP, &http),
+                receiver_status(ZIPKIN, &zipkin),
+            ],
             exporters: opened.exporters,
             log: opened.status,
         });
@@ -183,7 +194,7 @@ impl Collector {
             trace_bytes: config.memory.traces,
             view_bytes: config.memory.views,
         }));
-        tell_started(&config, [&grpc, &http, &web]);
+        tell_started(&config, [&grpc, &http, &zipkin, &web]);
 
         let (drain, exporters) = start_exporters(config.export, &status, opened.cursors);
         let (closing, closed) = watch::channel(false);
@@ -193,7 +204,14 @@ impl Collector {
             max_connections: config.memory.connections(),
             ..server::Config::default()
         };
-        let receivers = start_receivers([grpc, http], net, &status, &intake, &budget, &closed);
+        let receivers = start_receivers(
+            [grpc, http, zipkin],
+            net,
+            &status,
+            &intake,
+            &budget,
+            &closed,
+        );
         let clock = start_clock(Arc::clone(&views));
         let pages = Web {
             views,
@@ -277,6 +295,7 @@ impl WebServer {
 
 const GRPC: &str = "otlp-grpc";
 const HTTP: &str = "otlp-http";
+const ZIPKIN: &str = "zipkin";
 const WEB: &str = "web";
 
 fn start_exporters(
@@ -294,25 +313,24 @@ fn start_exporters(
 }
 
 fn start_receivers(
-    [grpc, http]: [Bound; 2],
+    bound: [Bound; 3],
     config: server::Config,
     status: &Status,
     intake: &Intake,
     budget: &Budget,
     closed: &watch::Receiver<bool>,
 ) -> JoinSet<usize> {
-    let address = |bound: &Bound| {
+    let [otlp_grpc, otlp_http, zipkin] = bound.each_ref().map(|bound| {
         let listening = bound.as_ref().ok()?;
-        Some(Arc::from(listening.address.as_str()))
-    };
-    let others = [address(&http), address(&grpc)];
+        Some(listening.address.clone())
+    });
+    let others = Arc::new(Others {
+        otlp_grpc,
+        otlp_http,
+        zipkin,
+    });
     let mut receivers = JoinSet::new();
-    for (((bound, other), status), is_grpc) in [grpc, http]
-        .into_iter()
-        .zip(others)
-        .zip(&status.receivers)
-        .zip([true, false])
-    {
+    for (bound, status) in bound.into_iter().zip(&status.receivers) {
         let Ok(Listening { listener, .. }) = bound else {
             continue;
         };
@@ -320,15 +338,15 @@ fn start_receivers(
             intake: intake.clone(),
             budget: budget.clone(),
             status: Arc::clone(status),
-            other,
+            others: Arc::clone(&others),
         };
         let mut closed = closed.clone();
         let stop = async move { drop(closed.wait_for(|&closed| closed).await) };
-        if is_grpc {
-            receivers.spawn(otlp_grpc::serve(listener, receiver, config, stop));
-        } else {
-            receivers.spawn(otlp_http::serve(listener, receiver, config, stop));
-        }
+        match status.protocol {
+            GRPC => receivers.spawn(otlp_grpc::serve(listener, receiver, config, stop)),
+            HTTP => receivers.spawn(otlp_http::serve(listener, receiver, config, stop)),
+            _ => receivers.spawn(zipkin::serve(listener, receiver, config, stop)),
+        };
     }
     receivers
 }
@@ -359,7 +377,7 @@ fn exporter_status(config: &export::Config) -> Arc<ExporterStatus> {
     Arc::new(ExporterStatus::named(config.name.as_str()))
 }
 
-fn tell_left_out(listeners: [(&'static str, &Bound); 3]) {
+fn tell_left_out(listeners: [(&'static str, &Bound); 4]) {
     for (protocol, bound) in listeners {
         if let Err(reason) = bound {
             tracing::warn!(
@@ -398,8 +416,8 @@ fn allowed_hosts(mut hosts: Vec<String>, listening: String) -> Arc<[String]> {
 }
 
 /// One line that a person and a program can read: the addresses as bound, port 0 resolved.
-fn tell_started(config: &Config, bound: [&Bound; 3]) {
-    let [otlp_grpc, otlp_http, web] = bound.map(|bound| {
+fn tell_started(config: &Config, bound: [&Bound; 4]) {
+    let [otlp_grpc, otlp_http, zipkin, web] = bound.map(|bound| {
         let listening = bound.as_ref().ok()?;
         Some(listening.address.as_str())
     });
@@ -412,6 +430,7 @@ fn tell_started(config: &Config, bound: [&Bound; 3]) {
     tracing::info!(
         otlp_grpc,
         otlp_http,
+        zipkin,
         web,
         export = export.join(","),
         data_dir = disk.map(|disk| disk.directory.display().to_string()),

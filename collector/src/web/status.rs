@@ -211,6 +211,7 @@ fn protocol_name(protocol: &str) -> &str {
     match protocol {
         "otlp-grpc" => "OTLP over gRPC",
         "otlp-http" => "OTLP over HTTP",
+        "zipkin" => "Zipkin",
         other => other,
     }
 }

@@ -12,7 +12,16 @@ use serde_json::Value;
 
 const DEADLINE: Duration = Duration::from_secs(15);
 
-const ANY_PORTS: [&str; 6] = ["--otlp-grpc", "0", "--otlp-http", "0", "--web", "0"];
+const ANY_PORTS: [&str; 8] = [
+    "--otlp-grpc",
+    "0",
+    "--otlp-http",
+    "0",
+    "--zipkin",
+    "0",
+    "--web",
+    "0",
+];
 
 /// A running collector.
 pub(crate) struct Collector {
@@ -83,6 +92,10 @@ impl Collector {
 
     pub(crate) fn http_address(&self) -> &str {
         self.started["otlp_http"].as_str().unwrap()
+    }
+
+    pub(crate) fn zipkin_address(&self) -> &str {
+        self.started["zipkin"].as_str().unwrap()
     }
 
     pub(crate) fn web_address(&self) -> &str {
@@ -204,8 +217,11 @@ pub(crate) fn get(url: &str) -> (u16, String) {
 }
 
 pub(crate) fn post(url: &str, body: &[u8]) -> (u16, String) {
-    let request = agent().post(url).content_type("application/x-protobuf");
-    answer(request.send(body))
+    post_as("application/x-protobuf", url, body)
+}
+
+pub(crate) fn post_as(content_type: &str, url: &str, body: &[u8]) -> (u16, String) {
+    answer(agent().post(url).content_type(content_type).send(body))
 }
 
 fn agent() -> ureq::Agent {

@@ -1,0 +1,572 @@
+//! OTLP/JSON to OTLP protobuf (opentelemetry.io, OTLP specification, "JSON Protobuf Encoding"): ProtoJSON with ids in hex
+//! and enums as numbers. Unknown members are ignored, null is absence, names come in camel case or as in the .proto
+//! files, and a member that stands twice is a fault, for one of the two would be lost.
+
+use base64::Engine as _;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::json_reader::{JsonError, JsonReader, JsonResult, shown};
+use super::proto_writer::{Expected, ProtoWriter};
+use super::{TranscodeError, copy_text, copy_value, utf8};
+
+/// Deepest nesting of lists and maps in an attribute. A map in a map is three messages, and readers of protobuf
+/// commonly stop at 100: deeper ones could not be sent on.
+pub(super) const MAX_NESTING: usize = 30;
+
+/// The largest bytes that [`otlp_json`] makes of a body of `length` bytes.
+///
+/// No larger, as every member's name, quotes, colon and comma outweigh its tag and length, and no value is longer in
+/// protobuf than in JSON: hex and base64 shrink, numbers take at most as many bytes as their shortest member has
+/// characters. The exception is a list of texts alone (`idKeys`), where a text of 16 KiB or more takes one byte more.
+pub fn most_otlp_json(length: usize) -> usize {
+    length + length / 16_384
+}
+
+/// The bytes of the `ExportTraceServiceRequest` that `body` is.
+///
+/// # Errors
+/// The first fault, with its place.
+pub fn otlp_json(body: &[u8]) -> Result<Vec<u8>, TranscodeError> {
+    let text = utf8(body)?;
+    let limit = most_otlp_json(body.len());
+    let mut request = Request {
+        out: ProtoWriter::new(limit, limit),
+        spans: 0,
+    };
+    let mut json = JsonReader::new(text);
+    request
+        .request(&mut json)
+        .and_then(|()| json.end())
+        .map_err(|error| TranscodeError::json(text, request.spans, error))?;
+    if request.out.has_overflowed() {
+        return Err(TranscodeError::TooLarge { limit });
+    }
+    Ok(request.out.into_bytes())
+}
+
+type Json<'a> = JsonReader<'a>;
+
+/// A request under way. Each method reads one message, whose fields' numbers are those of the .proto files.
+struct Request {
+    out: ProtoWriter,
+    /// Spans read so far.
+    spans: usize,
+}
+
+impl Request {
+    /// `ExportTraceServiceRequest`.
+    fn request(&mut self, json: &mut Json<'_>) -> JsonResult<()> {
+        let mut seen = Seen::default();
+        json.object(|json, name| match &*name {
+            "resourceSpans" | "resource_spans" => {
+                seen.first(1, json)?;
+                self.messages(json, 1, Expected::Large, Self::resource_spans)
+            }
+            _ => json.skip(),
+        })
+    }
+
+    fn resource_spans(&mut self, json: &mut Json<'_>) -> JsonResult<()> {
+        let mut seen = Seen::default();
+        json.object(|json, name| match &*name {
+            "resource" => {
+                seen.first(1, json)?;
+                self.message(json, 1, Expected::Medium, Self::resource)
+            }
+            "scopeSpans" | "scope_spans" => {
+                seen.first(2, json)?;
+                self.messages(json, 2, Expected::Large, Self::scope_spans)
+            }
+            "schemaUrl" | "schema_url" => {
+                seen.first(3, json)?;
+                self.text(json, 3)
+            }
+            _ => json.skip(),
+        })
+    }
+
+    fn resource(&mut self, json: &mut Json<'_>) -> JsonResult<()> {
+        let mut seen = Seen::default();
+        json.object(|json, name| match &*name {
+            "attributes" => {
+                seen.first(1, json)?;
+                self.attributes(json, 1, 0)
+            }
+            "droppedAttributesCount" | "dropped_attributes_count" => {
+                seen.first(2, json)?;
+                self.count(json, 2)
+            }
+            "entityRefs" | "entity_refs" => {
+                seen.first(3, json)?;
+                self.messages(json, 3, Expected::Small, Self::entity_ref)
+            }
+            _ => json.skip(),
+        })
+    }
+
+    /// `EntityRef` (common.proto).
+    fn entity_ref(&mut self, json: &mut Json<'_>) -> JsonResult<()> {
+        let mut seen = Seen::default();
+        json.object(|json, name| {
+            let number = match &*name {
+                "schemaUrl" | "schema_url" => 1,
+                "type" => 2,
+                "idKeys" | "id_keys" => 3,
+                "descriptionKeys" | "description_keys" => 4,
+                _ => return json.skip(),
+            };
+            seen.first(number, json)?;
+            if number <= 2 {
+                return self.text(json, number);
+            }
+            json.array(|json| copy_value(json, &mut self.out, number))
+        })
+    }
+
+    fn scope_spans(&mut self, json: &mut Json<'_>) -> JsonResult<()> {
+        let mut seen = Seen::default();
+        json.object(|json, name| match &*name {
+            "scope" => {
+                seen.first(1, json)?;
+                self.message(json, 1, Expected::Small, Self::scope)
+            }
+            "spans" => {
+                seen.first(2, json)?;
+                self.messages(json, 2, Expected::Medium, Self::span)
+            }
+            "schemaUrl" | "schema_url" => {
+                seen.first(3, json)?;
+                self.text(json, 3)
+            }
+            _ => json.skip(),
+        })
+    }
+
+    /// `InstrumentationScope`.
+    fn scope(&mut self, json: &mut Json<'_>) -> JsonResult<()> {
+        let mut seen = Seen::default();
+        json.object(|json, name| {
+            let number = match &*name {
+                "name" => 1,
+                "version" => 2,
+                "attributes" => 3,
+                "droppedAttributesCount" | "dropped_attributes_count" => 4,
+                _ => return json.skip(),
+            };
+            seen.first(number, json)?;
+            match number {
+                1 | 2 => self.text(json, number),
+                3 => self.attributes(json, 3, 0),
+                _ => self.count(json, number),
+            }
+        })
+    }
+
+    fn span(&mut self, json: &mut Json<'_>) -> JsonResult<()> {
+        let mut seen = Seen::default();
+        json.object(|json, name| {
+            let Some(number) = span_field(&name) else {
+                return json.skip();
+            };
+            seen.first(number, json)?;
+            match number {
+                1 => self.id::<16>(json, 1, "traceId"),
+                2 => self.id::<8>(json, 2, "spanId"),
+                3 | 5 => self.text(json, number),
+                4 => self.id::<8>(json, 4, "parentSpanId"),
+                6 => self.enumeration(json, 6, "kind"),
+                7 | 8 => self.time(json, number),
+                9 => self.attributes(json, 9, 0),
+                11 => self.messages(json, 11, Expected::Small, Self::event),
+                13 => self.messages(json, 13, Expected::Small, Self::link),
+                15 => self.message(json, 15, Expected::Small, Self::status),
+                16 => self.flags(json, 16),
+                _ => self.count(json, number),
+            }
+        })?;
+        self.spans += 1;
+        Ok(())
+    }
+
+    /// `Span.Event`.
+    fn event(&mut self, json: &mut Json<'_>) -> JsonResult<()> {
+        let mut seen = Seen::default();
+        json.object(|json, name| {
+            let number = match &*name {
+                "timeUnixNano" | "time_unix_nano" => 1,
+                "name" => 2,
+                "attributes" => 3,
+                "droppedAttributesCount" | "dropped_attributes_count" => 4,
+                _ => return json.skip(),
+            };
+            seen.first(number, json)?;
+            match number {
+                1 => self.time(json, 1),
+                2 => self.text(json, 2),
+                3 => self.attributes(json, 3, 0),
+                _ => self.count(json, number),
+            }
+        })
+    }
+
+    /// `Span.Link`.
+    fn link(&mut self, json: &mut Json<'_>) -> JsonResult<()> {
+        let mut seen = Seen::default();
+        json.object(|json, name| {
+            let number = match &*name {
+                "traceId" | "trace_id" => 1,
+                "spanId" | "span_id" => 2,
+                "traceState" | "trace_state" => 3,
+                "attributes" => 4,
+                "droppedAttributesCount" | "dropped_attributes_count" => 5,
+                "flags" => 6,
+                _ => return json.skip(),
+            };
+            seen.first(number, json)?;
+            match number {
+                1 => self.id::<16>(json, 1, "traceId"),
+                2 => self.id::<8>(json, 2, "spanId"),
+                3 => self.text(json, 3),
+                4 => self.attributes(json, 4, 0),
+                6 => self.flags(json, 6),
+                _ => self.count(json, number),
+            }
+        })
+    }
+
+    fn status(&mut self, json: &mut Json<'_>) -> JsonResult<()> {
+        let mut seen = Seen::default();
+        json.object(|json, name| match &*name {
+            "message" => {
+                seen.first(2, json)?;
+                self.text(json, 2)
+            }
+            "code" => {
+                seen.first(3, json)?;
+                self.enumeration(json, 3, "code")
+            }
+            _ => json.skip(),
+        })
+    }
+
+    /// A list of `KeyValue`s, inside `depth` lists and maps.
+    fn attributes(&mut self, json: &mut Json<'_>, field: u32, depth: usize) -> JsonResult<()> {
+        self.messages(json, field, Expected::Small, |this, json| {
+            this.key_value(json, depth)
+        })
+    }
+
+    fn key_value(&mut self, json: &mut Json<'_>, depth: usize) -> JsonResult<()> {
+        let mut seen = Seen::default();
+        json.object(|json, name| match &*name {
+            "key" => {
+                seen.first(1, json)?;
+                self.text(json, 1)
+            }
+            "value" => {
+                seen.first(2, json)?;
+                self.message(json, 2, Expected::Small, |this, json| {
+                    this.any_value(json, depth)
+                })
+            }
+            _ => json.skip(),
+        })
+    }
+
+    /// `AnyValue`: one of its members, which is written even when it is empty.
+    fn any_value(&mut self, json: &mut Json<'_>, depth: usize) -> JsonResult<()> {
+        let mut seen = Seen::default();
+        json.object(|json, name| {
+            let Some(number) = value_field(&name) else {
+                return json.skip();
+            };
+            if seen.any() {
+                return Err(json.fault("a value that has a second value"));
+            }
+            seen.first(number, json)?;
+            match number {
+                1 => return copy_value(json, &mut self.out, 1),
+                2 => {
+                    let value = json.boolean()?;
+                    self.out.varint(2, u64::from(value));
+                }
+                3 => {
+                    let value: i64 = json.integer()?;
+                    self.out.varint(3, value.cast_unsigned());
+                }
+                4 => {
+                    let value = json.double()?;
+                    self.out.fixed64(4, value.to_bits());
+                }
+                7 => return bytes_value(json, &mut self.out, 7),
+                _ if depth == MAX_NESTING => {
+                    let reason = format!("an attribute nested deeper than {MAX_NESTING}");
+                    return Err(json.fault(reason));
+                }
+                _ => self.message(json, number, Expected::Small, |this, json| {
+                    this.list(json, number == 6, depth + 1)
+                })?,
+            }
+            Ok(())
+        })
+    }
+
+    /// `ArrayValue`, or `KeyValueList` when it `is_map`: they differ in what their `values` are.
+    fn list(&mut self, json: &mut Json<'_>, is_map: bool, depth: usize) -> JsonResult<()> {
+        let mut seen = Seen::default();
+        json.object(|json, name| match &*name {
+            "values" => {
+                seen.first(1, json)?;
+                if is_map {
+                    self.attributes(json, 1, depth)
+                } else {
+                    self.messages(json, 1, Expected::Small, |this, json| {
+                        this.any_value(json, depth)
+                    })
+                }
+            }
+            _ => json.skip(),
+        })
+    }
+
+    #[inline]
+    fn message(
+        &mut self,
+        json: &mut Json<'_>,
+        field: u32,
+        expected: Expected,
+        mut content: impl FnMut(&mut Self, &mut Json<'_>) -> JsonResult<()>,
+    ) -> JsonResult<()> {
+        let open = self.out.open(field, expected);
+        content(self, json)?;
+        self.out.close(open);
+        Ok(())
+    }
+
+    #[inline]
+    fn messages(
+        &mut self,
+        json: &mut Json<'_>,
+        field: u32,
+        expected: Expected,
+        mut content: impl FnMut(&mut Self, &mut Json<'_>) -> JsonResult<()>,
+    ) -> JsonResult<()> {
+        json.array(|json| self.message(json, field, expected, &mut content))
+    }
+
+    #[inline]
+    fn text(&mut self, json: &mut Json<'_>, field: u32) -> JsonResult<()> {
+        copy_text(json, &mut self.out, field)
+    }
+
+    /// `uint32`.
+    fn count(&mut self, json: &mut Json<'_>, field: u32) -> JsonResult<()> {
+        let count: u32 = json.integer()?;
+        self.out.number(field, u64::from(count));
+        Ok(())
+    }
+
+    /// `fixed32`.
+    fn flags(&mut self, json: &mut Json<'_>, field: u32) -> JsonResult<()> {
+        let flags: u32 = json.integer()?;
+        if flags != 0 {
+            self.out.fixed32(field, flags);
+        }
+        Ok(())
+    }
+
+    /// `fixed64`.
+    fn time(&mut self, json: &mut Json<'_>, field: u32) -> JsonResult<()> {
+        let nanos: u64 = json.integer()?;
+        if nanos != 0 {
+            self.out.fixed64(field, nanos);
+        }
+        Ok(())
+    }
+
+    /// The specification allows numbers only, and no enum of OTLP has negative ones.
+    fn enumeration(&mut self, json: &mut Json<'_>, field: u32, name: &str) -> JsonResult<()> {
+        if json.peek() == Some(b'"') {
+            let reason = format!("`{name}` is a text; OTLP/JSON has the enum's number there");
+            return Err(json.fault(reason));
+        }
+        let number: i32 = json.integer()?;
+        let number = u64::try_from(number)
+            .map_err(|_| json.fault(format!("`{name}` is {number}; no such number is defined")))?;
+        self.out.number(field, number);
+        Ok(())
+    }
+
+    /// Hex digits in any case; an empty text is no id.
+    fn id<const N: usize>(
+        &mut self,
+        json: &mut Json<'_>,
+        field: u32,
+        name: &str,
+    ) -> JsonResult<()> {
+        let at = json.position();
+        let text = json.string()?;
+        if text.is_empty() {
+            return Ok(());
+        }
+        let Some(id) = hex_id::<N>(&text) else {
+            let reason = not_hex(&text, name, N).into();
+            return Err(JsonError { at, reason });
+        };
+        self.out.bytes(field, &id);
+        Ok(())
+    }
+}
+
+/// The numbers of the fields that were read.
+#[derive(Default)]
+struct Seen(u32);
+
+impl Seen {
+    #[inline]
+    fn first(&mut self, field: u32, json: &Json<'_>) -> JsonResult<()> {
+        let bit = 1 << (field & 31);
+        if self.0 & bit != 0 {
+            return Err(json.fault("a member that stands twice in its object"));
+        }
+        self.0 |= bit;
+        Ok(())
+    }
+
+    fn any(&self) -> bool {
+        self.0 != 0
+    }
+}
+
+/// `Span` (trace.proto).
+fn span_field(name: &str) -> Option<u32> {
+    Some(match name {
+        "traceId" => 1,
+        "spanId" => 2,
+        "traceState" => 3,
+        "parentSpanId" => 4,
+        "name" => 5,
+        "kind" => 6,
+        "startTimeUnixNano" => 7,
+        "endTimeUnixNano" => 8,
+        "attributes" => 9,
+        "droppedAttributesCount" => 10,
+        "events" => 11,
+        "droppedEventsCount" => 12,
+        "links" => 13,
+        "droppedLinksCount" => 14,
+        "status" => 15,
+        "flags" => 16,
+        _ => return original_span_field(name),
+    })
+}
+
+/// The names as in the .proto file, which ProtoJSON has readers accept.
+#[cold]
+fn original_span_field(name: &str) -> Option<u32> {
+    Some(match name {
+        "trace_id" => 1,
+        "span_id" => 2,
+        "trace_state" => 3,
+        "parent_span_id" => 4,
+        "start_time_unix_nano" => 7,
+        "end_time_unix_nano" => 8,
+        "dropped_attributes_count" => 10,
+        "dropped_events_count" => 12,
+        "dropped_links_count" => 14,
+        _ => return None,
+    })
+}
+
+/// `AnyValue` (common.proto).
+#[inline]
+fn value_field(name: &str) -> Option<u32> {
+    Some(match name {
+        "stringValue" | "string_value" => 1,
+        "boolValue" | "bool_value" => 2,
+        "intValue" | "int_value" => 3,
+        "doubleValue" | "double_value" => 4,
+        "arrayValue" | "array_value" => 5,
+        "kvlistValue" | "kvlist_value" => 6,
+        "bytesValue" | "bytes_value" => 7,
+        _ => return None,
+    })
+}
+
+/// Standard or URL-safe base64, with or without padding (ProtoJSON, bytes), decoded piece by piece into `field`.
+fn bytes_value(json: &mut Json<'_>, out: &mut ProtoWriter, field: u32) -> JsonResult<()> {
+    const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true);
+    const PLAIN: GeneralPurpose = GeneralPurpose::new(&STANDARD, CONFIG);
+    const FOR_URLS: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, CONFIG);
+    const PIECE: usize = 1024;
+    let at = json.position();
+    let text = json.string()?;
+    let (digits, padding) = text.split_at(text.trim_end_matches('=').len());
+    let engine = if digits.contains(['-', '_']) {
+        FOR_URLS
+    } else {
+        PLAIN
+    };
+    let fault = |reason: String| JsonError {
+        at,
+        reason: format!("`{}` is not base64: {reason}", shown(&text)).into(),
+    };
+    if !padding.is_empty() && text.len() % 4 != 0 {
+        return Err(fault("wrong padding".to_owned()));
+    }
+    let value = out.open(field, Expected::Small);
+    for piece in digits.as_bytes().chunks(PIECE) {
+        let mut bytes = [0; PIECE / 4 * 3];
+        let length = engine
+            .decode_slice(piece, &mut bytes)
+            .map_err(|error| fault(error.to_string()))?;
+        out.fields(bytes.get(..length).unwrap_or_default());
+    }
+    out.close(value);
+    Ok(())
+}
+
+/// Exactly `2 * N` hex digits.
+pub(super) fn hex_id<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    let mut id = [0; N];
+    for (byte, &[high, low]) in id.iter_mut().zip(pairs) {
+        *byte = hex_digit(high)? << 4 | hex_digit(low)?;
+    }
+    Some(id)
+}
+
+/// A hex digit's value.
+#[inline]
+pub(super) fn hex_digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// What is wrong with an id. Plain ProtoJSON libraries write bytes, and so ids, as base64.
+fn not_hex(text: &str, name: &str, bytes: usize) -> String {
+    let base64_length = bytes.div_ceil(3) * 4;
+    let unpadded = text.trim_end_matches('=').len();
+    let is_base64 = matches!(text.len(), length if length == base64_length || length == unpadded)
+        && unpadded == (bytes * 4).div_ceil(3);
+    let found = if is_base64 {
+        "looks like base64"
+    } else {
+        "is not that"
+    };
+    format!(
+        "`{name}` is {} hex digits in OTLP/JSON; `{}` {found}",
+        bytes * 2,
+        shown(text)
+    )
+}
