@@ -137,3 +137,33 @@ fn a_collector_does_what_its_file_says() {
     );
     next.stop();
 }
+
+/// An exporter that nobody answers, with senders that outrun the log: its own choice counts, not the default.
+#[test]
+fn an_exporter_says_for_itself_what_gives_way() {
+    let dead = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let refused = |on_full: &str| {
+        let text = format!(
+            "memory_limit: 64MiB\nexporters: [{{url: \"otlp+http://{dead}\", name: dead, on_full: {on_full}}}]\n"
+        );
+        let file = Written::new(&text);
+        let grace = ("BELLWETHER_GRACE", "2s");
+        let collector = Collector::start_with(&["--config", file.name()], &[grace]);
+        let large = batch("cart", 20_000);
+        // Twice the log's share of the memory limit.
+        let posts = (32 << 20) / large.len();
+        let full = (0..posts).any(|_| post(&collector.traces(), &large).0 == 503);
+        let dropped = metric(
+            &collector,
+            "bellwether_exporter_dropped_spans_total{exporter=\"dead\"}",
+        );
+        collector.terminate();
+        collector.exits_with_success();
+        (full, dropped > Some(0.0))
+    };
+    assert_eq!(refused("refuse"), (true, false));
+    assert_eq!(refused("drop_oldest"), (false, true));
+}
