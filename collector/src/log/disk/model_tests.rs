@@ -32,7 +32,7 @@ const SIZES: Sizes = Sizes {
     },
 };
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Append(usize),
     Write,
