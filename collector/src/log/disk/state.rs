@@ -9,9 +9,10 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::format::{RECORD_HEADER, SEGMENT_HEADER, SegmentHeader};
+use super::hot::{HotRecord, HotRecords, memory_cost};
 use super::readers::{Place, Reader, Totals};
 use super::scan::{Ask, Damage, Span};
-use crate::log::{Full, MAX_RECORDS, Notice, OnFull, RECORD_OVERHEAD, Read, ReaderId, Record};
+use crate::log::{Full, MAX_RECORDS, Notice, OnFull, Read, ReaderId, Record};
 use crate::status::{LogStatus, add};
 
 /// A batch on its way to the disk.
@@ -49,14 +50,6 @@ pub(super) struct Segment {
     pub(super) damaged: bool,
 }
 
-/// A record still in memory, and where on disk it ends.
-#[derive(Debug)]
-struct Hot {
-    record: Record,
-    segment: u64,
-    end: u64,
-}
-
 #[derive(Debug)]
 pub(super) struct State {
     limits: Limits,
@@ -67,9 +60,7 @@ pub(super) struct State {
     next_sequence: u64,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
-    /// The newest records: consecutive, the last one being `next_sequence - 1`.
-    hot: VecDeque<Hot>,
-    hot_bytes: usize,
+    hot: HotRecords,
     /// Bytes that a reader holds beyond what is reckoned for it.
     oversize_bytes: usize,
     readers: Vec<Reader>,
@@ -112,8 +103,7 @@ impl State {
             next_sequence,
             pending: VecDeque::new(),
             pending_bytes: 0,
-            hot: VecDeque::new(),
-            hot_bytes: 0,
+            hot: HotRecords::default(),
             oversize_bytes: 0,
             readers,
             unsaved_bytes: 0,
@@ -209,9 +199,7 @@ impl State {
         for batch in group {
             end += disk_cost(&batch.bytes);
             totals += Totals::of(batch.spans, batch.bytes.len());
-            let memory = memory_cost(&batch.bytes);
-            self.pending_bytes -= memory;
-            self.hot_bytes += memory;
+            self.pending_bytes -= memory_cost(&batch.bytes);
             let record = Record {
                 sequence: self.next_sequence,
                 bytes: batch.bytes,
@@ -219,7 +207,7 @@ impl State {
                 arrived_unix_nano: batch.arrived_unix_nano,
             };
             self.next_sequence += 1;
-            self.hot.push_back(Hot {
+            self.hot.push(HotRecord {
                 record,
                 segment: id,
                 end,
@@ -250,39 +238,23 @@ impl State {
     }
 
     pub(super) fn read(&mut self, id: ReaderId, max_bytes: usize) -> Next {
-        let hot_first = self.hot.front().map(|hot| hot.record.sequence);
         let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
             return Next::Here(Read::End);
         };
         reader.ask_again();
         if reader.unsent.records == 0 {
-            let end = self.closed && self.pending.is_empty() && self.pending_bytes == 0;
+            let end = self.closed && self.pending_bytes == 0;
             return Next::Here(if end { Read::End } else { Read::Nothing });
         }
-        let sequence = reader.place.sequence;
-        let in_memory = hot_first.filter(|&first| first <= sequence);
-        let Some(first) = in_memory else {
-            let place = reader.place;
+        let place = reader.place;
+        let Some(found) = self.hot.read(place.sequence, max_bytes) else {
             return self.ask(place, max_bytes);
         };
-        let mut bytes = 0_usize;
-        let found = self
-            .hot
-            .iter()
-            .skip(offset(first, sequence))
-            .take(MAX_RECORDS)
-            .enumerate()
-            .take_while(|(index, hot)| {
-                bytes = bytes.saturating_add(hot.record.bytes.len());
-                *index == 0 || bytes <= max_bytes
-            });
-        let found: Vec<_> = found
-            .map(|(_, hot)| {
-                reader.hand(&hot.record, hot.segment, hot.end);
-                hot.record.clone()
-            })
-            .collect();
-        Next::Here(Read::Records(found))
+        let records = found.into_iter().map(|hot| {
+            reader.hand(&hot.record, hot.segment, hot.end);
+            hot.record.clone()
+        });
+        Next::Here(Read::Records(records.collect()))
     }
 
     /// The question to the disk for the records at `place`.
@@ -426,7 +398,7 @@ impl State {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.hot_bytes + self.pending_bytes
+        self.hot.bytes() + self.pending_bytes
     }
 
     pub(super) fn memory_limit(&self) -> usize {
@@ -528,29 +500,19 @@ impl State {
         }
     }
 
-    /// Lets go of the oldest records in memory: beyond the limit, for they are on disk, and those that no reader
-    /// wants any more.
+    /// Lets go of records in memory that are too many, or that no reader wants any more.
     fn cool(&mut self) {
         let configured = self.readers.iter().filter(|reader| reader.is_configured());
         let needed = configured.map(|reader| reader.place.sequence).min();
-        let needed = needed.unwrap_or(u64::MAX);
-        while let Some(oldest) = self.hot.front() {
-            let over = self.memory_used() + self.oversize_bytes > self.limits.memory;
-            if !over && oldest.record.sequence >= needed {
-                break;
-            }
-            self.hot_bytes -= memory_cost(&oldest.record.bytes);
-            self.hot.pop_front();
-        }
+        let elsewhere = self.pending_bytes.saturating_add(self.oversize_bytes);
+        let most = self.limits.memory.saturating_sub(elsewhere);
+        self.hot.cool(most, needed.unwrap_or(u64::MAX));
     }
 
     fn publish(&self) {
         let store = |counter: &AtomicU64, value| counter.store(value, Ordering::Relaxed);
-        let first = self.hot.front().map(|hot| hot.record.sequence);
         for reader in self.readers.iter().filter(|reader| reader.is_configured()) {
-            let oldest = first
-                .filter(|&first| first <= reader.place.sequence)
-                .and_then(|first| self.hot.get(offset(first, reader.place.sequence)));
+            let oldest = self.hot.get(reader.place.sequence);
             reader.publish(oldest.map(|hot| hot.record.arrived_unix_nano));
         }
         let bytes = self.segments.iter().map(|segment| segment.end).sum();
@@ -569,17 +531,7 @@ fn advance(reader: &mut Reader, segments: &VecDeque<Segment>) {
     while reader.here.records == 0 && reader.enter_next(segments) {}
 }
 
-/// Bytes in memory.
-fn memory_cost(bytes: &Bytes) -> usize {
-    bytes.len() + RECORD_OVERHEAD
-}
-
 /// Bytes on disk.
 fn disk_cost(bytes: &Bytes) -> u64 {
     bytes.len() as u64 + RECORD_HEADER as u64
-}
-
-/// The index of record `sequence` when the first one is `first`.
-fn offset(first: u64, sequence: u64) -> usize {
-    usize::try_from(sequence.saturating_sub(first)).unwrap_or(usize::MAX)
 }
