@@ -19,6 +19,7 @@ mod readers;
 mod recover;
 mod recovery;
 mod scan;
+mod segments;
 #[cfg(test)]
 mod sim;
 mod state;

@@ -15,7 +15,7 @@ use super::format::{HeaderError, SEGMENT_HEADER, SegmentHeader};
 use super::readers::{Place, Reader, Totals};
 use super::recovery::{Note, Recovery};
 use super::scan::{Depth, Scanner, Span};
-use super::state::Segment;
+use super::segments::Segment;
 use super::writer::SPARE;
 use super::{DAMAGED, SEGMENT, damaged_name, segment_name};
 use crate::log::{OnFull, ReaderConfig, ReaderId};
@@ -83,7 +83,10 @@ pub(super) fn recover(
             go_through(candidate, until, &mut readers, &mut recovery)
         } else {
             // Everybody is past it.
-            (Segment::empty(&candidate.header), until.unwrap_or_default())
+            (
+                Segment::new(candidate.header.id, candidate.header.first_sequence),
+                until.unwrap_or_default(),
+            )
         };
         if segment.damaged {
             add(&status.damaged_segments, 1);
@@ -245,7 +248,7 @@ fn go_through(
         file,
         length,
     } = candidate;
-    let mut segment = Segment::empty(&header);
+    let mut segment = Segment::new(header.id, header.first_sequence);
     let name = segment_name(header.id);
     let span = Span {
         at: SEGMENT_HEADER as u64,
@@ -326,16 +329,4 @@ fn cut_tail(mut scanner: Scanner, length: u64, file: String, recovery: &mut Reco
     let mut file = scanner.into_file();
     // The next segment's first sequence says where this one ends, too.
     let _ = file.truncate(at).and_then(|()| file.sync());
-}
-
-impl Segment {
-    fn empty(header: &SegmentHeader) -> Self {
-        Self {
-            id: header.id,
-            first_sequence: header.first_sequence,
-            end: SEGMENT_HEADER as u64,
-            totals: Totals::default(),
-            damaged: false,
-        }
-    }
 }
