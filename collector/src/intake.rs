@@ -148,12 +148,14 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::FutureExt;
+    use opentelemetry_proto::tonic::trace::v1::Span;
 
     use super::*;
+    use crate::log::disk::{DiskConfig, Durability};
     use crate::log::{Cursor, OnFull, ReaderConfig};
     use crate::status::ExporterStatus;
     use crate::views::{Config, Range};
-    use crate::wire::test_support;
+    use crate::wire::test_support::{self, encode, resource_spans};
 
     struct Fixture {
         intake: Intake,
@@ -255,5 +257,44 @@ mod tests {
         let closed = Refused::Full(Full::Closed);
         fixture.check(test_support::request("shop", 1), Err(closed), 0);
         assert_eq!(fixture.counts(), [0, 0, 1, 1]);
+    }
+
+    #[tokio::test]
+    async fn on_disk_too_all_spans_are_counted_however_small_they_are() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let config = DiskConfig {
+            directory: directory.path().to_owned(),
+            durability: Durability::Synced,
+            limit: 128 << 20,
+            retention: Duration::from_secs(3_600),
+        };
+        let reader = ReaderConfig {
+            status: Arc::new(ExporterStatus::default()),
+            on_full: OnFull::Refuse,
+        };
+        let opened = BatchLog::on_disk(&config, 8 << 20, vec![reader], Arc::default());
+        let (log, cursors, _) = opened.unwrap();
+        let Fixture {
+            views, receiver, ..
+        } = fixture(0);
+        let intake = Intake::new(log, Arc::clone(&views));
+        let spans = SPANS_AT_ONCE as u64 + 17;
+        let tiny = |id: u64| Span {
+            trace_id: vec![1; 16],
+            span_id: id.to_be_bytes().into(),
+            ..Span::default()
+        };
+        let tiny = vec![resource_spans("tiny", (1..=spans).map(tiny).collect())];
+        let (tiny, ordinary) = (encode(tiny), test_support::request("shop", 3));
+        assert!(
+            tiny.len() < spans as usize * size_of::<SpanRef<'_>>(),
+            "not tiny"
+        );
+        for (batch, spans) in [(tiny, spans), (ordinary, 3)] {
+            let answer = intake.admit(Bytes::from(batch), &receiver).await;
+            assert_eq!(answer, Ok(spans));
+        }
+        assert_eq!(views.spans_counted(), spans + 3);
+        assert_eq!(cursors[0].unsent_spans(), spans + 3);
     }
 }

@@ -52,6 +52,8 @@ impl Directory {
             path: path.to_owned(),
             source,
         };
+        let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let made = path.ancestors().take_while(missing).count();
         fs::create_dir_all(path).map_err(fault)?;
         let lock = fs::File::options()
             .create(true)
@@ -69,7 +71,8 @@ impl Directory {
             Err(TryLockError::Error(source)) => return Err(fault(source)),
         }
         let path = path.canonicalize().map_err(fault)?;
-        if let Some(parent) = path.parent() {
+        // What is in it would be gone with it.
+        for parent in path.ancestors().skip(1).take(made) {
             sync_directory(parent).map_err(fault)?;
         }
         Ok(Self { path, _lock: lock })

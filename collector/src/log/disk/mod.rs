@@ -12,11 +12,14 @@
 mod cursors;
 mod files;
 mod format;
+mod hot;
 #[cfg(test)]
 mod model_tests;
 mod readers;
 mod recover;
+mod recovery;
 mod scan;
+mod segments;
 #[cfg(test)]
 mod sim;
 mod state;
@@ -35,7 +38,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use self::files::{Directory, Files};
-pub use self::recover::Recovery;
+pub use self::recovery::Recovery;
 use self::scan::{Answer, Ask};
 use self::state::{Limits, Next, Pending, State};
 use self::writer::Writer;
@@ -122,6 +125,9 @@ struct Shared {
     /// For a reader whose next record alone is larger than what is reckoned for it: one at a time.
     oversize: Arc<Semaphore>,
 }
+
+/// Tells what became of a batch.
+type Answered = oneshot::Receiver<Result<(), Full>>;
 
 /// One exporter's place in the log.
 #[derive(Debug)]
@@ -294,12 +300,7 @@ impl Shared {
     }
 
     /// Queues a batch for the writer; where its answer comes, or nothing when nobody reads the log.
-    #[allow(clippy::type_complexity, reason = "one use")]
-    fn offer(
-        &self,
-        bytes: Bytes,
-        spans: u64,
-    ) -> Result<Option<oneshot::Receiver<Result<(), Full>>>, Full> {
+    fn offer(&self, bytes: Bytes, spans: u64) -> Result<Option<Answered>, Full> {
         let (answer, answered) = oneshot::channel();
         let batch = Pending {
             bytes,

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::format::SEGMENT_HEADER;
 use super::scan::Entry;
-use super::state::Segment;
+use super::segments::Segments;
 use crate::log::{Notice, OnFull, ReaderId, Record};
 use crate::status::{ExporterStatus, add};
 
@@ -171,7 +171,7 @@ impl Reader {
     }
 
     /// Moves past what was handed out up to `sequence`; the bytes of it.
-    pub(super) fn settle(&mut self, sequence: u64, segments: &VecDeque<Segment>) -> u64 {
+    pub(super) fn settle(&mut self, sequence: u64, segments: &Segments) -> u64 {
         while (self.held.front()).is_some_and(|held| held.end.sequence <= sequence) {
             self.held.pop_front();
         }
@@ -199,9 +199,8 @@ impl Reader {
     }
 
     /// Goes to the start of the next segment; false when there is none.
-    pub(super) fn enter_next(&mut self, segments: &VecDeque<Segment>) -> bool {
-        let index = segments.partition_point(|segment| segment.id <= self.place.segment);
-        let Some(next) = segments.get(index) else {
+    pub(super) fn enter_next(&mut self, segments: &Segments) -> bool {
+        let Some(next) = segments.after(self.place.segment) else {
             return false;
         };
         self.place = Place {
@@ -214,7 +213,7 @@ impl Reader {
     }
 
     /// Gives up the rest of its segment, which cannot be read; what that loses.
-    pub(super) fn leave(&mut self, segments: &VecDeque<Segment>) -> Totals {
+    pub(super) fn leave(&mut self, segments: &Segments) -> Totals {
         let lost = std::mem::take(&mut self.here);
         self.unsent -= lost;
         self.lose(lost.spans);
@@ -223,7 +222,7 @@ impl Reader {
     }
 
     /// Moves past the oldest segment, which the cap pushes out; a line when that begins to lose spans.
-    pub(super) fn push_out(&mut self, segments: &VecDeque<Segment>) -> Option<Notice> {
+    pub(super) fn push_out(&mut self, segments: &Segments) -> Option<Notice> {
         let mut lost = std::mem::take(&mut self.here);
         self.unsent -= lost;
         let segment = self.place.segment;

@@ -13,8 +13,9 @@ use super::cursors::{self, Saved};
 use super::files::{File, Files};
 use super::format::{HeaderError, SEGMENT_HEADER, SegmentHeader};
 use super::readers::{Place, Reader, Totals};
-use super::scan::{Damage, Depth, Scanner, Span};
-use super::state::Segment;
+use super::recovery::{Note, Recovery};
+use super::scan::{Depth, Scanner, Span};
+use super::segments::Segment;
 use super::writer::SPARE;
 use super::{DAMAGED, SEGMENT, damaged_name, segment_name};
 use crate::log::{OnFull, ReaderConfig, ReaderId};
@@ -42,51 +43,6 @@ pub(super) struct Found {
     pub(super) recovery: Recovery,
 }
 
-/// What a start found in its directory, to be told once lines can be written.
-#[derive(Debug, Default)]
-pub struct Recovery {
-    notes: Vec<Note>,
-}
-
-#[derive(Debug)]
-enum Note {
-    /// A file that is none of ours, or of a later version, or cannot be read.
-    LeftAlone {
-        file: String,
-        reason: String,
-    },
-    /// A segment of which nothing can be read.
-    SetAside {
-        file: String,
-        reason: String,
-    },
-    Damaged {
-        file: String,
-        damage: Damage,
-    },
-    /// The last write before a crash.
-    Unfinished {
-        file: String,
-        at: u64,
-        bytes: u64,
-    },
-    Missing {
-        first: u64,
-        records: u64,
-    },
-    Cursors {
-        reason: String,
-    },
-    Waiting {
-        exporter: String,
-        unsent: Totals,
-    },
-    Left {
-        exporter: String,
-        unsent: Totals,
-    },
-}
-
 /// A segment's file whose header is good.
 struct Candidate {
     header: SegmentHeader,
@@ -111,7 +67,7 @@ pub(super) fn recover(
         Ok(saved) => saved,
         Err(error) => {
             let reason = error.to_string();
-            recovery.notes.push(Note::Cursors { reason });
+            recovery.note(Note::Cursors { reason });
             None
         }
     };
@@ -127,7 +83,10 @@ pub(super) fn recover(
             go_through(candidate, until, &mut readers, &mut recovery)
         } else {
             // Everybody is past it.
-            (Segment::empty(&candidate.header), until.unwrap_or_default())
+            (
+                Segment::new(candidate.header.id, candidate.header.first_sequence),
+                until.unwrap_or_default(),
+            )
         };
         if segment.damaged {
             add(&status.damaged_segments, 1);
@@ -186,7 +145,7 @@ fn candidates(
                 match files.rename(&name, &aside) {
                     Ok(()) => {
                         damaged.push(aside.clone());
-                        recovery.notes.push(Note::SetAside {
+                        recovery.note(Note::SetAside {
                             file: aside,
                             reason,
                         });
@@ -289,7 +248,7 @@ fn go_through(
         file,
         length,
     } = candidate;
-    let mut segment = Segment::empty(&header);
+    let mut segment = Segment::new(header.id, header.first_sequence);
     let name = segment_name(header.id);
     let span = Span {
         at: SEGMENT_HEADER as u64,
@@ -332,11 +291,11 @@ fn go_through(
     if damage.bytes > 0 && damage.settled {
         segment.damaged = true;
         let file = name.clone();
-        recovery.notes.push(Note::Damaged { file, damage });
+        recovery.note(Note::Damaged { file, damage });
     } else if damage.bytes > 0 {
         let (at, bytes) = (damage.at, damage.bytes);
         let file = name.clone();
-        recovery.notes.push(Note::Unfinished { file, at, bytes });
+        recovery.note(Note::Unfinished { file, at, bytes });
     }
     if let Some(error) = failed {
         segment.damaged = true;
@@ -348,7 +307,7 @@ fn go_through(
             // A gap without bytes is what `received` may leave of a power cut.
             segment.damaged |= rest.at < length;
             let (first, records) = (rest.expected, until - rest.expected);
-            recovery.notes.push(Note::Missing { first, records });
+            recovery.note(Note::Missing { first, records });
         }
         None => cut_tail(scanner, length, name, recovery),
         Some(_) => {}
@@ -365,107 +324,9 @@ fn cut_tail(mut scanner: Scanner, length: u64, file: String, recovery: &mut Reco
     }
     if matches!(scanner.next_length(), Ok(Some(_))) {
         let bytes = length - at;
-        recovery.notes.push(Note::Unfinished { file, at, bytes });
+        recovery.note(Note::Unfinished { file, at, bytes });
     }
     let mut file = scanner.into_file();
     // The next segment's first sequence says where this one ends, too.
     let _ = file.truncate(at).and_then(|()| file.sync());
-}
-
-impl Segment {
-    fn empty(header: &SegmentHeader) -> Self {
-        Self {
-            id: header.id,
-            first_sequence: header.first_sequence,
-            end: SEGMENT_HEADER as u64,
-            totals: Totals::default(),
-            damaged: false,
-        }
-    }
-}
-
-impl Recovery {
-    fn left_alone(&mut self, file: String, reason: &str) {
-        let reason = reason.to_owned();
-        self.notes.push(Note::LeftAlone { file, reason });
-    }
-
-    fn tell_of(&mut self, readers: &[Reader]) {
-        for reader in readers.iter().filter(|reader| reader.unsent.records > 0) {
-            let exporter = reader.status.name.clone();
-            let unsent = reader.unsent;
-            self.notes.push(match reader.is_configured() {
-                true => Note::Waiting { exporter, unsent },
-                false => Note::Left { exporter, unsent },
-            });
-        }
-    }
-
-    /// Writes it all to the log.
-    pub fn tell(&self) {
-        for note in &self.notes {
-            note.tell();
-        }
-    }
-
-    /// Whether anything was lost or could not be used.
-    #[cfg(test)]
-    pub(super) fn found_damage(&self) -> bool {
-        let harmless = |note: &Note| {
-            matches!(
-                note,
-                Note::Unfinished { .. } | Note::Waiting { .. } | Note::Left { .. }
-            )
-        };
-        !self.notes.iter().all(harmless)
-    }
-}
-
-impl Note {
-    fn tell(&self) {
-        match self {
-            Self::LeftAlone { file, reason } => {
-                tracing::warn!(file, reason, "a file of the data directory is left alone");
-            }
-            Self::SetAside { file, reason } => tracing::error!(
-                file,
-                reason,
-                "a segment of the batch log is set aside: nothing in it can be read"
-            ),
-            Self::Damaged { file, damage } => tracing::error!(
-                file,
-                offset = damage.at,
-                bytes = damage.bytes,
-                records = damage.records,
-                "a segment of the batch log is damaged: what can be read of it is sent, and it is set aside then"
-            ),
-            Self::Unfinished { file, at, bytes } => tracing::info!(
-                file,
-                offset = at,
-                bytes,
-                "the last write before a crash was cut short: what its senders were not told of is left out"
-            ),
-            Self::Missing { first, records } => tracing::warn!(
-                first,
-                records,
-                "records are missing in the batch log: lost by a power cut, or their file is gone"
-            ),
-            Self::Cursors { reason } => tracing::error!(
-                reason,
-                "how far exporters had come cannot be read: everything that is kept is sent again"
-            ),
-            Self::Waiting { exporter, unsent } => tracing::info!(
-                exporter,
-                spans = unsent.spans,
-                bytes = unsent.bytes,
-                "spans from before the start wait for this exporter"
-            ),
-            Self::Left { exporter, unsent } => tracing::warn!(
-                exporter,
-                spans = unsent.spans,
-                bytes = unsent.bytes,
-                "spans wait for an exporter that is not configured any more: they are kept for the retention, unless their room is needed"
-            ),
-        }
-    }
 }

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::format::{RECORD_HEADER, SEGMENT_HEADER, SegmentHeader};
+use super::format::{RECORD_HEADER, SegmentHeader};
+use super::hot::{HotRecord, HotRecords, memory_cost};
 use super::readers::{Place, Reader, Totals};
-use super::scan::{Ask, Damage, Span};
-use crate::log::{Full, MAX_RECORDS, Notice, OnFull, RECORD_OVERHEAD, Read, ReaderId, Record};
+use super::scan::{Ask, Damage};
+use super::segments::{Segment, Segments};
+use crate::log::{Full, MAX_RECORDS, Notice, OnFull, Read, ReaderId, Record};
 use crate::status::{LogStatus, add};
 
 /// A batch on its way to the disk.
@@ -37,39 +39,14 @@ pub(super) struct Limits {
     pub(super) least_charge: u64,
 }
 
-/// A segment that holds records.
-#[derive(Clone, Debug)]
-pub(super) struct Segment {
-    pub(super) id: u64,
-    pub(super) first_sequence: u64,
-    /// Where its last record ends.
-    pub(super) end: u64,
-    pub(super) totals: Totals,
-    /// Whether some of it could not be read: it is kept for a look.
-    pub(super) damaged: bool,
-}
-
-/// A record still in memory, and where on disk it ends.
-#[derive(Debug)]
-struct Hot {
-    record: Record,
-    segment: u64,
-    end: u64,
-}
-
 #[derive(Debug)]
 pub(super) struct State {
     limits: Limits,
-    /// Oldest first; ids and sequences grow.
-    segments: VecDeque<Segment>,
-    /// No reader needs them any more; for the writer to do away with.
-    retired: Vec<Segment>,
+    segments: Segments,
     next_sequence: u64,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
-    /// The newest records: consecutive, the last one being `next_sequence - 1`.
-    hot: VecDeque<Hot>,
-    hot_bytes: usize,
+    hot: HotRecords,
     /// Bytes that a reader holds beyond what is reckoned for it.
     oversize_bytes: usize,
     readers: Vec<Reader>,
@@ -107,13 +84,11 @@ impl State {
     ) -> Self {
         let mut state = Self {
             limits,
-            segments,
-            retired: Vec::new(),
+            segments: Segments::new(segments),
             next_sequence,
             pending: VecDeque::new(),
             pending_bytes: 0,
-            hot: VecDeque::new(),
-            hot_bytes: 0,
+            hot: HotRecords::default(),
             oversize_bytes: 0,
             readers,
             unsaved_bytes: 0,
@@ -191,15 +166,7 @@ impl State {
         written: Written,
     ) -> Vec<oneshot::Sender<Result<(), Full>>> {
         let id = written.segment.id;
-        if self.segments.back().is_none_or(|last| last.id != id) {
-            self.segments.push_back(Segment {
-                id,
-                first_sequence: self.next_sequence,
-                end: SEGMENT_HEADER as u64,
-                totals: Totals::default(),
-                damaged: false,
-            });
-        }
+        self.segments.begin(id, self.next_sequence);
         for reader in &mut self.readers {
             advance(reader, &self.segments);
         }
@@ -209,9 +176,7 @@ impl State {
         for batch in group {
             end += disk_cost(&batch.bytes);
             totals += Totals::of(batch.spans, batch.bytes.len());
-            let memory = memory_cost(&batch.bytes);
-            self.pending_bytes -= memory;
-            self.hot_bytes += memory;
+            self.pending_bytes -= memory_cost(&batch.bytes);
             let record = Record {
                 sequence: self.next_sequence,
                 bytes: batch.bytes,
@@ -219,17 +184,14 @@ impl State {
                 arrived_unix_nano: batch.arrived_unix_nano,
             };
             self.next_sequence += 1;
-            self.hot.push_back(Hot {
+            self.hot.push(HotRecord {
                 record,
                 segment: id,
                 end,
             });
             answers.push(batch.answer);
         }
-        if let Some(segment) = self.segments.back_mut() {
-            segment.end = end;
-            segment.totals += totals;
-        }
+        self.segments.extend(end, totals);
         for reader in &mut self.readers {
             reader.appended(id, totals);
         }
@@ -250,57 +212,28 @@ impl State {
     }
 
     pub(super) fn read(&mut self, id: ReaderId, max_bytes: usize) -> Next {
-        let hot_first = self.hot.front().map(|hot| hot.record.sequence);
         let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
             return Next::Here(Read::End);
         };
         reader.ask_again();
         if reader.unsent.records == 0 {
-            let end = self.closed && self.pending.is_empty() && self.pending_bytes == 0;
+            let end = self.closed && self.pending_bytes == 0;
             return Next::Here(if end { Read::End } else { Read::Nothing });
         }
-        let sequence = reader.place.sequence;
-        let in_memory = hot_first.filter(|&first| first <= sequence);
-        let Some(first) = in_memory else {
-            let place = reader.place;
-            return self.ask(place, max_bytes);
-        };
-        let mut bytes = 0_usize;
-        let found = self
-            .hot
-            .iter()
-            .skip(offset(first, sequence))
-            .take(MAX_RECORDS)
-            .enumerate()
-            .take_while(|(index, hot)| {
-                bytes = bytes.saturating_add(hot.record.bytes.len());
-                *index == 0 || bytes <= max_bytes
+        let place = reader.place;
+        let Some(found) = self.hot.read(place.sequence, max_bytes) else {
+            return Next::OnDisk(Ask {
+                id: place.segment,
+                span: self.segments.span(place, self.next_sequence),
+                max_bytes,
+                any_size: false,
             });
-        let found: Vec<_> = found
-            .map(|(_, hot)| {
-                reader.hand(&hot.record, hot.segment, hot.end);
-                hot.record.clone()
-            })
-            .collect();
-        Next::Here(Read::Records(found))
-    }
-
-    /// The question to the disk for the records at `place`.
-    fn ask(&self, place: Place, max_bytes: usize) -> Next {
-        let index = self.segments.partition_point(|s| s.id < place.segment);
-        let end = self.segments.get(index).map_or(0, |segment| segment.end);
-        let after = self.segments.get(index + 1);
-        Next::OnDisk(Ask {
-            id: place.segment,
-            span: Span {
-                at: place.offset,
-                end,
-                expected: place.sequence,
-                until: after.map_or(self.next_sequence, |segment| segment.first_sequence),
-            },
-            max_bytes,
-            any_size: false,
-        })
+        };
+        let records = found.into_iter().map(|hot| {
+            reader.hand(&hot.record, hot.segment, hot.end);
+            hot.record.clone()
+        });
+        Next::Here(Read::Records(records.collect()))
     }
 
     /// Hands out what was read from disk, unless the reader was moved on meanwhile: `None` then. Where nothing more
@@ -357,11 +290,8 @@ impl State {
 
     /// Notes that a part of a segment cannot be read; whether that is news.
     fn mark_damaged(&mut self, id: u64) -> bool {
-        let segment = self.segments.iter_mut().find(|segment| segment.id == id);
-        let news = segment.is_some_and(|segment| !std::mem::replace(&mut segment.damaged, true));
-        if news {
-            add(&self.status.damaged_segments, 1);
-        }
+        let news = self.segments.mark_damaged(id);
+        add(&self.status.damaged_segments, u64::from(news));
         news
     }
 
@@ -426,7 +356,7 @@ impl State {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.hot_bytes + self.pending_bytes
+        self.hot.bytes() + self.pending_bytes
     }
 
     pub(super) fn memory_limit(&self) -> usize {
@@ -435,11 +365,11 @@ impl State {
 
     /// Segments that nobody needs any more.
     pub(super) fn take_retired(&mut self) -> Vec<Segment> {
-        std::mem::take(&mut self.retired)
+        self.segments.take_retired()
     }
 
     pub(super) fn has_retired(&self) -> bool {
-        !self.retired.is_empty()
+        self.segments.has_retired()
     }
 
     /// Bytes acknowledged since the cursors were saved; `None` when there is nothing to save.
@@ -477,15 +407,14 @@ impl State {
     /// Bytes that count towards the cap. The smallest segment counts as much as a batch: many starts must not make
     /// more files than can be gone through.
     fn used(&self) -> u64 {
-        let charged = |segment: &Segment| segment.end.max(self.limits.least_charge);
-        self.segments.iter().map(charged).sum()
+        self.segments.bytes(self.limits.least_charge)
     }
 
     /// Gives up the oldest segment, and moves on the readers that still needed it; false when one of them would
     /// rather have senders refused, or when there is but the segment being written.
     fn drop_oldest(&mut self, notices: &mut Vec<Notice>) -> bool {
         let needs = |reader: &Reader, id| reader.place.segment <= id && reader.unsent.records > 0;
-        let Some(oldest) = self.segments.front().filter(|_| self.segments.len() > 1) else {
+        let Some(oldest) = self.segments.oldest() else {
             return false;
         };
         let id = oldest.id;
@@ -514,48 +443,29 @@ impl State {
         true
     }
 
-    /// Retires the segments that every reader has left, except the one being written.
+    /// Retires the segments that every reader has left.
     fn free(&mut self) {
         let needed = self.readers.iter().map(|reader| reader.place.segment).min();
-        let needed = needed.unwrap_or(u64::MAX);
-        while self.segments.len() > 1
-            && self
-                .segments
-                .front()
-                .is_some_and(|oldest| oldest.id < needed)
-        {
-            self.retired.extend(self.segments.pop_front());
-        }
+        self.segments.retire_before(needed.unwrap_or(u64::MAX));
     }
 
-    /// Lets go of the oldest records in memory: beyond the limit, for they are on disk, and those that no reader
-    /// wants any more.
+    /// Lets go of records in memory that are too many, or that no reader wants any more.
     fn cool(&mut self) {
         let configured = self.readers.iter().filter(|reader| reader.is_configured());
         let needed = configured.map(|reader| reader.place.sequence).min();
-        let needed = needed.unwrap_or(u64::MAX);
-        while let Some(oldest) = self.hot.front() {
-            let over = self.memory_used() + self.oversize_bytes > self.limits.memory;
-            if !over && oldest.record.sequence >= needed {
-                break;
-            }
-            self.hot_bytes -= memory_cost(&oldest.record.bytes);
-            self.hot.pop_front();
-        }
+        let elsewhere = self.pending_bytes.saturating_add(self.oversize_bytes);
+        let most = self.limits.memory.saturating_sub(elsewhere);
+        self.hot.cool(most, needed.unwrap_or(u64::MAX));
     }
 
     fn publish(&self) {
         let store = |counter: &AtomicU64, value| counter.store(value, Ordering::Relaxed);
-        let first = self.hot.front().map(|hot| hot.record.sequence);
         for reader in self.readers.iter().filter(|reader| reader.is_configured()) {
-            let oldest = first
-                .filter(|&first| first <= reader.place.sequence)
-                .and_then(|first| self.hot.get(offset(first, reader.place.sequence)));
+            let oldest = self.hot.get(reader.place.sequence);
             reader.publish(oldest.map(|hot| hot.record.arrived_unix_nano));
         }
-        let bytes = self.segments.iter().map(|segment| segment.end).sum();
-        store(&self.status.used_bytes, bytes);
-        store(&self.status.segments, self.segments.len() as u64);
+        store(&self.status.used_bytes, self.segments.bytes(0));
+        store(&self.status.segments, self.segments.count() as u64);
         let left = self.readers.iter().filter(|reader| !reader.is_configured());
         store(
             &self.status.left_bytes,
@@ -565,21 +475,11 @@ impl State {
 }
 
 /// Moves a reader that is done with its segment on to the next one that there is.
-fn advance(reader: &mut Reader, segments: &VecDeque<Segment>) {
+fn advance(reader: &mut Reader, segments: &Segments) {
     while reader.here.records == 0 && reader.enter_next(segments) {}
-}
-
-/// Bytes in memory.
-fn memory_cost(bytes: &Bytes) -> usize {
-    bytes.len() + RECORD_OVERHEAD
 }
 
 /// Bytes on disk.
 fn disk_cost(bytes: &Bytes) -> u64 {
     bytes.len() as u64 + RECORD_HEADER as u64
-}
-
-/// The index of record `sequence` when the first one is `first`.
-fn offset(first: u64, sequence: u64) -> usize {
-    usize::try_from(sequence.saturating_sub(first)).unwrap_or(usize::MAX)
 }

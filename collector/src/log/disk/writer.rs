@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::files::{File, Files};
 use super::format::{Key, RECORD_HEADER, RecordHeader, SEGMENT_HEADER, SegmentHeader};
-use super::state::{Pending, Segment, Written};
+use super::segments::Segment;
+use super::state::{Pending, Written};
 use super::{Durability, Shared, cursors, damaged_name, segment_name};
 use crate::log::{Full, tell};
 use crate::status::{add, now_unix_nano};
