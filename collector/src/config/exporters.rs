@@ -16,6 +16,8 @@ use crate::net::client_tls::{ClientTls, Identity};
 /// The key of an exporter's headers.
 pub(super) const HEADERS: &str = "headers";
 
+/// Each costs time to check and memory to run.
+const MOST_EXPORTERS: usize = 64;
 const MOST_HEADERS: usize = 32;
 const MOST_HEADER_BYTES: usize = 8 * 1024;
 const LONGEST_NAME: usize = 100;
@@ -49,7 +51,12 @@ pub(super) fn resolve(
     faults: &mut Faults,
 ) -> Vec<export::Config> {
     let mut exporters: Vec<export::Config> = Vec::new();
-    for given in &given.exporters {
+    for (index, given) in given.exporters.iter().enumerate() {
+        if index == MOST_EXPORTERS {
+            let text = format!("at most {MOST_EXPORTERS} exporters are allowed");
+            faults.say(given.source.clone(), text);
+            break;
+        }
         let Some(exporter) = one(given, on_full, variable, faults) else {
             continue;
         };
@@ -80,21 +87,10 @@ fn one(
     let target = faults.checked(url, |url| {
         Target::parse(url).map_err(|error| error.to_string())
     });
-    let mut within = |key, least, most, default| {
-        let read = |text: &str| value::duration_within(text, least, most);
-        faults.checked(given.one(key), read).unwrap_or(default)
-    };
-    let by_default = Retry::default();
-    let (least, most) = (LEAST_TIMEOUT, MOST_TIMEOUT);
-    let timeout = within("timeout", least, most, export::DEFAULT_TIMEOUT);
-    let (least, most) = (LEAST_FIRST_WAIT, MOST_FIRST_WAIT);
-    let first = within("retry.first", least, most, by_default.first);
-    let (least, most) = (LEAST_LONGEST_WAIT, MOST_LONGEST_WAIT);
-    let longest = within("retry.longest", least, most, by_default.longest);
-    if let Some(setting) = given.one("retry.first").filter(|_| first > longest) {
-        let allowed = format!("retry.longest is {}", value::write_duration(longest));
-        faults.add(setting.source, &setting.value, allowed);
-    }
+    let timeout = faults.checked(given.one("timeout"), |text| {
+        value::duration_within(text, LEAST_TIMEOUT, MOST_TIMEOUT)
+    });
+    let retry = retry(given, faults);
     let name = faults.checked(given.one("name"), name);
     let compression = faults.checked(given.one("compression"), compression);
     let own_on_full = faults.checked(given.one("on_full"), storage::on_full);
@@ -104,14 +100,34 @@ fn one(
     Some(export::Config {
         name: name.unwrap_or_else(|| target.to_string()),
         headers,
-        timeout,
+        timeout: timeout.unwrap_or(export::DEFAULT_TIMEOUT),
         compression: compression.unwrap_or_default(),
         tls,
-        retry: Retry { first, longest },
+        retry,
         on_full: own_on_full.unwrap_or(on_full),
         asked_by: asked_by.unwrap_or_default(),
         target,
     })
+}
+
+fn retry(given: &GivenExporter, faults: &mut Faults) -> Retry {
+    let by_default = Retry::default();
+    let setting = given.one("retry.first");
+    let first = faults.checked(setting.clone(), |text| {
+        value::duration_within(text, LEAST_FIRST_WAIT, MOST_FIRST_WAIT)
+    });
+    let longest = faults.checked(given.one("retry.longest"), |text| {
+        value::duration_within(text, LEAST_LONGEST_WAIT, MOST_LONGEST_WAIT)
+    });
+    let retry = Retry {
+        first: first.unwrap_or(by_default.first),
+        longest: longest.unwrap_or(by_default.longest),
+    };
+    if let Some(setting) = setting.filter(|_| retry.first > retry.longest) {
+        let allowed = format!("retry.longest is {}", value::write_duration(retry.longest));
+        faults.add(setting.source, &setting.value, allowed);
+    }
+    retry
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -487,6 +487,23 @@ exporters:
 }
 
 #[test]
+fn a_file_cannot_ask_for_any_number_of_anything() {
+    let many = |line: &dyn Fn(usize) -> String, count| (0..count).map(line).collect::<String>();
+    let exporters = many(&|n| format!("  - otlp+http://h{n}\n"), 10_000);
+    let faults = Written::new(format!("exporters:\n{exporters}")).check(&[]);
+    assert_eq!(
+        faults,
+        ["FILE:66: exporters[64]: at most 64 exporters are allowed"]
+    );
+    let headers = many(&|n| format!("      x-{n}: a\n"), 40);
+    let text = format!("exporters:\n  - url: otlp+http://a\n    headers:\n{headers}");
+    let expected = "FILE:36: exporters[0].headers.x-32: at most 32 headers are allowed";
+    assert_eq!(Written::new(text).check(&[]), [expected]);
+    let keys = many(&|n| format!("key{n}: a\n"), 5_000);
+    assert_eq!(Written::new(keys).check(&[]).len(), 101);
+}
+
+#[test]
 fn a_file_that_is_no_file_of_ours_is_one_fault() {
     let check = |text: &[u8], expected: &str| {
         assert_eq!(Written::new(text).check(&[]), [expected]);

@@ -330,7 +330,7 @@ fn a_command_line_that_cannot_run_says_why() {
             "--export: \"http://a\" is not allowed",
         ],
     );
-    check(&["--wep", "1"], 2, &["--wep"]);
+    check(&["--wep", "1"], 2, &["--wep", "similar", "'--web'"]);
     check(
         &["--otlp-grpc", "0", "--otlp-http", "0", "--web", &taken],
         1,
