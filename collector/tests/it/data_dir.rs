@@ -72,7 +72,8 @@ impl Sent {
 fn start(directory: &Path, url: &str, more: &[&str]) -> Collector {
     let directory = directory.to_str().unwrap();
     let args = ["--data-dir", directory, "--export", url];
-    Collector::start_with(&[&args, more].concat(), &[("BELLWETHER_GRACE", "4s")])
+    // Nothing here may have to wait for the grace to be over.
+    Collector::start_with(&[&args, more].concat(), &[("BELLWETHER_GRACE", "600s")])
 }
 
 fn arrived(sink: &Sink, accepted: &BTreeSet<u64>) {
@@ -119,7 +120,10 @@ fn kill_at_random_moments(durability: &str) {
     );
     // Most rounds are over before a second is, so that each start begins where the one before it did.
     let most = u64::from(*taken.values().max().expect("spans"));
-    assert!(most <= rounds() + 1, "a span came {most} times: twice within one life");
+    assert!(
+        most <= rounds() + 1,
+        "a span came {most} times: twice within one life"
+    );
 }
 
 #[test]
