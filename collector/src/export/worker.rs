@@ -54,8 +54,9 @@ impl Worker {
         }
     }
 
-    /// Sends what `cursor` reads until the log is closed and all of it was sent, or until the drain deadline. What
-    /// is left then is told; in memory it is counted as dropped by the log, on disk it waits for the next start.
+    /// Sends what `cursor` reads until the log is closed and all of it was sent, or until the drain deadline; on disk, only
+    /// until the peer fails during the drain. What is left then is told; in memory it is counted as dropped by the log, on
+    /// disk it waits for the next start.
     pub async fn run(mut self, mut cursor: Cursor) {
         let deadline = drain_deadline(self.drain.clone());
         tokio::select! {
@@ -99,6 +100,8 @@ impl Worker {
             };
             match outcome {
                 Sent::Settled => cursor.ack(last),
+                // It is all there at the next start: no reason to hold the shutdown up.
+                Sent::Later { .. } if cursor.is_on_disk() && self.is_draining() => return,
                 Sent::Later { after } => self.wait(after).await,
                 // The peer asks for less now.
                 Sent::TooLarge => {}
@@ -196,11 +199,15 @@ impl Worker {
         }
     }
 
+    fn is_draining(&self) -> bool {
+        self.drain.borrow().is_some()
+    }
+
     /// Waits before the next attempt; a drain that begins meanwhile cuts the wait short.
     async fn wait(&mut self, told: Option<Duration>) {
         let delay = self.backoff.delay(told);
         // What the peer asked for is kept until then; an early attempt costs it little and may save the spans.
-        if self.drain.borrow().is_some() {
+        if self.is_draining() {
             sleep(delay.min(DRAIN_WAIT)).await;
             return;
         }

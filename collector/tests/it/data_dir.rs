@@ -72,7 +72,8 @@ impl Sent {
 fn start(directory: &Path, url: &str, more: &[&str]) -> Collector {
     let directory = directory.to_str().unwrap();
     let args = ["--data-dir", directory, "--export", url];
-    Collector::start_with(&[&args, more].concat(), &[("BELLWETHER_GRACE", "4s")])
+    // Nothing here may have to wait for the grace to be over.
+    Collector::start_with(&[&args, more].concat(), &[("BELLWETHER_GRACE", "600s")])
 }
 
 fn arrived(sink: &Sink, accepted: &BTreeSet<u64>) {
