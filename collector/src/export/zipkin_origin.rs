@@ -110,11 +110,8 @@ pub(super) fn is_field(key: &str) -> bool {
 
 /// Whether an attribute may tell something; most do not.
 fn tells(key: &[u8]) -> bool {
-    match key {
-        [b'n', b'e', b't', ..] | [b'p', b'e', b'e', b'r', ..] | [b'd', b'b', ..] => true,
-        [b's', b'e', b'r', b'v', b'e', b'r', ..] | [b'z', b'i', b'p', ..] => true,
-        _ => false,
-    }
+    const FAMILIES: [&[u8]; 5] = [b"net", b"peer.", b"server.", b"db.n", b"zipkin."];
+    FAMILIES.iter().any(|family| key.starts_with(family))
 }
 
 const PEER_SERVICE: u8 = 1;

@@ -9,9 +9,12 @@ import urllib.request
 
 from py_zipkin import Encoding, Kind
 from py_zipkin.transport import BaseTransportHandler
+from py_zipkin.util import generate_random_64bit_string
 from py_zipkin.zipkin import ZipkinAttrs, zipkin_span
 
-TRACE_ID, ROOT_ID, SHARED_ID = "463ac35c9f6413ad", "463ac35c9f6413ad", "a2fb4a1d1a96d312"
+# Its ids have 64 bits, and a trace is named after its root.
+TRACE_ID, SHARED_ID = generate_random_64bit_string(), generate_random_64bit_string()
+ROOT_ID = TRACE_ID
 
 
 class Transport(BaseTransportHandler):

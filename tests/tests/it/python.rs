@@ -57,7 +57,7 @@ fn py_zipkin_to_zipkin() {
         assert_eq!(client["parent_span_id"], sent["parent_id"]);
         assert_eq!(server["parent_span_id"], sent["shared_id"], "{server}");
         assert_ne!(server["span_id"], sent["shared_id"]);
-        assert_eq!(server["status"], "ERROR");
+        assert_eq!(server["status"], "error");
         assert_eq!(client["attributes"]["http.path"], "/stock");
         assert_eq!(client["events"][0]["name"], "cache miss");
         // To Zipkin they are one span again.

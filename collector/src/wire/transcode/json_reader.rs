@@ -63,6 +63,13 @@ impl<'a> JsonReader<'a> {
     /// The first byte of what comes next, past white space; `None` at the end.
     #[inline]
     pub(super) fn peek(&mut self) -> Option<u8> {
+        match self.text.as_bytes().get(self.at) {
+            Some(&byte) if byte > b' ' => Some(byte),
+            _ => self.peek_past_space(),
+        }
+    }
+
+    fn peek_past_space(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(self.at) {
             self.at += 1;
@@ -99,12 +106,14 @@ impl<'a> JsonReader<'a> {
             let name = self.string()?;
             self.colon()?;
             member(self, name)?;
-            if self.take(b'}') {
-                self.depth -= 1;
-                return Ok(());
-            }
-            if !self.take(b',') {
-                return Err(self.unexpected("`,` or `}`"));
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    self.depth -= 1;
+                    return Ok(());
+                }
+                _ => return Err(self.unexpected("`,` or `}`")),
             }
         }
     }
@@ -132,12 +141,14 @@ impl<'a> JsonReader<'a> {
         }
         loop {
             element(self)?;
-            if self.take(b']') {
-                self.depth -= 1;
-                return Ok(());
-            }
-            if !self.take(b',') {
-                return Err(self.unexpected("`,` or `]`"));
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    self.depth -= 1;
+                    return Ok(());
+                }
+                _ => return Err(self.unexpected("`,` or `]`")),
             }
         }
     }

@@ -536,22 +536,35 @@ pub(super) fn hex_id<const N: usize>(text: &str) -> Option<[u8; N]> {
         return None;
     }
     let mut id = [0; N];
+    // All digits at once: a byte that is none leaves bits that no digit has.
+    let mut seen = 0;
     for (byte, &[high, low]) in id.iter_mut().zip(pairs) {
-        *byte = hex_digit(high)? << 4 | hex_digit(low)?;
+        let [high, low] = [high, low].map(|digit| HEX_DIGITS[usize::from(digit)]);
+        seen |= high | low;
+        *byte = high << 4 | low & 15;
     }
-    Some(id)
+    (seen < 16).then_some(id)
 }
 
 /// A hex digit's value.
 #[inline]
 pub(super) fn hex_digit(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
+    let value = HEX_DIGITS[usize::from(digit)];
+    (value < 16).then_some(value)
 }
+
+/// The value of each byte as a hex digit; 0xff for those that are none.
+static HEX_DIGITS: [u8; 256] = {
+    let mut digits = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = b"0123456789abcdef"[value];
+        digits[digit as usize] = value as u8;
+        digits[digit.to_ascii_uppercase() as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
 
 /// What is wrong with an id. Plain ProtoJSON libraries write bytes, and so ids, as base64.
 fn not_hex(text: &str, name: &str, bytes: usize) -> String {

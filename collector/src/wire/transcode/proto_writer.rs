@@ -12,7 +12,7 @@ pub(super) struct ProtoWriter {
 }
 
 /// A message that was begun.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[must_use]
 pub(super) struct Open {
     /// Where its length stands.
@@ -25,11 +25,11 @@ pub(super) struct Open {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Expected {
     /// Below 128 bytes: an attribute.
-    Small = 1,
+    Small,
     /// Below 16 KiB: a span.
-    Medium = 2,
+    Medium,
     /// Below 2 MiB: many spans.
-    Large = 3,
+    Large,
 }
 
 impl ProtoWriter {
@@ -76,9 +76,16 @@ impl ProtoWriter {
     /// Begins the message in `field`.
     #[inline]
     pub(super) fn open(&mut self, field: u32, expected: Expected) -> Open {
-        let room = expected as usize;
         self.put_varint(u64::from(len_tag(field)));
         let at = self.len();
+        let room = match expected {
+            Expected::Small => {
+                self.push(0);
+                return Open { at, room: 1 };
+            }
+            Expected::Medium => 2,
+            Expected::Large => 3,
+        };
         self.put([0; 3].get(..room).unwrap_or_default());
         Open { at, room }
     }
@@ -88,6 +95,15 @@ impl ProtoWriter {
     pub(super) fn close(&mut self, message: Open) {
         let Open { at, room } = message;
         let length = self.len().saturating_sub(at + room);
+        match self.bytes.get_mut(at) {
+            Some(place) if room == 1 && length < 0x80 => *place = length as u8,
+            _ => self.put_length(message, length),
+        }
+    }
+
+    /// Puts a length of several bytes in its place, which may have to be made first.
+    fn put_length(&mut self, message: Open, length: usize) {
+        let Open { at, room } = message;
         let needed = varint_length(length as u64);
         if needed != room {
             self.make_room(at, room, needed);
@@ -156,19 +172,27 @@ impl ProtoWriter {
     }
 
     #[inline]
-    fn put_varint(&mut self, mut value: u64) {
-        let mut varint = [0; 10];
-        let mut length = 0;
-        for byte in &mut varint {
-            length += 1;
-            if value < 0x80 {
-                *byte = value as u8;
-                break;
-            }
-            *byte = value as u8 | 0x80;
+    fn put_varint(&mut self, value: u64) {
+        if value < 0x80 {
+            self.push(value as u8);
+        } else {
+            self.put_long_varint(value);
+        }
+    }
+
+    fn put_long_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.push(value as u8 | 0x80);
             value >>= 7;
         }
-        self.put(varint.get(..length).unwrap_or_default());
+        self.push(value as u8);
+    }
+
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        if self.bytes.len() < self.bytes.capacity() || self.grow(1) {
+            self.bytes.push(byte);
+        }
     }
 
     #[inline]

@@ -174,9 +174,10 @@ impl<'a> Batch<'a> {
     /// here, too (as zipkin2.internal.Trace has it). Children name the id that both halves had; those of the half's own
     /// service are its own.
     fn tell_halves_apart(&mut self) {
-        let any_shared = self.spans.iter().any(|span| span.shared);
-        let both = |kind| self.spans.iter().any(|span| span.kind == kind);
-        if !any_shared && !(both(SpanKind::Client) && both(SpanKind::Server)) {
+        let any = |is: fn(&Entry) -> bool| self.spans.iter().any(is);
+        let has_both =
+            any(|span| span.kind == SpanKind::Client) && any(|span| span.kind == SpanKind::Server);
+        if !(has_both || any(|span| span.shared)) {
             return;
         }
         self.spans
