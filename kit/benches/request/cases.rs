@@ -49,9 +49,12 @@ pub(crate) enum Case {
     Span,
     /// The same within a request that is not sampled: its fields still go on every line.
     SpanUnsampled,
+    /// What `Sampled` leaves to the exporter's thread: from the queue to the socket.
+    Export,
 }
 
 impl Case {
+    /// Those whose cost is the requesting thread's.
     pub(crate) const ALL: [Self; 15] = [
         Self::Bare,
         Self::Sampled,
@@ -87,11 +90,13 @@ impl Case {
             Self::EventRecorded => "event-recorded",
             Self::Span => "span",
             Self::SpanUnsampled => "span-unsampled",
+            Self::Export => "export",
         }
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|case| case.name() == name)
+        let mut all = Self::ALL.into_iter().chain([Self::Export]);
+        all.find(|case| case.name() == name)
     }
 
     /// The case that this one's cost is added to.
@@ -111,6 +116,14 @@ impl Case {
         }
     }
 
+    /// `RUST_LOG`: where other threads are measured than the requesting one, the log's is to be idle.
+    pub(crate) fn log(self) -> &'static str {
+        match self {
+            Self::Export => "off",
+            _ => "info",
+        }
+    }
+
     /// `OTEL_TRACES_SAMPLER`.
     pub(crate) fn sampler(self) -> &'static str {
         match self {
@@ -126,13 +139,13 @@ pub(crate) struct Fixture {
     runtime: Runtime,
     app: Router,
     /// Without it nothing is exported.
-    _kept: Kept,
+    kept: Kept,
 }
 
 /// What must live as long as its router.
 enum Kept {
     Nothing,
-    Kit { _kit: Kit },
+    Kit { kit: Kit },
     Floor { _floor: floor::Kept },
 }
 
@@ -149,7 +162,7 @@ impl Fixture {
             case,
             runtime,
             app,
-            _kept: kept,
+            kept,
         };
         fixture.run(100);
         fixture
@@ -163,7 +176,8 @@ impl Fixture {
             | Case::Unsampled
             | Case::Assembled
             | Case::AssembledBest
-            | Case::Floor => {
+            | Case::Floor
+            | Case::Export => {
                 for _ in 0..times {
                     self.request("/hello/world");
                 }
@@ -173,6 +187,13 @@ impl Fixture {
             Case::EventInRequest => self.request(&format!("/events/{times}")),
             Case::EventHidden | Case::EventRecorded => self.request(&format!("/hidden/{times}")),
             Case::Span | Case::SpanUnsampled => self.request(&format!("/spans/{times}")),
+        }
+    }
+
+    /// Exports what is left, as a service does last.
+    pub(crate) fn finish(&self) {
+        if let Kept::Kit { kit } = &self.kept {
+            self.runtime.block_on(kit.finish());
         }
     }
 
@@ -221,7 +242,7 @@ pub(crate) fn serve(case: Case) {
         let listener = listener.expect("a port");
         eprintln!("serving {}", listener.local_addr().expect("an address"));
         match kept {
-            Kept::Kit { _kit: kit } => kit.serve(listener, app).await.expect("to serve"),
+            Kept::Kit { kit } => kit.serve(listener, app).await.expect("to serve"),
             _ => axum::serve(listener, app).await.expect("to serve"),
         }
     });
@@ -248,7 +269,7 @@ fn observed(case: Case, app: Router) -> (Router, Kept) {
         _ => {
             let kit = Kit::from_env("checkout").and_then(bellwether::KitBuilder::start);
             let kit = kit.expect("a kit");
-            (kit.wrap(app), Kept::Kit { _kit: kit })
+            (kit.wrap(app), Kept::Kit { kit })
         }
     }
 }

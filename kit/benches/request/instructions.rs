@@ -1,4 +1,4 @@
-//! Instructions of the measured thread, counted by callgrind: the difference of two run lengths, so that
+//! Instructions of the measured threads, counted by callgrind: the difference of two run lengths, so that
 //! starting and stopping do not count.
 
 use std::path::{Path, PathBuf};
@@ -6,14 +6,19 @@ use std::process::{Command, ExitCode, Stdio};
 
 use super::RUN;
 use super::cases::Case;
+use super::sink;
 
 const SHORT: u64 = 1_000;
 const LONG: u64 = 3_000;
 
 pub(crate) fn print() -> ExitCode {
     let mut measured: Vec<(Case, u64)> = Vec::new();
-    for case in Case::ALL {
-        let (Some(short), Some(long)) = (count(case, SHORT), count(case, LONG)) else {
+    let Ok(spans) = sink::start() else {
+        return ExitCode::FAILURE;
+    };
+    for case in Case::ALL.into_iter().chain([Case::Export]) {
+        let counts = (count(case, SHORT, &spans), count(case, LONG, &spans));
+        let (Some(short), Some(long)) = counts else {
             eprintln!(
                 "{}: callgrind gave no count; is valgrind installed?",
                 case.name()
@@ -30,32 +35,39 @@ pub(crate) fn print() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Instructions of the first thread, which is the measured one.
-fn count(case: Case, times: u64) -> Option<u64> {
+/// Instructions of the first thread, which makes the requests, or of all others, of which only the exporter's works.
+fn count(case: Case, times: u64, spans: &str) -> Option<u64> {
     let out = std::env::temp_dir().join(format!("bellwether-{}-{times}.callgrind", case.name()));
     let mut valgrind = Command::new("valgrind");
     super::in_environment(&mut valgrind, case);
-    let status = valgrind
+    valgrind
         .args(["--tool=callgrind", "--separate-threads=yes", "--quiet"])
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(std::env::current_exe().ok()?)
         .args([RUN, case.name(), &times.to_string()])
-        // No batch fills, and none is due: the exporter's thread leaves the spans where they are.
         .env("OTEL_BSP_MAX_QUEUE_SIZE", "1000000")
-        .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1000000")
         .env("OTEL_BSP_SCHEDULE_DELAY", "3600000")
-        .stdout(Stdio::null())
-        .status()
-        .ok()?;
-    status
-        .success()
-        .then(|| total(&first_thread(&out)))
-        .flatten()
+        .stdout(Stdio::null());
+    if case == Case::Export {
+        valgrind.env("OTEL_EXPORTER_OTLP_ENDPOINT", spans);
+    } else {
+        // No batch fills, and none is due: the exporter's thread leaves the spans where they are.
+        valgrind.env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1000000");
+    }
+    if !valgrind.status().ok()?.success() {
+        return None;
+    }
+    if case == Case::Export {
+        let others = (2..).map(|thread| of_thread(&out, thread));
+        Some(others.map_while(|file| total(&file)).sum())
+    } else {
+        total(&of_thread(&out, 1))
+    }
 }
 
-fn first_thread(out: &Path) -> PathBuf {
+fn of_thread(out: &Path, thread: u32) -> PathBuf {
     let mut name = out.as_os_str().to_owned();
-    name.push("-01");
+    name.push(format!("-{thread:02}"));
     name.into()
 }
 

@@ -96,7 +96,7 @@ fn in_environment(command: &mut Command, case: Case) {
         .env("BELLWETHER_LOG_RATE_LIMIT", "1000000000")
         .env("BELLWETHER_RECORDER", case.recorder())
         .env("BELLWETHER_RECORDER_SLOW", "off")
-        .env("RUST_LOG", "info");
+        .env("RUST_LOG", case.log());
 }
 
 fn time(case: Case) -> ExitCode {
@@ -116,6 +116,10 @@ fn time(case: Case) -> ExitCode {
 /// A fixed number of times, for a profiler.
 fn run((case, times): (Case, u64)) -> ExitCode {
     // Never dropped: freeing the spans that wait is no part of a request.
-    Box::leak(Box::new(Fixture::new(case))).run(times);
+    let fixture = Box::leak(Box::new(Fixture::new(case)));
+    fixture.run(times);
+    if case == Case::Export {
+        fixture.finish();
+    }
     ExitCode::SUCCESS
 }

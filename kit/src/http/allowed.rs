@@ -9,7 +9,7 @@ use ::http::{HeaderMap, HeaderName, Uri};
 use super::text::{MAX_TEXT, clip, clip_bytes};
 use crate::config::percent_decode;
 use crate::redact::{self, REDACTED};
-use crate::trace::{Attribute, SharedText, Value};
+use crate::trace::{TakeAttribute, ValueRef};
 
 /// How many values of one header are shown.
 const MAX_VALUES: usize = 8;
@@ -182,13 +182,12 @@ impl Shown {
     }
 
     /// As the span has it: headers are arrays of strings (HTTP semantic conventions).
-    pub(super) fn attribute(&self) -> Attribute {
-        let value = if self.key == QUERY {
-            Value::Text(SharedText::Owned(self.text().into_owned()))
+    pub(super) fn put_attribute(&self, put: &mut TakeAttribute<'_>) {
+        if self.key == QUERY {
+            put(self.key, ValueRef::Text(&self.text()));
         } else {
-            Value::Texts(self.values.clone())
-        };
-        (self.key, value)
+            put(self.key, ValueRef::Texts(&self.values));
+        }
     }
 }
 
@@ -264,8 +263,9 @@ mod tests {
                 ("http.response.header.x-blob", "[redacted]".into()),
             ]
         );
-        let (_, tenants) = shown[0].attribute();
-        assert!(matches!(tenants, Value::Texts(values) if values == ["a, b", "c\u{fffd}"]));
+        shown[0].put_attribute(&mut |_, tenants| {
+            assert!(matches!(tenants, ValueRef::Texts(values) if values == ["a, b", "c\u{fffd}"]));
+        });
     }
 
     #[test]

@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::exchange::Exchange;
 use super::text::clip;
 use super::tracked::Tracked;
 use super::{BoxError, Outcome, grpc};
@@ -117,12 +118,12 @@ where
             && let Ok(text) = tracked.run(|| error.to_string())
             && let Some(exchange) = tracked.open()
         {
-            exchange.error = Some(clip(&text).to_owned());
+            exchange.known.error = Some(clip(&text).to_owned());
         }
         let _ = tracked.run(|| this.source.set(Source::Ended));
         let is_rpc = tracked
             .open()
-            .is_some_and(|exchange| exchange.rpc.is_some());
+            .is_some_and(|exchange| exchange.known.rpc.is_some());
         tracked.settle(outcome);
         // A gRPC caller is told why its stream ends.
         let trailers = is_rpc.then(|| grpc::trailers(outcome)).flatten();
@@ -148,15 +149,15 @@ where
 
 /// A body that says it has ended, or that is of known length and all out, is not polled again.
 fn passed(tracked: &mut Tracked, frame: &Frame<Bytes>, ended: bool) {
-    let Some(exchange) = tracked.open() else {
+    let Some(Exchange { known, .. }) = tracked.open() else {
         return;
     };
     if let Some(data) = frame.data_ref() {
-        exchange.sent(data.len() as u64);
+        known.sent(data.len() as u64);
     } else if let Some(trailers) = frame.trailers_ref() {
-        exchange.read_status(trailers);
+        known.read_status(trailers);
     }
-    if ended || frame.is_trailers() || exchange.all_sent() {
+    if ended || frame.is_trailers() || known.all_sent() {
         tracked.complete();
     }
 }

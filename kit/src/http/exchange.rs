@@ -1,7 +1,6 @@
-//! The one record of a request, from the layer's first look at it to its single settlement, from which
-//! the log line, the span and the metrics are all made.
+//! The one record of a request, from the layer's first look at it to its single `settlement`, in which the log
+//! line, the span and the metrics are all made of it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,16 +15,21 @@ use super::method::KnownMethod;
 use super::names::{SERVER_TIMING, X_FORWARDED_PROTO};
 use super::request_texts::RequestTexts;
 use super::routes::Route;
-use super::{Outcome, Telemetry, grpc, response_headers, server_span};
+use super::{Outcome, Telemetry, response_headers};
 use crate::context::{SharedContext, SpanId, TraceParent};
-use crate::log::{RequestLine, RpcLine};
-use crate::metrics::{ActiveRequest, BodySizes, Exemplar, RpcLabels, ServerLabels};
-use crate::trace::SpanQueue;
+use crate::metrics::ActiveRequest;
 
-/// What is known of a request. Made once, boxed once, settled by value.
+/// A request that has not settled: where it is told of, and what is known of it. Settled by value.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) telemetry: Arc<Telemetry>,
+    pub(super) known: Box<Known>,
+}
+
+/// What is known of a request. Boxed once: the box of a sampled request is what its span is made of, by the
+/// thread that exports it. So the telemetry is beside it: spans that wait must not keep their own queue alive.
+#[derive(Debug)]
+pub(super) struct Known {
     pub(super) context: SharedContext,
     /// The caller's span.
     pub(super) parent: Option<SpanId>,
@@ -44,20 +48,32 @@ pub(super) struct Exchange {
     pub(super) error: Option<String>,
     /// The headers and the query that operators allow to be shown.
     pub(super) shown: Vec<Shown>,
-    start: Instant,
-    caller: Caller,
-    time_to_first_byte: Option<Duration>,
+    pub(super) start: Instant,
+    pub(super) caller: Caller,
+    pub(super) time_to_first_byte: Option<Duration>,
     /// What the caller says that its request has, in `Content-Length`.
-    received_bytes: Option<u64>,
-    sent_bytes: u64,
+    pub(super) received_bytes: Option<u64>,
+    pub(super) sent_bytes: u64,
     /// What the response's length is known to be.
     expected_bytes: Option<u64>,
-    permit: Option<Permit>,
-    active: Option<ActiveRequest>,
+    pub(super) permit: Option<Permit>,
+    pub(super) active: Option<ActiveRequest>,
+    /// Set when it settles.
+    pub(super) ended: Option<Ended>,
+}
+
+/// How a request ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    /// `error.type`.
+    pub(super) error_type: Option<&'static str>,
+    /// Set when it was a gRPC call.
+    pub(super) told: Option<Told>,
 }
 
 impl Exchange {
-    pub(super) fn begin<B>(telemetry: &Arc<Telemetry>, request: &Request<B>) -> Box<Self> {
+    pub(super) fn begin<B>(telemetry: &Arc<Telemetry>, request: &Request<B>) -> Self {
         let (start, started_at) = (Instant::now(), SystemTime::now());
         let headers = request.headers();
         let mut present = Present::of(headers, &telemetry.request_id_header);
@@ -82,7 +98,7 @@ impl Exchange {
         let rpc = Rpc::of_server(&telemetry.methods, method, request);
         let received_bytes = present.content_length.and_then(length);
         let active = telemetry.server.started(method.as_str(), scheme, start);
-        let mut exchange = Box::new(Self {
+        let mut known = Box::new(Known {
             context,
             parent,
             link,
@@ -104,11 +120,14 @@ impl Exchange {
             expected_bytes: None,
             permit: None,
             active: Some(active),
-            telemetry: Arc::clone(telemetry),
+            ended: None,
         });
-        // Where they stay: by far the largest part of an exchange, and not to be moved about.
-        exchange.texts.copy(request, &present, exported);
-        exchange
+        // Where they stay: by far the largest part of what is known, and not to be moved about.
+        known.texts.copy(request, &present, exported);
+        Self {
+            known,
+            telemetry: Arc::clone(telemetry),
+        }
     }
 
     /// False when the concurrency limit is reached, which no question after the server's health heeds: a
@@ -116,8 +135,9 @@ impl Exchange {
     pub(super) fn admit(&mut self) -> bool {
         match &self.telemetry.concurrency_limit {
             Some(limit) => {
-                self.permit = limit.try_acquire();
-                self.permit.is_some() || self.rpc.as_ref().is_some_and(|rpc| rpc.is_health)
+                self.known.permit = limit.try_acquire();
+                self.known.permit.is_some()
+                    || self.known.rpc.as_ref().is_some_and(|rpc| rpc.is_health)
             }
             None => true,
         }
@@ -125,14 +145,14 @@ impl Exchange {
 
     /// The response head is ready: notes it and adds the kit's headers.
     pub(super) fn head(&mut self, status: StatusCode, headers: &mut HeaderMap) {
-        let elapsed = self.start.elapsed();
-        self.status = Some(status);
-        self.time_to_first_byte = Some(elapsed);
+        let elapsed = self.known.start.elapsed();
+        self.known.status = Some(status);
+        self.known.time_to_first_byte = Some(elapsed);
         if let Some(allowed) = &self.telemetry.allowed {
-            allowed.of_response(headers, &mut self.shown);
+            allowed.of_response(headers, &mut self.known.shown);
         }
-        let request_id = &self.context.request_id;
-        let request_id = if !self.caller.trusted {
+        let request_id = &self.known.context.request_id;
+        let request_id = if !self.known.caller.trusted {
             request_id.header_value()
         } else if let Some((id, timing)) = response_headers::with_timing(request_id, elapsed) {
             headers.append(SERVER_TIMING, timing);
@@ -143,13 +163,31 @@ impl Exchange {
         headers.insert(&self.telemetry.request_id_header, request_id);
         // An upgrade keeps its own `connection` header.
         let closing = self.telemetry.lifecycle.is_draining()
-            && self.version <= Version::HTTP_11
+            && self.known.version <= Version::HTTP_11
             && status != StatusCode::SWITCHING_PROTOCOLS;
         if closing {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 
+    /// The outcome of a request that nobody answers any more: its caller left, unless it is being cut or the
+    /// deadline of a gRPC call has passed.
+    pub(super) fn abandoned(&self) -> Outcome {
+        let overdue = |rpc: &Rpc| rpc.is_overdue(self.known.start.elapsed());
+        if self.telemetry.lifecycle.is_cutting() || self.known.rpc.as_deref().is_some_and(overdue) {
+            Outcome::Timeout
+        } else {
+            Outcome::ClientGone
+        }
+    }
+
+    pub(super) fn timeout_left(&self) -> Option<Duration> {
+        let timeout = self.telemetry.request_timeout?;
+        Some(timeout.saturating_sub(self.known.start.elapsed()))
+    }
+}
+
+impl Known {
     /// The outcome of a request whose response has no body to wait for: upgrades, and what a server does
     /// not send or poll a body for.
     pub(super) fn outcome_at_head(
@@ -202,122 +240,6 @@ impl Exchange {
         } else {
             Outcome::Ok
         }
-    }
-
-    /// The outcome of a request that nobody answers any more: its caller left, unless it is being cut or the
-    /// deadline of a gRPC call has passed.
-    pub(super) fn abandoned(&self) -> Outcome {
-        let overdue = |rpc: &Rpc| rpc.is_overdue(self.start.elapsed());
-        if self.telemetry.lifecycle.is_cutting() || self.rpc.as_deref().is_some_and(overdue) {
-            Outcome::Timeout
-        } else {
-            Outcome::ClientGone
-        }
-    }
-
-    pub(super) fn timeout_left(&self) -> Option<Duration> {
-        let timeout = self.telemetry.request_timeout?;
-        Some(timeout.saturating_sub(self.start.elapsed()))
-    }
-
-    /// The end: everything that is told of a request is told here, of the same numbers.
-    pub(super) fn settle(mut self: Box<Self>, outcome: Outcome) {
-        let duration = self.start.elapsed();
-        // Whoever sees one of the records below finds the request no longer in flight.
-        if let Some(active) = self.active.take() {
-            active.ended_after(duration);
-        }
-        drop(self.permit.take());
-        let told = self.rpc.as_ref().map(|rpc| self.told(rpc, outcome));
-        self.record_duration(outcome, duration, told.as_ref());
-        if let Some(spans) = self.exported_to() {
-            spans.push(server_span::record(&self, outcome, duration, told.as_ref()));
-        }
-        self.telemetry.logger.request(&RequestLine {
-            context: &self.context,
-            at: self.started_at + duration,
-            outcome,
-            method: self.method.as_str(),
-            route: self.route.as_deref().map(|route| &**route.path()),
-            path: self.texts.path_as_received(),
-            rpc: told.as_ref().map(|told| RpcLine {
-                system: grpc::SYSTEM,
-                method: told.method(),
-                status: told.status.as_str(),
-            }),
-            status: self.status.map(|status| status.as_u16()),
-            duration,
-            time_to_first_byte: self.time_to_first_byte,
-            response_body_size: self.sent_bytes,
-            client_address: self.client_address(),
-            user_agent: self.texts.user_agent(),
-            version: self.version,
-            error: self.error.as_deref(),
-            shown: &self.shown,
-        });
-    }
-
-    /// `client.address`.
-    pub(super) fn client_address(&self) -> Option<IpAddr> {
-        self.caller.address
-    }
-
-    /// `error.type`.
-    pub(super) fn error_type(&self, outcome: Outcome, told: Option<&Told>) -> Option<&'static str> {
-        match told {
-            Some(told) if outcome == Outcome::Error => Some(told.status.as_str()),
-            _ => outcome.error_type(self.status),
-        }
-    }
-
-    fn told(&self, rpc: &Rpc, outcome: Outcome) -> Told {
-        let cut = self.telemetry.lifecycle.is_cutting();
-        let status = rpc.status_of(outcome, self.status, cut);
-        let route = self.route.as_deref().map(|route| &**route.path());
-        let methods = &self.telemetry.methods;
-        Told {
-            method: rpc.settled_method(methods, self.texts.path(), route, outcome),
-            status,
-        }
-    }
-
-    fn record_duration(&self, outcome: Outcome, duration: Duration, told: Option<&Told>) {
-        let exemplar = self.exported_to().map(|_| Exemplar {
-            trace_id: self.context.trace_id,
-            span_id: self.context.span_id,
-        });
-        let error_type = self.error_type(outcome, told);
-        if let Some(told) = told {
-            let labels = RpcLabels {
-                system: grpc::SYSTEM,
-                method: told.method(),
-                status: told.status.as_str(),
-                error_type,
-                server: None,
-            };
-            return self.telemetry.rpc.served(labels, duration, exemplar);
-        }
-        let labels = ServerLabels {
-            method: self.method.as_str(),
-            scheme: self.scheme,
-            route: self.route.as_deref().map(Route::path),
-            status: self.status.map(|status| status.as_u16()),
-            error_type,
-            recent: self.route.as_deref().map(Route::series),
-        };
-        let sizes = BodySizes {
-            request: self.received_bytes,
-            response: self.sent_bytes,
-        };
-        self.telemetry
-            .server
-            .settled(labels, duration, sizes, exemplar);
-    }
-
-    /// The queue for the server span, if this request is sampled.
-    fn exported_to(&self) -> Option<&SpanQueue> {
-        let sampled = self.context.sampled();
-        self.telemetry.spans().filter(|_| sampled)
     }
 }
 

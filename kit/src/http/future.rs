@@ -105,7 +105,8 @@ fn respond<RB: http_body::Body>(
     let mut outcome = None;
     if let Some(exchange) = tracked.open() {
         exchange.head(parts.status, &mut parts.headers);
-        outcome = exchange.outcome_at_head(parts.status, &parts.headers, &body);
+        let known = &mut exchange.known;
+        outcome = known.outcome_at_head(parts.status, &parts.headers, &body);
     }
     if let Some(outcome) = outcome {
         tracked.settle(outcome);
@@ -122,15 +123,18 @@ fn fail(mut tracked: Tracked) {
 fn respond_in_place<RB>(mut tracked: Tracked, answer: Answer) -> Response<ResponseBody<RB>> {
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = answer.status();
-    if let Some(exchange) = tracked.open().filter(|exchange| exchange.rpc.is_some()) {
+    if let Some(exchange) = tracked
+        .open()
+        .filter(|exchange| exchange.known.rpc.is_some())
+    {
         *response.status_mut() = StatusCode::OK;
         answer.write_grpc_headers(response.headers_mut());
         exchange.head(StatusCode::OK, response.headers_mut());
     } else if let Some(exchange) = tracked.open() {
-        let body = answer.body(&exchange.context.request_id);
+        let body = answer.body(&exchange.known.context.request_id);
         answer.write_headers(response.headers_mut());
         exchange.head(answer.status(), response.headers_mut());
-        exchange.sent(body.len() as u64);
+        exchange.known.sent(body.len() as u64);
         *response.body_mut() = ResponseBody::own(body);
     }
     tracked.settle(answer.outcome());

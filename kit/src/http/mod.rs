@@ -22,6 +22,7 @@ mod routes;
 mod server_span;
 mod server_timing;
 mod service;
+mod settlement;
 mod status;
 #[cfg(test)]
 mod testing;

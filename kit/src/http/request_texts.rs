@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use ::http::Request;
-use bytes::Bytes;
 
 use super::caller::Present;
 use super::host::{is_name_alone, split_host_port};
@@ -30,16 +29,6 @@ struct SpanTexts {
     server_port: Option<u16>,
 }
 
-/// The texts as a span keeps them: beyond the exchange, in one allocation of their own.
-#[derive(Debug)]
-pub(super) struct SharedTexts {
-    pub(super) path: Bytes,
-    pub(super) user_agent: Option<Bytes>,
-    pub(super) method_original: Option<Bytes>,
-    pub(super) server_address: Option<Bytes>,
-    pub(super) server_port: Option<u16>,
-}
-
 impl RequestTexts {
     pub(super) fn copy<B>(&mut self, request: &Request<B>, present: &Present<'_>, for_span: bool) {
         let buffer = &mut self.buffer;
@@ -62,27 +51,23 @@ impl RequestTexts {
         Received(self.buffer.get(&self.path))
     }
 
-    pub(super) fn user_agent(&self) -> Option<Received<'_>> {
+    /// As received: it need not be UTF-8.
+    pub(super) fn user_agent(&self) -> Option<&[u8]> {
         let agent = self.user_agent.as_ref()?;
-        Some(Received(self.buffer.get(agent)))
+        Some(self.buffer.get(agent))
     }
 
-    /// One allocation.
-    pub(super) fn share(&self) -> SharedTexts {
-        let all = Bytes::from_owner(self.buffer.clone());
-        let shared = |range: &Range<usize>| all.slice(range.clone());
-        let span = self.span.as_ref();
-        SharedTexts {
-            path: shared(&self.path),
-            user_agent: self.user_agent.as_ref().map(shared),
-            method_original: span
-                .and_then(|span| span.method_original.as_ref())
-                .map(shared),
-            server_address: span
-                .and_then(|span| span.server_address.as_ref())
-                .map(shared),
-            server_port: span.and_then(|span| span.server_port),
-        }
+    /// The method as received, of a request that has a span, when it is not a known one.
+    pub(super) fn method_original(&self) -> Option<&[u8]> {
+        let method = self.span.as_ref()?.method_original.as_ref()?;
+        Some(self.buffer.get(method))
+    }
+
+    /// Host and port that the caller asked for, of a request that has a span.
+    pub(super) fn server_address(&self) -> Option<(&[u8], Option<u16>)> {
+        let span = self.span.as_ref()?;
+        let address = span.server_address.as_ref()?;
+        Some((self.buffer.get(address), span.server_port))
     }
 }
 
@@ -112,7 +97,7 @@ fn asked_for<'a, B>(request: &'a Request<B>, present: &Present<'a>) -> (&'a [u8]
 }
 
 /// Texts one behind the other; those of nearly all requests fit in place.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct TextBuffer {
     short: [u8; Self::SHORT],
     len: usize,
@@ -195,13 +180,10 @@ mod tests {
             texts.copy(&request, &present, true);
             let kept = agent.as_bytes().get(..MAX_TEXT).unwrap_or(agent.as_bytes());
             assert_eq!(texts.path(), "/a/b");
-            assert_eq!(texts.user_agent().unwrap().0, kept);
-            let shared = texts.share();
-            assert_eq!(shared.path, "/a/b");
-            assert_eq!(shared.user_agent.as_deref(), Some(kept));
-            assert_eq!(shared.method_original.as_deref(), Some(&b"BREW"[..]));
-            assert_eq!(shared.server_address.as_deref(), Some(&b"shop.example"[..]));
-            assert_eq!(shared.server_port, Some(8080));
+            assert_eq!(texts.user_agent(), Some(kept));
+            assert_eq!(texts.method_original(), Some(&b"BREW"[..]));
+            let asked_for = (&b"shop.example"[..], Some(8080));
+            assert_eq!(texts.server_address(), Some(asked_for));
         }
     }
 }

@@ -1,108 +1,109 @@
-//! The server span of a settled exchange, by the stable HTTP semantic conventions. Built only for sampled
-//! requests.
+//! The server span of a settled exchange, by the stable HTTP semantic conventions. Only of sampled requests; its
+//! attributes are made by the thread that exports them, of what was known of the request.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::Version;
-use bytes::Bytes;
 
-use super::allowed::Shown;
-use super::exchange::Exchange;
-use super::grpc::Told;
+use super::exchange::{Ended, Known};
 use super::{Outcome, text};
-use crate::trace::{Attribute, SharedText, SpanKind, SpanName, SpanRecord, SpanStatus, Value};
+use crate::trace::{
+    Attributed, SpanAttributes, SpanKind, SpanName, SpanRecord, SpanStatus, TakeAttribute, ValueRef,
+};
 
-/// `rpc` when the request was a gRPC call.
-pub(super) fn record(
-    exchange: &Exchange,
-    outcome: Outcome,
-    duration: Duration,
-    rpc: Option<&Told>,
-) -> SpanRecord {
-    let method = exchange.method;
-    let name = match (rpc, &exchange.route) {
-        (Some(rpc), _) => rpc.span_name(),
-        (None, Some(route)) => route.span_name(method),
-        (None, None) => SpanName::Static(method.span_name()),
-    };
-    let error_type = exchange.error_type(outcome, rpc);
+pub(super) fn record(mut known: Box<Known>, ended: Ended, duration: Duration) -> SpanRecord {
+    let status = status(known.error.take(), ended.error_type);
+    let name = name(&known, &ended);
+    known.ended = Some(ended);
     SpanRecord {
-        context: Arc::clone(&exchange.context),
-        span_id: exchange.context.span_id,
-        parent: exchange.parent,
-        parent_is_remote: exchange.parent.is_some(),
-        link: exchange.link.clone(),
+        context: Arc::clone(&known.context),
+        span_id: known.context.span_id,
+        parent: known.parent,
+        parent_is_remote: known.parent.is_some(),
+        link: known.link.take(),
         kind: SpanKind::Server,
         name,
-        start: exchange.started_at,
+        start: known.started_at,
         duration,
-        attributes: attributes(exchange, outcome, error_type, rpc),
-        status: status(exchange, error_type),
+        attributes: SpanAttributes::Of(known),
+        status,
     }
 }
 
-/// As many as there can be, but for what operators allow beyond.
-const MAX_ATTRIBUTES: usize = 14;
+fn name(known: &Known, ended: &Ended) -> SpanName {
+    match (&ended.told, &known.route) {
+        (Some(told), _) => told.span_name(),
+        (None, Some(route)) => route.span_name(known.method),
+        (None, None) => SpanName::Static(known.method.span_name()),
+    }
+}
 
-fn attributes(
-    exchange: &Exchange,
-    outcome: Outcome,
-    error_type: Option<&'static str>,
-    rpc: Option<&Told>,
-) -> Vec<Attribute> {
-    let mut attributes = Vec::with_capacity(MAX_ATTRIBUTES);
-    let mut put = |key, value| attributes.push((key, value));
-    let fixed = |text| Value::Text(SharedText::Static(text));
-    let texts = exchange.texts.share();
+/// An error only where this side failed (HTTP semantic conventions, "Status"); a plain 5xx says itself what
+/// it is and gets no text.
+fn status(error: Option<String>, error_type: Option<&'static str>) -> SpanStatus {
+    if error_type.is_none() {
+        return SpanStatus::Unset;
+    }
+    SpanStatus::Error(match error {
+        Some(error) => Cow::Owned(text::clip(&error).to_owned()),
+        None => Cow::Borrowed(""),
+    })
+}
 
-    if let Some(version) = protocol_version(exchange.version) {
-        put("network.protocol.version", fixed(version));
-    }
-    match rpc {
-        Some(rpc) => rpc.put_attributes(exchange, &texts.path, &mut put),
-        None => put_http_attributes(exchange, texts.path, &mut put),
-    }
-    if let Some(agent) = texts.user_agent {
-        put("user_agent.original", Value::Bytes(agent));
-    }
-    put("bellwether.request_id", Value::RequestId);
-    if let Some(error_type) = error_type {
-        put("error.type", fixed(error_type));
-    }
-    if outcome != Outcome::Ok {
-        put("bellwether.outcome", fixed(outcome.as_str()));
-    }
-    if let Some(method) = texts.method_original {
-        put("http.request.method_original", Value::Bytes(method));
-    }
-    if let Some(address) = texts.server_address {
-        put("server.address", Value::Bytes(address));
-        if let Some(port) = texts.server_port {
-            put("server.port", Value::Int(i64::from(port)));
+impl Attributed for Known {
+    fn each(&self, put: &mut TakeAttribute<'_>) {
+        let texts = &self.texts;
+        if let Some(version) = protocol_version(self.version) {
+            put("network.protocol.version", ValueRef::Word(version));
+        }
+        let ended = self.ended.as_ref();
+        match ended.and_then(|ended| ended.told.as_ref()) {
+            Some(told) => told.put_attributes(texts.path(), self.status, put),
+            None => self.put_http_attributes(put),
+        }
+        if let Some(agent) = texts.user_agent() {
+            put("user_agent.original", ValueRef::Bytes(agent));
+        }
+        let request_id = self.context.request_id.as_str();
+        put("bellwether.request_id", ValueRef::Text(request_id));
+        if let Some(error_type) = ended.and_then(|ended| ended.error_type) {
+            put("error.type", ValueRef::Word(error_type));
+        }
+        if let Some(ended) = ended.filter(|ended| ended.outcome != Outcome::Ok) {
+            put("bellwether.outcome", ValueRef::Word(ended.outcome.as_str()));
+        }
+        if let Some(method) = texts.method_original() {
+            put("http.request.method_original", ValueRef::Bytes(method));
+        }
+        if let Some((address, port)) = texts.server_address() {
+            put("server.address", ValueRef::Bytes(address));
+            if let Some(port) = port {
+                put("server.port", ValueRef::Int(port.into()));
+            }
+        }
+        if let Some(address) = self.caller.address {
+            put("client.address", ValueRef::Address(address));
+        }
+        for shown in &self.shown {
+            shown.put_attribute(put);
         }
     }
-    if let Some(address) = exchange.client_address() {
-        put("client.address", Value::Address(address));
-    }
-    attributes.extend(exchange.shown.iter().map(Shown::attribute));
-    attributes
 }
 
-#[inline]
-fn put_http_attributes(exchange: &Exchange, path: Bytes, mut put: impl FnMut(&'static str, Value)) {
-    let fixed = |text| Value::Text(SharedText::Static(text));
-    put("http.request.method", fixed(exchange.method.as_str()));
-    put("url.scheme", fixed(exchange.scheme));
-    put("url.path", Value::Bytes(path));
-    if let Some(route) = &exchange.route {
-        let route = Arc::clone(route.path());
-        put("http.route", Value::Text(SharedText::Shared(route)));
-    }
-    if let Some(status) = exchange.status {
-        let status = i64::from(status.as_u16());
-        put("http.response.status_code", Value::Int(status));
+impl Known {
+    fn put_http_attributes(&self, put: &mut TakeAttribute<'_>) {
+        put("http.request.method", ValueRef::Word(self.method.as_str()));
+        put("url.scheme", ValueRef::Word(self.scheme));
+        put("url.path", ValueRef::Text(self.texts.path()));
+        if let Some(route) = &self.route {
+            put("http.route", ValueRef::Text(route.path()));
+        }
+        if let Some(status) = self.status {
+            let status = status.as_u16().into();
+            put("http.response.status_code", ValueRef::Int(status));
+        }
     }
 }
 
@@ -115,16 +116,4 @@ fn protocol_version(version: Version) -> Option<&'static str> {
         Version::HTTP_3 => Some("3"),
         _ => None,
     }
-}
-
-/// An error only where this side failed (HTTP semantic conventions, "Status"); a plain 5xx says itself what
-/// it is and gets no text.
-fn status(exchange: &Exchange, error_type: Option<&'static str>) -> SpanStatus {
-    if error_type.is_none() {
-        return SpanStatus::Unset;
-    }
-    SpanStatus::Error(match &exchange.error {
-        Some(error) => Cow::Owned(text::clip(error).to_owned()),
-        None => Cow::Borrowed(""),
-    })
 }

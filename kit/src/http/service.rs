@@ -72,7 +72,7 @@ impl<S> HttpService<S> {
         S: Service<Request<B>, Response = Response<RB>>,
     {
         if let Some(exchange) = tracked.open() {
-            exchange.route = route;
+            exchange.known.route = route;
         }
         if !admitted {
             return ResponseFuture::answer(tracked, Answer::Overloaded);

@@ -25,7 +25,7 @@ use crate::health::Lifecycle;
 use crate::log::{self, Captured, Format, Logger};
 use crate::metrics::{ClientMetrics, RpcMetrics, ServerMetrics};
 use crate::trace::{
-    Attribute, ExportConfig, Sampler, SharedText, SpanLayer, SpanQueue, SpanRecord, Value,
+    ExportConfig, Sampler, SharedText, SpanAttributes, SpanLayer, SpanQueue, SpanRecord, ValueRef,
 };
 
 /// Telemetry of one test, with this thread's events in its log.
@@ -134,18 +134,26 @@ impl Bench {
     }
 }
 
-pub(super) fn attribute<'a>(attributes: &'a [Attribute], key: &str) -> Option<&'a Value> {
-    let mut found = attributes.iter().filter(|(name, _)| *name == key);
-    let (first, second) = (found.next(), found.next());
-    assert!(second.is_none(), "{key} twice");
-    first.map(|(_, value)| value)
+/// What `read` makes of the value of an attribute, if there is one.
+fn attribute<T>(
+    attributes: &SpanAttributes,
+    key: &str,
+    read: impl Fn(ValueRef<'_>) -> T,
+) -> Option<T> {
+    let mut found = None;
+    attributes.each(&mut |name, value| {
+        if name == key {
+            assert!(found.replace(read(value)).is_none(), "{key} twice");
+        }
+    });
+    found
 }
 
-pub(super) fn text(attributes: &[Attribute], key: &str) -> Option<String> {
-    attribute(attributes, key).map(|value| match value {
-        Value::Text(text) => shared_text(text),
-        Value::Bytes(text) => String::from_utf8(text.to_vec()).unwrap(),
-        Value::Address(address) => address.to_string(),
+pub(super) fn text(attributes: &SpanAttributes, key: &str) -> Option<String> {
+    attribute(attributes, key, |value| match value {
+        ValueRef::Word(text) | ValueRef::Text(text) => text.to_owned(),
+        ValueRef::Bytes(text) => String::from_utf8(text.to_vec()).unwrap(),
+        ValueRef::Address(address) => address.to_string(),
         other => panic!("{key} is {other:?}"),
     })
 }
@@ -158,9 +166,16 @@ pub(super) fn shared_text(text: &SharedText) -> String {
     }
 }
 
-pub(super) fn int(attributes: &[Attribute], key: &str) -> Option<i64> {
-    attribute(attributes, key).map(|value| match value {
-        Value::Int(value) => *value,
+pub(super) fn int(attributes: &SpanAttributes, key: &str) -> Option<i64> {
+    attribute(attributes, key, |value| match value {
+        ValueRef::Int(value) => value,
+        other => panic!("{key} is {other:?}"),
+    })
+}
+
+pub(super) fn float(attributes: &SpanAttributes, key: &str) -> Option<f64> {
+    attribute(attributes, key, |value| match value {
+        ValueRef::Float(value) => value,
         other => panic!("{key} is {other:?}"),
     })
 }

@@ -14,20 +14,20 @@ use crate::context::{Scoped, SharedContext};
 /// An open exchange, or one that has settled. Dropped while open, it settles: nobody wants the rest.
 #[derive(Debug, Default)]
 pub(super) struct Tracked {
-    exchange: Option<Box<Exchange>>,
+    exchange: Option<Exchange>,
     /// Outlives the exchange: what user code does after the last byte still belongs to the request.
     context: Option<SharedContext>,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Tracked {
-    pub(super) fn begin(exchange: Box<Exchange>) -> Self {
+    pub(super) fn begin(exchange: Exchange) -> Self {
         // Without a runtime there is no timer; what is polled by something else runs without time-out.
         let timeout = exchange
             .timeout_left()
             .filter(|_| tokio::runtime::Handle::try_current().is_ok());
         Self {
-            context: Some(Arc::clone(&exchange.context)),
+            context: Some(Arc::clone(&exchange.known.context)),
             exchange: Some(exchange),
             deadline: timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout))),
         }
@@ -35,7 +35,7 @@ impl Tracked {
 
     /// The exchange while it is open.
     pub(super) fn open(&mut self) -> Option<&mut Exchange> {
-        self.exchange.as_deref_mut()
+        self.exchange.as_mut()
     }
 
     /// Runs user code with the request current on this thread. A panic is caught, told, and noted in the
@@ -46,7 +46,7 @@ impl Tracked {
         drop(scope);
         done.map_err(|message| {
             if let Some(exchange) = &mut self.exchange {
-                exchange.error = Some(message);
+                exchange.known.error = Some(message);
             }
             Panicked
         })
@@ -70,7 +70,7 @@ impl Tracked {
     /// As [`settle`](Self::settle), for a request answered to its last byte.
     pub(super) fn complete(&mut self) {
         if let Some(exchange) = self.exchange.take() {
-            let outcome = exchange.complete();
+            let outcome = exchange.known.complete();
             exchange.settle(outcome);
         }
     }

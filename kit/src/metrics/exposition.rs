@@ -1,5 +1,8 @@
 //! What the formats of `/metrics` are called, and a prometheus-client registry in the older text format.
 
+use std::fmt;
+
+use super::families::{self, Family};
 use super::text::Format;
 
 /// `Content-Type` of a format.
@@ -15,51 +18,41 @@ pub(super) fn content_type(format: Format) -> &'static str {
 
 /// Rewrites what prometheus-client wrote as OpenMetrics, appending text 0.0.4 to `out`: counters and
 /// infos are named with their suffix, units and exemplars are left out.
-pub(super) fn downgrade(open_metrics: &str, out: &mut String) {
+///
+/// # Errors
+///
+/// When this is not what prometheus-client writes.
+pub(super) fn downgrade(open_metrics: &str, out: &mut String) -> fmt::Result {
     out.reserve(open_metrics.len());
-    // The help comes before the type, which decides under which name it is told.
-    let mut help: Option<(&str, &str)> = None;
-    for line in open_metrics.split_terminator('\n') {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            help = rest.split_once(' ').or(Some((rest, "")));
-        } else if let Some((name, kind)) = line
-            .strip_prefix("# TYPE ")
-            .and_then(|rest| rest.split_once(' '))
-        {
-            let (suffix, kind) = match kind {
-                "counter" => ("_total", "counter"),
-                "info" => ("_info", "gauge"),
-                "stateset" => ("", "gauge"),
-                "unknown" => ("", "untyped"),
-                kind => ("", kind),
-            };
-            if let Some((_, help)) = help.take().filter(|(of, _)| *of == name) {
-                // prometheus-client escapes no help, and this format has it escaped.
-                let help = help.replace('\\', "\\\\");
-                out.extend(["# HELP ", name, suffix, " ", &help, "\n"]);
-            }
-            out.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
-        } else if !line.starts_with('#') {
-            out.extend([without_exemplar(line), "\n"]);
+    for family in families::of(open_metrics) {
+        let family = family.ok_or(fmt::Error)?;
+        let (suffix, kind) = match family.kind {
+            "counter" => ("_total", "counter"),
+            "info" => ("_info", "gauge"),
+            "stateset" => ("", "gauge"),
+            "unknown" => ("", "untyped"),
+            kind => ("", kind),
+        };
+        // prometheus-client escapes no help, and this format has it escaped.
+        let help = family.help.replace('\\', "\\\\").replace('\n', "\\n");
+        out.extend(["# HELP ", family.name, suffix, " ", &help, "\n"]);
+        out.extend(["# TYPE ", family.name, suffix, " ", kind, "\n"]);
+        for line in family.lines() {
+            let line = without_exemplar(&family, line).ok_or(fmt::Error)?;
+            out.extend([line, "\n"]);
         }
     }
+    Ok(())
 }
 
-/// An exemplar follows ` # ` outside of any label value.
-fn without_exemplar(line: &str) -> &str {
+/// None if the line is no sample of the family.
+fn without_exemplar<'a>(family: &Family<'a>, line: &'a str) -> Option<&'a str> {
     // Most lines have none, and this is soon seen.
     if !line.as_bytes().contains(&b'#') {
-        return line;
+        return Some(line);
     }
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, byte) in line.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'#' if !quoted => return line.get(..at).unwrap_or(line).trim_end(),
-            _ => {}
-        }
+    match family.sample(line)?.exemplar {
+        Some(exemplar) => line.strip_suffix(exemplar)?.strip_suffix(" # "),
+        None => Some(line),
     }
-    line
 }

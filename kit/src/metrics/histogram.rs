@@ -36,6 +36,14 @@ pub(crate) struct Seen {
     pub(crate) at: SystemTime,
 }
 
+impl Seen {
+    /// The labels of the exemplar, as `labels` has them; ids need no escapes.
+    pub(super) fn labels(&self) -> String {
+        let Exemplar { trace_id, span_id } = self.trace;
+        format!("trace_id=\"{trace_id}\",span_id=\"{span_id}\"")
+    }
+}
+
 /// A bucket as it is shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BucketView {

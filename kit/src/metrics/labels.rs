@@ -1,4 +1,8 @@
-//! Label sets as text: escaped once, when a series begins, and copied by every scrape.
+//! Label sets as text: escaped once, when a series begins, and copied by every scrape; and read again, for what the
+//! text of prometheus-client is turned into.
+
+use std::borrow::Cow;
+use std::iter;
 
 /// `name="value",…` without the braces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,23 +48,54 @@ impl LabelText {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+}
 
-    /// Names and values as they were before they were escaped, for formats that need no escapes.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, String)> {
-        let mut rest = self.0.as_str();
-        std::iter::from_fn(move || {
-            let (name, quoted) = rest.split_once("=\"")?;
-            let (value, after) = unescape(quoted);
-            rest = after;
-            Some((name.trim_start_matches(','), value))
-        })
-    }
+/// Names and values of `name="value",…` as they were before they were escaped, for formats that need no escapes.
+pub(super) fn pairs(text: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    let mut rest = text;
+    iter::from_fn(move || {
+        let (name, quoted) = rest.split_once("=\"")?;
+        let (value, after) = unescape(quoted);
+        rest = after;
+        Some((name.trim_start_matches(','), value))
+    })
+}
+
+/// `{name="value",…}` at the beginning, without the braces, and what follows it; nothing and all of `text` when it
+/// begins without a brace, and none when the brace is not closed.
+pub(super) fn split_off(text: &str) -> Option<(&str, &str)> {
+    let Some(inner) = text.strip_prefix('{') else {
+        return Some(("", text));
+    };
+    let (mut quoted, mut escaped) = (false, false);
+    let end = inner.bytes().position(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => quoted = !quoted,
+            b'}' => return !quoted,
+            _ => {}
+        }
+        false
+    })?;
+    Some((inner.get(..end)?, inner.get(end + 1..)?))
 }
 
 /// The text up to the closing quote, and what follows that.
-fn unescape(quoted: &str) -> (String, &str) {
-    let mut value = String::with_capacity(quoted.len());
-    let mut characters = quoted.chars();
+fn unescape(quoted: &str) -> (Cow<'_, str>, &str) {
+    let special = |byte| matches!(byte, b'"' | b'\\');
+    let end = quoted.bytes().position(special).unwrap_or(quoted.len());
+    let (plain, rest) = quoted.split_at(end);
+    match rest.strip_prefix('"') {
+        Some(after) => (plain.into(), after),
+        None => unescape_rest(plain, rest),
+    }
+}
+
+/// `unescape` from the first escape on.
+fn unescape_rest<'a>(plain: &str, rest: &'a str) -> (Cow<'a, str>, &'a str) {
+    let mut value = plain.to_owned();
+    let mut characters = rest.chars();
     while let Some(character) = characters.next() {
         match character {
             '"' => break,
@@ -71,7 +106,7 @@ fn unescape(quoted: &str) -> (String, &str) {
             character => value.push(character),
         }
     }
-    (value, characters.as_str())
+    (value.into(), characters.as_str())
 }
 
 /// A dotted attribute name as a label name: what a label may not hold becomes `_`.
@@ -107,17 +142,29 @@ mod tests {
 
     #[test]
     fn pairs_are_what_was_put_in() {
-        let pairs = [
+        let put_in = [
             ("a", "x\\y\"z\nw"),
             ("b", ""),
             ("c", "\",d=\"\\"),
             ("e", "é\u{2028}"),
+            ("f", "}"),
         ];
         let put = |text: LabelText, (name, value): &(&str, &str)| text.with(name, value);
-        let text = pairs.iter().fold(LabelText::default(), put);
-        let read: Vec<_> = text.pairs().collect();
-        assert_eq!(read, pairs.map(|(name, value)| (name, value.to_owned())));
-        assert_eq!(LabelText::default().pairs().count(), 0);
+        let text = put_in.iter().fold(LabelText::default(), put);
+        let read: Vec<_> = pairs(text.as_str()).collect();
+        assert_eq!(read, put_in.map(|(name, value)| (name, value.into())));
+        assert_eq!(pairs("").count(), 0);
+        let line = format!("{{{}}} 1 # {{f=\"g\"}} 2", text.as_str());
+        let split = split_off(&line);
+        assert_eq!(split, Some((text.as_str(), " 1 # {f=\"g\"} 2")));
+    }
+
+    #[test]
+    fn labels_end_at_their_brace_or_are_none() {
+        assert_eq!(split_off(" 1"), Some(("", " 1")));
+        assert_eq!(split_off("{} 1"), Some(("", " 1")));
+        assert_eq!(split_off("{a=\"b\" 1"), None);
+        assert_eq!(split_off("{a=\"}\\\"}"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod client;
 #[cfg(feature = "axum")]
 mod connections;
 mod exposition;
+mod families;
 mod health;
 mod histogram;
 mod in_flight;

@@ -1,143 +1,246 @@
-//! Metric families as Prometheus protobuf: `io.prometheus.client.MetricFamily` messages, each behind its length.
-//! `text` hands them over; the only format with native histograms.
+//! Metric families as Prometheus protobuf: `io.prometheus.client.MetricFamily` messages (`metrics.proto` of
+//! Prometheus' client_model), each behind its length. `text` hands them over; the only format with native histograms.
 
+mod message;
+#[cfg(any(test, not(feature = "prometheus-protobuf")))]
+mod registered;
+
+use std::borrow::Cow;
 use std::fmt;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
-use prometheus_client::encoding::prometheus_protobuf::{
-    encode, prometheus_data_model as proto, prometheus_data_model::MetricType,
-};
 use prometheus_client::registry::Registry;
-use prost::Message;
 
+use self::message::Message;
 use super::histogram::{BucketView, Seen};
-use super::labels::LabelText;
+use super::labels;
 use super::native::NativeView;
 
 /// Families written, and the one that samples are being added to.
 #[derive(Debug, Default)]
 pub(super) struct Families {
-    out: Vec<u8>,
-    open: proto::MetricFamily,
+    out: Message,
+    open: Option<Family>,
+}
+
+/// The `MetricType` of a family, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Type {
+    Counter = 0,
+    Gauge = 1,
+    #[cfg(any(test, not(feature = "prometheus-protobuf")))]
+    Untyped = 3,
+    Histogram = 4,
+}
+
+/// A family that has begun.
+#[derive(Debug)]
+struct Family {
+    /// Where its message is.
+    start: usize,
+    /// Where its metrics are.
+    metrics: usize,
+    kind: Type,
+    unit: String,
+}
+
+/// A bucket of a classic histogram.
+#[derive(Debug, PartialEq)]
+struct Bucket<'a> {
+    /// Inclusive; infinite for the last.
+    bound: f64,
+    /// Of this bucket and all below it.
+    cumulative: u64,
+    exemplar: Option<Exemplar<'a>>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Exemplar<'a> {
+    /// As `labels` has them.
+    labels: Cow<'a, str>,
+    value: f64,
+    /// Since 1970.
+    at: Option<Duration>,
 }
 
 impl Families {
     /// Begins a family. `name` is that of its samples: with `_total`, `_info`.
-    pub(super) fn family(&mut self, name: &str, kind: MetricType, unit: Option<&str>, help: &str) {
-        let family = proto::MetricFamily {
-            name: name.to_owned(),
-            help: help.to_owned(),
-            r#type: kind.into(),
-            metric: Vec::new(),
+    pub(super) fn family(&mut self, name: &str, kind: Type, unit: Option<&str>, help: &str) {
+        self.end_family();
+        let start = self.out.begin();
+        self.out.string(1, name);
+        self.out.string(2, help);
+        self.out.uint(3, kind as u64);
+        self.open = Some(Family {
+            start,
+            metrics: self.out.len(),
+            kind,
             unit: unit.unwrap_or_default().to_owned(),
-        };
-        let complete = std::mem::replace(&mut self.open, family);
-        self.write(&complete);
+        });
     }
 
-    /// A sample of a counter or a gauge.
-    pub(super) fn sample(&mut self, labels: &LabelText, value: f64) {
-        let mut metric = labelled(labels);
-        if self.open.r#type() == MetricType::Counter {
-            metric.counter = Some(proto::Counter {
-                value,
-                exemplar: None,
-                start_timestamp: None,
-            });
-        } else {
-            metric.gauge = Some(proto::Gauge { value });
-        }
-        self.open.metric.push(metric);
+    /// A sample of a family that is no histogram. `labels` are as [`labels::LabelText`] has them, as everywhere here.
+    pub(super) fn sample(&mut self, labels: &str, value: f64) {
+        self.sample_with(labels, value, None);
     }
 
     /// A series of a histogram, classic and native; `native` was read after `buckets`.
     pub(super) fn histogram(
         &mut self,
-        labels: &LabelText,
+        labels: &str,
         sum: f64,
         buckets: &[BucketView],
-        native: NativeView,
+        native: &NativeView,
     ) {
-        let bucket = buckets.iter().map(|bucket| proto::Bucket {
+        let buckets = buckets.iter().map(|bucket| Bucket {
+            bound: bucket.bound,
             // What was counted between the two reads is in the last one, which is the whole count.
-            cumulative_count: if bucket.bound.is_finite() {
+            cumulative: if bucket.bound.is_finite() {
                 bucket.cumulative
             } else {
                 native.count
             },
-            cumulative_count_float: 0.0,
-            upper_bound: bucket.bound,
-            exemplar: bucket.exemplar.as_ref().map(exemplar),
+            exemplar: bucket.exemplar.as_ref().map(Exemplar::from),
         });
-        let span = |(offset, length)| proto::BucketSpan { offset, length };
-        let histogram = proto::Histogram {
-            sample_count: native.count,
-            sample_sum: sum,
-            bucket: bucket.collect(),
-            schema: native.schema,
-            zero_threshold: native.zero_threshold,
-            zero_count: native.zero_count,
-            positive_span: native.spans.into_iter().map(span).collect(),
-            positive_delta: native.deltas,
-            ..proto::Histogram::default()
-        };
-        self.open.metric.push(proto::Metric {
-            histogram: Some(histogram),
-            ..labelled(labels)
+        self.metric(labels, |metric| {
+            metric.message(7, |histogram| {
+                write_classic(histogram, native.count, sum, buckets);
+                write_native(histogram, native);
+            });
         });
     }
 
     /// The application's own families; none of them when one cannot be encoded.
+    #[cfg(feature = "prometheus-protobuf")]
     pub(super) fn registered(&mut self, registry: &Registry) -> fmt::Result {
-        let complete = std::mem::take(&mut self.open);
-        self.write(&complete);
-        for family in encode(registry)? {
-            self.write(&family);
-        }
+        use prometheus_client::encoding::prometheus_protobuf::encode_to_vec;
+        self.end_family();
+        let families = encode_to_vec(registry).map_err(|_| fmt::Error)?;
+        self.out.append(&families);
         Ok(())
     }
 
+    /// The application's own families; none of them when one cannot be encoded.
+    #[cfg(not(feature = "prometheus-protobuf"))]
+    pub(super) fn registered(&mut self, registry: &Registry) -> fmt::Result {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode_registry(&mut text, registry)?;
+        self.end_family();
+        let before = self.out.len();
+        let read = registered::write(&text, self);
+        if read.is_none() {
+            self.open = None;
+            self.out.truncate(before);
+        }
+        read.ok_or(fmt::Error)
+    }
+
     pub(super) fn finish(mut self) -> Vec<u8> {
-        let complete = std::mem::take(&mut self.open);
-        self.write(&complete);
-        self.out
+        self.end_family();
+        self.out.into_bytes()
+    }
+
+    fn sample_with(&mut self, labels: &str, value: f64, exemplar: Option<&Exemplar<'_>>) {
+        let field = match self.open.as_ref().map(|family| family.kind) {
+            Some(Type::Counter) => 3,
+            #[cfg(any(test, not(feature = "prometheus-protobuf")))]
+            Some(Type::Untyped) => 5,
+            _ => 2,
+        };
+        self.metric(labels, |metric| {
+            metric.message(field, |sample| {
+                sample.double(1, value);
+                write_exemplar(sample, 2, exemplar);
+            });
+        });
+    }
+
+    /// A metric of the open family.
+    fn metric(&mut self, labels: &str, write: impl FnOnce(&mut Message)) {
+        self.out.message(4, |metric| {
+            write_labels(metric, labels);
+            write(metric);
+        });
     }
 
     /// A family without a metric says nothing, and scrapers make nothing of it.
-    fn write(&mut self, family: &proto::MetricFamily) {
-        if !family.metric.is_empty() {
-            // Fails only where the buffer cannot grow; a vector does.
-            let _ = family.encode_length_delimited(&mut self.out);
+    fn end_family(&mut self) {
+        match self.open.take() {
+            Some(family) if self.out.len() > family.metrics => {
+                self.out.string(5, &family.unit);
+                self.out.end(family.start);
+            }
+            Some(family) => self.out.truncate(family.start - 1),
+            None => {}
         }
     }
 }
 
-fn labelled(labels: &LabelText) -> proto::Metric {
-    let pair = |(name, value): (&str, String)| proto::LabelPair {
-        name: name.to_owned(),
-        value,
-    };
-    proto::Metric {
-        label: labels.pairs().map(pair).collect(),
-        ..proto::Metric::default()
+impl From<&Seen> for Exemplar<'_> {
+    fn from(seen: &Seen) -> Self {
+        let at = seen.at.duration_since(UNIX_EPOCH);
+        Self {
+            labels: seen.labels().into(),
+            value: seen.seconds,
+            at: Some(at.unwrap_or_default()),
+        }
     }
 }
 
-fn exemplar(seen: &Seen) -> proto::Exemplar {
-    let label = |name: &str, value: String| proto::LabelPair {
-        name: name.to_owned(),
-        value,
-    };
-    let at = seen.at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    proto::Exemplar {
-        label: vec![
-            label("trace_id", seen.trace.trace_id.to_string()),
-            label("span_id", seen.trace.span_id.to_string()),
-        ],
-        value: seen.seconds,
-        timestamp: Some(prost_types::Timestamp {
-            seconds: i64::try_from(at.as_secs()).unwrap_or(i64::MAX),
-            nanos: at.subsec_nanos().cast_signed(),
-        }),
+fn write_labels(message: &mut Message, labels: &str) {
+    for (name, value) in labels::pairs(labels) {
+        message.message(1, |pair| {
+            pair.string(1, name);
+            pair.string(2, &value);
+        });
     }
 }
+
+fn write_classic<'a>(
+    histogram: &mut Message,
+    count: u64,
+    sum: f64,
+    buckets: impl IntoIterator<Item = Bucket<'a>>,
+) {
+    histogram.uint(1, count);
+    histogram.double(2, sum);
+    for bucket in buckets {
+        histogram.message(3, |message| {
+            message.uint(1, bucket.cumulative);
+            message.double(2, bucket.bound);
+            write_exemplar(message, 3, bucket.exemplar.as_ref());
+        });
+    }
+}
+
+fn write_native(histogram: &mut Message, native: &NativeView) {
+    histogram.sint(5, native.schema.into());
+    histogram.double(6, native.zero_threshold);
+    histogram.uint(7, native.zero_count);
+    for (offset, length) in &native.spans {
+        histogram.message(12, |span| {
+            span.sint(1, (*offset).into());
+            span.uint(2, (*length).into());
+        });
+    }
+    histogram.sints(13, &native.deltas);
+}
+
+fn write_exemplar(message: &mut Message, field: u8, exemplar: Option<&Exemplar<'_>>) {
+    let Some(exemplar) = exemplar else {
+        return;
+    };
+    message.message(field, |message| {
+        write_labels(message, &exemplar.labels);
+        message.double(2, exemplar.value);
+        if let Some(at) = exemplar.at {
+            message.message(3, |timestamp| {
+                timestamp.uint(1, at.as_secs());
+                timestamp.uint(2, at.subsec_nanos().into());
+            });
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,6 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricType;
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 
@@ -13,7 +12,7 @@ use super::exposition;
 use super::histogram::{BucketView, Histogram, Seen};
 use super::labels::LabelText;
 use super::native::NativeView;
-use super::protobuf::Families;
+use super::protobuf::{Families, Type};
 use super::size::SizeHistogram;
 use super::table::{Series, Table};
 
@@ -69,10 +68,10 @@ impl Text {
     /// Begins a family. `name` has its unit but neither `_total` nor `_info`; `help` is one line.
     pub(super) fn family(&mut self, name: &str, kind: Kind, unit: Option<&str>, help: &str) {
         let (suffix, open_metrics, prometheus, protobuf) = match kind {
-            Kind::Counter => ("_total", "counter", "counter", MetricType::Counter),
-            Kind::Gauge => ("", "gauge", "gauge", MetricType::Gauge),
-            Kind::Histogram => ("", "histogram", "histogram", MetricType::Histogram),
-            Kind::Info => ("_info", "info", "gauge", MetricType::Gauge),
+            Kind::Counter => ("_total", "counter", "counter", Type::Counter),
+            Kind::Gauge => ("", "gauge", "gauge", Type::Gauge),
+            Kind::Histogram => ("", "histogram", "histogram", Type::Histogram),
+            Kind::Info => ("_info", "info", "gauge", Type::Gauge),
         };
         self.sample_name.clear();
         self.sample_name.push_str(name);
@@ -97,7 +96,7 @@ impl Text {
     /// A sample of a family that is no histogram.
     pub(super) fn sample(&mut self, labels: &LabelText, value: impl Number) {
         if self.format == Format::Protobuf {
-            return self.families.sample(labels, value.to_f64());
+            return self.families.sample(labels.as_str(), value.to_f64());
         }
         self.out.push_str(&self.sample_name);
         self.labels(labels.as_str(), None);
@@ -159,7 +158,7 @@ impl Text {
             Format::Prometheus => {
                 let mut open_metrics = String::new();
                 encode_registry(&mut open_metrics, registry)
-                    .map(|()| exposition::downgrade(&open_metrics, &mut self.out))
+                    .and_then(|()| exposition::downgrade(&open_metrics, &mut self.out))
             }
             Format::Protobuf => self.families.registered(registry),
         };
@@ -199,7 +198,8 @@ impl Text {
         if self.format == Format::Protobuf {
             // In this order: the native half has what the classic one has, and maybe more.
             let buckets: Vec<_> = buckets.collect();
-            self.families.histogram(labels, sum, &buckets, native());
+            self.families
+                .histogram(labels.as_str(), sum, &buckets, &native());
         } else {
             self.classic(labels.as_str(), sum, buckets);
         }
@@ -246,9 +246,8 @@ impl Text {
         // Writing to a string cannot fail.
         let _ = write!(
             self.out,
-            " # {{trace_id=\"{}\",span_id=\"{}\"}} {} {}.{:03}",
-            seen.trace.trace_id,
-            seen.trace.span_id,
+            " # {{{}}} {} {}.{:03}",
+            seen.labels(),
             ryu::Buffer::new().format(seen.seconds),
             at.as_secs(),
             at.subsec_millis(),

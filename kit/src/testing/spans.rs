@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use crate::redact::{self, REDACTED};
-use crate::trace::{self, SharedText, SpanKind, SpanRecord, SpanStatus};
+use crate::trace::{SharedText, SpanKind, SpanRecord, SpanStatus, ValueRef};
 
 /// A span as it would have been exported.
 #[derive(Clone, Debug)]
@@ -35,7 +35,10 @@ pub struct CapturedSpan {
 
 impl CapturedSpan {
     pub(super) fn of(record: &SpanRecord) -> Self {
-        let attributes = record.attributes.iter();
+        let mut attributes = BTreeMap::new();
+        record.attributes.each(&mut |key, value| {
+            attributes.insert(key.to_owned(), json(key, value));
+        });
         Self {
             name: text(&record.name).into_owned(),
             kind: record.kind,
@@ -44,9 +47,7 @@ impl CapturedSpan {
             parent_span_id: record.parent.map(|parent| parent.to_string()),
             start: record.start,
             duration: record.duration,
-            attributes: attributes
-                .map(|(key, value)| ((*key).to_owned(), json(key, record, value)))
-                .collect(),
+            attributes,
             error: match &record.status {
                 SpanStatus::Unset => None,
                 SpanStatus::Error(text) => Some(clean(text)),
@@ -56,17 +57,17 @@ impl CapturedSpan {
 }
 
 /// Secrets are hidden as in an exported span.
-fn json(key: &str, record: &SpanRecord, value: &trace::Value) -> Value {
+fn json(key: &str, value: ValueRef<'_>) -> Value {
     match value {
-        trace::Value::Bool(flag) => (*flag).into(),
+        ValueRef::Bool(flag) => flag.into(),
         _ if redact::is_secret(key) => REDACTED.into(),
-        trace::Value::Text(shared) => clean(&text(shared)).into(),
-        trace::Value::Bytes(bytes) => clean(&String::from_utf8_lossy(bytes)).into(),
-        trace::Value::Texts(texts) => texts.iter().map(|text| clean(text)).collect(),
-        trace::Value::Address(address) => address.to_string().into(),
-        trace::Value::RequestId => record.context.request_id.as_str().into(),
-        trace::Value::Int(number) => (*number).into(),
-        trace::Value::Float(number) => (*number).into(),
+        ValueRef::Word(word) => word.into(),
+        ValueRef::Text(text) => clean(text).into(),
+        ValueRef::Bytes(bytes) => clean(&String::from_utf8_lossy(bytes)).into(),
+        ValueRef::Texts(texts) => texts.iter().map(|text| clean(text)).collect(),
+        ValueRef::Address(address) => address.to_string().into(),
+        ValueRef::Int(number) => number.into(),
+        ValueRef::Float(number) => number.into(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! A `SpanRecord` as the OpenTelemetry SDK's `SpanData`: done on the exporter's thread only. Every span that
-//! leaves comes by here, so its secrets are taken out here, at no cost to any request.
+//! A `SpanRecord` as the OpenTelemetry SDK's `SpanData`: for whatever goes out through its libraries, and to compare
+//! our own encoding with. Done on the exporter's thread only.
 
 use std::borrow::Cow;
 use std::str::FromStr as _;
@@ -8,12 +8,12 @@ use opentelemetry::trace::{
     Link, SpanContext, SpanId as OtelSpanId, SpanKind as OtelKind, Status, TraceFlags,
     TraceId as OtelTraceId, TraceState as OtelTraceState,
 };
-use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value as OtelValue};
+use opentelemetry::{Array, InstrumentationScope, KeyValue, Value as OtelValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-use super::record::{SharedText, SpanKind, SpanRecord, SpanStatus, Value};
+use super::record::{SharedText, SpanKind, SpanRecord};
+use super::shown::{self, SecretNames, Shown};
 use crate::context::{SpanId, TraceId, TraceParent, TraceState};
-use crate::redact::{self, REDACTED};
 
 /// The scope all our spans carry.
 pub(super) fn scope() -> InstrumentationScope {
@@ -23,7 +23,11 @@ pub(super) fn scope() -> InstrumentationScope {
 }
 
 /// The record stays whole: a batch that could not be sent is converted again.
-pub(super) fn span_data(record: &SpanRecord, scope: &InstrumentationScope) -> SpanData {
+pub(super) fn span_data(
+    record: &SpanRecord,
+    scope: &InstrumentationScope,
+    secret: &mut SecretNames,
+) -> SpanData {
     let context = &record.context;
     SpanData {
         span_context: SpanContext::new(
@@ -46,32 +50,24 @@ pub(super) fn span_data(record: &SpanRecord, scope: &InstrumentationScope) -> Sp
             .start
             .checked_add(record.duration)
             .unwrap_or(record.start),
-        attributes: record
-            .attributes
-            .iter()
-            .map(|(key, attribute)| KeyValue::new(*key, shown(key, attribute, record)))
-            .collect(),
+        attributes: attributes(record, secret),
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
         links: links(record.link.as_deref()),
-        status: match &record.status {
-            SpanStatus::Unset => Status::Unset,
-            SpanStatus::Error(description) => Status::Error {
-                description: match redact::in_text(description) {
-                    Some(clean) => Cow::Owned(clean),
-                    None => description.clone(),
-                },
-            },
+        status: match shown::error(record) {
+            None => Status::Unset,
+            Some(description) => Status::error(description.into_owned()),
         },
         instrumentation_scope: scope.clone(),
     }
 }
 
-/// Members that the library does not take (it knows level 1's keys alone) are left out.
 fn trace_state(state: Option<&TraceState>) -> OtelTraceState {
-    let Some(state) = state.map(TraceState::as_str) else {
-        return OtelTraceState::NONE;
-    };
+    state.map_or(OtelTraceState::NONE, |state| allowed_state(state.as_str()))
+}
+
+/// Members that the library does not take (it knows level 1's keys alone) are left out.
+fn allowed_state(state: &str) -> OtelTraceState {
     OtelTraceState::from_str(state).unwrap_or_else(|_| {
         let members = state
             .split(',')
@@ -79,6 +75,16 @@ fn trace_state(state: Option<&TraceState>) -> OtelTraceState {
             .filter(|member| OtelTraceState::from_key_value([*member]).is_ok());
         OtelTraceState::from_key_value(members).unwrap_or_default()
     })
+}
+
+/// The state as it is exported, member by member.
+pub(super) fn exported_state(state: &TraceState) -> Cow<'_, str> {
+    let state = state.as_str();
+    // What our own sampler leaves of a trace that begins here is one member: as good as every state.
+    if state.starts_with("ot=") && !state.contains([',', ' ', '\t']) {
+        return Cow::Borrowed(state);
+    }
+    Cow::Owned(allowed_state(state).header())
 }
 
 fn links(to: Option<&TraceParent>) -> SpanLinks {
@@ -112,38 +118,25 @@ fn name(name: &SharedText) -> Cow<'static, str> {
     }
 }
 
-/// The value, unless its name is a secret's; a boolean (`has_password`) gives nothing away.
-fn shown(key: &str, attribute: &Value, record: &SpanRecord) -> OtelValue {
-    match attribute {
-        Value::Bool(flag) => OtelValue::Bool(*flag),
-        _ if redact::is_secret(key) => OtelValue::from(REDACTED),
-        _ => value(attribute, record),
-    }
+fn attributes(record: &SpanRecord, secret: &mut SecretNames) -> Vec<KeyValue> {
+    let mut all = Vec::new();
+    shown::attributes(record, secret, &mut |key, shown| {
+        all.push(KeyValue::new(key, value(shown)));
+    });
+    all
 }
 
-fn text_value(text: String) -> OtelValue {
-    OtelValue::String(clean(text))
-}
-
-fn clean(text: String) -> StringValue {
-    StringValue::from(redact::in_text(&text).unwrap_or(text))
-}
-
-fn value(value: &Value, record: &SpanRecord) -> OtelValue {
-    match value {
-        Value::Text(SharedText::Static(text)) => OtelValue::from(*text),
-        Value::Text(SharedText::Shared(text)) => text_value(text.as_ref().to_owned()),
-        Value::Text(SharedText::Owned(text)) => text_value(text.clone()),
-        Value::Texts(texts) => {
-            let texts = texts.iter().cloned().map(clean);
+pub(super) fn value(shown: Shown<'_>) -> OtelValue {
+    match shown {
+        Shown::Text(text) => OtelValue::from(text.into_owned()),
+        Shown::Texts(texts) => {
+            let texts = texts.into_iter().map(|text| text.into_owned().into());
             OtelValue::Array(Array::String(texts.collect()))
         }
-        Value::Bytes(text) => text_value(String::from_utf8_lossy(text).into_owned()),
-        Value::Address(address) => text_value(address.to_string()),
-        Value::RequestId => text_value(record.context.request_id.as_str().to_owned()),
-        Value::Int(number) => OtelValue::I64(*number),
-        Value::Float(number) => OtelValue::F64(*number),
-        Value::Bool(flag) => OtelValue::Bool(*flag),
+        Shown::Address(address) => OtelValue::from(address.to_string()),
+        Shown::Int(number) => OtelValue::I64(number),
+        Shown::Float(number) => OtelValue::F64(number),
+        Shown::Bool(flag) => OtelValue::Bool(flag),
     }
 }
 
@@ -154,6 +147,9 @@ mod tests {
 
     use ::http::HeaderValue;
 
+    use super::super::record::{
+        Attributed, SpanAttributes, SpanStatus, TakeAttribute, Value, ValueRef,
+    };
     use super::super::testing::{context, record};
     use super::*;
     use crate::context::RequestContext;
@@ -168,19 +164,38 @@ mod tests {
                 flags: 0b11 | RequestContext::DEBUG,
                 ..Arc::into_inner(context()).unwrap()
             });
-            let context = span_data(&span, &scope()).span_context;
+            let context = span_data(&span, &scope(), &mut SecretNames::default()).span_context;
             assert_eq!(context.trace_state().header(), exported);
+            let state = span.context.trace_state.as_ref();
+            assert_eq!(state.map(exported_state).unwrap_or_default(), exported);
             assert_eq!(context.trace_flags().to_u8(), 0b11);
         }
         check("ot=th:0", "ot=th:0");
+        check("ot=th:0 ,", "ot=th:0");
+        check("ot=th:0 ;rv:1", "ot=th:0 ;rv:1");
         check("ot=th:c , vendor=1", "ot=th:c,vendor=1");
         // A key of level 2 that level 1 does not allow.
         check("a@b@c=1, ot=th:8,vendor=1", "ot=th:8,vendor=1");
     }
 
+    const URL: &str = "http://me:hunter2@h/x";
+
+    /// A span that says more than one can list.
+    #[derive(Debug)]
+    struct Telling(SpanAttributes);
+
+    impl Attributed for Telling {
+        fn each(&self, put: &mut TakeAttribute<'_>) {
+            self.0.each(put);
+            let cookie = ["hunter2".to_owned()];
+            put("http.request.header.cookie", ValueRef::Texts(&cookie));
+            let texts = [URL.to_owned(), "Bearer hunter2".to_owned()];
+            put("texts", ValueRef::Texts(&texts));
+        }
+    }
+
     #[test]
     fn no_secret_leaves_in_a_span() {
-        const URL: &str = "http://me:hunter2@h/x";
         let context = context();
         let owned = |text: &str| Value::Text(SharedText::Owned(text.to_owned()));
         let record = SpanRecord {
@@ -193,27 +208,19 @@ mod tests {
             name: SharedText::Static("call"),
             start: SystemTime::now(),
             duration: Duration::ZERO,
-            attributes: vec![
+            attributes: SpanAttributes::Of(Box::new(Telling(SpanAttributes::Listed(vec![
                 ("password", owned("hunter2")),
                 ("user.api_key", Value::Bytes("hunter2".into())),
-                (
-                    "http.request.header.cookie",
-                    Value::Texts(vec!["hunter2".to_owned()]),
-                ),
                 ("token", Value::Int(4_111_111_111_111_111)),
                 ("has_password", Value::Bool(true)),
                 ("owned", owned(URL)),
                 ("shared", Value::Text(SharedText::Shared(Arc::from(URL)))),
                 ("url.full", Value::Bytes(URL.into())),
-                (
-                    "texts",
-                    Value::Texts(vec![URL.to_owned(), "Bearer hunter2".to_owned()]),
-                ),
                 ("plain", owned("ann@example.com")),
-            ],
+            ])))),
             status: SpanStatus::Error(Cow::Owned(format!("cannot reach {URL}"))),
         };
-        let span = span_data(&record, &scope());
+        let span = span_data(&record, &scope(), &mut SecretNames::default());
         let shown = format!("{span:?}");
         assert!(
             !shown.contains("hunter2") && !shown.contains("4111111111111111"),
@@ -232,5 +239,7 @@ mod tests {
         assert_eq!(value("plain").as_deref(), Some("ann@example.com"));
         assert_eq!(value("url.full").as_deref(), Some("http://[redacted]@h/x"));
         assert_eq!(value("user.api_key").as_deref(), Some("[redacted]"));
+        let texts = r#"["http://[redacted]@h/x","Bearer [redacted]"]"#;
+        assert_eq!(value("texts").as_deref(), Some(texts));
     }
 }

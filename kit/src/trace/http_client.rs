@@ -1,5 +1,6 @@
 //! The HTTP client that OTLP goes through: hyper with an explicit connector, so that no feature of
-//! another crate can exchange it, and an observer that keeps what the exporter library does not tell.
+//! another crate can exchange it. `otlp` sends through it, and the exporter library with an observer beside it,
+//! which keeps what that does not tell.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -41,11 +42,17 @@ impl Observer {
     }
 }
 
-/// An `HttpClient` that adds the configured headers and reports to an [`Observer`].
+/// A client that adds the configured headers.
 #[derive(Debug)]
-pub(super) struct ObservedClient {
+pub(super) struct Client {
     hyper: Hyper,
     headers: HeaderMap,
+}
+
+/// A client for the exporter library that reports to an [`Observer`].
+#[derive(Debug)]
+pub(super) struct ObservedClient {
+    client: Client,
     json: bool,
     observer: Arc<Observer>,
 }
@@ -57,37 +64,65 @@ enum Hyper {
     Tls(HyperClient<hyper_rustls::HttpsConnector<HttpConnector>>),
 }
 
-impl ObservedClient {
+impl Answer {
+    /// What a request came to; `json` says how an answer is encoded.
+    pub(super) fn of(result: &Result<Response<Bytes>, HttpError>, json: bool) -> Self {
+        match result {
+            Ok(response) if response.status().is_success() => {
+                let (rejected, message) =
+                    partial_success::read(response.body(), json).unwrap_or_default();
+                Self::Accepted { rejected, message }
+            }
+            Ok(response) => Self::Status(response.status()),
+            Err(error) => Self::Network(chain(error.as_ref())),
+        }
+    }
+}
+
+impl Client {
     /// # Errors
     ///
     /// When the URL is `https://` and the system's root certificates cannot be read.
-    pub(super) fn new(config: &ExportConfig, observer: Arc<Observer>) -> Result<Self, String> {
+    pub(super) fn new(config: &ExportConfig) -> Result<Self, String> {
         Ok(Self {
             hyper: Hyper::new(config)?,
             headers: config.headers.iter().cloned().collect(),
+        })
+    }
+
+    /// # Errors
+    ///
+    /// When no answer came within the configured time-out, or one that is too long to be one.
+    pub(super) async fn send(
+        &self,
+        mut request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, HttpError> {
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        match &self.hyper {
+            Hyper::Plain(client) => client.send_bytes(request).await,
+            #[cfg(feature = "tls")]
+            Hyper::Tls(client) => client.send_bytes(request).await,
+        }
+    }
+}
+
+impl ObservedClient {
+    /// # Errors
+    ///
+    /// As [`Client::new`].
+    pub(super) fn new(config: &ExportConfig, observer: Arc<Observer>) -> Result<Self, String> {
+        Ok(Self {
+            client: Client::new(config)?,
             json: config.protocol == Protocol::HttpJson,
             observer,
         })
     }
 
-    async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        for (name, value) in &self.headers {
-            request.headers_mut().insert(name, value.clone());
-        }
-        let result = match &self.hyper {
-            Hyper::Plain(client) => client.send_bytes(request).await,
-            #[cfg(feature = "tls")]
-            Hyper::Tls(client) => client.send_bytes(request).await,
-        };
-        self.observer.saw(match &result {
-            Ok(response) if response.status().is_success() => {
-                let (rejected, message) =
-                    partial_success::read(response.body(), self.json).unwrap_or_default();
-                Answer::Accepted { rejected, message }
-            }
-            Ok(response) => Answer::Status(response.status()),
-            Err(error) => Answer::Network(chain(error.as_ref())),
-        });
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let result = self.client.send(request).await;
+        self.observer.saw(Answer::of(&result, self.json));
         result
     }
 }

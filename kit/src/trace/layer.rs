@@ -11,7 +11,9 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use super::SpanQueue;
-use super::record::{Attribute, SharedText, SpanKind, SpanRecord, SpanStatus, Value};
+use super::record::{
+    Attribute, SharedText, SpanAttributes, SpanKind, SpanRecord, SpanStatus, Value,
+};
 use crate::context::{SpanId, SpanIdentity, current};
 use crate::redact;
 
@@ -107,7 +109,7 @@ where
             name: SharedText::Static(span.name()),
             start: open.start,
             duration: open.started.elapsed(),
-            attributes: std::mem::take(&mut open.attributes.0),
+            attributes: SpanAttributes::Listed(std::mem::take(&mut open.attributes.0)),
             status: SpanStatus::Unset,
         };
         drop(extensions);
@@ -250,6 +252,7 @@ mod tests {
     fn text(record: &SpanRecord) -> Vec<String> {
         record
             .attributes
+            .listed()
             .iter()
             .map(|(key, value)| format!("{key}={}", shown(value)))
             .collect()
@@ -260,9 +263,7 @@ mod tests {
             Value::Text(SharedText::Owned(text)) => format!("{text:?}"),
             Value::Text(SharedText::Static(text)) => format!("{text:?}"),
             Value::Text(SharedText::Shared(text)) => format!("{text:?}"),
-            Value::Bytes(_) | Value::Texts(_) | Value::Address(_) | Value::RequestId => {
-                format!("{value:?}")
-            }
+            Value::Bytes(_) => format!("{value:?}"),
             Value::Int(number) => number.to_string(),
             Value::Float(number) => format!("{number:?}"),
             Value::Bool(flag) => flag.to_string(),
@@ -406,7 +407,7 @@ mod tests {
         let spans = spans(testing::context(), || {
             tracing::info_span!("span", plain = long, debug = ?long).in_scope(|| ());
         });
-        for (key, value) in &spans[0].attributes {
+        for (key, value) in spans[0].attributes.listed() {
             let Value::Text(SharedText::Owned(text)) = value else {
                 panic!("{key}")
             };

@@ -4,15 +4,20 @@
 mod config;
 mod convert;
 mod counters;
+mod encode;
 mod exporter;
 mod fault;
 mod http_client;
 mod layer;
+mod otlp;
 mod partial_success;
+mod protobuf;
 mod queue;
 mod record;
 mod report;
+mod retries;
 mod sampler;
+mod shown;
 #[cfg(test)]
 mod testing;
 mod transport;
@@ -24,5 +29,8 @@ pub(crate) use exporter::{Exporter, start};
 pub(crate) use layer::SpanLayer;
 pub(crate) use queue::SpanQueue;
 pub use record::SpanKind;
-pub(crate) use record::{Attribute, SharedText, SpanName, SpanRecord, SpanStatus, Value};
+pub(crate) use record::{
+    Attribute, Attributed, SharedText, SpanAttributes, SpanName, SpanRecord, SpanStatus,
+    TakeAttribute, Value, ValueRef,
+};
 pub(crate) use sampler::Sampler;

@@ -1,6 +1,8 @@
 //! OTLP "partial success": how many spans of an accepted batch the collector did not take, and why.
 //! The exporter library only logs it; we count it.
 
+use super::protobuf::{Field, for_each_field};
+
 /// `rejected_spans` and `error_message` of an `ExportTraceServiceResponse`; `None` when it is empty,
 /// which means all were taken, or not readable.
 pub(super) fn read(body: &[u8], json: bool) -> Option<(u64, String)> {
@@ -43,47 +45,6 @@ fn from_protobuf(body: &[u8]) -> Option<(u64, String)> {
         _ => {}
     })?;
     Some((rejected, message))
-}
-
-enum Field<'a> {
-    Varint(u64),
-    Bytes(&'a [u8]),
-}
-
-fn for_each_field<'a>(mut bytes: &'a [u8], mut see: impl FnMut(u64, Field<'a>)) -> Option<()> {
-    while !bytes.is_empty() {
-        let tag = varint(&mut bytes)?;
-        match tag & 7 {
-            0 => see(tag >> 3, Field::Varint(varint(&mut bytes)?)),
-            1 => drop(take(&mut bytes, 8)?),
-            2 => {
-                let length = usize::try_from(varint(&mut bytes)?).ok()?;
-                see(tag >> 3, Field::Bytes(take(&mut bytes, length)?));
-            }
-            5 => drop(take(&mut bytes, 4)?),
-            _ => return None,
-        }
-    }
-    Some(())
-}
-
-fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (head, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    Some(head)
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A finished span as the request path hands it over: plain data, no OpenTelemetry types.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,7 +26,7 @@ pub(crate) struct SpanRecord {
     pub(crate) name: SpanName,
     pub(crate) start: SystemTime,
     pub(crate) duration: Duration,
-    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) attributes: SpanAttributes,
     pub(crate) status: SpanStatus,
 }
 
@@ -66,14 +67,79 @@ pub(crate) type Attribute = (&'static str, Value);
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Text(SharedText),
-    /// Text as received; exported with invalid UTF-8 replaced.
+    /// Text as received.
     Bytes(Bytes),
-    /// An array of strings.
-    Texts(Vec<String>),
-    Address(IpAddr),
-    /// The request id of the record's context.
-    RequestId,
     Int(i64),
     Float(f64),
     Bool(bool),
+}
+
+/// An attribute value as it is told, to whoever exports it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ValueRef<'a> {
+    /// A word of the code's own, which is no secret.
+    Word(&'static str),
+    Text(&'a str),
+    /// Text as received; exported with invalid UTF-8 replaced.
+    Bytes(&'a [u8]),
+    /// An array of strings.
+    Texts(&'a [String]),
+    Address(IpAddr),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+}
+
+/// The attributes of a span.
+#[derive(Debug)]
+pub(crate) enum SpanAttributes {
+    Listed(Vec<Attribute>),
+    /// What they are made of, when they are asked for: by the exporter's thread, not by the request.
+    Of(Box<dyn Attributed>),
+}
+
+/// Takes an attribute.
+pub(crate) type TakeAttribute<'a> = dyn FnMut(&'static str, ValueRef<'_>) + 'a;
+
+/// What attributes can be made of.
+pub(crate) trait Attributed: fmt::Debug + Send + Sync {
+    /// Calls `put` with each of them, the same ones each time.
+    fn each(&self, put: &mut TakeAttribute<'_>);
+}
+
+impl SpanAttributes {
+    /// Calls `put` with each of them.
+    pub(crate) fn each(&self, put: &mut TakeAttribute<'_>) {
+        match self {
+            Self::Listed(attributes) => {
+                for (key, value) in attributes {
+                    put(key, value.as_told());
+                }
+            }
+            Self::Of(source) => source.each(put),
+        }
+    }
+
+    /// Those that are listed, for tests of who lists them.
+    #[cfg(test)]
+    pub(crate) fn listed(&self) -> &[Attribute] {
+        match self {
+            Self::Listed(attributes) => attributes,
+            Self::Of(source) => panic!("made of {source:?}"),
+        }
+    }
+}
+
+impl Value {
+    fn as_told(&self) -> ValueRef<'_> {
+        match self {
+            Self::Text(SharedText::Static(text)) => ValueRef::Word(text),
+            Self::Text(SharedText::Shared(text)) => ValueRef::Text(text),
+            Self::Text(SharedText::Owned(text)) => ValueRef::Text(text),
+            Self::Bytes(text) => ValueRef::Bytes(text),
+            Self::Int(number) => ValueRef::Int(*number),
+            Self::Float(number) => ValueRef::Float(*number),
+            Self::Bool(flag) => ValueRef::Bool(*flag),
+        }
+    }
 }

@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use prost::Message as _;
 use tokio::net::TcpListener;
 
-use super::record::{SharedText, SpanKind, SpanRecord, SpanStatus};
+use super::record::{SharedText, SpanAttributes, SpanKind, SpanRecord, SpanStatus};
 use crate::context::{RequestContext, RequestId, SharedContext, SpanId, TraceId};
 
 /// The context of a sampled request.
@@ -45,7 +45,7 @@ pub(crate) fn record(name: &'static str) -> SpanRecord {
         name: SharedText::Static(name),
         start: SystemTime::now(),
         duration: Duration::from_millis(3),
-        attributes: Vec::new(),
+        attributes: SpanAttributes::Listed(Vec::new()),
         status: SpanStatus::Unset,
     }
 }

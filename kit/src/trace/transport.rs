@@ -1,24 +1,40 @@
-//! The way out for a batch of spans: OTLP through `opentelemetry-otlp`, or lines on stderr. Built and
+//! The way out for a batch of spans: OTLP, by `otlp` or through `opentelemetry-otlp`, or lines on stderr. Built and
 //! used on the exporter's own thread and runtime only.
 
 use std::io::Write as _;
 use std::sync::Arc;
 
 use ::http::Uri;
-use opentelemetry::KeyValue;
+use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 
-use super::fault;
 use super::http_client::{Answer, ObservedClient, Observer};
-use super::{Compression, ExportConfig, ExporterKind, Protocol};
+use super::otlp::OtlpHttp;
+use super::shown::SecretNames;
+use super::{Compression, ExportConfig, ExporterKind, Protocol, SpanRecord};
+use super::{convert, encode, fault};
 
 /// Where batches go.
 #[derive(Debug)]
 pub(super) enum Transport {
-    Http {
+    Otlp(Box<OtlpHttp>),
+    Library(Library),
+}
+
+/// What takes spans as the OpenTelemetry SDK has them.
+#[derive(Debug)]
+pub(super) struct Library {
+    to: To,
+    scope: InstrumentationScope,
+    secret: SecretNames,
+}
+
+#[derive(Debug)]
+enum To {
+    Json {
         exporter: Box<SpanExporter>,
         observer: Arc<Observer>,
     },
@@ -82,14 +98,6 @@ pub(super) fn check(config: &ExportConfig) -> Result<(), String> {
     }
 }
 
-/// All values are text but for the one that the conventions have as a number.
-fn resource_attribute(key: String, value: String) -> KeyValue {
-    match value.parse::<i64>() {
-        Ok(number) if key == "process.pid" => KeyValue::new(key, number),
-        _ => KeyValue::new(key, value),
-    }
-}
-
 impl Transport {
     /// Needs a runtime: the clients spawn their connections on it.
     ///
@@ -100,64 +108,85 @@ impl Transport {
         config: &ExportConfig,
         resource: Vec<(String, String)>,
     ) -> Result<Self, String> {
-        let mut transport = match (config.exporter, config.protocol) {
-            (ExporterKind::Console | ExporterKind::None, _) => Self::Console,
-            (ExporterKind::Otlp, Protocol::HttpProtobuf) => {
-                http(config, opentelemetry_otlp::Protocol::HttpBinary)?
-            }
-            (ExporterKind::Otlp, Protocol::HttpJson) => {
-                http(config, opentelemetry_otlp::Protocol::HttpJson)?
-            }
+        if let (ExporterKind::Otlp, Protocol::HttpProtobuf) = (config.exporter, config.protocol) {
+            return Ok(Self::Otlp(Box::new(OtlpHttp::new(config, &resource)?)));
+        }
+        Library::new(config, resource).map(Self::Library)
+    }
+
+    /// Sends one batch, again within the configured time-out when OTLP calls that sensible.
+    pub(super) async fn export<'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a SpanRecord>,
+    ) -> Result<Accepted, Failure> {
+        match self {
+            Self::Otlp(otlp) => otlp.export(records).await,
+            Self::Library(library) => library.export(records).await,
+        }
+    }
+}
+
+impl Library {
+    fn new(config: &ExportConfig, resource: Vec<(String, String)>) -> Result<Self, String> {
+        let mut to = match (config.exporter, config.protocol) {
+            (ExporterKind::Console | ExporterKind::None, _) => To::Console,
+            (ExporterKind::Otlp, Protocol::HttpProtobuf | Protocol::HttpJson) => json(config)?,
             #[cfg(feature = "otlp-grpc")]
-            (ExporterKind::Otlp, Protocol::Grpc) => Self::Grpc(Box::new(grpc(config)?)),
+            (ExporterKind::Otlp, Protocol::Grpc) => To::Grpc(Box::new(grpc(config)?)),
             #[cfg(not(feature = "otlp-grpc"))]
             (ExporterKind::Otlp, Protocol::Grpc) => return Err("built without gRPC".to_owned()),
         };
+        let attributes = resource.into_iter().map(|(key, value)| {
+            let value = convert::value(encode::resource_value(&key, &value));
+            KeyValue::new(key, value)
+        });
         let resource = Resource::builder_empty()
-            .with_attributes(
-                resource
-                    .into_iter()
-                    .map(|(key, value)| resource_attribute(key, value)),
-            )
+            .with_attributes(attributes)
             .build();
-        match &mut transport {
-            Self::Http { exporter, .. } => exporter.set_resource(&resource),
+        match &mut to {
+            To::Json { exporter, .. } => exporter.set_resource(&resource),
             #[cfg(feature = "otlp-grpc")]
-            Self::Grpc(exporter) => exporter.set_resource(&resource),
-            Self::Console => {}
+            To::Grpc(exporter) => exporter.set_resource(&resource),
+            To::Console => {}
         }
-        Ok(transport)
+        Ok(Self {
+            to,
+            scope: convert::scope(),
+            secret: SecretNames::default(),
+        })
     }
 
-    /// Sends one batch; the library retries within the configured time-out what OTLP calls retryable.
-    pub(super) async fn export(&self, spans: Vec<SpanData>) -> Result<Accepted, Failure> {
-        match self {
-            Self::Http { exporter, observer } => {
+    async fn export<'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a SpanRecord>,
+    ) -> Result<Accepted, Failure> {
+        let spans: Vec<SpanData> = records
+            .map(|record| convert::span_data(record, &self.scope, &mut self.secret))
+            .collect();
+        match &self.to {
+            To::Json { exporter, observer } => {
                 let result = exporter.export(spans).await;
                 over_http(result, observer.take())
             }
             #[cfg(feature = "otlp-grpc")]
-            Self::Grpc(exporter) => match exporter.export(spans).await {
+            To::Grpc(exporter) => match exporter.export(spans).await {
                 Ok(()) => Ok(Accepted::default()),
                 Err(error) => Err(fault::of_grpc(&message(error))),
             },
-            Self::Console => print(&spans).map_err(|error| {
+            To::Console => print(&spans).map_err(|error| {
                 Failure::Refused(format!("spans cannot be written to stderr: {error}"))
             }),
         }
     }
 }
 
-fn http(
-    config: &ExportConfig,
-    protocol: opentelemetry_otlp::Protocol,
-) -> Result<Transport, String> {
+fn json(config: &ExportConfig) -> Result<To, String> {
     let observer = Arc::new(Observer::default());
     let client = ObservedClient::new(config, Arc::clone(&observer))?;
     let mut builder = SpanExporter::builder()
         .with_http()
         .with_http_client(client)
-        .with_protocol(protocol)
+        .with_protocol(opentelemetry_otlp::Protocol::HttpJson)
         .with_endpoint(config.url())
         .with_timeout(config.timeout);
     if config.compression == Compression::Gzip {
@@ -166,7 +195,7 @@ fn http(
     // The configured headers are the client's to add: the builder would percent-decode them once more.
     let exporter = builder.build().map_err(|error| error.to_string())?;
     let exporter = Box::new(exporter);
-    Ok(Transport::Http { exporter, observer })
+    Ok(To::Json { exporter, observer })
 }
 
 #[cfg(feature = "otlp-grpc")]

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::InstrumentationScope;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -13,7 +12,7 @@ use super::counters::DropReason;
 use super::exporter::Command;
 use super::report::Reporter;
 use super::transport::{Accepted, Failure, Transport};
-use super::{ExportConfig, SpanQueue, SpanRecord, convert};
+use super::{ExportConfig, SpanQueue, SpanRecord};
 
 /// The first pause after a batch that could not be sent; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -28,7 +27,6 @@ pub(super) struct Worker {
     inbox: UnboundedReceiver<Command>,
     transport: Transport,
     reporter: Reporter,
-    scope: InstrumentationScope,
     /// Taken from the queue and not settled yet, oldest first.
     pending: VecDeque<SpanRecord>,
     /// The buffer that the queue is given in exchange for its full one.
@@ -62,7 +60,6 @@ impl Worker {
     ) -> Result<Self, String> {
         Ok(Self {
             transport: Transport::new(&config, resource)?,
-            scope: convert::scope(),
             config,
             queue,
             inbox,
@@ -158,17 +155,12 @@ impl Worker {
 
     /// Sends the oldest `spans`; they stay pending. A command that comes meanwhile shortens the wait.
     async fn send(&mut self, spans: usize, deadline: Option<Instant>) -> Result<Accepted, Failure> {
-        let batch = self
-            .pending
-            .iter()
-            .take(spans)
-            .map(|record| convert::span_data(record, &self.scope))
-            .collect();
         let begun = Instant::now();
         let mut limit = begun + self.config.export_timeout;
         if let Some(deadline) = deadline {
             limit = limit.min(deadline);
         }
+        let batch = self.pending.iter().take(spans);
         let mut answer = pin!(self.transport.export(batch));
         loop {
             tokio::select! {

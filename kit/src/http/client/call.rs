@@ -20,7 +20,8 @@ use crate::http::text::{MAX_TEXT, TextPacker, clip};
 use crate::http::{Telemetry, server_timing};
 use crate::metrics::{ClientLabels, Exemplar, RpcLabels};
 use crate::trace::{
-    Attribute, SharedText, SpanKind, SpanName, SpanQueue, SpanRecord, SpanStatus, Value,
+    Attribute, SharedText, SpanAttributes, SpanKind, SpanName, SpanQueue, SpanRecord, SpanStatus,
+    Value,
 };
 
 /// What is known of a call.
@@ -190,7 +191,7 @@ impl Call {
             name: self.span_name(),
             start: self.started_at,
             duration,
-            attributes: self.attributes(status, error_type),
+            attributes: SpanAttributes::Listed(self.attributes(status, error_type)),
             status: match error_type {
                 Some(_) => SpanStatus::Error(text.unwrap_or_default()),
                 None => SpanStatus::Unset,

@@ -15,11 +15,11 @@ use tracing::Instrument as _;
 use crate::context::testing::context;
 use crate::context::{Scoped, TraceParent};
 use crate::http::testing::{
-    Bench, Handler, Script, Step, attribute, get, grpc_call, int, poll_body, poll_once,
-    shared_text, text,
+    Bench, Handler, Script, Step, float, get, grpc_call, int, poll_body, poll_once, shared_text,
+    text,
 };
 use crate::http::{BoxError, Telemetry};
-use crate::trace::{Sampler, SpanKind, SpanRecord, SpanStatus, Value};
+use crate::trace::{Sampler, SpanKind, SpanRecord, SpanStatus};
 
 /// Calls `uri` through the layer and reads the whole answer; gives the headers the server saw.
 fn call(bench: &Bench, uri: &str, answer: Response<Script>) -> HeaderMap {
@@ -171,7 +171,7 @@ fn the_client_span_follows_the_conventions() {
         int(&span.attributes, "http.response.status_code"),
         Some(200)
     );
-    assert!(attribute(&span.attributes, "bellwether.network.gap").is_none());
+    assert!(float(&span.attributes, "bellwether.network.gap").is_none());
     assert_eq!(span.status, SpanStatus::Unset);
 
     for (uri, address, port, full) in [
@@ -339,13 +339,11 @@ async fn the_gap_is_client_time_less_server_time() {
     assert_eq!(server.parent, Some(span.span_id));
     assert_eq!(server.context.trace_id, span.context.trace_id);
     assert_eq!(server.context.request_id, span.context.request_id);
-    let Some(Value::Float(gap)) = attribute(&span.attributes, "bellwether.network.gap") else {
-        panic!("no gap in {span:?}");
-    };
+    let gap = float(&span.attributes, "bellwether.network.gap").expect("a gap");
     let first_byte = line["time_to_first_byte"].as_f64().unwrap();
     let total = span.duration.as_secs_f64();
     assert!(
-        *gap >= 0.0 && *gap <= total - first_byte + 1e-9,
+        gap >= 0.0 && gap <= total - first_byte + 1e-9,
         "{gap} {total} {first_byte}"
     );
 }
@@ -410,7 +408,7 @@ fn a_grpc_call_is_told_of_by_the_rpc_conventions() {
         assert_eq!(text(&span.attributes, key).as_deref(), expected, "{key}");
     }
     assert_eq!(int(&span.attributes, "server.port"), Some(8443));
-    assert!(attribute(&span.attributes, "bellwether.network.gap").is_some());
+    assert!(float(&span.attributes, "bellwether.network.gap").is_some());
     let [_, called] = bench.telemetry.rpc.settled();
     assert_eq!(
         called[0].0,

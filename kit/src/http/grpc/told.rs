@@ -4,11 +4,9 @@
 use std::sync::Arc;
 
 use ::http::StatusCode;
-use bytes::Bytes;
 
 use super::{GrpcStatus, OTHER_METHOD, SYSTEM};
-use crate::http::exchange::Exchange;
-use crate::trace::{SharedText, SpanName, Value};
+use crate::trace::{SpanName, TakeAttribute, ValueRef};
 
 /// A settled call.
 #[derive(Debug)]
@@ -35,30 +33,26 @@ impl Told {
     /// Puts what is of RPC in place of what is of HTTP.
     pub(in crate::http) fn put_attributes(
         &self,
-        exchange: &Exchange,
-        path: &Bytes,
-        mut put: impl FnMut(&'static str, Value),
+        path: &str,
+        http: Option<StatusCode>,
+        put: &mut TakeAttribute<'_>,
     ) {
-        let fixed = |text| Value::Text(SharedText::Static(text));
-        put("rpc.system.name", fixed(SYSTEM));
+        put("rpc.system.name", ValueRef::Word(SYSTEM));
         match &self.method {
-            Some(method) => {
-                let method = SharedText::Shared(Arc::clone(method));
-                put("rpc.method", Value::Text(method));
-            }
+            Some(method) => put("rpc.method", ValueRef::Text(method)),
             None => {
-                put("rpc.method", fixed(OTHER_METHOD));
-                let slash = path.starts_with(b"/");
-                let original = path.slice(usize::from(slash)..);
-                put("rpc.method_original", Value::Bytes(original));
+                put("rpc.method", ValueRef::Word(OTHER_METHOD));
+                let original = path.strip_prefix('/').unwrap_or(path);
+                put("rpc.method_original", ValueRef::Text(original));
             }
         }
-        put("rpc.response.status_code", fixed(self.status.as_str()));
-        put("network.protocol.name", fixed("http"));
+        let status = self.status.as_str();
+        put("rpc.response.status_code", ValueRef::Word(status));
+        put("network.protocol.name", ValueRef::Word("http"));
         // 200 is what every gRPC response has; anything else came from a proxy or a layer.
-        if let Some(status) = exchange.status.filter(|status| *status != StatusCode::OK) {
-            let status = i64::from(status.as_u16());
-            put("http.response.status_code", Value::Int(status));
+        if let Some(status) = http.filter(|status| *status != StatusCode::OK) {
+            let status = status.as_u16().into();
+            put("http.response.status_code", ValueRef::Int(status));
         }
     }
 }

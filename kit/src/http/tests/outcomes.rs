@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -341,4 +342,19 @@ fn a_route_hook_names_the_route_and_may_panic() {
             (route, &"ok".into())
         );
     }
+}
+
+#[test]
+fn a_span_that_waits_keeps_nothing_else_alive() {
+    let bench = Bench::new();
+    let mut service = bench.service(answers(Empty::<Bytes>::new()));
+    assert!(poll_once(pin!(service.call(get("/")))).is_ready());
+    drop(service);
+    let (spans, telemetry) = (bench.spans.clone(), Arc::downgrade(&bench.telemetry));
+    drop(bench);
+    assert!(telemetry.upgrade().is_none());
+    let [span] = &spans.drain()[..] else {
+        panic!("one span waits");
+    };
+    assert_eq!(text(&span.attributes, "url.path").as_deref(), Some("/"));
 }

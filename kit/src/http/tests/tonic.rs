@@ -24,7 +24,7 @@ use tonic_prost::ProstCodec;
 use tower_layer::Layer as _;
 use tower_service::Service;
 
-use crate::http::testing::{Bench, attribute, int, shared_text, text};
+use crate::http::testing::{Bench, float, int, shared_text, text};
 use crate::http::{ClientService, ConcurrencyLimit, Telemetry};
 use crate::trace::{SpanKind, SpanRecord};
 
@@ -240,7 +240,7 @@ async fn a_unary_call() {
             Some(pair.address.port().into())
         );
     }
-    assert!(attribute(&called.attributes, "bellwether.network.gap").is_some());
+    assert!(float(&called.attributes, "bellwether.network.gap").is_some());
     assert_eq!(pair.client.telemetry.client.settled_total(), (0, 1));
 }
 

@@ -221,40 +221,62 @@ fn all_formats_show_the_same_families_of_the_same_types() {
     }
 }
 
+/// A histogram of the application's, native beside classic or native alone.
+fn measured(classic: bool) -> AppHistogram {
+    let native = NativeHistogramConfig::default();
+    let histogram = if classic {
+        AppHistogram::new_classic_and_native(exponential_buckets(1.0, 2.0, 4), native)
+    } else {
+        AppHistogram::new_native(native)
+    };
+    for value in [1.0, 5.0, 5.1] {
+        histogram.observe(value);
+    }
+    histogram
+}
+
 #[test]
-fn the_applications_own_native_histograms_come_out() {
+fn the_applications_own_metrics_come_out() {
     let metrics = metrics();
-    let native = AppHistogram::new_native(NativeHistogramConfig::default());
-    let both = AppHistogram::new_classic_and_native(
-        exponential_buckets(1.0, 2.0, 4),
-        NativeHistogramConfig::default(),
-    );
     let orders = Family::<Vec<(&str, &str)>, Counter>::default();
     orders
         .get_or_create(&vec![("kind", "a\"\\\né\u{2028}")])
         .inc();
-    for value in [1.0, 5.0, 5.1] {
-        native.observe(value);
-        both.observe(value);
-    }
     let empty = Family::<Vec<(&str, &str)>, Counter>::default();
     {
         let mut registry = metrics.registry();
-        registry.register("native", "Native", native);
-        registry.register("both", "Both", both);
+        registry.register("both", "Both", measured(true));
         registry.register("orders", "Orders", orders);
         registry.register("empty", "Empty", empty);
     }
     let families = families(&metrics);
-    for (name, classic) in [("native", 0), ("both", 5)] {
-        let histogram = families[name].metric[0].histogram.as_ref().unwrap();
-        assert_eq!(histogram.sample_count, 3, "{name}");
-        assert!(!histogram.positive_span.is_empty(), "{name}");
-        assert_eq!(histogram.bucket.len(), classic, "{name}");
-    }
+    let histogram = families["both"].metric[0].histogram.as_ref().unwrap();
+    assert_eq!((histogram.sample_count, histogram.bucket.len()), (3, 5));
+    let has_native = !histogram.positive_span.is_empty();
+    assert_eq!(has_native, cfg!(feature = "prometheus-protobuf"));
     let orders = &families["orders_total"].metric[0];
     assert_eq!(labels(orders), [("kind", "a\"\\\né\u{2028}")]);
     assert!(!families.contains_key("empty_total"));
+}
+
+/// Its text has nothing for them, and so the whole registry is left out, with a warning.
+#[test]
+fn a_registry_that_cannot_be_encoded_leaves_the_kits_own() {
+    let metrics = metrics();
+    {
+        let mut registry = metrics.registry();
+        registry.register("orders", "Orders", Counter::<u64>::default());
+        registry.register("native", "Native", measured(false));
+    }
+    let shown = families(&metrics);
+    let has_native = cfg!(feature = "prometheus-protobuf");
+    for name in ["orders_total", "native"] {
+        assert_eq!(shown.contains_key(name), has_native, "{name}");
+    }
+    assert!(shown.contains_key("target_info"));
+    let text = render(&metrics, "text/plain");
+    assert!(!text.types.contains_key("orders_total"));
+    assert!(text.types.contains_key("target_info"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
 
 use super::super::counters::DropReason;
-use super::super::record::{SharedText, SpanKind, SpanStatus, Value};
+use super::super::record::{SharedText, SpanAttributes, SpanKind, SpanStatus, Value};
 use super::super::testing::{Collector, Events, eventually, record};
 use super::super::{Compression, Endpoint, ExportConfig, Protocol, SpanQueue};
 use super::*;
@@ -120,14 +120,14 @@ async fn a_span_arrives_as_it_was_recorded() {
     span.link = Some(Box::new(linked));
     span.kind = SpanKind::Client;
     span.status = SpanStatus::Error("boom".into());
-    span.attributes = vec![
+    span.attributes = SpanAttributes::Listed(vec![
         ("text", Value::Text(SharedText::Static("a"))),
         ("shared", Value::Text(SharedText::Shared("b".into()))),
         ("header", Value::Bytes(bytes::Bytes::from_static(b"c"))),
         ("int", Value::Int(-1)),
         ("float", Value::Float(0.5)),
         ("flag", Value::Bool(true)),
-    ];
+    ]);
     let (start, duration) = (span.start, span.duration);
     bench.queue.push(span);
     assert!(bench.exporter.flush(LONG).await);
