@@ -1,7 +1,11 @@
 //! OTLP/JSON, Zipkin JSON v2 and Zipkin protobuf, turned into the bytes of an `ExportTraceServiceRequest` in one pass
 //! over the body. Called by `receive`; from there on such a batch is like any other.
 
+mod base64_value;
+mod ids;
+mod json_number;
 mod json_reader;
+mod otlp_fields;
 mod otlp_json;
 mod proto_writer;
 #[cfg(test)]

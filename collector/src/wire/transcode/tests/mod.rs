@@ -1,5 +1,6 @@
 //! The transcoders against prost and serde, on bodies of every shape.
 
+mod json_reader;
 mod otlp;
 mod zipkin;
 

@@ -1,8 +1,9 @@
 //! Annotations and links that exporters wrote as text, read back into events and links with their attributes.
 
 use super::span::event_nanos;
+use crate::wire::transcode::ids::hex_id;
 use crate::wire::transcode::json_reader::{JsonReader, JsonResult};
-use crate::wire::transcode::otlp_json::{MAX_NESTING, hex_id};
+use crate::wire::transcode::otlp_json::MAX_NESTING;
 use crate::wire::transcode::proto_writer::{Expected, ProtoWriter};
 use crate::wire::transcode::{copy_text, copy_value};
 

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::mem;
 
+use super::attribute::put_text;
 use super::span::Draft;
 use crate::wire::span::SpanKind;
 use crate::wire::transcode::TranscodeError;
@@ -242,7 +243,7 @@ impl<'a> Batch<'a> {
         let resource_spans = out.open(1, Expected::Large);
         if !group.service.is_empty() {
             let resource = out.open(1, Expected::Small);
-            text_attribute(out, 1, "service.name", &group.service);
+            put_text(out, 1, "service.name", &group.service);
             out.close(resource);
         }
         let scope_spans = out.open(2, Expected::Large);
@@ -283,10 +284,10 @@ fn write_ids(span: &Entry, service: &str, out: &mut ProtoWriter) {
         out.bytes(4, &own_parent);
     }
     if span.ids == Ids::ServerHalf {
-        text_attribute(out, 9, SHARED_ID, &hex(id));
+        put_text(out, 9, SHARED_ID, &hex(id));
     }
     if own_parent != *parent_id && *parent_id != [0; 8] {
-        text_attribute(out, 9, PARENT_ID, &hex(parent_id));
+        put_text(out, 9, PARENT_ID, &hex(parent_id));
     }
 }
 
@@ -307,24 +308,4 @@ fn server_half_id(trace_id: &[u8; 16], id: &[u8; 8], service: &str) -> [u8; 8] {
 
 fn hex(id: &[u8; 8]) -> String {
     format!("{:016x}", u64::from_be_bytes(*id))
-}
-
-/// A `KeyValue` whose value is a text.
-pub(super) fn text_attribute(out: &mut ProtoWriter, field: u32, key: &str, value: &str) {
-    let attribute = out.open(field, Expected::Small);
-    out.text(1, key);
-    let any_value = out.open(2, Expected::Small);
-    out.bytes(1, value.as_bytes());
-    out.close(any_value);
-    out.close(attribute);
-}
-
-/// A `KeyValue` whose value is a whole number.
-pub(super) fn number_attribute(out: &mut ProtoWriter, field: u32, key: &str, value: u64) {
-    let attribute = out.open(field, Expected::Small);
-    out.text(1, key);
-    let any_value = out.open(2, Expected::Small);
-    out.varint(3, value);
-    out.close(any_value);
-    out.close(attribute);
 }

@@ -3,8 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::batch::text_attribute;
-use super::span::port_attribute;
+use super::attribute::{put_number, put_text};
 use crate::wire::AnyValueRef;
 use crate::wire::attributes::Attributes;
 use crate::wire::transcode::proto_writer::ProtoWriter;
@@ -60,10 +59,10 @@ impl Endpoint<'_> {
             has_port |= attribute.key == PORT;
         }
         if !has_address {
-            text_attribute(out, 9, ADDRESS, address);
+            put_text(out, 9, ADDRESS, address);
         }
         if !has_port {
-            port_attribute(out, PORT, self.port);
+            put_number(out, 9, PORT, u64::from(self.port));
         }
     }
 
@@ -75,15 +74,15 @@ impl Endpoint<'_> {
         }
         let told = self.told(out, start);
         if !(self.service.is_empty() || told.service) {
-            text_attribute(out, 9, "peer.service", &self.service);
+            put_text(out, 9, "peer.service", &self.service);
         }
         // Exporters repeat an address as the name of what was called by it.
         let repeats_name = told.service && *address == *self.service;
         if !(address.is_empty() || told.address || repeats_name) {
-            text_attribute(out, 9, "network.peer.address", address);
+            put_text(out, 9, "network.peer.address", address);
         }
         if !(self.port == 0 || told.port) {
-            port_attribute(out, "network.peer.port", self.port);
+            put_number(out, 9, "network.peer.port", u64::from(self.port));
         }
     }
 

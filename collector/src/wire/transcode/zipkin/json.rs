@@ -9,8 +9,9 @@ use super::endpoint::Endpoint;
 use super::span::Draft;
 use super::tags::{Tag, put_tag};
 use crate::wire::span::SpanKind;
-use crate::wire::transcode::json_reader::{JsonError, JsonReader, JsonResult, finite, shown};
-use crate::wire::transcode::otlp_json::hex_digit;
+use crate::wire::transcode::ids::padded_id;
+use crate::wire::transcode::json_number::finite;
+use crate::wire::transcode::json_reader::{JsonError, JsonReader, JsonResult, shown};
 use crate::wire::transcode::proto_writer::{Expected, ProtoWriter};
 use crate::wire::transcode::{TranscodeError, copy_text, copy_value, utf8};
 
@@ -85,21 +86,6 @@ fn id<const N: usize>(json: &mut Json<'_>, name: &str) -> JsonResult<[u8; N]> {
         )
         .into(),
     })
-}
-
-fn padded_id<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
-    if digits.len() > N * 2 {
-        return None;
-    }
-    let mut id = [0; N];
-    let pairs = digits.rchunks(2);
-    for (byte, pair) in id.iter_mut().rev().zip(pairs) {
-        *byte = pair
-            .iter()
-            .try_fold(0, |value, &digit| Some(value << 4 | hex_digit(digit)?))?;
-    }
-    Some(id)
 }
 
 fn kind(json: &mut Json<'_>) -> JsonResult<SpanKind> {

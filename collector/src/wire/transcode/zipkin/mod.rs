@@ -3,6 +3,7 @@
 //! `export::zipkin` takes back: `zipkin.debug`, `zipkin.id` and `zipkin.parent_id` (shared spans), `network.local.*`.
 
 mod annotation;
+mod attribute;
 mod batch;
 mod endpoint;
 mod json;

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::batch::number_attribute;
+use super::attribute::put_true;
 use super::endpoint::Endpoint;
 use crate::wire::span::{SpanKind, StatusCode};
 use crate::wire::transcode::proto_writer::{Expected, ProtoWriter};
@@ -114,12 +114,7 @@ impl Draft<'_> {
         self.local.write_local(out, start);
         self.remote.write_remote(out, start);
         if self.debug {
-            let attribute = out.open(9, Expected::Small);
-            out.text(1, DEBUG);
-            let value = out.open(2, Expected::Small);
-            out.varint(2, 1);
-            out.close(value);
-            out.close(attribute);
+            put_true(out, 9, DEBUG);
         }
         Ok(())
     }
@@ -175,9 +170,4 @@ fn nanos(micros: u64) -> Option<u64> {
 /// An event's time; one beyond what OTLP can tell is not known.
 pub(super) fn event_nanos(micros: u64) -> u64 {
     nanos(micros).unwrap_or_default()
-}
-
-/// A port that a span's part at `number_attribute`'s key names, when it is one.
-pub(super) fn port_attribute(out: &mut ProtoWriter, key: &str, port: u16) {
-    number_attribute(out, 9, key, u64::from(port));
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::annotation::put_link;
-use super::batch::text_attribute;
+use super::attribute::put_text;
 use super::span::Draft;
 use crate::wire::span::StatusCode;
 use crate::wire::transcode::proto_writer::ProtoWriter;
@@ -86,7 +86,7 @@ pub(super) fn put_tag<'a>(
         Tag::Link => put_link(&value, out),
     };
     if !is_taken {
-        text_attribute(out, 9, key, &value);
+        put_text(out, 9, key, &value);
     }
 }
 
