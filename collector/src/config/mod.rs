@@ -474,6 +474,11 @@ mod tests {
             ],
         );
         check_faults(
+            "--data-dir=",
+            &[],
+            &["--data-dir: \"\" is not allowed: name a directory, or leave it out"],
+        );
+        check_faults(
             "--durability synced --data-limit 1GiB",
             &[],
             &[

@@ -49,6 +49,10 @@ impl Storage {
                 faults.push(Fault::new(source, value, allowed));
             }
         }
+        let data_dir = value::checked(data_dir, faults, |setting| match setting.value.trim() {
+            "" => Err("name a directory, or leave it out".to_owned()),
+            directory => Ok(PathBuf::from(directory)),
+        });
         let durability = value::checked(durability, faults, |setting| match setting.value.trim() {
             "synced" => Ok(Durability::Synced),
             "received" => Ok(Durability::Received),
@@ -72,7 +76,7 @@ impl Storage {
         };
         Self {
             disk: data_dir.map(|directory| DiskConfig {
-                directory: PathBuf::from(directory.value),
+                directory,
                 durability: durability.unwrap_or(Durability::Synced),
                 limit: limit.unwrap_or(DEFAULT_LIMIT) as u64,
                 retention,
