@@ -31,6 +31,7 @@ impl Storage {
                 faults.checked::<()>(setting, |_| Err("only together with --data-dir".to_owned()));
             }
         }
+        let directory = faults.checked(directory, directory_named);
         let durability = faults.checked(given.one("durability"), durability);
         let limit = faults.checked(given.one("data_limit"), limit);
         let by_default = match directory {
@@ -39,7 +40,7 @@ impl Storage {
         };
         Self {
             disk: directory.map(|directory| DiskConfig {
-                directory: PathBuf::from(directory.value),
+                directory,
                 durability: durability.unwrap_or(Durability::Synced),
                 limit: limit.unwrap_or(DEFAULT_LIMIT) as u64,
                 retention,
@@ -48,6 +49,13 @@ impl Storage {
                 .checked(given.one("on_full"), on_full)
                 .unwrap_or(by_default),
         }
+    }
+}
+
+fn directory_named(text: &str) -> Result<PathBuf, String> {
+    match text.trim() {
+        "" => Err("name a directory, or leave it out".to_owned()),
+        directory => Ok(PathBuf::from(directory)),
     }
 }
 

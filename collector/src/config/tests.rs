@@ -199,6 +199,11 @@ fn settings_of_a_data_directory_are_checked() {
         ],
     );
     check_faults(
+        "--data-dir=",
+        &[],
+        &["--data-dir: \"\" is not allowed: name a directory, or leave it out"],
+    );
+    check_faults(
         "--durability synced --data-limit 1GiB",
         &[],
         &[

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::files::Files;
 use super::format::{RECORD_HEADER, SEGMENT_HEADER};
 use super::model_tests::Rig;
+use super::sim::Chance;
 use super::{DiskConfig, Durability, OpenError};
 use crate::log::{BatchLog, Cursor, Full, OnFull, ReaderConfig, Record};
 use crate::status::{ExporterStatus, LogStatus};
@@ -517,4 +518,70 @@ fn at_the_cap_a_dropping_reader_loses_the_oldest() {
         assert_eq!(delivered.len() as u64 + dropped, 100);
         assert!(delivered.contains(&99) && !delivered.contains(&0));
     }
+}
+
+/// How far exporters have come may outlast what they were sent: what is written next must not pass for that.
+#[test]
+fn after_a_power_cut_nothing_new_is_taken_for_what_was_sent_before() {
+    for seed in 0..20 {
+        let mut rig = Rig::new(Durability::Received, OnFull::Refuse);
+        for _ in 0..5 {
+            rig.append(100);
+            rig.write();
+        }
+        rig.drain();
+        rig.save();
+        rig.disk.cut_power(&mut Chance(seed));
+        rig.reopen();
+        rig.append(100);
+        rig.write();
+        rig.drain();
+        for reader in 0..2 {
+            assert!(rig.delivered(reader).contains(&5), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn batches_that_wait_for_the_disk_do_not_outgrow_the_memory() {
+    let mut rig = Rig::new(Durability::Synced, OnFull::Refuse);
+    for _ in 0..20 {
+        rig.append(500);
+    }
+    assert!(rig.shared.state().memory_used() <= 3_000);
+    for _ in 0..20 {
+        rig.write();
+    }
+    assert_eq!(
+        rig.accepted.len(),
+        4,
+        "as many as fit, and a later one fits again"
+    );
+    rig.append(500);
+    rig.write();
+    assert_eq!(rig.accepted.len(), 5);
+}
+
+#[tokio::test]
+async fn a_fault_in_reading_that_passes_loses_nothing() {
+    let directory = TempDir::new().unwrap();
+    filled(directory.path(), &["one", "two"]).await;
+    let mut log = open(directory.path(), &["a"]);
+    let (path, aside) = (
+        directory.path().join(segment(1)),
+        directory.path().join("x"),
+    );
+    fs::rename(&path, &aside).unwrap();
+    // A directory cannot be opened as a file is; unlike a file that is missing, that may pass.
+    fs::create_dir(&path).unwrap();
+    let status = Arc::clone(&log.status);
+    let repair = async {
+        while status.last_error.get().is_none() {
+            tokio::task::yield_now().await;
+        }
+        fs::remove_dir(&path).unwrap();
+        fs::rename(&aside, &path).unwrap();
+    };
+    let (texts, ()) = tokio::join!(log.texts(0), repair);
+    assert_eq!(texts, ["one", "two"]);
 }
