@@ -106,3 +106,28 @@ impl From<Failed> for RpcStatus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_stays_reserved_and_nothing_else() {
+        let budget = Budget::new(1 << 20);
+        for (format, body) in [
+            (Format::OtlpJson, &br#"{"resourceSpans":[{}]}"#[..]),
+            (Format::ZipkinJson, br#"[{"traceId":"1","id":"1"}]"#),
+            (Format::ZipkinProtobuf, b"\x0a\x06\x0a\x01\x01\x1a\x01\x01"),
+        ] {
+            let held = Held {
+                bytes: body.into(),
+                reservation: budget.reserve(body.len()).unwrap(),
+            };
+            let made = format.into_otlp(held, &budget).unwrap();
+            assert!(!made.bytes.is_empty());
+            assert_eq!(budget.used(), made.bytes.len(), "{format:?}");
+            drop(made);
+            assert_eq!(budget.used(), 0);
+        }
+    }
+}

@@ -11,8 +11,8 @@ use super::json_number::{finite, number_length, whole};
 pub(super) const MAX_DEPTH: usize = 192;
 
 /// Longest text that is copied to take its escapes out where no buffer is there for it: names of members, ids and the
-/// like.
-const MAX_COPIED_BYTES: usize = 1 << 20;
+/// like. A few of them are held at a time.
+const MAX_COPIED_BYTES: usize = 1 << 18;
 
 /// Where and why a body is not what it should be.
 #[derive(Debug)]

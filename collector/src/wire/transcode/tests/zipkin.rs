@@ -641,6 +641,60 @@ fn what_would_take_too_much_memory_is_refused() {
     );
 }
 
+#[test]
+fn memory_for_places_and_copied_names_counts() {
+    let service = |n: usize| format!("\\u0041{}{n}", "a".repeat(2_000));
+    let span = |n: usize| {
+        let service = service(n);
+        format!(r#"{{"traceId":"1","id":"1","localEndpoint":{{"serviceName":"{service}"}}}}"#)
+    };
+    let spans: Vec<_> = (0..100).map(span).collect();
+    let body = format!("[{}]", spans.join(","));
+    // Once where they are gathered, and once as they are written.
+    let least = 2 * 100 * 2_000;
+    let refused = zipkin_json(body.as_bytes(), least);
+    assert_eq!(refused, Err(TranscodeError::TooLarge { limit: least }));
+    let taken = decoded(zipkin_json(body.as_bytes(), least * 3 / 2));
+    assert_eq!(taken.resource_spans.len(), 100);
+    // Ten bytes a span are written, their places and ids take more.
+    // And they are told as they come: what follows is not looked at any more.
+    let spans = vec![r#"{"traceId":"1","id":"1"}"#; 1_000].join(",");
+    let tiny = format!("[{spans},no JSON");
+    let limit = 40 * 1_000;
+    let refused = zipkin_json(tiny.as_bytes(), limit);
+    assert_eq!(refused, Err(TranscodeError::TooLarge { limit }));
+}
+
+#[test]
+fn spans_of_a_service_stay_in_their_order() {
+    let span = |n: u64| {
+        let service = if n.is_multiple_of(3) { "a" } else { "b" };
+        half(
+            service,
+            &format!("{:x}", 1_000 - n),
+            None,
+            "SERVER",
+            n == 50,
+        )
+    };
+    let spans: Vec<_> = (0..100).map(span).collect();
+    let groups = groups(&json!(spans));
+    let [a, b] = &groups[..] else {
+        panic!("two services were sent");
+    };
+    for group in [a, b] {
+        let sent = |span: &Span| {
+            let shared = span.attributes.iter().find(|tag| tag.key == "zipkin.id");
+            match shared {
+                Some(_) => 950,
+                None => u64::from_be_bytes(span.span_id[..].try_into().unwrap()),
+            }
+        };
+        let ids: Vec<_> = group.scope_spans[0].spans.iter().map(sent).collect();
+        assert!(ids.is_sorted_by(|a, b| a > b), "{ids:?}");
+    }
+}
+
 /// Many spans that are as small as can be and still make as much of it as can be.
 #[test]
 fn the_most_memory_is_enough_for_the_worst() {

@@ -25,6 +25,8 @@ pub(super) struct Batch<'a> {
     pub(super) fields: ProtoWriter,
     spans: Vec<Entry>,
     groups: Vec<Group<'a>>,
+    /// Bytes of the names in `groups` that had to be copied.
+    copied: usize,
     /// Bytes that gathering and writing may take together.
     limit: usize,
 }
@@ -73,6 +75,7 @@ impl<'a> Batch<'a> {
             fields: ProtoWriter::new(body / 2, limit),
             spans: Vec::new(),
             groups: Vec::new(),
+            copied: 0,
             limit,
         }
     }
@@ -147,6 +150,7 @@ impl<'a> Batch<'a> {
         self.fields.capacity()
             + self.spans.len() * (size_of::<Entry>() + FOR_HALVES) * 2
             + self.groups.len() * size_of::<Group<'_>>() * 2
+            + self.copied
     }
 
     fn group(&mut self, span: &mut Draft<'a>) -> u32 {
@@ -159,6 +163,7 @@ impl<'a> Batch<'a> {
         let index = match known.into_iter().position(|known| *known == group) {
             Some(back) => self.groups.len() - 1 - back,
             None => {
+                self.copied += group.copied();
                 self.groups.push(group);
                 self.groups.len() - 1
             }
@@ -263,6 +268,16 @@ impl<'a> Batch<'a> {
         }
         out.close(scope_spans);
         out.close(resource_spans);
+    }
+}
+
+impl Group<'_> {
+    fn copied(&self) -> usize {
+        let names = [&self.service, &self.scope_name, &self.scope_version];
+        let copied = names
+            .into_iter()
+            .filter(|name| matches!(name, Cow::Owned(_)));
+        copied.map(|name| name.len()).sum()
     }
 }
 
