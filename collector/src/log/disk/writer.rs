@@ -83,7 +83,8 @@ impl Writer {
         // However it ends, nobody is left waiting for it.
         let _closed = CloseOnDrop(shared);
         loop {
-            let stopping = shared.wait_for_work(TICK);
+            let to_tick = TICK.saturating_sub(self.saved_at.elapsed());
+            let stopping = shared.wait_for_work(to_tick);
             self.retire(shared);
             let wrote = self.write_group(shared);
             self.tick(shared, stopping);
