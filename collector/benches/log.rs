@@ -41,7 +41,7 @@ fn main() {
     }
 }
 
-/// Tells how long a start takes with 900 MB waiting, in requests of so many spans.
+/// Tells how long a start takes with 700 MB waiting, in requests of so many spans.
 fn start(spans: usize) {
     let directory = TempDir::new().expect("a directory");
     let (log, cursor) = open(&directory, Some(Durability::Received));
@@ -49,7 +49,7 @@ fn start(spans: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
-    let requests = 900_000_000 / request.len();
+    let requests = 700_000_000 / request.len();
     let mut left = requests;
     runtime.block_on(async {
         while left > 0 {
