@@ -76,6 +76,7 @@
 //! | `axum` | yes | `Kit::wrap`, `Kit::serve`, `Kit::routes`, `run`, the admin address |
 //! | `otlp-grpc` | yes | spans over gRPC, beside HTTP |
 //! | `tls` | yes | `https://` endpoints for spans, and for checks by HTTP |
+//! | `prometheus-protobuf` | no | native histograms of the application's own; takes a compiler of protobuf to build |
 //! | `tonic` | no | `Kit::grpc_health`, and who calls tonic's own server |
 //! | `reqwest` | no | `Kit::reqwest_middleware` |
 #![doc = ""]
@@ -84,6 +85,7 @@
 #![doc = include_str!("../docs/log-control.md")]
 
 mod config;
+mod connector;
 mod context;
 mod digits;
 mod error;
@@ -101,6 +103,7 @@ mod redact;
 #[cfg(feature = "axum")]
 mod serve;
 mod shutdown;
+mod span;
 mod task;
 pub mod testing;
 mod trace;

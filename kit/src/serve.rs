@@ -97,7 +97,8 @@ impl Server {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
         Self {
-            app,
+            // Handlers become routes here, as with axum's own server, and not anew for each request.
+            app: app.with_state(()),
             builder: Arc::new(builder),
             lifecycle,
             connections: Count::default(),
@@ -253,4 +254,51 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::body::Body;
+    use axum::routing::get;
+    use http::Request;
+    use tower::ServiceExt as _;
+    use tower_layer::Layer;
+
+    use super::*;
+
+    /// Counts how often it is put on something.
+    #[derive(Clone, Default)]
+    struct Counted(Arc<AtomicUsize>);
+
+    impl<S> Layer<S> for Counted {
+        type Service = S;
+
+        fn layer(&self, inner: S) -> S {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            inner
+        }
+    }
+
+    async fn check(serve: impl FnOnce(Router) -> Router) {
+        let counted = Counted::default();
+        let count = || counted.0.load(Ordering::Relaxed);
+        let app = Router::new().route("/", get(|| async { "hello" }));
+        let app = serve(app.layer(counted.clone()));
+        let before = count();
+        for _ in 0..2 {
+            let request = Request::get("/").body(Body::empty()).unwrap();
+            let answer = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), 200);
+        }
+        assert_eq!((count(), before > 0), (before, true));
+    }
+
+    #[tokio::test]
+    async fn handlers_become_routes_before_the_first_request() {
+        let told = crate::testing::capture("orders");
+        check(|app| told.kit().wrap(app)).await;
+        check(|app| Server::new(app, Lifecycle::new(), Connections::default()).app).await;
+    }
 }

@@ -22,7 +22,7 @@ use tower::ServiceBuilder;
 use tower_http::ServiceBuilderExt as _;
 use tower_http::request_id::{MakeRequestId, RequestId};
 use tower_http::trace::{DefaultMakeSpan, DefaultOnResponse, TraceLayer};
-use tracing::{Instrument as _, Level};
+use tracing::{Instrument as _, Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
@@ -84,6 +84,15 @@ pub(crate) fn json_subscriber_lines() {
         .with_env_filter(EnvFilter::new("info"))
         .init();
 }
+
+/// No more than what spans and their layers are built on.
+pub(crate) fn registry_alone() {
+    tracing_subscriber::registry().with(Nothing).init();
+}
+
+struct Nothing;
+
+impl<S: Subscriber> tracing_subscriber::Layer<S> for Nothing {}
 
 /// One span and one line a request.
 async fn logged(request: Request, next: Next) -> Response {

@@ -47,15 +47,19 @@ pub(crate) enum Case {
     EventRecorded,
     /// A handler span of four fields, opened and closed within a sampled request.
     Span,
-    /// The same within a request that is not sampled: its fields still go on every line.
+    /// The same within a request that is not sampled.
     SpanUnsampled,
+    /// The sampled one with an event inside, whose line has the span's fields.
+    SpanEvent,
+    /// The same span in tracing-subscriber's registry, with a layer that does nothing.
+    SpanRegistry,
     /// What `Sampled` leaves to the exporter's thread: from the queue to the socket.
     Export,
 }
 
 impl Case {
     /// Those whose cost is the requesting thread's.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Bare,
         Self::Sampled,
         Self::Unsampled,
@@ -71,6 +75,8 @@ impl Case {
         Self::EventRecorded,
         Self::Span,
         Self::SpanUnsampled,
+        Self::SpanEvent,
+        Self::SpanRegistry,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -90,6 +96,8 @@ impl Case {
             Self::EventRecorded => "event-recorded",
             Self::Span => "span",
             Self::SpanUnsampled => "span-unsampled",
+            Self::SpanEvent => "span-event",
+            Self::SpanRegistry => "span-registry",
             Self::Export => "export",
         }
     }
@@ -155,6 +163,12 @@ impl Fixture {
             .enable_all()
             .build()
             .expect("a runtime");
+        // No server has one thread alone, for which the allocator leaves its locks out.
+        std::thread::spawn(|| {
+            loop {
+                std::thread::park();
+            }
+        });
         let inside = runtime.enter();
         let (app, kept) = observed(case, routes());
         drop(inside);
@@ -186,7 +200,10 @@ impl Fixture {
             Case::EventEntered => entered_events(times),
             Case::EventInRequest => self.request(&format!("/events/{times}")),
             Case::EventHidden | Case::EventRecorded => self.request(&format!("/hidden/{times}")),
-            Case::Span | Case::SpanUnsampled => self.request(&format!("/spans/{times}")),
+            Case::Span | Case::SpanUnsampled | Case::SpanRegistry => {
+                self.request(&format!("/spans/{times}"));
+            }
+            Case::SpanEvent => self.request(&format!("/span-events/{times}")),
         }
     }
 
@@ -229,8 +246,14 @@ fn routes() -> Router {
         )
         .route(
             "/spans/{times}",
-            get(|Path(times)| async move { spans(times) }),
+            get(|Path(times)| async move { spans(times, || ()) }),
         )
+        .route(
+            "/span-events/{times}",
+            get(|Path(times)| async move { spans(times, event_in_span) }),
+        )
+        // As servers have it: they make routes of handlers once, and not for each request.
+        .with_state(())
 }
 
 /// Serves the case on a port of its own until the process is ended; tells the address on standard error.
@@ -264,6 +287,10 @@ fn observed(case: Case, app: Router) -> (Router, Kept) {
         }
         Case::EventJsonSubscriber => {
             assembled::json_subscriber_lines();
+            (app, Kept::Nothing)
+        }
+        Case::SpanRegistry => {
+            assembled::registry_alone();
             (app, Kept::Nothing)
         }
         _ => {
@@ -323,10 +350,15 @@ fn hidden_events(times: u64) {
     }
 }
 
-fn spans(times: u64) {
+fn event_in_span() {
+    tracing::info!(sku = "AB-1234", paid = true, "order placed");
+}
+
+fn spans(times: u64, inside: impl Fn()) {
     let user = "ann@example.com";
     for order in 0..times {
         let _span = tracing::info_span!("place", user, order, retry = false, region = "eu-west-1")
             .entered();
+        inside();
     }
 }

@@ -27,53 +27,56 @@ pub(crate) fn with_current<R>(with: impl FnOnce(&SharedContext) -> R) -> Option<
 }
 
 /// Makes a context current until dropped, then puts back what was there: also when a poll panics.
+///
+/// The context moves in, and back out when the scope ends; meanwhile its home keeps what was there. So no reference
+/// count is touched, which matters for something that is polled often.
 #[must_use = "the context is current only while this lives"]
-pub(crate) struct Scoped<'a> {
-    previous: Option<SharedContext>,
-    /// Where a lent context goes back to.
-    home: Option<&'a mut Option<SharedContext>>,
-}
-
-#[cfg(test)]
-impl Scoped<'static> {
-    /// A context for as long as the scope, for tests.
-    pub(crate) fn enter(context: SharedContext) -> Self {
-        Self {
-            previous: swap(Some(context)),
-            home: None,
-        }
-    }
-}
+pub(crate) struct Scoped<'a>(&'a mut Option<SharedContext>);
 
 impl<'a> Scoped<'a> {
-    /// The context moves in, and back out when the scope ends: no reference count is touched, which
-    /// matters for something that is polled often.
+    #[inline]
     pub(crate) fn lend(home: &'a mut Option<SharedContext>) -> Self {
-        Self {
-            previous: swap(home.take()),
-            home: Some(home),
-        }
+        swap(home);
+        Self(home)
     }
 }
 
 impl Drop for Scoped<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let entered = swap(self.previous.take());
-        if let Some(home) = self.home.as_deref_mut() {
-            *home = entered;
-        }
+        swap(self.0);
     }
 }
 
-/// Hands back what it was given when the thread is being torn down: nobody reads the slot then.
-fn swap(context: Option<SharedContext>) -> Option<SharedContext> {
-    let mut context = context;
+/// Nothing happens when the thread is being torn down: nobody reads the slot then.
+#[inline]
+fn swap(home: &mut Option<SharedContext>) {
     let _ = CURRENT.try_with(|current| {
         if let Ok(mut current) = current.try_borrow_mut() {
-            std::mem::swap(&mut *current, &mut context);
+            std::mem::swap(&mut *current, home);
         }
     });
-    context
+}
+
+/// A scope that has its context itself, for tests.
+#[cfg(test)]
+#[must_use = "the context is current only while this lives"]
+pub(crate) struct Entered(Option<SharedContext>);
+
+#[cfg(test)]
+impl Scoped<'static> {
+    pub(crate) fn enter(context: SharedContext) -> Entered {
+        let mut home = Some(context);
+        swap(&mut home);
+        Entered(home)
+    }
+}
+
+#[cfg(test)]
+impl Drop for Entered {
+    fn drop(&mut self) {
+        swap(&mut self.0);
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The identity a `tracing` span carries in its extensions: set by `trace`'s layer, read by `log` and the
-//! client layer.
+//! The identity that a `tracing` span carries: given by `span`, read by `log` and the client layer.
 
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use super::{SharedContext, SpanId, current};
+use crate::span;
 
 /// Which request a span belongs to, and the span id that lines and calls inside it carry.
 #[derive(Clone, Debug)]
@@ -16,11 +16,15 @@ impl SpanIdentity {
     /// Of the `tracing` span the running thread is in (or its nearest ancestor that has one), else of
     /// the current request's server span. The parent of a call that goes out now.
     pub(crate) fn nearest() -> Option<Self> {
-        of_current_span().or_else(|| {
-            current().map(|context| Self {
-                span_id: context.span_id,
-                context,
-            })
+        of_current_span().or_else(Self::of_request)
+    }
+
+    /// Of the request that the thread works for: its server span.
+    pub(crate) fn of_request() -> Option<Self> {
+        let context = current()?;
+        Some(Self {
+            span_id: context.span_id,
+            context,
         })
     }
 }
@@ -29,8 +33,7 @@ impl SpanIdentity {
 fn of_current_span() -> Option<SpanIdentity> {
     let found = tracing::Span::current().with_subscriber(|(id, dispatch)| {
         let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
-        span.scope()
-            .find_map(|span| span.extensions().get::<SpanIdentity>().cloned())
+        span.scope().find_map(|span| span::identity(&span))
     });
     found.flatten()
 }
@@ -44,36 +47,35 @@ mod tests {
     use super::*;
     use crate::context::Scoped;
     use crate::context::testing::context;
+    use crate::log::{Format, Logger};
+    use crate::trace::{ExportConfig, SpanQueue};
 
     #[test]
     fn the_nearest_span_wins_over_the_request() {
-        let subscriber = Registry::default().with(tracing_subscriber::filter::LevelFilter::INFO);
+        let (logger, _lines) = Logger::capture(Format::Json, "checkout");
+        let spans = SpanQueue::new(&ExportConfig::default());
+        let subscriber = Registry::default().with(span::layer(&logger, Some(spans.clone())));
         tracing::subscriber::with_default(subscriber, || {
             assert!(SpanIdentity::nearest().is_none());
+            let before = tracing::info_span!("before").entered();
             let request = context();
             let _scope = Scoped::enter(Arc::clone(&request));
-            let outer = tracing::info_span!("outer").entered();
             assert_eq!(
                 SpanIdentity::nearest().unwrap().span_id,
                 request.span_id,
-                "no span has an identity yet"
+                "the span belongs to no request"
             );
-            let span_id = SpanId::random();
-            outer.with_subscriber(|(id, dispatch)| {
-                let registry = dispatch.downcast_ref::<Registry>().unwrap();
-                registry
-                    .span(id)
-                    .unwrap()
-                    .extensions_mut()
-                    .insert(SpanIdentity {
-                        context: Arc::clone(&request),
-                        span_id,
-                    });
+            drop(before);
+            tracing::info_span!("handler").in_scope(|| {
+                let nearest = SpanIdentity::nearest().unwrap();
+                assert_ne!(nearest.span_id, request.span_id);
+                assert!(Arc::ptr_eq(&nearest.context, &request));
+                tracing::info_span!("inner").in_scope(|| {
+                    assert_ne!(SpanIdentity::nearest().unwrap().span_id, nearest.span_id);
+                });
             });
-            let _inner = tracing::info_span!("inner").entered();
-            let nearest = SpanIdentity::nearest().unwrap();
-            assert_eq!(nearest.span_id, span_id);
-            assert!(Arc::ptr_eq(&nearest.context, &request));
+            assert_eq!(SpanIdentity::nearest().unwrap().span_id, request.span_id);
         });
+        assert_eq!(spans.drain().len(), 2);
     }
 }

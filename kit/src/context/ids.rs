@@ -17,8 +17,9 @@ macro_rules! id {
             pub(crate) fn random() -> Self {
                 loop {
                     let mut bytes = [0; $bytes];
-                    for word in bytes.as_chunks_mut().0 {
-                        *word = random::bits().to_ne_bytes();
+                    let words = random::words::<{ $bytes / 8 }>();
+                    for (chunk, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+                        *chunk = word.to_ne_bytes();
                     }
                     if let Some(id) = Self::from_bytes(bytes) {
                         return id;

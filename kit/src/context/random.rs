@@ -11,8 +11,8 @@ thread_local! {
     static GENERATOR: RefCell<SmallRng> = RefCell::new(SmallRng::from_os_rng());
 }
 
-/// 64 random bits.
+/// `N` times 64 random bits.
 #[inline]
-pub(super) fn bits() -> u64 {
-    GENERATOR.with_borrow_mut(SmallRng::next_u64)
+pub(super) fn words<const N: usize>() -> [u64; N] {
+    GENERATOR.with_borrow_mut(|generator| std::array::from_fn(|_| generator.next_u64()))
 }

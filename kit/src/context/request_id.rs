@@ -35,8 +35,9 @@ impl RequestId {
             .as_secs()
             .wrapping_mul(1_000)
             .wrapping_add(since_epoch.subsec_millis().into());
-        let high = millis << 16 | VERSION_7 | random::bits() & 0x0fff;
-        let low = VARIANT | random::bits() >> 2;
+        let [high, low] = random::words();
+        let high = millis << 16 | VERSION_7 | high & 0x0fff;
+        let low = VARIANT | low >> 2;
         let mut id = Self {
             len: HYPHENATED as u8,
             bare: true,

@@ -7,13 +7,13 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use http::header::{CONNECTION, USER_AGENT};
 use http::{Request, Uri};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpStream;
 
 use super::check::{Check, check};
+use crate::connector::{self, Connector};
 
 /// How a check names itself to the service it asks.
 const AGENT: &str = concat!("bellwether/", env!("CARGO_PKG_VERSION"));
@@ -63,7 +63,7 @@ pub fn http(url: impl AsRef<str>) -> Check {
     let url = url.as_ref();
     match parse(url) {
         Ok(uri) if uri.scheme_str() == Some("https") => https(&uri),
-        Ok(uri) => asking(HttpConnector::new(), uri),
+        Ok(uri) => asking(connector::plain(), uri),
         // Not the URL itself: it may hold the credentials.
         Err(fault) => Check::faulty(fault),
     }
@@ -95,38 +95,21 @@ fn parse(url: &str) -> Result<Uri, String> {
 
 #[cfg(feature = "tls")]
 fn https(uri: &Uri) -> Check {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    // A named provider: the process default is ambiguous as soon as another crate brings one.
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let builder =
-        hyper_rustls::HttpsConnectorBuilder::new().with_provider_and_native_roots(provider);
-    match builder {
-        Ok(builder) => {
-            let connector = builder
-                .https_only()
-                .enable_http1()
-                .wrap_connector(connector);
-            asking(connector, uri.clone())
-        }
-        Err(error) => Check::faulty(format!(
-            "{uri} cannot be asked, the system's root certificates cannot be used: {error}"
-        )),
-    }
+    asking(connector::tls(), uri.clone())
 }
 
 #[cfg(not(feature = "tls"))]
 fn https(uri: &Uri) -> Check {
-    Check::faulty(format!(
-        "{uri} cannot be asked without the feature `tls` of the bellwether crate"
-    ))
+    let needed = "without the feature `tls` of the bellwether crate";
+    Check::faulty(format!("{uri} cannot be asked {needed}"))
 }
 
-fn asking<C>(connector: C, uri: Uri) -> Check
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
-    let client: Client<C, Empty<Bytes>> = Client::builder(TokioExecutor::new())
+fn asking(connector: Result<Connector, String>, uri: Uri) -> Check {
+    let connector = match connector {
+        Ok(connector) => connector,
+        Err(error) => return Check::faulty(format!("{uri} cannot be asked, {error}")),
+    };
+    let client = Client::builder(TokioExecutor::new())
         // Each run shows that a connection can be made; none lies idle in between.
         .pool_max_idle_per_host(0)
         .http1_max_buf_size(MAX_HEAD)
@@ -134,14 +117,11 @@ where
     check(move || ask(client.clone(), uri.clone()))
 }
 
-async fn ask<C>(client: Client<C, Empty<Bytes>>, uri: Uri) -> Result<(), String>
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
+async fn ask(client: Client<Connector, Full<Bytes>>, uri: Uri) -> Result<(), String> {
     let request = Request::get(&uri)
         .header(USER_AGENT, AGENT)
         .header(CONNECTION, "close")
-        .body(Empty::new())
+        .body(Full::default())
         .map_err(|error| error.to_string())?;
     let answer = client.request(request).await;
     let status = answer

@@ -95,12 +95,12 @@ where
             )
         } else {
             match tracked.run(|| body.as_mut().poll_frame(cx)) {
-                Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(None)) => {
+                Some(Poll::Pending) => return Poll::Pending,
+                Some(Poll::Ready(None)) => {
                     tracked.complete();
                     return Poll::Ready(None);
                 }
-                Ok(Poll::Ready(Some(Ok(frame)))) => {
+                Some(Poll::Ready(Some(Ok(frame)))) => {
                     let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
                     let ended = body.is_end_stream();
                     passed(tracked, &frame, ended);
@@ -110,12 +110,12 @@ where
                     }
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                Ok(Poll::Ready(Some(Err(error)))) => (Outcome::BodyError, error.into()),
-                Err(_) => (Outcome::Panic, BoxError::from("the response body panicked")),
+                Some(Poll::Ready(Some(Err(error)))) => (Outcome::BodyError, error.into()),
+                None => (Outcome::Panic, BoxError::from("the response body panicked")),
             }
         };
         if outcome == Outcome::BodyError
-            && let Ok(text) = tracked.run(|| error.to_string())
+            && let Some(text) = tracked.run(|| error.to_string())
             && let Some(exchange) = tracked.open()
         {
             exchange.known.error = Some(clip(&text).to_owned());

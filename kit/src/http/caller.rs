@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ::http::header::{AsHeaderName, FORWARDED};
+use ::http::header::{AsHeaderName, CONTENT_LENGTH, FORWARDED, HOST, USER_AGENT};
 use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use super::host::parse_ip;
@@ -47,19 +47,24 @@ impl<'a> Present<'a> {
     pub(super) fn of(headers: &'a HeaderMap, request_id_header: &HeaderName) -> Self {
         let mut present = Self::default();
         let told = &mut present.told;
-        let request_id_header = request_id_header.as_str();
         for (name, value) in headers {
-            let name = name.as_str();
-            // Of a name that is there twice, the first value.
-            match name {
-                "user-agent" => drop(present.user_agent.get_or_insert(value)),
-                "host" => drop(present.host.get_or_insert(value)),
-                "content-length" => drop(present.content_length.get_or_insert(value)),
-                "traceparent" => told.traceparent = true,
-                "baggage" => told.baggage = true,
-                "x-forwarded-for" | "forwarded" => told.forwarded = true,
-                "x-forwarded-proto" => told.forwarded_proto = true,
-                _ => {}
+            // Of a name that is there twice, the first value. Those that `http` knows are compared as numbers.
+            if *name == USER_AGENT {
+                present.user_agent.get_or_insert(value);
+            } else if *name == HOST {
+                present.host.get_or_insert(value);
+            } else if *name == CONTENT_LENGTH {
+                present.content_length.get_or_insert(value);
+            } else if *name == FORWARDED {
+                told.forwarded = true;
+            } else {
+                match name.as_str() {
+                    "traceparent" => told.traceparent = true,
+                    "baggage" => told.baggage = true,
+                    "x-forwarded-for" => told.forwarded = true,
+                    "x-forwarded-proto" => told.forwarded_proto = true,
+                    _ => {}
+                }
             }
             // Any of the above, if a service so chooses.
             told.request_id |= name == request_id_header;
@@ -120,7 +125,8 @@ pub(super) fn identify(
         Some(_) => telemetry.sampler.sample(None, trace_id, None),
         None => (false, None),
     };
-    let context = RequestContext {
+    // Its own weak reference is of no use; but so it is written where it stays, and not copied there.
+    let context = Arc::new_cyclic(|_| RequestContext {
         request_id: request_id(telemetry, present, headers, at),
         trace_id,
         span_id: SpanId::random(),
@@ -128,9 +134,9 @@ pub(super) fn identify(
         trace_state,
         baggage: baggage_of(telemetry, present, headers),
         recording: Default::default(),
-    };
+    });
     Identity {
-        context: Arc::new(context),
+        context,
         parent: None,
         link: (sampled && !caller.trusted)
             .then(|| propagation.ids(headers)?.span().map(Box::new))
@@ -191,7 +197,7 @@ fn baggage_of(
 }
 
 /// Inlined: an id is large, and is made where it stays.
-#[inline]
+#[inline(always)]
 fn request_id(
     telemetry: &Telemetry,
     present: &Present<'_>,

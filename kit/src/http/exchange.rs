@@ -98,7 +98,9 @@ impl Exchange {
         let rpc = Rpc::of_server(&telemetry.methods, method, request);
         let received_bytes = present.content_length.and_then(length);
         let active = telemetry.server.started(method.as_str(), scheme, start);
-        let mut known = Box::new(Known {
+        // Written into its box: what is made elsewhere is copied there, which its size makes felt.
+        let place = Box::new_uninit();
+        let known = Known {
             context,
             parent,
             link,
@@ -121,7 +123,8 @@ impl Exchange {
             permit: None,
             active: Some(active),
             ended: None,
-        });
+        };
+        let mut known = Box::write(place, known);
         // Where they stay: by far the largest part of what is known, and not to be moved about.
         known.texts.copy(request, &present, exported);
         Self {

@@ -5,8 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use ::http::{Response, StatusCode};
+use ::http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
+use tower_service::Service;
 
 use super::error_body::Answer;
 use super::tracked::Tracked;
@@ -43,14 +44,25 @@ pin_project! {
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(tracked: Tracked, future: F) -> Self {
-        Self {
-            state: State::Running { future },
-            tracked,
-        }
+    /// Calls the handler as part of its request.
+    pub(super) fn of_call<S, B>(tracked: Tracked, service: &mut S, request: Request<B>) -> Self
+    where
+        S: Service<Request<B>, Future = F>,
+    {
+        let mut this = Self::answered(tracked, Answer::Panic);
+        let Self { state, tracked } = &mut this;
+        // Taken from where it is: what a closure holds is moved each time that the closure is handed on.
+        let mut request = Some(request);
+        let _ = tracked.run(|| {
+            if let Some(request) = request.take() {
+                let future = service.call(request);
+                *state = State::Running { future };
+            }
+        });
+        this
     }
 
-    pub(super) fn answer(tracked: Tracked, answer: Answer) -> Self {
+    pub(super) fn answered(tracked: Tracked, answer: Answer) -> Self {
         Self {
             state: State::Answered { answer },
             tracked,
@@ -68,20 +80,29 @@ where
     /// Pending for ever once it was ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let finished = match this.state.as_mut().project() {
-            StateProjection::Done => return Poll::Pending,
-            StateProjection::Answered { answer } => Err(*answer),
-            StateProjection::Running { future } => match this.tracked.run(|| future.poll(cx)) {
-                Ok(Poll::Ready(result)) => Ok(result),
-                Err(_) => Err(Answer::Panic),
-                Ok(Poll::Pending) => match this.tracked.poll_deadline(cx) {
-                    Poll::Ready(()) => Err(Answer::Timeout),
-                    Poll::Pending => return Poll::Pending,
-                },
-            },
+        let finished = match &*this.state {
+            State::Done => return Poll::Pending,
+            State::Answered { answer } => Err(*answer),
+            State::Running { .. } => {
+                let mut output = None;
+                let ran = this
+                    .tracked
+                    .run(|| this.state.as_mut().poll(cx, &mut output));
+                match (output, ran) {
+                    // A handler that panicked while it was dropped has answered all the same.
+                    (Some(output), _) => Ok(output),
+                    (None, None) => Err(Answer::Panic),
+                    (None, Some(())) => match this.tracked.poll_deadline(cx) {
+                        Poll::Ready(()) => Err(Answer::Timeout),
+                        Poll::Pending => return Poll::Pending,
+                    },
+                }
+            }
         };
-        // The handler is dropped as part of its request; a panic in there changes nothing any more.
-        let _ = this.tracked.run(|| this.state.set(State::Done));
+        if finished.is_err() {
+            // A panic in there changes nothing any more.
+            let _ = this.tracked.run(|| this.state.set(State::Done));
+        }
         let tracked = std::mem::take(this.tracked);
         Poll::Ready(match finished {
             Ok(Ok(response)) => Ok(respond(tracked, response)),
@@ -94,24 +115,37 @@ where
     }
 }
 
+impl<F: Future> State<F> {
+    /// Polls the handler, and drops it once it is ready: both as part of its request, which is entered once for the
+    /// two. What it answered is kept even if the drop panics.
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, output: &mut Option<F::Output>) {
+        if let StateProjection::Running { future } = self.as_mut().project()
+            && let Poll::Ready(ready) = future.poll(cx)
+        {
+            *output = Some(ready);
+            self.set(Self::Done);
+        }
+    }
+}
+
 fn respond<RB: http_body::Body>(
     mut tracked: Tracked,
-    response: Response<RB>,
+    mut response: Response<RB>,
 ) -> Response<ResponseBody<RB>> {
-    let (mut parts, body) = response.into_parts();
-    if parts.extensions.get::<NotTraffic>().is_some() {
+    if response.extensions().get::<NotTraffic>().is_some() {
         tracked.forget();
     }
-    let mut outcome = None;
-    if let Some(exchange) = tracked.open() {
-        exchange.head(parts.status, &mut parts.headers);
+    let status = response.status();
+    let outcome = tracked.open().and_then(|exchange| {
+        exchange.head(status, response.headers_mut());
         let known = &mut exchange.known;
-        outcome = known.outcome_at_head(parts.status, &parts.headers, &body);
-    }
+        known.outcome_at_head(status, response.headers(), response.body())
+    });
     if let Some(outcome) = outcome {
         tracked.settle(outcome);
     }
-    Response::from_parts(parts, ResponseBody::new(tracked, body))
+    response.map(|body| ResponseBody::new(tracked, body))
 }
 
 /// The inner service failed without a response: its server will close the connection.

@@ -26,6 +26,18 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// In the order of their numbers.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Error,
+        Self::ClientGone,
+        Self::Timeout,
+        Self::Panic,
+        Self::BodyError,
+        Self::Upgraded,
+        Self::Rejected,
+    ];
+
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -79,5 +91,12 @@ mod tests {
             assert_eq!(outcome.error_type(status), expected, "{outcome:?}");
         }
         assert_eq!(Outcome::Error.error_type(None), Some("error"));
+    }
+
+    #[test]
+    fn each_has_its_place_among_all() {
+        for (place, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, place);
+        }
     }
 }

@@ -8,13 +8,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::log::{Watch, panic_text};
 
 /// Runs `work`; of a panic the text is returned.
-pub(super) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+#[inline]
+pub(super) fn catch(work: impl FnOnce()) -> Result<(), String> {
     let _watch = Watch::begin();
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
-        let message = super::text::clip(panic_text(&*payload)).to_owned();
-        free(payload);
-        message
-    })
+    catch_unwind(AssertUnwindSafe(work)).map_err(text_of)
+}
+
+#[cold]
+fn text_of(payload: Box<dyn Any + Send>) -> String {
+    let message = super::text::clip(panic_text(&*payload)).to_owned();
+    free(payload);
+    message
 }
 
 /// Payloads may be of any type, and a panic of their own drop must not get past [`catch`] either.

@@ -46,9 +46,14 @@ impl RequestTexts {
         std::str::from_utf8(path).unwrap_or_default()
     }
 
-    /// The same for who need not know that it is UTF-8.
-    pub(super) fn path_as_received(&self) -> Received<'_> {
-        Received(self.buffer.get(&self.path))
+    /// Path and user agent for the log, which need not know of either that it is UTF-8.
+    pub(super) fn received(&self) -> (Received<'_>, Option<Received<'_>>) {
+        let Some(agent) = &self.user_agent else {
+            return (Received::new(self.buffer.get(&self.path)), None);
+        };
+        // The first two, and nothing lies between them.
+        let (path, agent) = Received::two(self.buffer.get(&(0..agent.end)), self.path.len());
+        (path, Some(agent))
     }
 
     /// As received: it need not be UTF-8.

@@ -19,16 +19,14 @@ pub(super) fn with_timing(
     request_id: &RequestId,
     elapsed: Duration,
 ) -> Option<(HeaderValue, HeaderValue)> {
-    let mut timing = [0; server_timing::MAX_LEN];
-    let timing = server_timing::write(elapsed, &mut timing);
     let request_id = request_id.as_bytes();
     let mut texts = Texts {
         bytes: [0; RequestId::MAX_LEN + server_timing::MAX_LEN],
-        len: request_id.len() + timing.len(),
+        len: 0,
     };
-    let (first, second) = texts.bytes.split_at_mut(request_id.len());
+    let (first, second) = texts.bytes.split_at_mut_checked(request_id.len())?;
     first.copy_from_slice(request_id);
-    second.get_mut(..timing.len())?.copy_from_slice(timing);
+    texts.len = request_id.len() + server_timing::write(elapsed, second)?;
     let mut first = Bytes::from_owner(texts);
     let second = first.split_off(request_id.len());
     let value = |text| HeaderValue::from_maybe_shared(text).ok();

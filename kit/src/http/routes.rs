@@ -1,11 +1,13 @@
 //! Routes seen so far, with the span names made of them: built once, then shared by every request.
 
+use std::hash::BuildHasher;
+use std::iter;
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
-use hashbrown::HashMap;
+use foldhash::fast::RandomState;
 
 use super::method::KnownMethod;
+use crate::log::{RouteField, RouteText};
 use crate::metrics::RouteSeries;
 use crate::trace::SpanName;
 
@@ -13,6 +15,7 @@ use crate::trace::SpanName;
 #[derive(Debug)]
 pub(super) struct Route {
     path: Arc<str>,
+    field: RouteField,
     span_names: [OnceLock<Arc<str>>; KnownMethod::COUNT],
     series: RouteSeries,
 }
@@ -21,6 +24,7 @@ impl Route {
     fn new(path: &str) -> Self {
         Self {
             path: Arc::from(path),
+            field: RouteField::new(path),
             span_names: Default::default(),
             series: RouteSeries::default(),
         }
@@ -28,6 +32,14 @@ impl Route {
 
     pub(super) fn path(&self) -> &Arc<str> {
         &self.path
+    }
+
+    /// As closing lines have it.
+    pub(super) fn text(&self) -> RouteText<'_> {
+        RouteText {
+            path: &self.path,
+            field: Some(&self.field),
+        }
     }
 
     pub(super) fn series(&self) -> &RouteSeries {
@@ -44,32 +56,45 @@ impl Route {
     }
 }
 
-type Table = HashMap<Arc<str>, Arc<Route>, foldhash::fast::RandomState>;
-
 /// The routes seen so far; looking one up takes no lock and allocates nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Routes {
-    table: ArcSwap<Table>,
+    /// Each route is at the place that its hash says, or at one of the next ones. None is ever taken away.
+    places: Vec<OnceLock<Arc<Route>>>,
+    hashes: RandomState,
 }
 
 impl Routes {
-    /// Beyond this many (a route hook that returns raw paths) a route lives as long as its request.
-    const MAX: usize = 1_000;
+    /// Many more than services have routes.
+    const PLACES: usize = 1_024;
+
+    /// Where these are taken (a route hook that returns raw paths) a route lives as long as its request.
+    const TRIED: usize = 16;
 
     pub(super) fn get(&self, path: &str) -> Arc<Route> {
-        if let Some(route) = self.table.load().get(path) {
-            return Arc::clone(route);
-        }
-        let new = Arc::new(Route::new(path));
-        self.table.rcu(|table| {
-            if table.len() >= Self::MAX || table.contains_key(path) {
-                return Arc::clone(table);
+        let new = || Arc::new(Route::new(path));
+        let first = self.hashes.hash_one(path) as usize;
+        for next in 0..Self::TRIED {
+            let place = first.wrapping_add(next) % Self::PLACES;
+            if let Some(place) = self.places.get(place) {
+                let route = place.get_or_init(new);
+                if *route.path == *path {
+                    return Arc::clone(route);
+                }
             }
-            let mut grown = Table::clone(table);
-            grown.insert(Arc::clone(&new.path), Arc::clone(&new));
-            Arc::new(grown)
-        });
-        new
+        }
+        new()
+    }
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self {
+            places: iter::repeat_with(OnceLock::new)
+                .take(Self::PLACES)
+                .collect(),
+            hashes: RandomState::default(),
+        }
     }
 }
 
@@ -103,9 +128,14 @@ mod tests {
     #[test]
     fn the_table_is_bounded() {
         let routes = Routes::default();
-        for i in 0..Routes::MAX + 50 {
+        let known = routes.get("/known");
+        for i in 0..10 * Routes::PLACES {
             assert_eq!(&**routes.get(&format!("/{i}")).path(), format!("/{i}"));
         }
-        assert_eq!(routes.table.load().len(), Routes::MAX);
+        assert!(routes.places.iter().all(|place| place.get().is_some()));
+        let new = routes.get("/new");
+        assert_eq!(&**new.path(), "/new");
+        assert!(!Arc::ptr_eq(&new, &routes.get("/new")));
+        assert!(Arc::ptr_eq(&known, &routes.get("/known")));
     }
 }

@@ -6,35 +6,29 @@ use std::time::Duration;
 use ::http::HeaderMap;
 
 use super::names::SERVER_TIMING;
+use crate::digits::padded;
 
 /// The longest value that [`write`] makes, in bytes.
 pub(super) const MAX_LEN: usize = 40;
 
-/// The header's value for `elapsed`, in milliseconds with nanosecond digits.
-pub(super) fn write(elapsed: Duration, text: &mut [u8; MAX_LEN]) -> &[u8] {
-    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    // A leading 1 keeps the fraction's zeros.
-    let fraction = 1_000_000 + elapsed.subsec_nanos() % 1_000_000;
-    let (mut whole, mut digits) = (itoa::Buffer::new(), itoa::Buffer::new());
-    let parts = [
-        &b"app;dur="[..],
-        whole.format(millis).as_bytes(),
-        b".",
-        digits
-            .format(fraction)
-            .as_bytes()
-            .get(1..)
-            .unwrap_or_default(),
-    ];
-    let mut len = 0;
-    for part in parts {
-        let end = len + part.len();
-        if let Some(to) = text.get_mut(len..end) {
-            to.copy_from_slice(part);
-            len = end;
-        }
-    }
-    text.get(..len).unwrap_or_default()
+/// Writes the header's value for `elapsed`, in milliseconds with nanosecond digits; gives its length.
+#[inline]
+pub(super) fn write(elapsed: Duration, text: &mut [u8]) -> Option<usize> {
+    const NAME: &[u8] = b"app;dur=";
+    let millis = elapsed
+        .as_secs()
+        .saturating_mul(1_000)
+        .saturating_add(elapsed.subsec_millis().into());
+    let mut fraction = padded::<7>(elapsed.subsec_nanos() % 1_000_000);
+    fraction[0] = b'.';
+    let mut whole = itoa::Buffer::new();
+    let whole = whole.format(millis).as_bytes();
+    let (name, rest) = text.split_at_mut_checked(NAME.len())?;
+    name.copy_from_slice(NAME);
+    let (to, rest) = rest.split_at_mut_checked(whole.len())?;
+    to.copy_from_slice(whole);
+    *rest.first_chunk_mut()? = fraction;
+    Some(NAME.len() + whole.len() + fraction.len())
 }
 
 /// The server's own time. Of several `app` entries the last one counts: ours is appended, so what a
@@ -88,7 +82,10 @@ mod tests {
     use super::*;
 
     fn written(elapsed: Duration) -> String {
-        String::from_utf8(write(elapsed, &mut [0; MAX_LEN]).to_vec()).unwrap()
+        let mut text = vec![0; MAX_LEN];
+        let len = write(elapsed, &mut text).unwrap();
+        text.truncate(len);
+        String::from_utf8(text).unwrap()
     }
 
     fn read(values: &[&str]) -> Option<Duration> {

@@ -60,7 +60,8 @@ where
 }
 
 impl<S> HttpService<S> {
-    #[inline]
+    /// Inlined in both ways: a request is large, and moved by each call that it goes through.
+    #[inline(always)]
     fn forward<B, RB>(
         &mut self,
         mut tracked: Tracked,
@@ -75,12 +76,9 @@ impl<S> HttpService<S> {
             exchange.known.route = route;
         }
         if !admitted {
-            return ResponseFuture::answer(tracked, Answer::Overloaded);
+            return ResponseFuture::answered(tracked, Answer::Overloaded);
         }
-        match tracked.run(|| self.inner.call(request)) {
-            Ok(future) => ResponseFuture::new(tracked, future),
-            Err(_) => ResponseFuture::answer(tracked, Answer::Panic),
-        }
+        ResponseFuture::of_call(tracked, &mut self.inner, request)
     }
 
     /// What the hook says, else what axum matched. A hook that panics has been told of and names nothing.
@@ -94,7 +92,7 @@ impl<S> HttpService<S> {
         let (parts, body) = request.into_parts();
         let route = tracked.run(|| hook(&parts).map(|path| routes.get(&path)));
         let request = Request::from_parts(parts, body);
-        let route = route.ok().flatten();
+        let route = route.flatten();
         (route.or_else(|| self.matched(&request)), request)
     }
 

@@ -7,7 +7,7 @@ use super::exchange::{Ended, Exchange, Known};
 use super::grpc::{self, Rpc, Told};
 use super::routes::Route;
 use super::{Outcome, Telemetry, server_span};
-use crate::log::{Received, RequestLine, RpcLine};
+use crate::log::{RequestLine, RpcLine};
 use crate::metrics::{BodySizes, Exemplar, RpcLabels, ServerLabels};
 
 impl Exchange {
@@ -64,13 +64,14 @@ impl Known {
     }
 
     fn line<'a>(&'a self, ended: &'a Ended, duration: Duration) -> RequestLine<'a> {
+        let (path, user_agent) = self.texts.received();
         RequestLine {
             context: &self.context,
             at: self.started_at + duration,
             outcome: ended.outcome,
             method: self.method.as_str(),
-            route: self.route_path(),
-            path: self.texts.path_as_received(),
+            route: self.route.as_deref().map(Route::text),
+            path,
             rpc: ended.told.as_ref().map(|told| RpcLine {
                 system: grpc::SYSTEM,
                 method: told.method(),
@@ -81,7 +82,7 @@ impl Known {
             time_to_first_byte: self.time_to_first_byte,
             response_body_size: self.sent_bytes,
             client_address: self.caller.address,
-            user_agent: self.texts.user_agent().map(Received),
+            user_agent,
             version: self.version,
             error: self.error.as_deref(),
             shown: &self.shown,

@@ -24,8 +24,9 @@ use crate::context::Trust;
 use crate::health::Lifecycle;
 use crate::log::{self, Captured, Format, Logger};
 use crate::metrics::{ClientMetrics, RpcMetrics, ServerMetrics};
+use crate::span;
 use crate::trace::{
-    ExportConfig, Sampler, SharedText, SpanAttributes, SpanLayer, SpanQueue, SpanRecord, ValueRef,
+    ExportConfig, Sampler, SharedText, SpanAttributes, SpanQueue, SpanRecord, ValueRef,
 };
 
 /// Telemetry of one test, with this thread's events in its log.
@@ -45,9 +46,7 @@ impl Bench {
         let (logger, log) = Logger::capture(Format::Json, "test");
         let panics = log::tell_panics_here(&logger, false);
         let spans = SpanQueue::new(&ExportConfig::default());
-        let subscriber = Registry::default()
-            .with(log::layer(&logger))
-            .with(SpanLayer::new(spans.clone()));
+        let subscriber = Registry::default().with(span::layer(&logger, Some(spans.clone())));
         let mut telemetry = Telemetry {
             logger,
             spans: Some(spans.clone()),

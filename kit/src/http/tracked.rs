@@ -38,18 +38,26 @@ impl Tracked {
         self.exchange.as_mut()
     }
 
-    /// Runs user code with the request current on this thread. A panic is caught, told, and noted in the
-    /// exchange.
-    pub(super) fn run<R>(&mut self, work: impl FnOnce() -> R) -> Result<R, Panicked> {
+    /// Runs user code with the request current on this thread. `None` when it panicked, which has been told then,
+    /// and noted in the exchange.
+    #[inline]
+    pub(super) fn run<R>(&mut self, work: impl FnOnce() -> R) -> Option<R> {
+        // Left here by the code itself: what handlers make is large, and moved often enough.
+        let mut made = None;
         let scope = Scoped::lend(&mut self.context);
-        let done = panic::catch(work);
+        let done = panic::catch(|| made = Some(work()));
         drop(scope);
-        done.map_err(|message| {
-            if let Some(exchange) = &mut self.exchange {
-                exchange.known.error = Some(message);
-            }
-            Panicked
-        })
+        if let Err(message) = done {
+            self.note(message);
+        }
+        made
+    }
+
+    #[cold]
+    fn note(&mut self, message: String) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.known.error = Some(message);
+        }
     }
 
     /// Ready when the request's time is up; the response's last byte stops the clock.
@@ -81,10 +89,6 @@ impl Tracked {
         self.deadline = None;
     }
 }
-
-/// User code panicked; what was caught has been told already.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Panicked;
 
 impl Drop for Tracked {
     fn drop(&mut self) {

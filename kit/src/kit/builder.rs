@@ -3,36 +3,24 @@
 mod log_control;
 mod parts;
 mod paths;
+mod serving;
 mod shown;
+mod start;
 
 use std::collections::HashSet;
-use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tracing::{Dispatch, Subscriber, dispatcher};
+use tracing::Subscriber;
 use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
-#[cfg(feature = "axum")]
-use super::admin::{self, Told};
-use super::{Description, Inner, Kit, Outlets};
+use super::Kit;
 use crate::config::{Config, LogFormat};
-use crate::context::Trust;
 use crate::error::Error;
-use crate::health::{Check, Lifecycle};
+use crate::health::Check;
 use crate::log::{self, Control, LogFilter, Logger};
-use crate::metrics::Metrics;
-use crate::redact::{self, Names};
-use crate::shutdown::Shutdown;
-use crate::testing::Captured;
-use crate::trace::{self, ExportConfig, ExporterKind, SpanLayer, SpanQueue};
-use parts::{begin_health, install, log_format, log_service, resource, subscriber, telemetry};
-
-/// What a captured kit keeps of spans between two looks.
-const CAPTURED_SPANS: usize = 65_536;
+use crate::span;
+use crate::trace::SpanQueue;
 
 /// The settings that `log_layer` puts in force.
 const SETTLED: [&str; 7] = [
@@ -94,88 +82,6 @@ impl KitBuilder {
         self.set("BELLWETHER_LOG_FORMAT", Ok(format), |config, format| {
             config.log_format = Some(format);
         })
-    }
-
-    /// All of the shutdown, flush included, whatever `BELLWETHER_GRACE` says.
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.config.grace = grace;
-        self.config.sources.set_in_code("BELLWETHER_GRACE");
-        self
-    }
-
-    /// How long the service stays reachable once it is unready, whatever `BELLWETHER_DRAIN_DELAY` says;
-    /// must be shorter than the grace.
-    pub fn drain_delay(mut self, delay: Duration) -> Self {
-        self.config.drain_delay = delay;
-        self.config.sources.set_in_code("BELLWETHER_DRAIN_DELAY");
-        self
-    }
-
-    /// Who may set request id, sampled flag and client address, whatever `BELLWETHER_TRUST` says: `private`,
-    /// `all`, `none` or CIDRs. A policy that cannot be read is a fault of [`start`](Self::start).
-    pub fn trust(self, policy: &str) -> Self {
-        let trust = Trust::parse(policy).map_err(|fault| format!("trust({policy:?}): {fault}"));
-        self.set("BELLWETHER_TRUST", trust, |config, trust| {
-            config.trust = trust;
-        })
-    }
-
-    /// Puts a setting of the code in force, or notes its fault. `variable` is what sets it in the environment.
-    fn set<T>(
-        mut self,
-        variable: &'static str,
-        value: Result<T, String>,
-        put: impl FnOnce(&mut Config, T),
-    ) -> Self {
-        let value = if self.sinks.is_some() && SETTLED.contains(&variable) {
-            Err(format!(
-                "{variable} is set in the code behind log_layer(), where it has no effect any more: set it before"
-            ))
-        } else {
-            value
-        };
-        match value {
-            Ok(value) => {
-                put(&mut self.config, value);
-                self.config.sources.set_in_code(variable);
-            }
-            Err(fault) => self.config.faults.push(fault),
-        }
-        self
-    }
-
-    /// How long a request may take, its response's body included, whatever `BELLWETHER_REQUEST_TIMEOUT`
-    /// says.
-    pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.config.request_timeout = Some(timeout);
-        self.config
-            .sources
-            .set_in_code("BELLWETHER_REQUEST_TIMEOUT");
-        self
-    }
-
-    /// How long the runtime may run no task before `/livez` fails, whatever `BELLWETHER_LIVENESS_TIMEOUT`
-    /// says; `None` leaves it unwatched.
-    ///
-    /// A runtime whose threads are all blocked answers nothing, `/livez` on the service's own port neither:
-    /// a probe there fails by its time-out. The admin address answers from a thread of its own, so a probe
-    /// there is told what is wrong. After a third of the time-out an error line says it, and
-    /// `bellwether_runtime_stalls_total` counts it. Watched is the runtime that [`start`](Self::start) is
-    /// called in, from when the service has started; time in which the whole process stood still, as in a
-    /// debugger, does not count.
-    pub fn liveness_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.config.liveness_timeout = timeout.filter(|timeout| !timeout.is_zero());
-        self.config
-            .sources
-            .set_in_code("BELLWETHER_LIVENESS_TIMEOUT");
-        self
-    }
-
-    /// Where operators find `/metrics` and the probes, whatever `BELLWETHER_ADMIN_ADDR` says.
-    pub fn admin_addr(mut self, address: SocketAddr) -> Self {
-        self.config.admin_addr = Some(address);
-        self.config.sources.set_in_code("BELLWETHER_ADMIN_ADDR");
-        self
     }
 
     /// `service.version`, unless `OTEL_RESOURCE_ATTRIBUTES` gives one.
@@ -269,8 +175,7 @@ impl KitBuilder {
     {
         self.refuse_faults()?;
         let sinks = self.sinks()?;
-        let layer = log::controlled(&sinks.control)
-            .and_then(sinks.spans.map(SpanLayer::new))
+        let layer = span::controlled(&sinks.control, sinks.spans)
             .with_filter(LogFilter::new(&sinks.control));
         Ok((self, layer))
     }
@@ -297,122 +202,28 @@ impl KitBuilder {
         Ok(kit)
     }
 
-    fn launch(mut self) -> Result<Kit, Error> {
-        self.refuse_faults()?;
-        let runtime = self.runtime()?;
-        #[cfg(feature = "axum")]
-        let admin = admin::bind(&self.config)?;
-        let own_subscriber = self.sinks.is_none();
-        let sinks = self.sinks()?;
-        if own_subscriber {
-            install(&sinks)?;
+    /// Puts a setting of the code in force, or notes its fault. `variable` is what sets it in the environment.
+    fn set<T>(
+        mut self,
+        variable: &'static str,
+        value: Result<T, String>,
+        put: impl FnOnce(&mut Config, T),
+    ) -> Self {
+        let value = if self.sinks.is_some() && SETTLED.contains(&variable) {
+            Err(format!(
+                "{variable} is set in the code behind log_layer(), where it has no effect any more: set it before"
+            ))
+        } else {
+            value
+        };
+        match value {
+            Ok(value) => {
+                put(&mut self.config, value);
+                self.config.sources.set_in_code(variable);
+            }
+            Err(fault) => self.config.faults.push(fault),
         }
-        let Self { config, checks, .. } = self;
-        let resource = resource(&config);
-        let spans = sinks.spans.clone();
-        let spans = spans.unwrap_or_else(|| SpanQueue::new(&config.export));
-        let exporter = trace::start(config.export.clone(), resource.clone(), &spans);
-        let exporter = exporter.map_err(|source| Error::Thread {
-            thread: "span exporter",
-            source,
-        })?;
-        let logger = sinks.logger.clone();
-        let metrics = Metrics::new(&resource, spans.counters().clone(), move || {
-            logger.line_counts()
-        });
-        let watched = metrics.watch(runtime.as_ref(), config.concurrency_limit);
-        watched.map_err(|source| Error::Thread {
-            thread: "saturation",
-            source,
-        })?;
-        let lifecycle = Lifecycle::new();
-        let health = begin_health(&config, checks, runtime, lifecycle.clone())?;
-        metrics.show_health(health.clone());
-        let outlets = Outlets {
-            export: config.export.clone(),
-            counters: spans.counters().clone(),
-            logger: sinks.logger.clone(),
-        };
-        #[cfg(feature = "axum")]
-        let admin_addr = admin.as_ref().map(admin::Bound::address);
-        #[cfg(not(feature = "axum"))]
-        let admin_addr = None;
-        let description = Description::new(&config, std::io::stdout().is_terminal(), admin_addr);
-        #[cfg(feature = "axum")]
-        let serve = |admin: admin::Bound| {
-            admin.serve(&Told {
-                health: health.clone(),
-                metrics: metrics.clone(),
-                outlets: outlets.clone(),
-                log: Arc::clone(&sinks.control),
-                paths: config.paths.clone(),
-                description: description.to_json(),
-            })
-        };
-        #[cfg(feature = "axum")]
-        let admin = admin.map(serve).transpose()?;
-        let kit = Kit(Arc::new(Inner {
-            shutdown: Shutdown::new(lifecycle.clone(), config.grace, config.drain_delay),
-            log: Arc::clone(&sinks.control),
-            telemetry: Arc::new(telemetry(&config, sinks, &metrics, lifecycle)),
-            metrics,
-            health,
-            exporter,
-            outlets,
-            description,
-            #[cfg(feature = "axum")]
-            admin,
-            config,
-        }));
-        if !own_subscriber {
-            let inner = &kit.0;
-            inner
-                .telemetry
-                .logger
-                .warn_if_muted(&inner.config.log.filter);
-        }
-        kit.announce();
-        Ok(kit)
-    }
-
-    /// As [`start`](Self::start), for `testing`: lines and spans are kept, of this thread alone.
-    pub(crate) fn start_captured(mut self) -> Result<Captured, Error> {
-        self.config.log_format.get_or_insert(LogFormat::Json);
-        // Of the tests of a process most want the default names, which must not keep the others' out.
-        if !self.config.redact.is_empty() {
-            self.hide_secrets();
-        }
-        let format = log_format(&self.config);
-        let failed = |source| Error::Thread {
-            thread: "log",
-            source,
-        };
-        let captured = Logger::captured(format, &log_service(&self.config));
-        let (logger, log) = captured.map_err(failed)?;
-        let control = Control::start(&logger, self.config.log.clone()).map_err(failed)?;
-        let queue = SpanQueue::new(&ExportConfig {
-            max_queue_size: CAPTURED_SPANS,
-            max_export_batch_size: CAPTURED_SPANS,
-            ..ExportConfig::default()
-        });
-        self.config.export.exporter = ExporterKind::None;
-        let sinks = Sinks {
-            logger,
-            control,
-            spans: self.config.traces.then(|| queue.clone()),
-        };
-        let dispatch = Dispatch::new(subscriber(&sinks));
-        let of_this_thread = dispatcher::set_default(&dispatch);
-        let panics = log::tell_panics_here(&sinks.logger, self.config.backtraces);
-        self.sinks = Some(sinks);
-        let kit = self.launch()?;
-        Ok(Captured::new(
-            kit,
-            log,
-            queue,
-            dispatch,
-            (of_this_thread, panics),
-        ))
+        self
     }
 
     fn refuse_faults(&self) -> Result<(), Error> {
@@ -428,54 +239,5 @@ impl KitBuilder {
             Some((name, _)) => Err(Error::DuplicateCheck(name.clone())),
             None => Ok(()),
         }
-    }
-
-    /// The runtime that `start` was called in, which checks cannot do without.
-    fn runtime(&self) -> Result<Option<Handle>, Error> {
-        let runtime = Handle::try_current().ok();
-        if runtime.is_none() && !self.checks.is_empty() {
-            return Err(Error::NoRuntime {
-                needed_by: "health checks",
-            });
-        }
-        Ok(runtime)
-    }
-
-    /// Before anything is written.
-    fn hide_secrets(&mut self) {
-        if !redact::install(&Names::new(&self.config.redact)) {
-            self.config.warnings.push(
-                "the names of secrets that an earlier kit of this process has set stay in force"
-                    .to_owned(),
-            );
-        }
-    }
-
-    fn sinks(&mut self) -> Result<Sinks, Error> {
-        if let Some(sinks) = &self.sinks {
-            return Ok(sinks.clone());
-        }
-        if !self.config.traces {
-            self.config.export.exporter = ExporterKind::None;
-        }
-        self.hide_secrets();
-        let failed = |source| Error::Thread {
-            thread: "log",
-            source,
-        };
-        let config = &self.config;
-        let logger = Logger::stdout(log_format(config), &log_service(config)).map_err(failed)?;
-        let control = Control::start(&logger, config.log.clone()).map_err(failed)?;
-        let spans = self
-            .config
-            .traces
-            .then(|| SpanQueue::new(&self.config.export));
-        let sinks = Sinks {
-            logger,
-            control,
-            spans,
-        };
-        self.sinks = Some(sinks.clone());
-        Ok(sinks)
     }
 }

@@ -158,13 +158,14 @@ mod tests {
     use tracing_subscriber::Registry;
     use tracing_subscriber::layer::SubscriberExt as _;
 
-    use crate::log::{self, Format, Logger};
+    use crate::log::{Format, Logger};
+    use crate::span;
 
     #[test]
     fn a_route_that_is_left_out_is_told_of_with_the_way_round() {
         fn check(path: &str, remedies: &[&str]) {
             let (logger, captured) = Logger::capture(Format::Json, "orders");
-            let subscriber = Registry::default().with(log::layer(&logger));
+            let subscriber = Registry::default().with(span::layer(&logger, None));
             let app = Router::new().route(path, get(|| async { "the service's own" }));
             dispatcher::with_default(&Dispatch::new(subscriber), || {
                 let kits = vec![(path, get(|| async { "the kit's" }))];

@@ -16,7 +16,9 @@ impl Kit {
     /// address, beside it. A path that the service has a route for stays the service's, with a warning.
     pub fn wrap(&self, app: Router) -> Router {
         let owner = mount::Owner::of(&app);
-        mount::beside(app.layer(self.layer()), &owner, self.mounted())
+        let app = mount::beside(app.layer(self.layer()), &owner, self.mounted());
+        // Else axum makes a route of its handler and puts the layer on it anew for each request.
+        app.with_state(())
     }
 
     /// The probe routes, and `/metrics` unless there is an admin address: for services that put

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::digits::padded;
+use crate::digits::{nine, padded};
 
 /// The last second that RFC 3339 can write: 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -42,6 +42,12 @@ impl Clock {
     /// As [`write`](Self::write), with all nine digits.
     #[inline]
     pub(super) fn write_nanos(&mut self, out: &mut Vec<u8>, since_epoch: Duration) {
+        out.extend_from_slice(&self.nanos(since_epoch));
+    }
+
+    /// The time with all nine digits.
+    #[inline]
+    pub(super) fn nanos(&mut self, since_epoch: Duration) -> [u8; 30] {
         let second = since_epoch.as_secs().min(LAST_SECOND);
         if self.second != Some(second) {
             self.text = text(second);
@@ -49,8 +55,8 @@ impl Clock {
         }
         let mut text = *b"0000-00-00T00:00:00.000000000Z";
         text[..20].copy_from_slice(&self.text);
-        text[20..29].copy_from_slice(&padded::<9>(since_epoch.subsec_nanos()));
-        out.extend_from_slice(&text);
+        text[20..29].copy_from_slice(&nine(since_epoch.subsec_nanos()).0);
+        text
     }
 }
 
@@ -58,21 +64,14 @@ fn text(second: u64) -> [u8; 20] {
     let (year, month, day) = civil(second / SECONDS_PER_DAY);
     let time = second % SECONDS_PER_DAY;
     let mut text = *b"0000-00-00T00:00:00.";
-    put(&mut text[0..4], year);
-    put(&mut text[5..7], month);
-    put(&mut text[8..10], day);
-    put(&mut text[11..13], time / 3600);
-    put(&mut text[14..16], time / 60 % 60);
-    put(&mut text[17..19], time % 60);
+    let two = |number: u64| padded::<2>(number as u32);
+    text[0..4].copy_from_slice(&padded::<4>(year as u32));
+    text[5..7].copy_from_slice(&two(month));
+    text[8..10].copy_from_slice(&two(day));
+    text[11..13].copy_from_slice(&two(time / 3600));
+    text[14..16].copy_from_slice(&two(time / 60 % 60));
+    text[17..19].copy_from_slice(&two(time % 60));
     text
-}
-
-/// Writes the last digits of `number` over all of `digits`.
-fn put(digits: &mut [u8], mut number: u64) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
 }
 
 /// Year, month and day in the Gregorian calendar of a day counted from 1970-01-01.

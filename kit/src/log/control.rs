@@ -1,5 +1,5 @@
 //! What may be printed, what is recorded, and what comes too often: the filter in force, changed while the
-//! service runs. Made by `kit`, asked by `filter` and `layer` for each event.
+//! service runs. Made by `kit`, asked by `filter` and `events` for each event.
 //!
 //! What the filters say of a call site is kept with it ([`sites`](super::sites)), so an event costs one
 //! look-up. A change of the filter has `tracing` ask for every call site anew.
@@ -26,7 +26,7 @@ use super::recorder::{Recorder, RecorderConfig};
 use super::sites::{CallSites, Site};
 use super::timer::{Next, Timer};
 use super::value::Value;
-use super::{Logger, layer, records};
+use super::{Logger, events, records};
 
 /// The longest that a filter of the moment may be in force.
 pub(crate) const MAX_FILTER_TIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -322,7 +322,7 @@ impl Control {
             return true;
         }
         let recorded = verdict & RECORDED != 0 || unknown && self.records(metadata);
-        recorded && layer::may_be_in_request(context)
+        recorded && events::may_be_in_request(context)
     }
 
     /// What to do with an event that [`enabled`](Self::enabled) or its call site's interest let through.

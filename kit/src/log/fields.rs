@@ -1,4 +1,4 @@
-//! The names a line has, and a span's fields as finished bytes. Used by `line` and `layer`.
+//! The names a line has, and a span's fields as finished bytes. Used by `line` and `span_values`.
 
 use super::key::{Bits, Key, WrittenKeys};
 use super::value::Value;
@@ -53,16 +53,14 @@ struct Rendered {
 }
 
 impl SpanFields {
-    pub(super) fn with_capacity(fields: usize) -> Self {
+    /// Without fields, with room for so many of which the values take `bytes`.
+    pub(super) fn with_capacity(fields: usize, bytes: usize) -> Self {
         Self {
-            bytes: Vec::with_capacity(fields * 32),
+            // Beside its value a field has its name, quotes and two more.
+            bytes: Vec::with_capacity((bytes + fields * 24).min(MAX_SPAN_BYTES)),
             fields: Vec::with_capacity(fields),
             ..Self::default()
         }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.fields.is_empty() && self.omitted == 0
     }
 
     /// Empty, with its memory kept.

@@ -8,7 +8,7 @@ use tracing::{Event, Metadata};
 
 use super::Logger;
 use super::clock;
-use super::format::{Head, Message, push_value};
+use super::format::{Head, Message, push_text};
 use super::logger::Counts;
 use super::sites::{CallSites, Site};
 use super::value::Value;
@@ -112,7 +112,7 @@ impl Flood {
 fn message(event: &Event<'_>) -> String {
     let mut beginning = Vec::new();
     Message::Event(event).unredacted(|message| {
-        push_value(&mut beginning, message, MAX_MESSAGE_BYTES);
+        push_text(&mut beginning, MAX_MESSAGE_BYTES, |out| message.write(out));
     });
     String::from_utf8(beginning).unwrap_or_default()
 }

@@ -311,21 +311,25 @@ pub(super) fn text_end(out: &[u8], limit: usize) -> usize {
     (limit - MARK_BYTES).min(out.len() + MAX_VALUE_BYTES)
 }
 
-/// Appends a value's text, not escaped, as far as `end` allows; a mark behind it tells of a cut.
-pub(super) fn push_value(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
+/// Appends the text that `write` gives, not escaped, as far as `end` allows; a mark behind it tells of a cut.
+pub(super) fn push_text(
+    out: &mut Vec<u8>,
+    end: usize,
+    write: impl FnOnce(&mut Within<'_>) -> fmt::Result,
+) {
     let mut text = Within {
         out,
         end,
         cut: false,
     };
-    if value.write(&mut text).is_err() {
+    if write(&mut text).is_err() {
         let cut = text.cut;
         push_failure(out, cut);
     }
 }
 
 /// Text up to a length.
-struct Within<'a> {
+pub(super) struct Within<'a> {
     out: &'a mut Vec<u8>,
     end: usize,
     cut: bool,

@@ -2,9 +2,7 @@
 //! dialects `gcp` and `ecs` have heads of their own and write keys and values as this one does.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
-use std::time::Duration;
 
 use tracing::Level;
 
@@ -14,7 +12,6 @@ use super::key::{Key, NameSet};
 use super::service::WrittenService;
 use super::value::Value;
 use crate::context::RequestId;
-use crate::digits::padded;
 use crate::redact;
 
 /// The format's own keys, in the order in which a line has them.
@@ -76,8 +73,14 @@ pub(super) fn behind_message(out: &mut Vec<u8>, service: &[u8], head: &Head<'_>)
     out.push(b'"');
 }
 
-/// One piece, filled in: cheaper than eight.
 pub(super) fn push_ids(out: &mut Vec<u8>, ids: Ids<'_>) {
+    out.extend_from_slice(&before_request_id(ids));
+    request_id(out, &ids.context.request_id);
+}
+
+/// The ids from the quote before them to that of the request's: one piece, filled in, is cheaper than eight.
+#[inline]
+pub(super) fn before_request_id(ids: Ids<'_>) -> [u8; 110] {
     const TRACE_ID: Range<usize> = 14..46;
     const SPAN_ID: Range<usize> = 59..75;
     const TRACE_FLAGS: Range<usize> = 92..94;
@@ -90,8 +93,7 @@ pub(super) fn push_ids(out: &mut Vec<u8>, ids: Ids<'_>) {
     let flags = ids.context.trace_flags();
     text[TRACE_FLAGS]
         .copy_from_slice(&[HEX[usize::from(flags >> 4)], HEX[usize::from(flags & 15)]]);
-    out.extend_from_slice(&text);
-    request_id(out, &ids.context.request_id);
+    text
 }
 
 /// Appends a request id, without the quotes around it.
@@ -216,70 +218,6 @@ pub(super) fn free_value(out: &mut Vec<u8>, value: &Value<'_>) {
         redact::in_value(out, start);
     }
 }
-
-/// Appends an integer.
-pub(super) fn push_number(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-/// Appends seconds with a fraction of one to nine digits, as [`Value::Seconds`] is written.
-pub(super) fn push_seconds(out: &mut Vec<u8>, duration: Duration) {
-    match u8::try_from(duration.as_secs()) {
-        Ok(short @ 0..=9) => out.push(b'0' + short),
-        _ => push_number(out, duration.as_secs()),
-    }
-    let nanos = duration.subsec_nanos();
-    let mut fraction = *b".000000000";
-    fraction[1..].copy_from_slice(&padded::<9>(nanos));
-    out.extend_from_slice(&fraction);
-    if nanos.is_multiple_of(10) {
-        // One digit stays, whatever it is.
-        let zeros = fraction[2..].iter().rev();
-        let zeros = zeros.take_while(|digit| **digit == b'0').count();
-        out.truncate(out.len() - zeros);
-    }
-}
-
-/// Appends an address, as [`Value::Address`] is written, without the quotes around it.
-pub(super) fn push_address(out: &mut Vec<u8>, address: IpAddr) {
-    match address {
-        IpAddr::V4(address) => push_ipv4(out, address),
-        // Writing to memory does not fail.
-        IpAddr::V6(_) => drop(Value::Address(address).write(&mut Raw(out))),
-    }
-}
-
-fn push_ipv4(out: &mut Vec<u8>, address: Ipv4Addr) {
-    for octet in address.octets() {
-        let (text, len) = OCTETS[usize::from(octet)];
-        // All four bytes, and back again: cheaper than a copy whose length is not known.
-        out.extend_from_slice(&text);
-        out.truncate(out.len() - text.len() + usize::from(len));
-    }
-    out.pop();
-}
-
-/// Each octet with a dot behind it, and the length of both.
-const OCTETS: [([u8; 4], u8); 256] = {
-    let mut octets = [([b'.'; 4], 0); 256];
-    let mut octet = 0;
-    while octet < octets.len() {
-        let digits = [octet / 100, octet / 10 % 10, octet % 10];
-        let mut at = if octet < 10 {
-            2
-        } else {
-            (octet < 100) as usize
-        };
-        let mut len = 0;
-        while at < digits.len() {
-            octets[octet].0[len] = b'0' + digits[at] as u8;
-            (at, len) = (at + 1, len + 1);
-        }
-        octets[octet].1 = len as u8 + 1;
-        octet += 1;
-    }
-    octets
-};
 
 /// Appends a value's text, escaped, without the quotes around it.
 pub(super) fn text(out: &mut Vec<u8>, value: &Value<'_>, end: usize) {
@@ -455,6 +393,30 @@ pub(super) fn is_bare(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks_are_seen_at_every_place_in_texts_of_every_length() {
+        for length in 0..40 {
+            let bare = vec![b'a'; length];
+            assert!(is_bare(&bare));
+            for at in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = bare.clone();
+                    bytes[at] = byte;
+                    let told = is_bare(&bytes);
+                    match byte {
+                        // How a scheme begins, as an `a` follows; unless it is the last one.
+                        b'B' => assert!(!told || at + 1 == length, "{at} of {length}"),
+                        b'@' | 0x80.. => assert!(!told, "{byte} at {at} of {length}"),
+                        _ => assert_eq!(told, !is_special(byte), "{byte} at {at} of {length}"),
+                    }
+                }
+            }
+        }
+        assert!(is_bare(
+            b"a B is no mark where nothing of a scheme is behind"
+        ));
+    }
 
     #[test]
     fn special_bytes_are_seen_at_every_place_in_texts_of_every_length() {

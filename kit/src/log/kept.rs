@@ -1,14 +1,15 @@
-//! The fields of an event as the recorder keeps them: copied, not yet rendered, since few are ever printed.
-//! Used by `layer` to keep and by `recorder` to print.
+//! The values of a call site's fields as bytes: copied when they come, rendered when somebody wants to see them,
+//! which of most nobody does. `events` and the recorder keep events so, `span_values` what spans were recorded with.
 
 use std::cell::Cell;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
+use tracing::Metadata;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Metadata};
 
-use super::format::{push_value, text_end};
+use super::format::{Within, push_text, text_end};
 use super::value::Value;
+use crate::redact;
 
 /// What a value is, beside its bytes.
 const TEXT: u8 = 0;
@@ -31,96 +32,142 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Calls `with` with the event's fields. Texts end, cut and marked, when there are `limit` bytes; numbers may go
-/// a few bytes beyond. As in [`scratch`](super::scratch), a value that logs while it is formatted finds no buffer
-/// and gets a new one.
-pub(super) fn with(event: &Event<'_>, limit: usize, with: impl FnOnce(&[u8])) {
+/// Calls `with` with the values that `record` visits. Texts end, cut and marked, when there are `limit` bytes; numbers
+/// may go a few bytes beyond. As in [`scratch`](super::scratch), a value that logs while it is formatted finds no
+/// buffer and gets a new one.
+pub(super) fn with<R>(
+    limit: usize,
+    record: impl FnOnce(&mut dyn Visit),
+    with: impl FnOnce(&[u8]) -> R,
+) -> R {
+    in_buffer(|out| record(&mut Encoder { out, limit }), with)
+}
+
+/// Calls `with` with what `fill` puts into the thread's buffer.
+pub(super) fn in_buffer<R>(fill: impl FnOnce(&mut Vec<u8>), with: impl FnOnce(&[u8]) -> R) -> R {
     let mut out = BUFFER.try_with(Cell::take).unwrap_or_default();
     out.clear();
-    event.record(&mut Encoder {
-        out: &mut out,
-        limit,
-    });
-    with(&out);
+    fill(&mut out);
+    let made = with(&out);
     if out.capacity() > KEPT_BYTES {
         out.clear();
         out.shrink_to(KEPT_BYTES);
     }
     // Fails only while the thread is being torn down, when nothing needs the buffer any more.
     let _ = BUFFER.try_with(|place| place.set(out));
+    made
 }
 
 /// Calls `each` with the name and the value of each field kept in `bytes`.
-pub(super) fn decode(
+pub(super) fn decode<'a>(
     metadata: &Metadata<'static>,
-    mut bytes: &[u8],
-    mut each: impl FnMut(&'static str, &Value<'_>),
+    bytes: &'a [u8],
+    mut each: impl FnMut(&'static str, &Value<'a>),
 ) {
-    while let Some((index, kind, rest)) = head(bytes) {
-        let name = metadata.fields().iter().nth(usize::from(index));
+    for entry in entries(bytes) {
+        let name = metadata.fields().iter().nth(usize::from(entry.index));
         let name = name.map_or("", |field| field.name());
-        let Some(rest) = value(kind, rest, |value| each(name, value)) else {
-            return;
-        };
-        bytes = rest;
+        if let Some(value) = entry.value() {
+            each(name, &value);
+        }
     }
 }
 
-/// Which field of its call site a value is of, and what it is.
-fn head(bytes: &[u8]) -> Option<(u16, u8, &[u8])> {
-    let (index, rest) = bytes.split_first_chunk()?;
-    let (kind, rest) = rest.split_first()?;
-    Some((u16::from_le_bytes(*index), *kind, rest))
-}
-
-/// Calls `with` with the value that begins `bytes`; gives what is behind it.
-fn value(kind: u8, bytes: &[u8], with: impl FnOnce(&Value<'_>)) -> Option<&[u8]> {
-    macro_rules! number {
-        ($variant:ident, $type:ty) => {{
-            let (number, rest) = bytes.split_first_chunk()?;
-            with(&Value::$variant(<$type>::from_le_bytes(*number)));
-            rest
-        }};
-    }
-    Some(match kind {
-        I64 => number!(I64, i64),
-        U64 => number!(U64, u64),
-        I128 => number!(I128, i128),
-        U128 => number!(U128, u128),
-        F64 => number!(F64, f64),
-        BOOL => {
-            let (flag, rest) = bytes.split_first()?;
-            with(&Value::Bool(*flag != 0));
-            rest
-        }
-        _ => {
-            let (length, rest) = bytes.split_first_chunk()?;
-            let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-            let (text, rest) = rest.split_at_checked(length)?;
-            let text = std::str::from_utf8(text).unwrap_or_default();
-            match kind {
-                DEBUG => with(&Value::Debug(&Formatted(text))),
-                _ => with(&Value::Text(text)),
-            }
-            rest
-        }
+/// The values kept in `bytes`.
+pub(super) fn entries(mut bytes: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+    std::iter::from_fn(move || {
+        let entry = Entry::first(bytes)?;
+        bytes = bytes.get(entry.whole.len()..)?;
+        Some(entry)
     })
 }
 
-/// What a `%` or `?` field was formatted to.
-struct Formatted<'a>(&'a str);
+/// One value.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a> {
+    /// Which field of its call site it is of.
+    pub(super) index: u16,
+    kind: u8,
+    /// A number's bytes, or the text.
+    value: &'a [u8],
+    /// All of it, as it is kept.
+    whole: &'a [u8],
+}
 
-impl fmt::Debug for Formatted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+impl<'a> Entry<'a> {
+    fn first(bytes: &'a [u8]) -> Option<Self> {
+        let (&[low, high, kind], rest) = bytes.split_first_chunk()?;
+        let (len, rest) = match kind {
+            BOOL => (1, rest),
+            I64 | U64 | F64 => (8, rest),
+            I128 | U128 => (16, rest),
+            _ => {
+                let (len, rest) = rest.split_first_chunk()?;
+                (usize::try_from(u32::from_le_bytes(*len)).ok()?, rest)
+            }
+        };
+        let value = rest.get(..len)?;
+        let end = bytes.len() - rest.len() + len;
+        Some(Self {
+            index: u16::from_le_bytes([low, high]),
+            kind,
+            value,
+            whole: bytes.get(..end)?,
+        })
+    }
+
+    fn text(&self) -> Option<&'a str> {
+        matches!(self.kind, TEXT | DEBUG)
+            .then(|| std::str::from_utf8(self.value).unwrap_or_default())
+    }
+
+    fn value(&self) -> Option<Value<'a>> {
+        match self.kind {
+            TEXT => self.text().map(Value::Text),
+            DEBUG => self.text().map(Value::Formatted),
+            _ => self.number(),
+        }
+    }
+
+    fn number(&self) -> Option<Value<'static>> {
+        macro_rules! number {
+            ($variant:ident, $type:ty) => {
+                Value::$variant(<$type>::from_le_bytes(*self.value.first_chunk()?))
+            };
+        }
+        Some(match self.kind {
+            I64 => number!(I64, i64),
+            U64 => number!(U64, u64),
+            I128 => number!(I128, i128),
+            U128 => number!(U128, u128),
+            F64 => number!(F64, f64),
+            _ => Value::Bool(*self.value.first()? != 0),
+        })
+    }
+
+    /// Appends the value as it is, but for what a text has beyond `max` bytes.
+    pub(super) fn copy_within(&self, max: usize, out: &mut Vec<u8>) {
+        match self.text() {
+            Some(text) if text.len() > max => {
+                let text = redact::cut(text, max);
+                out.extend_from_slice(&text_head(self.index, self.kind, text.len()));
+                out.extend_from_slice(text.as_bytes());
+            }
+            _ => out.extend_from_slice(self.whole),
+        }
     }
 }
 
-fn head_of(field: &Field, kind: u8) -> [u8; 3] {
-    // A call site has nowhere near so many fields.
-    let index = u16::try_from(field.index()).unwrap_or(u16::MAX);
+/// A call site has nowhere near so many fields.
+fn index_of(field: &Field) -> u16 {
+    u16::try_from(field.index()).unwrap_or(u16::MAX)
+}
+
+/// What stands before a text. Those here are cut long before four bytes do not hold their length.
+fn text_head(index: u16, kind: u8, len: usize) -> [u8; 7] {
     let [low, high] = index.to_le_bytes();
-    [low, high, kind]
+    let [a, b, c, d] = u32::try_from(len).unwrap_or_default().to_le_bytes();
+    [low, high, kind, a, b, c, d]
 }
 
 struct Encoder<'a> {
@@ -129,23 +176,30 @@ struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    fn number<const SIZE: usize>(&mut self, field: &Field, kind: u8, bytes: [u8; SIZE]) {
-        self.out.extend_from_slice(&head_of(field, kind));
+    /// One piece, since most numbers are that short: cheaper than two.
+    fn eight(&mut self, field: &Field, kind: u8, bytes: [u8; 8]) {
+        let [low, high] = index_of(field).to_le_bytes();
+        let [a, b, c, d, e, f, g, h] = bytes;
+        self.out
+            .extend_from_slice(&[low, high, kind, a, b, c, d, e, f, g, h]);
+    }
+
+    fn sixteen(&mut self, field: &Field, kind: u8, bytes: [u8; 16]) {
+        let [low, high] = index_of(field).to_le_bytes();
+        self.out.extend_from_slice(&[low, high, kind]);
         self.out.extend_from_slice(&bytes);
     }
 
-    /// Where a text begins: its head, and four bytes for its length.
-    fn text_head(&mut self, field: &Field, kind: u8, length: u32) {
-        let [low, high, kind] = head_of(field, kind);
-        let [a, b, c, d] = length.to_le_bytes();
-        self.out.extend_from_slice(&[low, high, kind, a, b, c, d]);
-    }
-
-    fn text(&mut self, field: &Field, kind: u8, value: &Value<'_>) {
-        self.text_head(field, kind, 0);
+    fn text(
+        &mut self,
+        field: &Field,
+        kind: u8,
+        write: impl FnOnce(&mut Within<'_>) -> fmt::Result,
+    ) {
+        self.out
+            .extend_from_slice(&text_head(index_of(field), kind, 0));
         let begin = self.out.len();
-        let end = text_end(self.out, self.limit);
-        push_value(self.out, value, end);
+        push_text(self.out, text_end(self.out, self.limit), write);
         let length = u32::try_from(self.out.len() - begin).unwrap_or_default();
         if let Some(place) = self.out.get_mut(begin - 4..begin) {
             place.copy_from_slice(&length.to_le_bytes());
@@ -155,43 +209,45 @@ impl Encoder<'_> {
 
 impl Visit for Encoder<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, DEBUG, &Value::Debug(value));
+        self.text(field, DEBUG, |out| write!(out, "{value:?}"));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.text(field, TEXT, &Value::Error(value));
+        self.text(field, TEXT, |out| Value::Error(value).write(out));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         if value.len() <= MAX_PLAIN && self.out.len() + MAX_PLAIN <= self.limit {
-            self.text_head(field, TEXT, value.len() as u32);
+            self.out
+                .extend_from_slice(&text_head(index_of(field), TEXT, value.len()));
             self.out.extend_from_slice(value.as_bytes());
         } else {
-            self.text(field, TEXT, &Value::Text(value));
+            self.text(field, TEXT, |out| out.write_str(value));
         }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.number(field, I64, value.to_le_bytes());
+        self.eight(field, I64, value.to_le_bytes());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.number(field, U64, value.to_le_bytes());
+        self.eight(field, U64, value.to_le_bytes());
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        self.number(field, I128, value.to_le_bytes());
+        self.sixteen(field, I128, value.to_le_bytes());
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
-        self.number(field, U128, value.to_le_bytes());
+        self.sixteen(field, U128, value.to_le_bytes());
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.number(field, F64, value.to_le_bytes());
+        self.eight(field, F64, value.to_le_bytes());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.number(field, BOOL, [value.into()]);
+        let [low, high] = index_of(field).to_le_bytes();
+        self.out.extend_from_slice(&[low, high, BOOL, value.into()]);
     }
 }

@@ -1,4 +1,4 @@
-//! One line being made: its head, then fields in order of precedence. Used by `layer`, `request_line`
+//! One line being made: its head, then fields in order of precedence. Used by `events`, `request_line`
 //! and the sink's note of dropped lines, through [`Logger::write`](super::Logger).
 
 use tracing::Event;

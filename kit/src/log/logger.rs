@@ -13,9 +13,11 @@ use super::clock;
 use super::format::{Head, Message};
 use super::line::Line;
 use super::panic_line::PanicLine;
+use super::recorder::Told;
 use super::request_json;
-use super::request_line::{self, Keyed, RequestLine};
-use super::scratch;
+use super::request_keyed::{Keyed, Keys};
+use super::request_line::{self, RequestLine};
+use super::scratch::{self, Scratch};
 use super::service::{Service, WrittenService};
 use super::sink::{LineCounts, Sink};
 use super::value::Value;
@@ -33,8 +35,9 @@ pub(crate) struct Logger(Arc<Shared>);
 struct Shared {
     format: Format,
     service: Arc<WrittenService>,
-    /// `None`: the lines of requests are written straight.
-    request_keys: Option<request_line::Keys>,
+    request_keys: Keys,
+    /// Set when the lines of requests can be written straight: in `json`, with nothing hidden.
+    straight: Option<request_json::Heads>,
     sink: Sink,
     counts: Arc<Counts>,
 }
@@ -80,57 +83,83 @@ impl Logger {
             move |dropped, batch: &mut Vec<u8>| note_dropped(format, &service, dropped, batch)
         };
         let sink = Sink::start(writer, note)?;
+        let request_keys = Keys::new(format);
         Ok(Self(Arc::new(Shared {
             format,
+            straight: (format == Format::Json && !request_keys.hide_any())
+                .then(|| request_json::Heads::new(&service)),
             service,
-            request_keys: keys_needed(format),
+            request_keys,
             sink,
             counts: Arc::default(),
         })))
     }
 
     /// Writes the line that closes a request, unless the filter in force hides it
-    /// (target `bellwether::request`) or no [`layer`](super::layer()) is installed. Before it come the
+    /// (target `bellwether::request`) or no layer of a kit is installed. Before it come the
     /// events that the recorder kept, if the request failed or was slow.
     pub(crate) fn request(&self, line: &RequestLine<'_>) {
         let recording = line.context.recording.close();
         let told = recording.and_then(|recording| recording.settle(self, line));
         if request_line::is_shown(line) {
-            self.write_request(line, |out| {
-                line.shown(out);
-                if let Some(told) = told {
-                    told.fields(out);
-                }
-            });
+            self.write_request(line, told);
         }
     }
 
-    fn write_request(&self, line: &RequestLine<'_>, behind: impl FnOnce(&mut Line<'_>)) {
+    fn write_request(&self, line: &RequestLine<'_>, told: Option<Told>) {
+        let Shared { straight, sink, .. } = &*self.0;
+        scratch::with(|scratch| {
+            let Scratch {
+                page, clock, out, ..
+            } = scratch;
+            let heads = straight.as_ref();
+            let straight =
+                heads.and_then(|heads| request_json::write(page, clock, out, heads, line));
+            if let Some(written) = straight
+                && told.is_none()
+                && line.shown.is_empty()
+            {
+                return sink.push(written);
+            }
+            let begun = straight.and_then(|written| written.strip_suffix(request_json::END));
+            let head = line.head();
+            out.clear();
+            let mut out = match begun {
+                Some(begun) => {
+                    out.extend_from_slice(begun);
+                    Line::begun(Format::Json, scratch, &head)
+                }
+                None => self.begin_request(scratch, &head, line),
+            };
+            line.shown(&mut out);
+            if let Some(told) = told {
+                told.fields(&mut out);
+            }
+            out.end();
+            sink.push(&scratch.out);
+        });
+    }
+
+    /// A line of any format, with the fields that any request has.
+    fn begin_request<'a>(
+        &'a self,
+        scratch: &'a mut Scratch,
+        head: &'a Head<'a>,
+        line: &RequestLine<'_>,
+    ) -> Line<'a> {
         let Shared {
             format,
             service,
             request_keys,
-            sink,
             ..
         } = &*self.0;
-        scratch::with(|scratch| {
-            let head = line.head();
-            let mut out = match request_keys {
-                None => request_json::begin(scratch, &service.service, &head, line),
-                Some(keys) => {
-                    let mut out = Line::begin(*format, service, scratch, &head);
-                    out.append(|out| format.request(out, line));
-                    line.fields(&mut Keyed {
-                        keys,
-                        line: &mut out,
-                    });
-                    out
-                }
-            };
-            behind(&mut out);
-            out.end();
-            sink.push(&scratch.out);
+        let mut out = Line::begin(*format, service, scratch, head);
+        out.append(|out| format.request(out, line));
+        line.fields(&mut Keyed {
+            keys: request_keys,
+            line: &mut out,
         });
+        out
     }
 
     /// Writes the line of a panic, whatever the filters say.
@@ -179,11 +208,6 @@ impl fmt::Debug for Logger {
             .field("lines", &self.line_counts())
             .finish_non_exhaustive()
     }
-}
-
-fn keys_needed(format: Format) -> Option<request_line::Keys> {
-    let keys = request_line::Keys::new(format);
-    (format != Format::Json || keys.hide_any()).then_some(keys)
 }
 
 fn note_dropped(format: Format, service: &WrittenService, dropped: u64, batch: &mut Vec<u8>) {

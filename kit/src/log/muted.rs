@@ -9,7 +9,8 @@ use super::clock;
 use super::format::{Head, Message};
 use super::logger::TARGET;
 use super::value::Value;
-use super::{Logger, layer, request_line};
+use super::{Logger, request_line};
+use crate::span;
 
 impl Logger {
     /// Warns when the subscriber in force hides what `filter`, the kit's own, shows. Written directly: the
@@ -37,7 +38,8 @@ impl Logger {
         if request_line::is_info_shown() {
             return false;
         }
-        let alone = Registry::default().with(layer(self).with_filter(EnvFilter::new(filter)));
+        let alone =
+            Registry::default().with(span::layer(self, None).with_filter(EnvFilter::new(filter)));
         let shown_alone =
             dispatcher::with_default(&Dispatch::new(alone), request_line::is_info_shown);
         // Otherwise call sites would go on asking for this subscriber's sake.
@@ -67,7 +69,7 @@ mod tests {
         for filter in ["error", "off", "info,bellwether=warn"] {
             let lines = said("info", |logger| {
                 Registry::default()
-                    .with(layer(logger).with_filter(EnvFilter::new("info")))
+                    .with(span::layer(logger, None).with_filter(EnvFilter::new("info")))
                     .with(EnvFilter::new(filter))
             });
             assert_eq!(lines.len(), 1, "{filter}");
@@ -87,7 +89,7 @@ mod tests {
     fn what_the_kits_own_filter_hides_is_no_surprise() {
         let lines = said("warn", |logger| {
             Registry::default()
-                .with(layer(logger).with_filter(EnvFilter::new("warn")))
+                .with(span::layer(logger, None).with_filter(EnvFilter::new("warn")))
                 .with(EnvFilter::new("error"))
         });
         assert!(lines.is_empty(), "{lines:?}");
@@ -96,9 +98,9 @@ mod tests {
     #[test]
     fn a_filter_of_another_layer_alone_hides_nothing() {
         let lines = said("info", |logger| {
-            let other = layer(&Logger::capture(Format::Json, "other").0);
+            let other = span::layer(&Logger::capture(Format::Json, "other").0, None);
             Registry::default()
-                .with(layer(logger).with_filter(EnvFilter::new("info")))
+                .with(span::layer(logger, None).with_filter(EnvFilter::new("info")))
                 .with(other.with_filter(EnvFilter::new("error")))
         });
         assert!(lines.is_empty(), "{lines:?}");

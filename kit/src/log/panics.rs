@@ -20,9 +20,9 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use super::Logger;
 use super::fields::SpanFields;
-use super::layer::current_request;
 use super::panic_line::PanicLine;
 use crate::context::SpanIdentity;
+use crate::span::Carried;
 
 /// What a line gets to be written before a panic that may end the process goes on.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -201,7 +201,7 @@ fn surroundings() -> (Option<SpanIdentity>, Vec<SpanFields>) {
     } else {
         look_up(span).unwrap_or_default()
     };
-    (identity.or_else(current_request), spans)
+    (identity.or_else(SpanIdentity::of_request), spans)
 }
 
 /// Asks the spans on a thread of its own. This one may hold a lock of theirs, and a lock that is poisoned
@@ -227,8 +227,10 @@ fn around(span: &Span) -> Option<(Option<SpanIdentity>, Vec<SpanFields>)> {
         let mut fields = Vec::new();
         for span in scope.take(MAX_SPANS) {
             let extensions = span.extensions();
-            identity = identity.or_else(|| extensions.get::<SpanIdentity>().cloned());
-            fields.extend(extensions.get::<SpanFields>().cloned());
+            if let Some(carried) = extensions.get::<Carried>() {
+                identity = identity.or_else(|| carried.identity().cloned());
+                fields.push(carried.fields.written().clone());
+            }
         }
         Some((identity, fields))
     })?

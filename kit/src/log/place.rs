@@ -1,5 +1,5 @@
 //! Where a thread is: a number that no other thread has, and that changes whenever the thread enters or exits a
-//! span. Two events of one place have the same spans, which need not be asked for again. Used by `layer`.
+//! span. Two events of one place have the same spans, which need not be asked for again. Used by `events`.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! The recorder: a request's hidden events are kept while it runs, and printed when it fails or is slow. `layer`
-//! keeps, `logger` prints before the line that closes the request.
+//! The recorder: a request's hidden events are kept while it runs, and printed when it fails or is slow. `events`
+//! keeps them, `logger` prints before the line that closes the request.
 
 use std::fmt;
 use std::mem;
@@ -287,6 +287,7 @@ impl Recording {
         &self,
         recorder: &Arc<Recorder>,
         leaf: Leaf,
+        place: Option<Place>,
         fill: impl FnOnce(&mut SpanFields, usize),
         event: NewEvent<'_>,
     ) {
@@ -297,10 +298,10 @@ impl Recording {
         let State::Open(open) = &mut *state else {
             return;
         };
-        if !(open.is_current() && open.ring.is_in(&leaf)) {
+        if !(open.is_current() && open.ring.is_in(&leaf, place)) {
             let bytes = recorder.scope_bytes();
             open.changes = CHANGES.load(Ordering::Relaxed);
-            open.ring.enter(leaf, |fields| fill(fields, bytes));
+            open.ring.enter(leaf, place, |fields| fill(fields, bytes));
         }
         open.keep(event);
     }
@@ -308,7 +309,7 @@ impl Recording {
     /// The fields of one of the request's spans have changed.
     pub(super) fn spans_changed(&self) {
         if let State::Open(open) = &mut *self.lock() {
-            open.ring.spans_changed();
+            open.ring.forget_last_scope();
         }
     }
 

@@ -8,9 +8,10 @@ use ::http::{StatusCode, Version};
 use tracing::{Level, Metadata};
 
 use super::clock::since_epoch;
-use super::format::{Format, Head, Ids, Message};
-use super::key::{Care, WrittenKey};
+use super::format::{Head, Ids, Message};
+use super::json;
 use super::line::Line;
+use super::request_json::RouteField;
 use super::value::Value;
 use crate::context::RequestContext;
 use crate::http::{Outcome, Shown};
@@ -25,7 +26,7 @@ pub(crate) struct RequestLine<'a> {
     /// `http.request.method`, as received (a known method or `_OTHER`).
     pub(crate) method: &'static str,
     /// `http.route`; absent when no route matched.
-    pub(crate) route: Option<&'a str>,
+    pub(crate) route: Option<RouteText<'a>>,
     /// `url.path`, without the query.
     pub(crate) path: Received<'a>,
     /// Set when the request was a gRPC call.
@@ -50,21 +51,61 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) shown: &'a [Shown],
 }
 
+/// A matched route.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RouteText<'a> {
+    pub(crate) path: &'a str,
+    /// Kept with the route by whoever keeps routes.
+    pub(crate) field: Option<&'a RouteField>,
+}
+
+impl<'a> From<&'a str> for RouteText<'a> {
+    fn from(path: &'a str) -> Self {
+        Self { path, field: None }
+    }
+}
+
 /// A text as the caller sent it: bytes that are looked at as UTF-8 only where that matters, since the look costs more
 /// than a copy.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Received<'a>(pub(crate) &'a [u8]);
+pub(crate) struct Received<'a> {
+    bytes: &'a [u8],
+    /// Known to be; else nobody has looked, or somebody found something.
+    bare: bool,
+}
 
 impl<'a> Received<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, bare: false }
+    }
+
+    /// Two texts, one behind the other, the second from `at` on. Looked at with one look: nearly always there is
+    /// nothing in either.
+    pub(crate) fn two(both: &'a [u8], at: usize) -> (Self, Self) {
+        let bare = json::is_bare(both);
+        let received = |bytes| Self { bytes, bare };
+        let (first, second) = both.split_at_checked(at).unwrap_or((both, &[]));
+        (received(first), received(second))
+    }
+
+    pub(super) fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Whether formats in JSON write it as it is.
+    pub(super) fn is_bare(self) -> bool {
+        self.bare || json::is_bare(self.bytes)
+    }
+
     /// `None` when it is no UTF-8.
     pub(super) fn text(self) -> Option<&'a str> {
-        std::str::from_utf8(self.0).ok()
+        std::str::from_utf8(self.bytes).ok()
     }
 }
 
 impl<'a> From<&'a str> for Received<'a> {
     fn from(text: &'a str) -> Self {
-        Self(text.as_bytes())
+        Self::new(text.as_bytes())
     }
 }
 
@@ -85,12 +126,16 @@ pub(super) const TARGET: &str = "bellwether::request";
 impl RequestLine<'_> {
     pub(super) fn head(&self) -> Head<'_> {
         Head {
-            at: since_epoch(self.at),
+            at: self.since_epoch(),
             level: self.level(),
             target: TARGET,
             message: Message::Text(self.message()),
             ids: Some(self.ids()),
         }
+    }
+
+    pub(super) fn since_epoch(&self) -> Duration {
+        since_epoch(self.at)
     }
 
     pub(super) fn level(&self) -> Level {
@@ -127,7 +172,7 @@ impl RequestLine<'_> {
     pub(super) fn fields(&self, out: &mut impl Fields) {
         out.word(Name::Method, self.method);
         if let Some(route) = self.route {
-            out.text(Name::Route, route);
+            out.route(route);
         }
         out.received(Name::Path, self.path);
         if let Some(rpc) = self.rpc {
@@ -169,6 +214,7 @@ pub(super) trait Fields {
     fn word(&mut self, name: Name, word: &'static str);
     /// Anybody's text.
     fn text(&mut self, name: Name, text: &str);
+    fn route(&mut self, route: RouteText<'_>);
     /// Anybody's text, left out when it is none.
     fn received(&mut self, name: Name, received: Received<'_>);
     fn number(&mut self, name: Name, number: u64);
@@ -186,9 +232,9 @@ macro_rules! names {
         }
 
         impl Name {
-            const ALL: &[Self] = &[$(Self::$variant,)*];
+            pub(super) const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            const fn as_str(self) -> &'static str {
+            pub(super) const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
                 }
@@ -230,7 +276,7 @@ names! {
 
 impl Name {
     /// Whether all values are the kit's own words and numbers.
-    fn is_own(self) -> bool {
+    pub(super) fn is_own(self) -> bool {
         !matches!(
             self,
             Self::Route | Self::Path | Self::RpcMethod | Self::UserAgent | Self::Error
@@ -238,78 +284,7 @@ impl Name {
     }
 }
 
-/// The names as a format writes them, rendered once a logger; `None` where the format says it otherwise.
-pub(super) struct Keys([Option<WrittenKey>; Name::ALL.len()]);
-
-impl Keys {
-    pub(super) fn new(format: Format) -> Self {
-        let mut names = Name::ALL.iter();
-        Self(std::array::from_fn(|_| {
-            let name = *names.next()?;
-            let key = if name.is_own() {
-                WrittenKey::harmless
-            } else {
-                WrittenKey::new
-            };
-            let name = name.as_str();
-            (!format.says_otherwise(name)).then(|| key(format, name))
-        }))
-    }
-
-    /// Whether operators have one of the fields hidden.
-    pub(super) fn hide_any(&self) -> bool {
-        let mut keys = self.0.iter().flatten();
-        keys.any(|key| key.care == Care::Hidden)
-    }
-
-    fn get(&self, name: Name) -> Option<&WrittenKey> {
-        self.0.get(name as usize)?.as_ref()
-    }
-}
-
-/// A line of any format, with the keys of that format.
-pub(super) struct Keyed<'a, 'l> {
-    pub(super) keys: &'a Keys,
-    pub(super) line: &'a mut Line<'l>,
-}
-
-impl Keyed<'_, '_> {
-    fn add(&mut self, name: Name, value: &Value<'_>) {
-        if let Some(key) = self.keys.get(name) {
-            self.line.unique_field(key, value);
-        }
-    }
-}
-
-impl Fields for Keyed<'_, '_> {
-    fn word(&mut self, name: Name, word: &'static str) {
-        self.add(name, &Value::Text(word));
-    }
-
-    fn text(&mut self, name: Name, text: &str) {
-        self.add(name, &Value::Text(text));
-    }
-
-    fn received(&mut self, name: Name, received: Received<'_>) {
-        if let Some(text) = received.text() {
-            self.add(name, &Value::Text(text));
-        }
-    }
-
-    fn number(&mut self, name: Name, number: u64) {
-        self.add(name, &Value::U64(number));
-    }
-
-    fn seconds(&mut self, name: Name, duration: Duration) {
-        self.add(name, &Value::Seconds(duration));
-    }
-
-    fn address(&mut self, name: Name, address: IpAddr) {
-        self.add(name, &Value::Address(address));
-    }
-}
-
-fn level(outcome: Outcome) -> Level {
+pub(super) fn level(outcome: Outcome) -> Level {
     match outcome {
         Outcome::Ok | Outcome::ClientGone | Outcome::Upgraded => Level::INFO,
         Outcome::Rejected => Level::WARN,
@@ -317,7 +292,7 @@ fn level(outcome: Outcome) -> Level {
     }
 }
 
-fn message(outcome: Outcome) -> &'static str {
+pub(super) fn message(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Ok => "request",
         Outcome::Error => "request failed",

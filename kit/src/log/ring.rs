@@ -31,6 +31,8 @@ pub(super) struct Ring {
     spare: Vec<Scope>,
     /// False when a span's fields changed since the last scope was copied.
     last_scope_holds: bool,
+    /// Where events have the last scope; nowhere when it does not hold.
+    last_place: Option<Place>,
     used: usize,
     dropped: u64,
 }
@@ -54,8 +56,6 @@ pub(super) struct Scope {
 /// The span that an event happened in.
 #[derive(Debug)]
 pub(super) struct Leaf {
-    /// Where its thread was; unknown for an event of a span that the thread is not in.
-    pub(super) place: Option<Place>,
     /// `None`: in no span.
     pub(super) id: Option<Id>,
     pub(super) span_id: SpanId,
@@ -82,42 +82,40 @@ impl Ring {
 
     /// Whether an event of this place has the last scope.
     pub(super) fn is_at(&self, place: Place) -> bool {
-        let same = |leaf: &Leaf| leaf.place == Some(place);
-        self.last_scope_holds && self.last_leaf().is_some_and(same)
+        self.last_place == Some(place)
     }
 
     /// Whether an event of this span has the last scope; its place is that of the next ones then.
-    pub(super) fn is_in(&mut self, leaf: &Leaf) -> bool {
-        let Some(scope) = self.scopes.back_mut() else {
-            return false;
-        };
-        let last = scope.leaf.as_mut().filter(|last| last.id == leaf.id);
-        match last {
-            Some(last) if self.last_scope_holds => {
-                last.place = leaf.place;
-                true
-            }
-            _ => false,
+    pub(super) fn is_in(&mut self, leaf: &Leaf, place: Option<Place>) -> bool {
+        let last = self.scopes.back().and_then(|scope| scope.leaf.as_ref());
+        let same = self.last_scope_holds && last.is_some_and(|last| last.id == leaf.id);
+        if same {
+            self.last_place = place;
         }
+        same
     }
 
-    fn last_leaf(&self) -> Option<&Leaf> {
-        self.scopes.back()?.leaf.as_ref()
-    }
-
-    /// A span's fields changed: the next event needs a new scope.
-    pub(super) fn spans_changed(&mut self) {
+    /// The next event needs a scope of its own.
+    pub(super) fn forget_last_scope(&mut self) {
         self.last_scope_holds = false;
+        self.last_place = None;
     }
 
-    /// Begins the scope of the events to come; `fill` adds the fields, nearest span first.
-    pub(super) fn enter(&mut self, leaf: Leaf, fill: impl FnOnce(&mut SpanFields)) {
+    /// Begins the scope of the events to come; `fill` adds the fields, nearest span first. The place is unknown for an
+    /// event of a span that its thread is not in.
+    pub(super) fn enter(
+        &mut self,
+        leaf: Leaf,
+        place: Option<Place>,
+        fill: impl FnOnce(&mut SpanFields),
+    ) {
         let mut scope = self.spare.pop().unwrap_or_default();
         scope.leaf = Some(leaf);
         fill(&mut scope.fields);
         self.used += scope.size();
         self.scopes.push_back(scope);
         self.last_scope_holds = true;
+        self.last_place = place;
         self.free_scopes();
     }
 
@@ -166,7 +164,7 @@ impl Ring {
         }
         if let Some(scope) = self.scopes.pop_back() {
             self.used -= scope.size();
-            self.last_scope_holds = false;
+            self.forget_last_scope();
         }
     }
 
@@ -194,7 +192,7 @@ impl Ring {
         }
         self.scopes.shrink_to(KEPT_SCOPES);
         self.scopes_gone = 0;
-        self.last_scope_holds = false;
+        self.forget_last_scope();
         self.used = 0;
         self.dropped = 0;
     }

@@ -1,11 +1,12 @@
 //! The buffers in which a thread makes its lines, kept between lines so that none allocates. Used by
-//! `logger` and `layer`.
+//! `logger` and `span_values`.
 
 use std::cell::Cell;
 
 use super::clock::Clock;
 use super::fields::Keys;
 use super::key::KeyCache;
+use super::room::Page;
 
 /// What a thread keeps after a long line; a thread pool's idle threads must not hoard.
 const KEPT_BYTES: usize = 16 * 1024;
@@ -17,6 +18,7 @@ pub(super) struct Scratch {
     pub(super) keys: Keys,
     pub(super) cache: KeyCache,
     pub(super) clock: Clock,
+    pub(super) page: Page,
 }
 
 thread_local! {

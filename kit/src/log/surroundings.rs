@@ -1,5 +1,5 @@
 //! What surrounds an event: the request that it belongs to, and the fields of its spans, put together once for all
-//! events of one place. Used by `layer`.
+//! events of one place. Used by `events`.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::fields::SpanFields;
 use super::format::{Format, Ids};
-use super::layer;
 use super::place::Place;
 use crate::context::{self, SpanIdentity};
 
@@ -86,20 +85,18 @@ pub(super) fn with(
 
 impl Surroundings {
     /// Takes in a span that is farther out than those before.
-    pub(super) fn span(&mut self, identity: Option<&SpanIdentity>, fields: Option<&SpanFields>) {
+    pub(super) fn span(&mut self, identity: Option<&SpanIdentity>, fields: &SpanFields) {
         if self.identity.is_none() {
             self.identity = identity.cloned();
         }
-        if let Some(fields) = fields {
-            self.fields.absorb(fields, MAX_BYTES);
-        }
+        self.fields.absorb(fields, MAX_BYTES);
     }
 
     /// Takes it that all spans are in: who belongs to none of a request's belongs to the thread's.
     pub(super) fn end(&mut self, format: Format) {
         if self.identity.is_none() {
             self.is_of_thread = true;
-            self.identity = layer::current_request();
+            self.identity = SpanIdentity::of_request();
         }
         if let Some(identity) = &self.identity {
             format.ids(&mut self.ids, identity);

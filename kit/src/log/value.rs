@@ -12,10 +12,12 @@ const MAX_CAUSES: usize = 16;
 
 /// A field's value: numbers and booleans keep their type, all else is text.
 #[derive(Clone, Copy)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Text(&'a str),
     /// `%` and `?` fields, which `tracing` hands over alike.
     Debug(&'a dyn fmt::Debug),
+    /// What one of those was formatted to before.
+    Formatted(&'a str),
     Error(&'a (dyn Error + 'static)),
     I64(i64),
     U64(u64),
@@ -33,7 +35,11 @@ impl Value<'_> {
     /// 64 bits, and JSON has no NaN and no infinity (RFC 8259 §6).
     pub(super) fn is_literal(&self) -> bool {
         match *self {
-            Self::Text(_) | Self::Debug(_) | Self::Error(_) | Self::Address(_) => false,
+            Self::Text(_)
+            | Self::Debug(_)
+            | Self::Formatted(_)
+            | Self::Error(_)
+            | Self::Address(_) => false,
             Self::I64(_) | Self::U64(_) | Self::Bool(_) | Self::Seconds(_) => true,
             Self::I128(number) => i64::try_from(number).is_ok() || u64::try_from(number).is_ok(),
             Self::U128(number) => u64::try_from(number).is_ok(),
@@ -43,13 +49,16 @@ impl Value<'_> {
 
     /// Whether the value may be any text of any length: it must be escaped and cut.
     pub(super) fn is_free(&self) -> bool {
-        matches!(self, Self::Text(_) | Self::Debug(_) | Self::Error(_))
+        matches!(
+            self,
+            Self::Text(_) | Self::Debug(_) | Self::Formatted(_) | Self::Error(_)
+        )
     }
 
     /// Writes the value as text, errors with their causes.
-    pub(super) fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+    pub(crate) fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
         match *self {
-            Self::Text(text) => out.write_str(text),
+            Self::Text(text) | Self::Formatted(text) => out.write_str(text),
             Self::Debug(value) => write!(out, "{value:?}"),
             Self::Error(error) => write_causes(out, error),
             Self::I64(number) => out.write_str(itoa::Buffer::new().format(number)),

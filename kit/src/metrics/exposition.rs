@@ -56,3 +56,35 @@ fn without_exemplar<'a>(family: &Family<'a>, line: &'a str) -> Option<&'a str> {
         None => Some(line),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_format_has_other_names_and_escapes() {
+        let open_metrics = "# HELP orders Two\nlines \\.\n# TYPE orders counter\n\
+                            orders_total{kind=\"a # b\"} 1 # {trace_id=\"c # d\"} 1.0 2.5\n\
+                            orders_total 2\n\
+                            # HELP wait_seconds \n# TYPE wait_seconds unknown\n\
+                            # UNIT wait_seconds seconds\nwait_seconds 3\n";
+        let mut text = String::new();
+        assert_eq!(downgrade(open_metrics, &mut text), Ok(()));
+        let expected = "# HELP orders_total Two\\nlines \\\\.\n# TYPE orders_total counter\n\
+                        orders_total{kind=\"a # b\"} 1\n\
+                        orders_total 2\n\
+                        # HELP wait_seconds \n# TYPE wait_seconds untyped\n\
+                        wait_seconds 3\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_prometheus_client_does_not_write_is_refused() {
+        for text in [
+            "orders 1\n",
+            "# HELP a A.\n# TYPE a gauge\n# TYPE a gauge\n",
+        ] {
+            assert_eq!(downgrade(text, &mut String::new()), Err(fmt::Error));
+        }
+    }
+}

@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 /// Enough that neighbouring threads seldom share one.
 const STRIPES: usize = 16;
 
-/// Nanoseconds since the integral began.
-type Nanos = i128;
+/// Nanoseconds since the integral began: enough for 584 years.
+type Nanos = u64;
+
+/// Sums of those, which any number of requests add to.
+type Sum = i128;
 
 /// The integral. For a request from `start` to `end` it grows by `end − start`; for one still in flight,
 /// at `now`, by `now − start`. So with `n` requests in flight the whole is
@@ -21,7 +24,7 @@ pub(super) struct InFlight {
     began: Instant,
     stripes: [Stripe; STRIPES],
     /// The highest value shown so far: a counter must not go backwards.
-    shown: Mutex<Nanos>,
+    shown: Mutex<Sum>,
 }
 
 /// On cache lines of its own, so that threads do not slow each other by neighbourhood.
@@ -32,7 +35,7 @@ struct Stripe(Mutex<Sums>);
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
     in_flight: i64,
-    ends_minus_starts: Nanos,
+    ends_minus_starts: Sum,
 }
 
 /// Which stripe a request was counted in.
@@ -72,7 +75,10 @@ impl InFlight {
 
     /// It has ended so long after it started.
     pub(super) fn ended_after(&self, counted: Counted, duration: Duration) {
-        self.end(counted.stripe, counted.start + nanos(duration));
+        self.end(
+            counted.stripe,
+            counted.start.saturating_add(nanos(duration)),
+        );
     }
 
     /// Request-seconds so far, those of unfinished requests included; never less than shown before.
@@ -92,26 +98,26 @@ impl InFlight {
     fn start(&self, index: StripeIndex, at: Nanos) {
         self.change(index, |sums| {
             sums.in_flight += 1;
-            sums.ends_minus_starts -= at;
+            sums.ends_minus_starts -= Sum::from(at);
         });
     }
 
     fn end(&self, index: StripeIndex, at: Nanos) {
         self.change(index, |sums| {
             sums.in_flight -= 1;
-            sums.ends_minus_starts += at;
+            sums.ends_minus_starts += Sum::from(at);
         });
     }
 
     /// `now` is read before the stripes: a request that starts or ends while they are read counts to its
     /// own time, so the value can be off by the microseconds this takes, and the next one makes up for it.
-    fn shown_at(&self, now: Nanos) -> Nanos {
-        let total: Nanos = self
+    fn shown_at(&self, now: Nanos) -> Sum {
+        let total: Sum = self
             .stripes
             .iter()
             .map(|stripe| {
                 let sums = *stripe.0.lock().unwrap_or_else(PoisonError::into_inner);
-                sums.ends_minus_starts + Nanos::from(sums.in_flight) * now
+                sums.ends_minus_starts + Sum::from(sums.in_flight) * Sum::from(now)
             })
             .sum();
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,9 +132,9 @@ impl InFlight {
     }
 }
 
-/// Cannot overflow: 128 bits hold any duration.
 fn nanos(duration: Duration) -> Nanos {
-    Nanos::from(duration.as_secs()) * 1_000_000_000 + Nanos::from(duration.subsec_nanos())
+    let whole = duration.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(duration.subsec_nanos().into())
 }
 
 /// A small number of this thread's own.
@@ -203,25 +209,25 @@ mod tests {
                 });
             }
         });
-        let whole = integral.shown_at(integral.now());
-        assert_eq!(integral.shown_at(whole + 1_000_000_000), whole);
+        let now = integral.now();
+        let whole = integral.shown_at(now);
+        assert_eq!(integral.shown_at(now + 1_000_000_000), whole);
         assert!(integral.seconds() > 0.0);
     }
 
     proptest! {
         #[test]
         fn any_requests_sum_to_their_durations(
-            requests in prop::collection::vec((0..STRIPES, 0..1_000_i64, 0..1_000_i64), 0..50),
-            now in 0..3_000_i64,
+            requests in prop::collection::vec((0..STRIPES, 0..1_000_u64, 0..1_000_u64), 0..50),
+            now in 0..3_000_u64,
         ) {
             let integral = InFlight::new();
-            let now = Nanos::from(now);
             let mut expected = 0;
             for (stripe, start, length) in requests {
-                let (start, end) = (Nanos::from(start), Nanos::from(start + length));
+                let end = start + length;
                 if start <= now {
                     integral.start(StripeIndex(stripe), start);
-                    expected += now.min(end) - start;
+                    expected += Sum::from(now.min(end) - start);
                 }
                 if end <= now {
                     integral.end(StripeIndex(stripe), end);

@@ -173,7 +173,8 @@ impl Metrics {
         let mut text = Text::new(format);
         self.write_own(&mut text);
         if let Err(error) = text.registered(&self.registry()) {
-            // Only a metric's own encoder can fail; half a family would spoil the whole exposition.
+            // A metric's own encoder failed, or its text has no form, as that of a histogram which is native alone.
+            // Half a family would spoil the whole exposition.
             tracing::warn!(target: "bellwether::metrics", %error, "a registered metric cannot be encoded; none of the registry's are shown");
         }
         (exposition::content_type(format), text.finish())

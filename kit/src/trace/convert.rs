@@ -171,7 +171,9 @@ mod tests {
             assert_eq!(context.trace_flags().to_u8(), 0b11);
         }
         check("ot=th:0", "ot=th:0");
-        check("ot=th:0 ,", "ot=th:0");
+        check("ot=th:0 ", "ot=th:0");
+        check("ot=th:0\t", "ot=th:0");
+        check("ot=th:0,", "ot=th:0");
         check("ot=th:0 ;rv:1", "ot=th:0 ;rv:1");
         check("ot=th:c , vendor=1", "ot=th:c,vendor=1");
         // A key of level 2 that level 1 does not allow.

@@ -1,6 +1,11 @@
 //! What a failed export means: whether another try makes sense, and what to tell the operator.
 
+use std::error::Error;
+use std::fmt::Write as _;
+
 use ::http::{StatusCode, Uri};
+#[cfg(feature = "otlp-grpc")]
+use tonic::{Code, Status};
 
 use super::transport::Failure;
 use super::{ExportConfig, ExporterKind, Protocol};
@@ -14,21 +19,44 @@ pub(super) fn of_status(status: StatusCode) -> Failure {
     }
 }
 
-/// The gRPC client tells its status code only as text: `… gRPC code: Unavailable: tcp connect error …`.
+/// OTLP/gRPC "Failures": these codes may be retried, all others may not; `RESOURCE_EXHAUSTED` when the collector says
+/// when, which `asked_back` tells. What the collector says in words may hold secrets and is not repeated.
 #[cfg(feature = "otlp-grpc")]
-pub(super) fn of_grpc(message: &str) -> Failure {
-    let status = message
-        .split_once("gRPC code: ")
-        .map_or(message, |(_, status)| status);
-    let code = status.split(':').next().unwrap_or(status).trim();
-    let cause = format!("gRPC status {status}");
-    match code {
-        // OTLP/gRPC "Failures". A transport that breaks midway is reported as Unknown or Internal.
-        "Cancelled" | "DeadlineExceeded" | "Aborted" | "OutOfRange" | "Unavailable"
-        | "DataLoss" => Failure::Transient(cause),
-        _ if status.contains("transport error") => Failure::Transient(cause),
+pub(super) fn of_grpc(status: &Status, asked_back: bool) -> Failure {
+    let mut cause = format!("gRPC status {:?}", status.code());
+    let broken = status.source().map(chain);
+    if let Some(broken) = &broken {
+        cause.push_str(": ");
+        cause.push_str(broken);
+    }
+    // A transport that breaks midway is reported as Unknown or Internal.
+    let broken = broken.is_some_and(|cause| cause.contains("transport error"));
+    match status.code() {
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => Failure::Transient(cause),
+        Code::ResourceExhausted if asked_back => Failure::Transient(cause),
+        _ if broken => Failure::Transient(cause),
         _ => Failure::Refused(cause),
     }
+}
+
+/// The error and its causes, outermost first; a cause that an outer text already ends with is not repeated.
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, ": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 /// What to do about a fault that says `cause`.
@@ -89,21 +117,44 @@ mod tests {
 
     #[cfg(feature = "otlp-grpc")]
     #[test]
-    fn grpc_codes_are_read_from_the_clients_text() {
-        fn check(status: &str, again: bool) {
-            let failure = of_grpc(&format!(
-                "TonicTracesClient export failed with gRPC code: {status}"
-            ));
-            assert_eq!(matches!(failure, Failure::Transient(_)), again, "{status}");
+    fn only_the_specified_codes_are_tried_again() {
+        fn check(code: Code, again: bool) {
+            let failure = of_grpc(&Status::new(code, "transport error"), false);
+            assert_eq!(matches!(failure, Failure::Transient(_)), again, "{code}");
         }
-        check("Unavailable", true);
-        check("Unavailable: tcp connect error: Connection refused", true);
-        check("DeadlineExceeded", true);
-        check("Unknown: transport error: connection reset", true);
-        check("Unknown", false);
-        check("InvalidArgument", false);
-        check("ResourceExhausted", false);
-        check("Unimplemented", false);
+        for code in [
+            Code::Cancelled,
+            Code::DeadlineExceeded,
+            Code::Aborted,
+            Code::OutOfRange,
+            Code::Unavailable,
+            Code::DataLoss,
+        ] {
+            check(code, true);
+        }
+        for code in [
+            Code::Unknown,
+            Code::InvalidArgument,
+            Code::Unauthenticated,
+            Code::ResourceExhausted,
+            Code::Unimplemented,
+            Code::Internal,
+        ] {
+            check(code, false);
+        }
+        let asked_back = of_grpc(&Status::resource_exhausted(""), true);
+        assert!(matches!(asked_back, Failure::Transient(_)));
+    }
+
+    #[cfg(feature = "otlp-grpc")]
+    #[test]
+    fn a_transport_that_breaks_is_tried_again_and_named_but_no_words_of_the_collector_are() {
+        let reset = std::io::Error::other("transport error: connection reset");
+        let mut status = Status::unknown("token abc");
+        status.set_source(std::sync::Arc::new(reset));
+        let failure = of_grpc(&status, false);
+        let cause = "gRPC status Unknown: transport error: connection reset";
+        assert_eq!(failure, Failure::Transient(cause.to_owned()));
     }
 
     #[test]

@@ -2,19 +2,17 @@
 //! another crate can exchange it. `otlp` sends through it, and the exporter library with an observer beside it,
 //! which keeps what that does not tell.
 
-use std::error::Error;
-use std::fmt::Write as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::{HeaderMap, Request, Response, StatusCode};
 use bytes::Bytes;
-use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{HttpClient, HttpError};
 
-use super::partial_success;
-use super::{ExportConfig, Protocol};
+use super::otlp::read_partial_success;
+use super::{ExportConfig, Protocol, fault};
+use crate::connector::{self, Connector};
 
 /// How the collector's side of the last request looked.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,7 +43,7 @@ impl Observer {
 /// A client that adds the configured headers.
 #[derive(Debug)]
 pub(super) struct Client {
-    hyper: Hyper,
+    hyper: HyperClient<Connector>,
     headers: HeaderMap,
 }
 
@@ -57,24 +55,17 @@ pub(super) struct ObservedClient {
     observer: Arc<Observer>,
 }
 
-#[derive(Debug)]
-enum Hyper {
-    Plain(HyperClient<HttpConnector>),
-    #[cfg(feature = "tls")]
-    Tls(HyperClient<hyper_rustls::HttpsConnector<HttpConnector>>),
-}
-
 impl Answer {
     /// What a request came to; `json` says how an answer is encoded.
     pub(super) fn of(result: &Result<Response<Bytes>, HttpError>, json: bool) -> Self {
         match result {
             Ok(response) if response.status().is_success() => {
                 let (rejected, message) =
-                    partial_success::read(response.body(), json).unwrap_or_default();
+                    read_partial_success(response.body(), json).unwrap_or_default();
                 Self::Accepted { rejected, message }
             }
             Ok(response) => Self::Status(response.status()),
-            Err(error) => Self::Network(chain(error.as_ref())),
+            Err(error) => Self::Network(fault::chain(error.as_ref())),
         }
     }
 }
@@ -85,7 +76,7 @@ impl Client {
     /// When the URL is `https://` and the system's root certificates cannot be read.
     pub(super) fn new(config: &ExportConfig) -> Result<Self, String> {
         Ok(Self {
-            hyper: Hyper::new(config)?,
+            hyper: hyper(config)?,
             headers: config.headers.iter().cloned().collect(),
         })
     }
@@ -100,11 +91,7 @@ impl Client {
         for (name, value) in &self.headers {
             request.headers_mut().insert(name, value.clone());
         }
-        match &self.hyper {
-            Hyper::Plain(client) => client.send_bytes(request).await,
-            #[cfg(feature = "tls")]
-            Hyper::Tls(client) => client.send_bytes(request).await,
-        }
+        self.hyper.send_bytes(request).await
     }
 }
 
@@ -141,42 +128,12 @@ impl HttpClient for ObservedClient {
     }
 }
 
-impl Hyper {
-    fn new(config: &ExportConfig) -> Result<Self, String> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        #[cfg(feature = "tls")]
-        if config.url().starts_with("https://") {
-            connector.enforce_http(false);
-            // A named provider: the process default is ambiguous as soon as another crate brings one.
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let connector = hyper_rustls::HttpsConnectorBuilder::new()
-                .with_provider_and_native_roots(provider)
-                .map_err(|error| format!("the system's root certificates cannot be used: {error}"))?
-                .https_only()
-                .enable_http1()
-                .wrap_connector(connector);
-            return Ok(Self::Tls(HyperClient::new(connector, config.timeout, None)));
-        }
-        Ok(Self::Plain(HyperClient::new(
-            connector,
-            config.timeout,
-            None,
-        )))
+fn hyper(config: &ExportConfig) -> Result<HyperClient<Connector>, String> {
+    #[cfg(feature = "tls")]
+    if config.url().starts_with("https://") {
+        let connector = connector::tls()?;
+        return Ok(HyperClient::new(connector, config.timeout, None));
     }
-}
-
-/// The error and its causes, outermost first; a cause that an outer text already ends with is not repeated.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            // Writing to a string cannot fail.
-            let _ = write!(text, ": {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
+    let connector = connector::plain()?;
+    Ok(HyperClient::new(connector, config.timeout, None))
 }

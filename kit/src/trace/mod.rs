@@ -4,18 +4,14 @@
 mod config;
 mod convert;
 mod counters;
-mod encode;
 mod exporter;
 mod fault;
 mod http_client;
-mod layer;
+mod open;
 mod otlp;
-mod partial_success;
-mod protobuf;
 mod queue;
 mod record;
 mod report;
-mod retries;
 mod sampler;
 mod shown;
 #[cfg(test)]
@@ -26,7 +22,7 @@ mod worker;
 pub(crate) use config::{Compression, Endpoint, ExportConfig, ExporterKind, Protocol};
 pub(crate) use counters::{DropReason, TelemetryCounters};
 pub(crate) use exporter::{Exporter, start};
-pub(crate) use layer::SpanLayer;
+pub(crate) use open::OpenSpan;
 pub(crate) use queue::SpanQueue;
 pub use record::SpanKind;
 pub(crate) use record::{

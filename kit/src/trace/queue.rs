@@ -1,4 +1,4 @@
-//! The span queue: `http` and the span layer push finished spans, the exporter's thread takes them.
+//! The span queue: `http` and `span` push finished spans, the exporter's thread takes them.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use crate::context::{SharedContext, SpanId, TraceParent};
+use crate::log::{FieldValue, SpanValues};
 
 /// One finished span.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ pub(crate) enum SpanStatus {
     Error(Cow<'static, str>),
 }
 
-/// A key with its value; keys of our own are static, users' field names are too (`tracing` metadata).
+/// A key of our own with its value.
 pub(crate) type Attribute = (&'static str, Value);
 
 /// An attribute value, kept in the form it came in.
@@ -71,6 +72,8 @@ pub(crate) enum Value {
     Bytes(Bytes),
     Int(i64),
     Float(f64),
+    /// For tests of what exports: only fields are booleans, and those are not listed.
+    #[cfg(test)]
     Bool(bool),
 }
 
@@ -94,6 +97,8 @@ pub(crate) enum ValueRef<'a> {
 #[derive(Debug)]
 pub(crate) enum SpanAttributes {
     Listed(Vec<Attribute>),
+    /// The fields of a `tracing` span.
+    Fields(SpanValues),
     /// What they are made of, when they are asked for: by the exporter's thread, not by the request.
     Of(Box<dyn Attributed>),
 }
@@ -116,16 +121,10 @@ impl SpanAttributes {
                     put(key, value.as_told());
                 }
             }
+            Self::Fields(values) => {
+                values.last_of_each_name(|name, value| put_field(name, value, put));
+            }
             Self::Of(source) => source.each(put),
-        }
-    }
-
-    /// Those that are listed, for tests of who lists them.
-    #[cfg(test)]
-    pub(crate) fn listed(&self) -> &[Attribute] {
-        match self {
-            Self::Listed(attributes) => attributes,
-            Self::Of(source) => panic!("made of {source:?}"),
         }
     }
 }
@@ -139,7 +138,31 @@ impl Value {
             Self::Bytes(text) => ValueRef::Bytes(text),
             Self::Int(number) => ValueRef::Int(*number),
             Self::Float(number) => ValueRef::Float(*number),
+            #[cfg(test)]
             Self::Bool(flag) => ValueRef::Bool(*flag),
         }
     }
+}
+
+/// OpenTelemetry has no integers beyond 64 bits with a sign: those are texts.
+fn put_field(name: &'static str, value: &FieldValue<'_>, put: &mut TakeAttribute<'_>) {
+    let integer = match *value {
+        FieldValue::Bool(flag) => return put(name, ValueRef::Bool(flag)),
+        FieldValue::F64(number) => return put(name, ValueRef::Float(number)),
+        FieldValue::Text(text) | FieldValue::Formatted(text) => {
+            return put(name, ValueRef::Text(text));
+        }
+        FieldValue::I64(number) => Some(number),
+        FieldValue::U64(number) => i64::try_from(number).ok(),
+        FieldValue::I128(number) => i64::try_from(number).ok(),
+        FieldValue::U128(number) => i64::try_from(number).ok(),
+        _ => None,
+    };
+    if let Some(integer) = integer {
+        return put(name, ValueRef::Int(integer));
+    }
+    let mut text = String::new();
+    // Writing to memory does not fail.
+    let _ = value.write(&mut text);
+    put(name, ValueRef::Text(&text));
 }

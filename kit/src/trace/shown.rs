@@ -94,3 +94,34 @@ fn lossy(bytes: &[u8]) -> Cow<'_, str> {
         Err(_) => String::from_utf8_lossy(bytes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_known_by_where_it_lies_and_how_long_it_is() {
+        const NAME: &str = "user.tokens";
+        let mut secret = SecretNames::default();
+        for _ in 0..2 {
+            assert!(!secret.hold(NAME));
+            assert!(secret.hold(&NAME[..10]), "user.token");
+            assert!(secret.hold(&NAME[5..10]), "token");
+            assert!(!secret.hold(&NAME[..4]), "user");
+        }
+    }
+
+    #[test]
+    fn names_without_end_are_not_kept_but_judged() {
+        const WORDS: &str = "token, secret and password, each of which stands in here, among many more words that give \
+                             nothing away at all";
+        let mut secret = SecretNames::default();
+        for start in 0..WORDS.len() {
+            for end in start..WORDS.len() {
+                secret.hold(&WORDS[start..end]);
+            }
+        }
+        assert_eq!(secret.0.len(), MAX_NAMES);
+        assert!(secret.hold("bearer") && !secret.hold("bear"));
+    }
+}

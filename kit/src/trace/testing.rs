@@ -145,12 +145,12 @@ impl Collector {
             std::future::pending::<()>().await;
         }
         let response = Response::builder().status(status);
-        let response = if grpc {
-            // An empty message, and the status as a trailers-only answer would carry it.
+        let response = if grpc && status.is_success() {
+            // The status as an answer without a message has it, and a message all the same.
             response
                 .header("content-type", "application/grpc")
                 .header("grpc-status", "0")
-                .body(Full::from(vec![0; 5]))
+                .body(Full::from(framed(&answer)))
         } else {
             response.body(Full::from(answer))
         };
@@ -162,8 +162,13 @@ impl Collector {
     }
 }
 
+/// A gRPC message has a prefix: one byte that says whether it is packed, four of length.
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0], &length[..], message].concat()
+}
+
 fn decode(headers: &HeaderMap, body: &[u8], grpc: bool) -> Vec<ResourceSpans> {
-    // A gRPC message has a prefix: one byte that says whether it is packed, four of length.
     let (packed, body) = if grpc {
         (body[0] == 1, &body[5..])
     } else {

@@ -12,15 +12,17 @@ use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 
 use super::http_client::{Answer, ObservedClient, Observer};
-use super::otlp::OtlpHttp;
+use super::otlp::{Otlp, resource_value};
 use super::shown::SecretNames;
 use super::{Compression, ExportConfig, ExporterKind, Protocol, SpanRecord};
-use super::{convert, encode, fault};
+use super::{convert, fault};
 
 /// Where batches go.
 #[derive(Debug)]
 pub(super) enum Transport {
-    Otlp(Box<OtlpHttp>),
+    /// OTLP as protobuf.
+    Otlp(Otlp),
+    /// OTLP as JSON, and the console.
     Library(Library),
 }
 
@@ -38,8 +40,6 @@ enum To {
         exporter: Box<SpanExporter>,
         observer: Arc<Observer>,
     },
-    #[cfg(feature = "otlp-grpc")]
-    Grpc(Box<SpanExporter>),
     Console,
 }
 
@@ -108,10 +108,17 @@ impl Transport {
         config: &ExportConfig,
         resource: Vec<(String, String)>,
     ) -> Result<Self, String> {
-        if let (ExporterKind::Otlp, Protocol::HttpProtobuf) = (config.exporter, config.protocol) {
-            return Ok(Self::Otlp(Box::new(OtlpHttp::new(config, &resource)?)));
-        }
-        Library::new(config, resource).map(Self::Library)
+        Ok(match (config.exporter, config.protocol) {
+            (ExporterKind::Console | ExporterKind::None, _) => {
+                Self::Library(Library::new(To::Console))
+            }
+            (ExporterKind::Otlp, Protocol::HttpJson) => {
+                Self::Library(Library::new(json(config, resource)?))
+            }
+            (ExporterKind::Otlp, Protocol::HttpProtobuf | Protocol::Grpc) => {
+                Self::Otlp(Otlp::new(config, &resource)?)
+            }
+        })
     }
 
     /// Sends one batch, again within the configured time-out when OTLP calls that sensible.
@@ -127,33 +134,12 @@ impl Transport {
 }
 
 impl Library {
-    fn new(config: &ExportConfig, resource: Vec<(String, String)>) -> Result<Self, String> {
-        let mut to = match (config.exporter, config.protocol) {
-            (ExporterKind::Console | ExporterKind::None, _) => To::Console,
-            (ExporterKind::Otlp, Protocol::HttpProtobuf | Protocol::HttpJson) => json(config)?,
-            #[cfg(feature = "otlp-grpc")]
-            (ExporterKind::Otlp, Protocol::Grpc) => To::Grpc(Box::new(grpc(config)?)),
-            #[cfg(not(feature = "otlp-grpc"))]
-            (ExporterKind::Otlp, Protocol::Grpc) => return Err("built without gRPC".to_owned()),
-        };
-        let attributes = resource.into_iter().map(|(key, value)| {
-            let value = convert::value(encode::resource_value(&key, &value));
-            KeyValue::new(key, value)
-        });
-        let resource = Resource::builder_empty()
-            .with_attributes(attributes)
-            .build();
-        match &mut to {
-            To::Json { exporter, .. } => exporter.set_resource(&resource),
-            #[cfg(feature = "otlp-grpc")]
-            To::Grpc(exporter) => exporter.set_resource(&resource),
-            To::Console => {}
-        }
-        Ok(Self {
+    fn new(to: To) -> Self {
+        Self {
             to,
             scope: convert::scope(),
             secret: SecretNames::default(),
-        })
+        }
     }
 
     async fn export<'a>(
@@ -168,11 +154,6 @@ impl Library {
                 let result = exporter.export(spans).await;
                 over_http(result, observer.take())
             }
-            #[cfg(feature = "otlp-grpc")]
-            To::Grpc(exporter) => match exporter.export(spans).await {
-                Ok(()) => Ok(Accepted::default()),
-                Err(error) => Err(fault::of_grpc(&message(error))),
-            },
             To::Console => print(&spans).map_err(|error| {
                 Failure::Refused(format!("spans cannot be written to stderr: {error}"))
             }),
@@ -180,7 +161,7 @@ impl Library {
     }
 }
 
-fn json(config: &ExportConfig) -> Result<To, String> {
+fn json(config: &ExportConfig, resource: Vec<(String, String)>) -> Result<To, String> {
     let observer = Arc::new(Observer::default());
     let client = ObservedClient::new(config, Arc::clone(&observer))?;
     let mut builder = SpanExporter::builder()
@@ -194,30 +175,14 @@ fn json(config: &ExportConfig) -> Result<To, String> {
     }
     // The configured headers are the client's to add: the builder would percent-decode them once more.
     let exporter = builder.build().map_err(|error| error.to_string())?;
-    let exporter = Box::new(exporter);
+    let mut exporter = Box::new(exporter);
+    let attributes = resource.into_iter().map(|(key, text)| {
+        let value = convert::value(resource_value(&key, &text));
+        KeyValue::new(key, value)
+    });
+    let resource = Resource::builder_empty().with_attributes(attributes);
+    exporter.set_resource(&resource.build());
     Ok(To::Json { exporter, observer })
-}
-
-#[cfg(feature = "otlp-grpc")]
-fn grpc(config: &ExportConfig) -> Result<SpanExporter, String> {
-    use opentelemetry_otlp::WithTonicConfig as _;
-    use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
-    use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
-
-    let headers = config.headers.iter().cloned().collect();
-    let mut builder = SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(config.url())
-        .with_timeout(config.timeout)
-        .with_metadata(MetadataMap::from_headers(headers));
-    if config.compression == Compression::Gzip {
-        builder = builder.with_compression(opentelemetry_otlp::Compression::Gzip);
-    }
-    if config.url().starts_with("https://") {
-        // The library's own default trusts no root at all.
-        builder = builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
-    }
-    builder.build().map_err(|error| error.to_string())
 }
 
 /// The library's error hides the cause; what the client saw last names it.

@@ -1,9 +1,9 @@
 //! Each way a request can end: settled once, with its own outcome, told alike by line, span and metrics.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::http::Response;
@@ -310,6 +310,33 @@ fn the_handler_runs_and_is_dropped_as_part_of_its_request() {
             .all(|line| line["request_id"] == lines[2]["request_id"])
     );
     assert!(crate::context::current().is_none());
+}
+
+#[test]
+fn a_handler_that_panics_while_it_is_dropped_has_answered_all_the_same() {
+    struct Answers;
+    impl Future for Answers {
+        type Output = Result<Response<Empty<Bytes>>, Infallible>;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Ready(Ok(Response::new(Empty::new())))
+        }
+    }
+    impl Drop for Answers {
+        fn drop(&mut self) {
+            panic!("in the drop");
+        }
+    }
+    let bench = Bench::new();
+    let mut service = bench.service(|_| Answers);
+    let Poll::Ready(Ok(response)) = poll_once(pin!(service.call(get("/")))) else {
+        panic!("no answer");
+    };
+    assert_eq!(response.status(), 200);
+    let (line, _) = bench.settled();
+    assert_eq!(
+        (&line["outcome"], &line["exception.message"]),
+        (&"ok".into(), &"in the drop".into())
+    );
 }
 
 #[test]

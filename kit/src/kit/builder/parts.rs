@@ -15,7 +15,7 @@ use crate::health::{self, Check, Checks, Health, Lifecycle, Liveness};
 use crate::http::{Allowed, ConcurrencyLimit, Methods, Routes, Telemetry};
 use crate::log::{self, LogFilter};
 use crate::metrics::Metrics;
-use crate::trace::SpanLayer;
+use crate::span;
 
 /// The checks, and the watchdog of the runtime that they and the service share.
 pub(super) fn begin_health(
@@ -49,10 +49,10 @@ pub(super) fn install(sinks: &Sinks) -> Result<(), Error> {
 }
 
 pub(super) fn subscriber(sinks: &Sinks) -> impl Subscriber + Send + Sync + 'static {
+    // Not as one layer: of two joined over a registry, `tracing` asks about every event that is hidden.
     Registry::default()
         .with(LogFilter::new(&sinks.control))
-        .with(log::controlled(&sinks.control))
-        .with(sinks.spans.clone().map(SpanLayer::new))
+        .with(span::controlled(&sinks.control, sinks.spans.clone()))
 }
 
 pub(super) fn log_service(config: &Config) -> log::Service<'_> {
@@ -105,5 +105,33 @@ pub(super) fn telemetry(
         concurrency_limit: config.concurrency_limit.map(ConcurrencyLimit::new),
         routes: Routes::default(),
         allowed: Allowed::new(&config.allowed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Control, Format, LogControl, Logger};
+
+    #[test]
+    fn nobody_is_asked_about_what_the_filter_hides() {
+        let (logger, _lines) = Logger::capture(Format::Json, "orders");
+        let config = LogControl {
+            filter: "info".to_owned(),
+            ..LogControl::default()
+        };
+        let sinks = Sinks {
+            control: Control::start(&logger, config).unwrap(),
+            logger,
+            spans: None,
+        };
+        let subscriber = subscriber(&sinks);
+        let (hidden, shown) = tracing::subscriber::with_default(Registry::default(), || {
+            (tracing::debug_span!("hidden"), tracing::info_span!("shown"))
+        });
+        let interest =
+            |span: &tracing::Span| subscriber.register_callsite(span.metadata().unwrap());
+        assert!(interest(&hidden).is_never());
+        assert!(interest(&shown).is_always());
     }
 }

@@ -7,10 +7,10 @@ use tracing::{Dispatch, dispatcher, field, info, info_span};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
-use super::{PRETTY, captured, fields_of, head};
+use super::{PRETTY, captured, fields_of, head, layer};
 use crate::log::line::MAX_LINE_BYTES;
 use crate::log::value::Value;
-use crate::log::{Format, Logger, layer};
+use crate::log::{Format, Logger};
 
 #[test]
 fn a_long_value_is_cut_at_a_character_and_marked() {

@@ -7,9 +7,10 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
-use super::Log;
+use super::{Log, layer};
 use crate::log::control::FilterReport;
-use crate::log::{Control, Format, LogControl, LogFilter, Logger, controlled, layer};
+use crate::log::{Control, Format, LogControl, LogFilter, Logger};
+use crate::span;
 
 fn filter(filter: &str) -> LogControl {
     LogControl {
@@ -247,7 +248,7 @@ fn governs_its_own_layer_alone() {
     };
     let control = Control::start(&logger, config).unwrap();
     let subscriber = Registry::default()
-        .with(controlled(&control).with_filter(LogFilter::new(&control)))
+        .with(span::controlled(&control, None).with_filter(LogFilter::new(&control)))
         .with(layer(&other).with_filter(LevelFilter::INFO));
     tracing::subscriber::with_default(subscriber, || {
         let speak = || {

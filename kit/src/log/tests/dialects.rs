@@ -12,13 +12,13 @@ use tracing_subscriber::registry::Registry;
 
 use super::requests::request_line;
 use super::schemas::check_line;
-use super::{SPAN_ID, TRACE_ID, request_context};
+use super::{SPAN_ID, TRACE_ID, layer, request_context};
 use crate::context::{RequestContext, Scoped, SpanIdentity};
 use crate::http::Outcome;
 use crate::log::fields::SpanFields;
 use crate::log::panic_line::PanicLine;
 use crate::log::service::Service;
-use crate::log::{Format, Logger, RequestLine, layer};
+use crate::log::{Format, Logger, RequestLine};
 
 /// A logger of a service of which all is known.
 fn logger(format: Format) -> (Logger, crate::log::Captured) {

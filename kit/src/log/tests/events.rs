@@ -1,13 +1,17 @@
 //! Events and the spans they happen in: types, precedence, late values, names, ids.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use tracing::{Dispatch, dispatcher, error, field, info, info_span, warn};
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
 use super::{SPAN_ID, TRACE_ID, captured, fields_of, request_context};
-use crate::context::{Scoped, SpanId, SpanIdentity};
-use crate::log::{Format, Logger, layer};
+use crate::context::{RequestContext, Scoped, SpanId};
+use crate::log::{Format, Logger};
+use crate::span;
+use crate::trace::{ExportConfig, SpanQueue};
 
 #[test]
 fn a_line_has_the_reserved_keys_first_and_in_order() {
@@ -163,35 +167,18 @@ fn names_of_the_format_itself_are_renamed() {
 
 #[test]
 fn ids_come_from_the_nearest_span_that_has_them() {
-    /// Gives the spans named `ours` an identity, as the trace layer does.
-    struct Identify;
-    impl<S> Layer<S> for Identify
-    where
-        S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-    {
-        fn on_new_span(
-            &self,
-            attributes: &tracing::span::Attributes<'_>,
-            id: &tracing::Id,
-            context: tracing_subscriber::layer::Context<'_, S>,
-        ) {
-            if attributes.metadata().name() == "ours" {
-                context
-                    .span(id)
-                    .unwrap()
-                    .extensions_mut()
-                    .insert(SpanIdentity {
-                        context: request_context(),
-                        span_id: SpanId::from_hex(b"0000000000000001").unwrap(),
-                    });
-            }
-        }
-    }
+    let spans = SpanQueue::new(&ExportConfig::default());
     let (logger, captured) = Logger::capture(Format::Json, "checkout");
-    let subscriber = Registry::default().with(Identify).with(layer(&logger));
+    let subscriber = Registry::default().with(span::layer(&logger, Some(spans)));
     dispatcher::with_default(&Dispatch::new(subscriber), || {
         info!("outside");
+        let unsampled = Scoped::enter(Arc::new(RequestContext {
+            span_id: SpanId::from_hex(b"0000000000000001").unwrap(),
+            flags: 0,
+            ..Arc::into_inner(request_context()).unwrap()
+        }));
         let ours = info_span!("ours");
+        drop(unsampled);
         let inner = info_span!(parent: &ours, "inner");
         let deep = info_span!(parent: &inner, "deep");
         let _deeper = info_span!(parent: &deep, "deeper").entered();

@@ -23,8 +23,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
 use super::format::{Head, Message};
-use super::{Captured, Control, Format, LogControl, LogFilter, Logger, controlled, layer};
+use super::{Captured, Control, Format, LogControl, LogFilter, Logger};
 use crate::context::{RequestContext, RequestId, SharedContext, SpanId, TraceId};
+use crate::span::{self, KitLayer};
 
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN_ID: &str = "00f067aa0ba902b7";
@@ -41,8 +42,13 @@ fn request_context() -> SharedContext {
     })
 }
 
+/// The layer of a kit that exports no spans.
+fn layer(logger: &Logger) -> KitLayer {
+    span::layer(logger, None)
+}
+
 /// Runs `log` under the layer and gives the lines.
-fn captured(format: Format, log: impl FnOnce()) -> Captured {
+pub(super) fn captured(format: Format, log: impl FnOnce()) -> Captured {
     let (logger, captured) = Logger::capture(format, "check \"out\"");
     let subscriber = Registry::default().with(layer(&logger));
     dispatcher::with_default(&Dispatch::new(subscriber), log);
@@ -79,7 +85,7 @@ impl Log {
         let control = Control::start(&logger, config).unwrap();
         let subscriber = Registry::default()
             .with(LogFilter::new(&control))
-            .with(controlled(&control));
+            .with(span::controlled(&control, None));
         Self {
             logger,
             captured,

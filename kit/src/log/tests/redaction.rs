@@ -11,11 +11,11 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
 use super::requests::request_line;
-use super::{Log, PRETTY, captured, fields_of, request_context};
+use super::{Log, PRETTY, captured, fields_of, layer, request_context};
 use crate::context::Scoped;
 use crate::http::{AllowLists, Allowed, Outcome};
 use crate::log::panic_line::PanicLine;
-use crate::log::{Format, LogControl, Logger, Recorded, RecorderConfig, RequestLine, layer};
+use crate::log::{Format, LogControl, Logger, Recorded, RecorderConfig, RequestLine};
 
 /// In all tests the secret, as a value and within a URL.
 const SECRET: &str = "hunter2";

@@ -8,10 +8,10 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
-use super::{SPAN_ID, TRACE_ID, head, request_context};
+use super::{SPAN_ID, TRACE_ID, head, layer, request_context};
 use crate::context::RequestContext;
 use crate::http::Outcome;
-use crate::log::{Format, Logger, RequestLine, layer};
+use crate::log::{Format, Logger, RequestLine};
 
 pub(super) fn request_line(context: &RequestContext, outcome: Outcome) -> RequestLine<'_> {
     RequestLine {
@@ -19,7 +19,7 @@ pub(super) fn request_line(context: &RequestContext, outcome: Outcome) -> Reques
         at: UNIX_EPOCH + Duration::from_millis(1_795_362_374_123),
         outcome,
         method: "GET",
-        route: Some("/pay/{id}"),
+        route: Some("/pay/{id}".into()),
         path: "/pay/\"7\"".into(),
         rpc: None,
         status: Some(200),

@@ -5,9 +5,9 @@ use tracing::{Dispatch, dispatcher, field, info, info_span};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
-use super::{SPAN_ID, captured, request_context};
+use super::{SPAN_ID, captured, layer, request_context};
 use crate::context::{RequestContext, Scoped, SpanId};
-use crate::log::{Format, Logger, layer};
+use crate::log::{Format, Logger};
 
 fn seen(act: impl FnOnce(), name: &str) -> Vec<Value> {
     let lines = captured(Format::Json, act).json();

@@ -86,6 +86,13 @@ fn patient(url: &str) -> ExportConfig {
     }
 }
 
+/// The protocols that spans travel by as protobuf.
+fn protobuf() -> Vec<Protocol> {
+    let all = [Protocol::HttpProtobuf, Protocol::Grpc];
+    let built = |protocol: &Protocol| cfg!(feature = "otlp-grpc") || *protocol != Protocol::Grpc;
+    all.into_iter().filter(built).collect()
+}
+
 fn attributes(attributes: &[KeyValue]) -> Vec<(&str, Any)> {
     attributes
         .iter()
@@ -324,23 +331,45 @@ async fn an_overloaded_collector_gets_the_batch_again() {
 }
 
 #[tokio::test]
-async fn spans_the_collector_rejects_are_counted_and_told_of_once() {
-    let bench = Bench::new(|_| {}).await;
-    let partial = ExportTraceServiceResponse {
-        partial_success: Some(ExportTracePartialSuccess {
-            rejected_spans: 2,
-            error_message: "too old".to_owned(),
-        }),
-    };
-    bench
-        .collector
-        .answer_with(StatusCode::OK, partial.encode_to_vec());
-    for _ in 0..2 {
-        bench.push(5);
-        assert!(!bench.exporter.flush(LONG).await);
+async fn a_collector_overloaded_for_a_moment_gets_the_batch_within_the_same_export() {
+    for protocol in protobuf() {
+        let bench = Bench::new(|config| config.protocol = protocol).await;
+        bench
+            .collector
+            .answer_with(StatusCode::SERVICE_UNAVAILABLE, Vec::new());
+        bench.push(2);
+        let turned_away = async {
+            eventually("a request", || bench.collector.requests() > 0).await;
+            bench.collector.answer_with(StatusCode::OK, Vec::new());
+        };
+        let (accepted, ()) = tokio::join!(bench.exporter.flush(LONG), turned_away);
+        assert!(accepted, "{protocol:?}");
+        assert_eq!(bench.collector.batches(), [2], "{protocol:?}");
+        assert_eq!(bench.counts(), (2, 0, 0, 0), "{protocol:?}");
+        assert_eq!(bench.events.with("WARN").len(), 0, "{protocol:?}");
     }
-    assert_eq!(bench.counts(), (6, 0, 0, 4));
-    assert_eq!(bench.events.with("too old").len(), 1);
+}
+
+#[tokio::test]
+async fn spans_the_collector_rejects_are_counted_and_told_of_once() {
+    for protocol in protobuf() {
+        let bench = Bench::new(|config| config.protocol = protocol).await;
+        let partial = ExportTraceServiceResponse {
+            partial_success: Some(ExportTracePartialSuccess {
+                rejected_spans: 2,
+                error_message: "too old".to_owned(),
+            }),
+        };
+        bench
+            .collector
+            .answer_with(StatusCode::OK, partial.encode_to_vec());
+        for _ in 0..2 {
+            bench.push(5);
+            assert!(!bench.exporter.flush(LONG).await, "{protocol:?}");
+        }
+        assert_eq!(bench.counts(), (6, 0, 0, 4), "{protocol:?}");
+        assert_eq!(bench.events.with("too old").len(), 1, "{protocol:?}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use super::protobuf::{Field, for_each_field};
 
 /// `rejected_spans` and `error_message` of an `ExportTraceServiceResponse`; `None` when it is empty,
 /// which means all were taken, or not readable.
-pub(super) fn read(body: &[u8], json: bool) -> Option<(u64, String)> {
+pub(in crate::trace) fn read(body: &[u8], json: bool) -> Option<(u64, String)> {
     let (rejected, message) = if json {
         from_json(body)?
     } else {

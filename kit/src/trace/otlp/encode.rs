@@ -1,19 +1,20 @@
 //! Spans as the bytes of an `ExportTraceServiceRequest` (opentelemetry-proto, `trace.proto`), straight from their
-//! records: no span is built twice to be written once. Called by `transport` for what OTLP sends as protobuf.
+//! records: no span is built twice to be written once.
 //!
 //! Fields stand in the order of their numbers and those that are empty are left out, so the bytes are those that
 //! generated code would write.
 
-use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::convert;
 use super::protobuf::{Expect, bytes_field, fixed32_field, fixed64_field, message, varint_field};
-use super::record::{SharedText, SpanKind, SpanRecord};
-use super::shown::{self, SecretNames, Shown};
 use crate::context::{TraceParent, TraceState};
+use crate::digits::octet;
+use crate::trace::convert;
+use crate::trace::record::{SharedText, SpanKind, SpanRecord};
+use crate::trace::shown::{self, SecretNames, Shown};
 
 /// A buffer that grew beyond this is not kept for the next batch, in bytes: a batch of 512 ordinary spans has
 /// a quarter of it.
@@ -212,8 +213,7 @@ fn value(out: &mut Vec<u8>, shown: Shown<'_>) {
             }
         }),
         Shown::Address(address) => message(out, field::STRING, Expect::Short, |out| {
-            // Writing to memory cannot fail.
-            let _ = write!(Text(out), "{address}");
+            push_address(out, address);
         }),
         Shown::Int(number) => varint_field(out, field::INT, number.cast_unsigned()),
         Shown::Float(number) => fixed64_field(out, field::DOUBLE, number.to_bits()),
@@ -221,20 +221,25 @@ fn value(out: &mut Vec<u8>, shown: Shown<'_>) {
     }
 }
 
+fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for number in address.octets() {
+                let (text, len) = octet(number);
+                // All four bytes, and back again: cheaper than a copy whose length is not known.
+                out.extend_from_slice(&text);
+                out.truncate(out.len() - text.len() + len + 1);
+            }
+            out.pop();
+        }
+        IpAddr::V6(address) => out.extend_from_slice(address.to_string().as_bytes()),
+    }
+}
+
 /// A text of its own, which is left out when it is empty.
 fn text_field(out: &mut Vec<u8>, field: u32, text: &str) {
     if !text.is_empty() {
         bytes_field(out, field, text.as_bytes());
-    }
-}
-
-/// Formats at the end of a buffer.
-struct Text<'a>(&'a mut Vec<u8>);
-
-impl std::fmt::Write for Text<'_> {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
     }
 }
 
@@ -255,7 +260,7 @@ fn resource_field(attributes: &[(String, String)]) -> Vec<u8> {
 }
 
 /// All values are text but for the one that the conventions have as a number.
-pub(super) fn resource_value<'a>(name: &str, text: &'a str) -> Shown<'a> {
+pub(in crate::trace) fn resource_value<'a>(name: &str, text: &'a str) -> Shown<'a> {
     match text.parse() {
         Ok(number) if name == "process.pid" => Shown::Int(number),
         _ => Shown::Text(text.into()),

@@ -1,99 +1,53 @@
-//! OTLP over HTTP with protobuf bodies, which is the default: spans go to the wire as `encode` wrote them.
-//! Owned by `transport`.
+//! OTLP over HTTP: one POST for each batch.
 
 use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
 use ::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
-use tokio::time::sleep;
+use opentelemetry_http::HttpError;
 
-use super::encode::Encoder;
-use super::fault;
-use super::http_client::{Answer, Client};
-use super::retries::Retries;
-use super::transport::{Accepted, Failure};
-use super::{Compression, ExportConfig, SpanRecord};
+use super::Failed;
+use crate::trace::http_client::{Answer, Client};
+use crate::trace::transport::{Accepted, Failure};
+use crate::trace::{Compression, ExportConfig, fault};
 
 /// The largest request, in bytes, as the OTLP specification recommends ("OTLP/HTTP Request").
 const MAX_REQUEST: usize = 64 << 20;
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
-const BELLWETHER: HeaderValue =
-    HeaderValue::from_static(concat!("bellwether/", env!("CARGO_PKG_VERSION")));
+const BELLWETHER: HeaderValue = HeaderValue::from_static(super::USER_AGENT);
 
-/// Sends spans to one URL.
+/// Posts to one URL.
 #[derive(Debug)]
-pub(super) struct OtlpHttp {
+pub(super) struct Sender {
     client: Client,
-    encoder: Encoder,
     url: Uri,
-    timeout: Duration,
     compression: Compression,
 }
 
-/// A try that failed, and how long the collector wants to be left alone.
-#[derive(Debug)]
-struct Failed {
-    failure: Failure,
-    asked: Option<Duration>,
-}
-
-impl OtlpHttp {
+impl Sender {
     /// # Errors
     ///
     /// When the URL is none, or is `https://` and the system's root certificates cannot be read.
-    pub(super) fn new(
-        config: &ExportConfig,
-        resource: &[(String, String)],
-    ) -> Result<Self, String> {
+    pub(super) fn new(config: &ExportConfig) -> Result<Self, String> {
         let url = config.url().parse();
         Ok(Self {
             client: Client::new(config)?,
-            encoder: Encoder::new(resource),
             url: url.map_err(|error| format!("the OTLP endpoint is not a URL ({error})"))?,
-            timeout: config.timeout,
             compression: config.compression,
         })
     }
 
-    /// Sends one batch, again within the configured time-out when OTLP calls that sensible.
-    pub(super) async fn export<'a>(
-        &mut self,
-        records: impl Iterator<Item = &'a SpanRecord>,
-    ) -> Result<Accepted, Failure> {
-        let spans = self.encoder.request(records);
-        let result = self.send(&spans).await;
-        self.encoder.recycle(spans);
-        result
-    }
-
-    async fn send(&self, spans: &Bytes) -> Result<Accepted, Failure> {
-        let body = self.body(spans)?;
-        let mut retries = Retries::within(self.timeout);
-        loop {
-            let failed = match self.send_once(body.clone()).await {
-                Ok(accepted) => return Ok(accepted),
-                Err(failed) => failed,
-            };
-            let pause = match failed.failure {
-                Failure::Transient(_) => retries.next_pause(failed.asked),
-                Failure::Refused(_) => None,
-            };
-            match pause {
-                Some(pause) => sleep(pause).await,
-                None => return Err(failed.failure),
-            }
-        }
-    }
-
+    /// The request's body: packed, if that is wanted.
+    ///
     /// # Errors
     ///
     /// When the batch is larger than a request may be.
-    fn body(&self, spans: &Bytes) -> Result<Bytes, Failure> {
+    pub(super) fn body(&self, spans: &Bytes) -> Result<Bytes, Failure> {
         if spans.len() > MAX_REQUEST {
             let size = spans.len();
             return Err(Failure::Refused(format!(
@@ -108,7 +62,7 @@ impl OtlpHttp {
         }
     }
 
-    async fn send_once(&self, body: Bytes) -> Result<Accepted, Failed> {
+    pub(super) async fn send(&self, body: Bytes) -> Result<Accepted, Failed> {
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.url.clone();
@@ -118,18 +72,22 @@ impl OtlpHttp {
         if self.compression == Compression::Gzip {
             headers.insert(CONTENT_ENCODING, GZIP);
         }
-        let result = self.client.send(request).await;
-        let (failure, asked) = match Answer::of(&result, false) {
-            Answer::Accepted { rejected, message } => return Ok(Accepted { rejected, message }),
-            Answer::Status(status) => {
-                let headers = result.as_ref().ok().map(|response| response.headers());
-                let asked = headers.and_then(|headers| retry_after(status, headers));
-                (fault::of_status(status), asked)
-            }
-            Answer::Network(cause) => (Failure::Transient(cause), None),
-        };
-        Err(Failed { failure, asked })
+        settled(&self.client.send(request).await)
     }
+}
+
+/// What a try came to.
+fn settled(result: &Result<Response<Bytes>, HttpError>) -> Result<Accepted, Failed> {
+    let (failure, asked) = match Answer::of(result, false) {
+        Answer::Accepted { rejected, message } => return Ok(Accepted { rejected, message }),
+        Answer::Status(status) => {
+            let headers = result.as_ref().ok().map(Response::headers);
+            let asked = headers.and_then(|headers| retry_after(status, headers));
+            (fault::of_status(status), asked)
+        }
+        Answer::Network(cause) => (Failure::Transient(cause), None),
+    };
+    Err(Failed { failure, asked })
 }
 
 fn packed(bytes: &[u8]) -> std::io::Result<Bytes> {
@@ -183,5 +141,35 @@ mod tests {
         let headers = HeaderMap::from_iter([(RETRY_AFTER, value)]);
         let asked = retry_after(StatusCode::SERVICE_UNAVAILABLE, &headers).unwrap();
         assert!((50..=60).contains(&asked.as_secs()), "{asked:?}");
+    }
+
+    #[test]
+    fn a_try_that_failed_says_whether_and_when_to_try_again() {
+        fn check(answer: Result<u16, &str>, again: bool, asked: Option<u64>) {
+            let result = answer.map_err(HttpError::from).map(|status| {
+                let response = Response::builder().status(status).header(RETRY_AFTER, "7");
+                response.body(Bytes::new()).unwrap()
+            });
+            let failed = settled(&result).unwrap_err();
+            let transient = matches!(failed.failure, Failure::Transient(_));
+            let seconds = failed.asked.map(|asked| asked.as_secs());
+            assert_eq!((transient, seconds), (again, asked), "{answer:?}");
+        }
+        check(Ok(503), true, Some(7));
+        check(Ok(429), true, Some(7));
+        check(Ok(504), true, None);
+        check(Ok(413), false, None);
+        check(Err("connection refused"), true, None);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_too_large_is_not_made() {
+        let sender = Sender::new(&ExportConfig::default()).unwrap();
+        assert!(sender.body(&Bytes::from(vec![0; MAX_REQUEST])).is_ok());
+        let larger = sender.body(&Bytes::from(vec![0; MAX_REQUEST + 1]));
+        let Err(Failure::Refused(cause)) = larger else {
+            panic!("{:?}", larger.map(|body| body.len()));
+        };
+        assert!(cause.contains("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"), "{cause}");
     }
 }

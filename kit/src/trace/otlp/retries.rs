@@ -1,11 +1,14 @@
 //! How often and when one batch is sent again before its export counts as failed: the pauses that
-//! `opentelemetry-otlp` makes, for what does not go through it. Made by `otlp` for each batch.
+//! `opentelemetry-otlp` makes, for what does not go through it. Asked by `otlp` for each batch.
 //!
 //! These are the short pauses, within one export; a collector that is away for longer is `worker`'s matter.
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+
+use super::Failed;
+use crate::trace::transport::{Accepted, Failure};
 
 const MAX_RETRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -15,9 +18,31 @@ const JITTER: Duration = Duration::from_millis(100);
 /// A collector that asks for longer is not waited for longer.
 const LONGEST_ASKED: Duration = Duration::from_secs(30);
 
+/// Tries until a batch is accepted, refused for good, or not worth another try within `timeout`.
+pub(super) async fn send(
+    timeout: Duration,
+    mut once: impl AsyncFnMut() -> Result<Accepted, Failed>,
+) -> Result<Accepted, Failure> {
+    let mut retries = Retries::within(timeout);
+    loop {
+        let Failed { failure, asked } = match once().await {
+            Ok(accepted) => return Ok(accepted),
+            Err(failed) => failed,
+        };
+        let pause = match failure {
+            Failure::Transient(_) => retries.next_pause(asked),
+            Failure::Refused(_) => None,
+        };
+        match pause {
+            Some(pause) => sleep(pause).await,
+            None => return Err(failure),
+        }
+    }
+}
+
 /// The pauses of one batch.
 #[derive(Debug)]
-pub(super) struct Retries {
+struct Retries {
     left: u32,
     end: Instant,
     pause: Duration,
@@ -26,7 +51,7 @@ pub(super) struct Retries {
 
 impl Retries {
     /// All tries together may take as long as `timeout`.
-    pub(super) fn within(timeout: Duration) -> Self {
+    fn within(timeout: Duration) -> Self {
         Self {
             left: MAX_RETRIES,
             end: Instant::now() + timeout,
@@ -37,7 +62,7 @@ impl Retries {
 
     /// How long to wait before the next try; `None` when there is to be none. `asked` is what the collector wants
     /// waited: at least as long, and from then on doubled as any other pause.
-    pub(super) fn next_pause(&mut self, asked: Option<Duration>) -> Option<Duration> {
+    fn next_pause(&mut self, asked: Option<Duration>) -> Option<Duration> {
         self.left = self.left.checked_sub(1)?;
         if let Some(asked) = asked {
             let asked = asked.min(LONGEST_ASKED);
@@ -63,6 +88,36 @@ mod tests {
     fn millis(retries: &mut Retries, asked: Option<u64>) -> Option<u128> {
         let pause = retries.next_pause(asked.map(Duration::from_millis));
         pause.map(|pause| pause.as_millis())
+    }
+
+    /// Fails so often, then accepts; gives how often it was tried.
+    async fn tries(failures: usize, failed: impl Fn() -> Failed) -> (usize, bool) {
+        let mut tries = 0;
+        let result = send(LONG, async || {
+            tries += 1;
+            if tries > failures {
+                return Ok(Accepted::default());
+            }
+            Err(failed())
+        });
+        let accepted = result.await.is_ok();
+        (tries, accepted)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_be_sent_again_is_and_nothing_else() {
+        let transient = || Failed {
+            failure: Failure::Transient(String::new()),
+            asked: None,
+        };
+        let refused = || Failed {
+            failure: Failure::Refused(String::new()),
+            asked: Some(Duration::ZERO),
+        };
+        assert_eq!(tries(0, transient).await, (1, true));
+        assert_eq!(tries(3, transient).await, (4, true));
+        assert_eq!(tries(4, transient).await, (4, false));
+        assert_eq!(tries(1, refused).await, (1, false));
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,13 +15,16 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use prost::Message as _;
+use tokio::net::TcpSocket;
 
-use super::super::record::{
-    Attributed, SpanAttributes, SpanStatus, TakeAttribute, Value, ValueRef,
-};
-use super::super::testing::{context, record};
+use super::super::Otlp;
 use super::*;
 use crate::context::{RequestContext, SpanId, TraceId, TraceState};
+use crate::trace::record::{
+    Attributed, SpanAttributes, SpanStatus, TakeAttribute, Value, ValueRef,
+};
+use crate::trace::testing::{context, record};
+use crate::trace::{Endpoint, ExportConfig};
 
 fn encoder(resource: &[(&str, &str)]) -> Encoder {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -244,4 +247,20 @@ fn the_memory_of_a_batch_is_used_again_unless_it_is_large() {
     let request = encoder.request([&spans_of(MAX_KEPT)].into_iter());
     encoder.recycle(request);
     assert_eq!(encoder.spare.capacity(), 0);
+}
+
+#[tokio::test]
+async fn a_batch_gives_its_memory_back_whatever_became_of_it() {
+    // Bound and not listening: refuses.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    let config = ExportConfig {
+        endpoint: Endpoint::Base(url),
+        timeout: Duration::from_millis(1),
+        ..ExportConfig::default()
+    };
+    let mut otlp = Otlp::new(&config, &[]).unwrap();
+    assert!(otlp.export([&record("GET /")].into_iter()).await.is_err());
+    assert!(otlp.encoder.spare.capacity() > 0);
 }

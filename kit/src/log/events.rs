@@ -1,13 +1,13 @@
-//! The `tracing` layer: events become lines, span fields become bytes that those lines copy. `kit`
-//! installs it, behind the filter.
+//! What becomes of `tracing` events: a line with the fields of the spans around it, a place in the recording of its
+//! request, or nothing. Called by the layer of `span`.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tracing::field::Visit;
-use tracing::span::{Attributes, Id, Record};
+use tracing::span::Id;
 use tracing::{Event, Subscriber};
-use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use super::clock::since_epoch;
@@ -17,81 +17,71 @@ use super::format::{Head, Message};
 use super::recorder::{self, NewEvent, Recorder};
 use super::ring::Leaf;
 use super::surroundings::{LayerId, Surroundings};
-use super::value::{EachField, Value};
-use super::{Format, Logger, kept, place, records, request_line, scratch, surroundings};
+use super::{Format, Logger, kept, place, records, request_line, surroundings};
 use crate::context::{self, SpanIdentity};
-
-/// The layer that writes to `logger`. Filtering is the caller's: this layer takes all it is given.
-pub(crate) fn layer<S>(logger: &Logger) -> LogLayer<S> {
-    LogLayer {
-        logger: logger.clone(),
-        control: None,
-        id: LayerId::new(),
-        subscriber: std::marker::PhantomData,
-    }
-}
-
-/// The layer that prints and records as `control` says, behind its [`LogFilter`](super::LogFilter).
-pub(crate) fn controlled<S>(control: &Arc<Control>) -> LogLayer<S> {
-    LogLayer {
-        logger: control.logger().clone(),
-        control: Some(Arc::clone(control)),
-        id: LayerId::new(),
-        subscriber: std::marker::PhantomData,
-    }
-}
+use crate::span::{self, Carried};
 
 /// Writes each event as a line, with the fields of the spans that it happened in.
 #[derive(Debug)]
-pub(crate) struct LogLayer<S> {
+pub(crate) struct Events {
     logger: Logger,
     control: Option<Arc<Control>>,
     id: LayerId,
-    subscriber: std::marker::PhantomData<fn(S)>,
 }
 
-impl<S> Layer<S> for LogLayer<S>
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-{
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = SpanFields::with_capacity(attributes.fields().len());
-        render(self.logger.format(), &mut fields, |visit| {
-            attributes.record(visit);
-        });
-        store(&context, id, fields);
-    }
-
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        let mut fields = SpanFields::default();
-        render(self.logger.format(), &mut fields, |visit| {
-            values.record(visit);
-        });
-        store(&context, id, fields);
-        surroundings::changed();
-        if self.control.is_some() {
-            spans_changed(id, &context);
+impl Events {
+    /// All events become lines of `logger`.
+    pub(crate) fn of(logger: &Logger) -> Self {
+        Self {
+            logger: logger.clone(),
+            control: None,
+            id: LayerId::new(),
         }
     }
 
-    fn on_enter(&self, _: &Id, _: Context<'_, S>) {
+    /// They are printed and recorded as `control` says.
+    pub(crate) fn controlled(control: &Arc<Control>) -> Self {
+        Self {
+            control: Some(Arc::clone(control)),
+            ..Self::of(control.logger())
+        }
+    }
+
+    /// How the lines look.
+    pub(crate) fn format(&self) -> Format {
+        self.logger.format()
+    }
+
+    /// The fields of a span have changed: no event has those put together before.
+    pub(crate) fn fields_changed<S>(&self, id: &Id, context: &Context<'_, S>)
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        surroundings::changed();
+        if self.control.is_some() {
+            spans_changed(id, context);
+        }
+    }
+
+    /// The thread has entered or left a span.
+    pub(crate) fn place_changed() {
         place::changed();
     }
 
-    fn on_exit(&self, _: &Id, _: Context<'_, S>) {
-        place::changed();
-    }
-
-    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+    /// Prints or records an event, if anybody wants it.
+    pub(crate) fn take<S>(&self, event: &Event<'_>, context: &Context<'_, S>)
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
         let metadata = event.metadata();
         if request_line::answer(metadata) {
             return;
         }
         let at = SystemTime::now();
         let at = match &self.control {
-            Some(control) => match control.verdict(event, at, &context) {
+            Some(control) => match control.verdict(event, at, context) {
                 Verdict::Print(at) => at,
-                Verdict::Record(recorder) => return record(recorder, event, at, &context),
+                Verdict::Record(recorder) => return record(recorder, event, at, context),
                 Verdict::Nothing => return,
             },
             None => since_epoch(at),
@@ -101,15 +91,13 @@ where
             self.id,
             place,
             |around| {
-                look_around(event, &context, around);
+                look_around(event, context, around);
                 around.end(self.logger.format());
             },
             |around| self.print(event, at, around),
         );
     }
-}
 
-impl<S> LogLayer<S> {
     fn print(&self, event: &Event<'_>, at: Duration, around: &Surroundings) {
         let metadata = event.metadata();
         let record = records::metadata(event);
@@ -140,7 +128,9 @@ where
     let mut next = context.event_span(event);
     while let Some(span) = next {
         let extensions = span.extensions();
-        around.span(extensions.get(), extensions.get());
+        if let Some(carried) = extensions.get::<Carried>() {
+            around.span(carried.identity(), carried.fields.written());
+        }
         drop(extensions);
         next = span.parent();
     }
@@ -155,7 +145,8 @@ where
         return;
     }
     // Before the recording is locked: formatting runs code of the user's, which may log in its turn.
-    kept::with(event, recorder.event_bytes(), |fields| {
+    let visit = |visit: &mut dyn Visit| event.record(visit);
+    kept::with(recorder.event_bytes(), visit, |fields| {
         let new = NewEvent {
             at,
             metadata: event.metadata(),
@@ -170,23 +161,25 @@ where
         }
         let span = context.event_span(event);
         let spans = || span.iter().flat_map(SpanRef::scope);
-        let owner = spans().find_map(|span| identity(&span));
-        let Some(owner) = owner.or_else(current_request) else {
+        let owner = spans().find_map(|span| span::identity(&span));
+        let Some(owner) = owner.or_else(SpanIdentity::of_request) else {
             return;
         };
         let leaf = Leaf {
-            place,
             id: span.as_ref().map(SpanRef::id),
             span_id: owner.span_id,
         };
         let fill = |fields: &mut SpanFields, limit: usize| {
             for span in spans() {
-                if let Some(of_span) = span.extensions().get::<SpanFields>() {
-                    fields.absorb(of_span, limit);
+                if let Some(carried) = span.extensions().get::<Carried>() {
+                    fields.absorb(carried.fields.written(), limit);
                 }
             }
         };
-        owner.context.recording.keep(recorder, leaf, fill, new);
+        owner
+            .context
+            .recording
+            .keep(recorder, leaf, place, fill, new);
     });
 }
 
@@ -205,53 +198,10 @@ where
 {
     let mut spans = context.span_scope(id).into_iter().flatten();
     match spans
-        .find_map(|span| identity(&span))
-        .or_else(current_request)
+        .find_map(|span| span::identity(&span))
+        .or_else(SpanIdentity::of_request)
     {
         Some(owner) => owner.context.recording.spans_changed(),
         None => recorder::spans_changed_somewhere(),
-    }
-}
-
-/// Whose line it is: the nearest span's that belongs to a request.
-fn identity<S>(span: &SpanRef<'_, S>) -> Option<SpanIdentity>
-where
-    S: for<'span> LookupSpan<'span>,
-{
-    span.extensions().get::<SpanIdentity>().cloned()
-}
-
-/// Without such a span, the request that the thread works for.
-pub(super) fn current_request() -> Option<SpanIdentity> {
-    let context = context::current()?;
-    Some(SpanIdentity {
-        span_id: context.span_id,
-        context,
-    })
-}
-
-/// Renders values before any lock of the span is taken: formatting runs code of the user's, which may
-/// log in its turn.
-fn render(format: Format, fields: &mut SpanFields, record: impl FnOnce(&mut dyn Visit)) {
-    scratch::with(|scratch| {
-        let keys = scratch.cache.of(format);
-        record(&mut EachField(|name, value: Value<'_>| {
-            fields.add(keys, name, &value);
-        }));
-    });
-}
-
-fn store<S>(context: &Context<'_, S>, id: &Id, fields: SpanFields)
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-{
-    if fields.is_empty() {
-        return;
-    }
-    let Some(span) = context.span(id) else { return };
-    let mut extensions = span.extensions_mut();
-    match extensions.get_mut::<SpanFields>() {
-        Some(earlier) => earlier.merge(&fields),
-        None => extensions.insert(fields),
     }
 }
