@@ -28,7 +28,7 @@ fn main() {
             let directory = TempDir::new().expect("a directory");
             let name = durability.map_or("memory", Durability::name);
             let (log, cursor) = open(&directory, durability);
-            let (wall, processor) = measure(log, cursor, spans);
+            let (wall, processor) = measure(&log, cursor, spans);
             println!(
                 "{spans:>4} spans a request, {name:<8}  {:>6.0} ns wall, {:>6.0} ns processor a span",
                 wall * 1e9 / SPANS as f64,
@@ -36,6 +36,39 @@ fn main() {
             );
         }
     }
+    for spans in [1, 512] {
+        start(spans);
+    }
+}
+
+/// Tells how long a start takes with 700 MB waiting, in requests of so many spans.
+fn start(spans: usize) {
+    let directory = TempDir::new().expect("a directory");
+    let (log, cursor) = open(&directory, Some(Durability::Received));
+    let request = Bytes::from(support::request(0, spans));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let requests = 700_000_000 / request.len();
+    let mut left = requests;
+    runtime.block_on(async {
+        while left > 0 {
+            let some = left.min(1_000);
+            let appends = (0..some).map(|_| log.append(request.clone(), spans as u64));
+            let appended = futures_util::future::join_all(appends).await;
+            left -= some;
+            assert!(appended.iter().all(Result::is_ok), "room");
+        }
+    });
+    drop((log, cursor));
+    let began = Instant::now();
+    let (_log, cursor) = open(&directory, Some(Durability::Received));
+    let took = began.elapsed().as_secs_f64();
+    assert_eq!(cursor.unsent_spans(), (requests * spans) as u64);
+    println!(
+        "start with {requests} requests of {spans} spans waiting: {:.0} ms",
+        took * 1e3
+    );
 }
 
 fn open(directory: &TempDir, durability: Option<Durability>) -> (BatchLog, Cursor) {
@@ -62,7 +95,7 @@ fn open(directory: &TempDir, durability: Option<Durability>) -> (BatchLog, Curso
 }
 
 /// Seconds of wall and processor time.
-fn measure(log: BatchLog, mut cursor: Cursor, spans: usize) -> (f64, f64) {
+fn measure(log: &BatchLog, mut cursor: Cursor, spans: usize) -> (f64, f64) {
     let requests: Vec<_> = (0..40)
         .map(|seed| Bytes::from(support::request(seed, spans)))
         .collect();

@@ -97,11 +97,11 @@ impl SimDisk {
     }
 
     /// Changes a file behind the log's back.
-    pub(super) fn spoil(&self, name: &str, spoil: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn change(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut content = self.content();
         let id = content.names[name];
         let file = content.files.get_mut(&id).unwrap();
-        spoil(&mut file.content);
+        change(&mut file.content);
         file.durable = file.content.clone();
     }
 

@@ -1,6 +1,7 @@
 //! The one thread that writes: groups of batches with a single sync each, new segments, the end of old ones, and the
 //! cursors. Started by `disk`.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub(super) struct Writer {
     retention_nanos: u64,
     active: Option<Active>,
     spare: bool,
+    /// Used up, and not done away with yet; oldest first.
+    retired: VecDeque<Segment>,
     next_id: u64,
     /// Names of damaged segments, oldest first.
     damaged: Vec<String>,
@@ -39,6 +42,7 @@ pub(super) struct Writer {
     /// Failures are told when they begin and when they end.
     failing: bool,
     saving_fails: bool,
+    retiring_fails: bool,
 }
 
 /// The segment that is written.
@@ -70,11 +74,13 @@ impl Writer {
             retention_nanos: u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX),
             active: None,
             spare: false,
+            retired: VecDeque::new(),
             next_id,
             damaged,
             saved_at: Instant::now(),
             failing: false,
             saving_fails: false,
+            retiring_fails: false,
         }
     }
 
@@ -83,7 +89,8 @@ impl Writer {
         // However it ends, nobody is left waiting for it.
         let _closed = CloseOnDrop(shared);
         loop {
-            let stopping = shared.wait_for_work(TICK);
+            let to_tick = TICK.saturating_sub(self.saved_at.elapsed());
+            let stopping = shared.wait_for_work(to_tick);
             self.retire(shared);
             let wrote = self.write_group(shared);
             self.tick(shared, stopping);
@@ -223,14 +230,21 @@ impl Writer {
         }
     }
 
-    /// Does away with the segments that nobody needs any more.
+    /// Does away with the segments that nobody needs any more, the oldest first: what is left of them after a crash
+    /// must not look as if something between were missing.
     pub(super) fn retire(&mut self, shared: &Shared) {
-        let retired = shared.state().take_retired();
-        for segment in retired {
-            if let Err(error) = self.retire_one(&segment)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                tracing::warn!(%error, segment = segment_name(segment.id), "a used-up segment cannot be removed");
+        self.retired.extend(shared.state().take_retired());
+        while let Some(oldest) = self.retired.pop_front() {
+            match self.retire_one(&oldest) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let segment = segment_name(oldest.id);
+                    if !std::mem::replace(&mut self.retiring_fails, true) {
+                        tracing::warn!(%error, segment, "a used-up segment cannot be removed; this is tried again");
+                    }
+                    self.retired.push_front(oldest);
+                    return;
+                }
+                _ => self.retiring_fails = false,
             }
         }
     }
@@ -262,6 +276,7 @@ impl Writer {
             return;
         }
         self.saved_at = Instant::now();
+        self.retire(shared);
         self.sync_active(shared);
         let since = now_unix_nano().saturating_sub(self.retention_nanos);
         let notices = shared.state().expire(since);
