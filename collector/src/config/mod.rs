@@ -170,6 +170,23 @@ impl Config {
     }
 }
 
+impl Config {
+    /// A listener's address; none for a default that will be left out, since another listener was asked for there.
+    fn listens(&self, address: &ListenAddress) -> Vec<String> {
+        let place = |of: &ListenAddress| (of.host.clone(), of.port);
+        let others = [&self.otlp_grpc, &self.otlp_http, &self.web];
+        let is_taken = address.asked_by.is_none()
+            && others
+                .iter()
+                .any(|other| other.asked_by.is_some() && place(other) == place(address));
+        if is_taken {
+            Vec::new()
+        } else {
+            vec![address.to_string()]
+        }
+    }
+}
+
 fn probe(given: &Given, faults: &mut Faults) -> ListenAddress {
     let host = listen_host(given, faults);
     let web = given.one("web");

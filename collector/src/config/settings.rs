@@ -59,7 +59,7 @@ pub(super) const SETTINGS: &[Key] = &[
         takes: Takes::One,
         default: "port 4317",
         help: "Where to take OTLP over gRPC",
-        in_force: |config| vec![config.otlp_grpc.to_string()],
+        in_force: |config| config.listens(&config.otlp_grpc),
     },
     Key {
         key: "otlp_http",
@@ -68,7 +68,7 @@ pub(super) const SETTINGS: &[Key] = &[
         takes: Takes::One,
         default: "port 4318",
         help: "Where to take OTLP over HTTP",
-        in_force: |config| vec![config.otlp_http.to_string()],
+        in_force: |config| config.listens(&config.otlp_http),
     },
     Key {
         key: "zipkin",
@@ -86,7 +86,7 @@ pub(super) const SETTINGS: &[Key] = &[
         takes: Takes::One,
         default: "port 4319",
         help: "Where to serve pages, JSON API, probes and metrics",
-        in_force: |config| vec![config.web.to_string()],
+        in_force: |config| config.listens(&config.web),
     },
     Key {
         key: "web_hosts",

@@ -602,6 +602,17 @@ exporters:
 }
 
 #[test]
+fn a_default_port_that_another_was_asked_for_is_not_printed() {
+    let printed = Written::new("web: 4317\n").print("", &[]);
+    assert!(!printed.contains("otlp_grpc"), "{printed}");
+    assert!(
+        printed.contains("\nweb: 127.0.0.1:4317  # FILE:1\n"),
+        "{printed}"
+    );
+    assert_eq!(Written::new(printed).check(&[]), [""; 0]);
+}
+
+#[test]
 fn no_text_of_a_configuration_holds_a_secret() {
     let file = Written::new(WHOLE);
     let config = file.run("", &[TOKEN]);
@@ -687,7 +698,7 @@ proptest! {
     fn what_is_printed_is_read_back_as_the_same(
         host in hosts(),
         web_hosts in prop::collection::vec(hosts(), 0..3),
-        port in 1u16..60_000,
+        port in prop_oneof![1u16..60_000, 4317u16..=4319],
         limit in 1usize << 30..1 << 40,
         retention in 60u64..86_400,
         exporters in prop::collection::vec(exporters(), 0..4),
