@@ -174,7 +174,7 @@ impl Config {
     /// A listener's address; none for a default that will be left out, since another listener was asked for there.
     fn listens(&self, address: &ListenAddress) -> Vec<String> {
         let place = |of: &ListenAddress| (of.host.clone(), of.port);
-        let others = [&self.otlp_grpc, &self.otlp_http, &self.web];
+        let others = [&self.otlp_grpc, &self.otlp_http, &self.zipkin, &self.web];
         let is_taken = address.asked_by.is_none()
             && others
                 .iter()

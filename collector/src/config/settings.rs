@@ -77,7 +77,7 @@ pub(super) const SETTINGS: &[Key] = &[
         takes: Takes::One,
         default: "port 9411",
         help: "Where to take Zipkin's spans, JSON v2 or protobuf",
-        in_force: |config| vec![config.zipkin.to_string()],
+        in_force: |config| config.listens(&config.zipkin),
     },
     Key {
         key: "web",

@@ -698,7 +698,7 @@ proptest! {
     fn what_is_printed_is_read_back_as_the_same(
         host in hosts(),
         web_hosts in prop::collection::vec(hosts(), 0..3),
-        port in prop_oneof![1u16..60_000, 4317u16..=4319],
+        port in prop_oneof![1u16..60_000, 4317u16..=4319, Just(9411)],
         limit in 1usize << 30..1 << 40,
         retention in 60u64..86_400,
         exporters in prop::collection::vec(exporters(), 0..4),
