@@ -53,7 +53,8 @@ fn start(spans: usize) {
     let mut left = requests;
     runtime.block_on(async {
         while left > 0 {
-            let some = left.min(1_000);
+            // No more at once than the memory holds.
+            let some = left.min(MEMORY / 4 / (request.len() + 128));
             let appends = (0..some).map(|_| log.append(request.clone(), spans as u64));
             let appended = futures_util::future::join_all(appends).await;
             left -= some;
