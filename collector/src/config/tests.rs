@@ -657,22 +657,29 @@ fn hosts() -> impl Strategy<Value = String> {
     .prop_map(str::to_owned)
 }
 
+/// A line of it, or none.
+fn on_full() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["", "on_full: refuse\n", "on_full: drop_oldest\n"])
+        .prop_map(str::to_owned)
+}
+
 fn exporters() -> impl Strategy<Value = String> {
     let scheme = prop::sample::select(vec!["otlp+grpc", "otlp+http", "zipkin+http"]);
     let name = "[^\\p{C}]{0,20}";
     let wait = (10u64..=60_000, 0u64..=540_000);
     let header = prop::option::of("[a-z]{1,8}");
-    (scheme, hosts(), name, wait, header, any::<bool>()).prop_map(
-        |(scheme, host, name, (first, more), header, gzip)| {
+    (scheme, hosts(), name, wait, header, any::<bool>(), on_full()).prop_map(
+        |(scheme, host, name, (first, more), header, gzip, on_full)| {
             let name = serde_json::to_string(&format!("n{name}")).unwrap();
             let longest = (first + more).max(100);
             let headers = header.map_or_else(String::new, |name| {
                 format!("    headers: {{x-{name}: \"Basic ${{TOKEN}}\"}}\n")
             });
             let compression = if gzip { "gzip" } else { "none" };
+            let indent = if on_full.is_empty() { "" } else { "    " };
             format!(
                 "  - url: {scheme}://{host}\n    name: {name}\n    compression: {compression}\n{headers}    \
-                 timeout: {longest}ms\n    retry: {{first: {first}ms, longest: {longest}ms}}\n"
+                 timeout: {longest}ms\n    retry: {{first: {first}ms, longest: {longest}ms}}\n{indent}{on_full}"
             )
         },
     )
@@ -703,9 +710,10 @@ proptest! {
         retention in 60u64..86_400,
         exporters in prop::collection::vec(exporters(), 0..4),
         disk in prop::option::of((prop::bool::ANY, 128usize..1 << 20)),
+        on_full in on_full(),
     ) {
         let text = format!(
-            "listen: '{host}'\nweb: {port}\nweb_hosts: {web_hosts:?}\nmemory_limit: {limit}\nretention: {retention}s\n\
+            "{on_full}listen: '{host}'\nweb: {port}\nweb_hosts: {web_hosts:?}\nmemory_limit: {limit}\nretention: {retention}s\n\
              exporters:\n{}",
             exporters.concat(),
         );

@@ -2,6 +2,7 @@
 //! `main_with`.
 
 mod bind;
+mod open_log;
 mod own;
 
 use std::pin::pin;
@@ -22,18 +23,19 @@ use tower_service::Service;
 
 pub use bind::BindError;
 use bind::{Bound, Listening};
+use open_log::OpenLog;
 pub use own::OwnTarget;
 
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::export::{self, Worker};
 use crate::intake::Intake;
-use crate::log::disk::{OpenError, Recovery};
-use crate::log::{BatchLog, Cursor, ReaderConfig};
+use crate::log::disk::OpenError;
+use crate::log::{BatchLog, Cursor};
 use crate::metrics::FlowMetrics;
 use crate::net::server;
 use crate::receive::{Others, Receiver, otlp_grpc, otlp_http, zipkin};
-use crate::status::{ExporterStatus, LogStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::status::{ReceiverStatus, Status, now_unix_nano};
 use crate::views::{self, Views};
 use crate::web::{self, Web};
 
@@ -113,55 +115,6 @@ struct Collector {
     web: Option<WebServer>,
     /// Ends with the collector.
     _clock: JoinSet<()>,
-}
-
-/// The batch log with one cursor for each exporter, and what was found in it.
-struct OpenLog {
-    log: BatchLog,
-    exporters: Vec<Arc<ExporterStatus>>,
-    cursors: Vec<Cursor>,
-    /// Of a log on disk.
-    status: Option<Arc<LogStatus>>,
-    recovery: Recovery,
-}
-
-impl OpenLog {
-    fn open(config: &Config) -> Result<Self, OpenError> {
-        let exporters: Vec<_> = config.export.iter().map(exporter_status).collect();
-        let readers = exporters
-            .iter()
-            .zip(&config.export)
-            .map(|(status, export)| ReaderConfig {
-                status: Arc::clone(status),
-                on_full: export.on_full,
-            });
-        let (readers, memory) = (readers.collect(), config.memory.log);
-        let Some(disk) = &config.storage.disk else {
-            let (log, cursors) = BatchLog::in_memory(memory, readers);
-            return Ok(Self {
-                log,
-                exporters,
-                cursors,
-                status: None,
-                recovery: Recovery::default(),
-            });
-        };
-        let status = Arc::new(LogStatus {
-            directory: disk.directory.display().to_string(),
-            durability: disk.durability.name(),
-            limit_bytes: disk.limit,
-            ..LogStatus::default()
-        });
-        let (log, cursors, recovery) =
-            BatchLog::on_disk(disk, memory, readers, Arc::clone(&status))?;
-        Ok(Self {
-            log,
-            exporters,
-            cursors,
-            status: Some(status),
-            recovery,
-        })
-    }
 }
 
 struct WebServer {
@@ -371,10 +324,6 @@ fn receiver_status(protocol: &'static str, bound: &Bound) -> Arc<ReceiverStatus>
         Ok(listening) => ReceiverStatus::listening(protocol, listening.address.clone()),
         Err(reason) => ReceiverStatus::left_out(protocol, reason.clone()),
     })
-}
-
-fn exporter_status(config: &export::Config) -> Arc<ExporterStatus> {
-    Arc::new(ExporterStatus::named(config.name.as_str()))
 }
 
 fn tell_left_out(listeners: [(&'static str, &Bound); 4]) {

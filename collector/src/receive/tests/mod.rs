@@ -1,5 +1,6 @@
 //! The receivers over loopback sockets: what they take, and what everything else is answered.
 
+mod disk;
 mod grpc;
 mod http;
 mod json;
