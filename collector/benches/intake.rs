@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_collector::intake::Intake;
-use bellwether_collector::log::BatchLog;
+use bellwether_collector::log::{BatchLog, OnFull, ReaderConfig};
 use bellwether_collector::status::{ExporterStatus, ReceiverStatus};
 use bellwether_collector::views::{Config, Views};
 use bellwether_collector::wire::walk;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::FutureExt;
 
 /// Requests taken in turn: two rounds of every service.
 const REQUESTS: u64 = 40;
@@ -23,9 +24,12 @@ fn admission(criterion: &mut Criterion) {
         let requests: Vec<_> = (0..REQUESTS)
             .map(|seed| support::request(seed, spans))
             .collect();
-        let log = BatchLog::in_memory(16 << 20);
+        let reader = ReaderConfig {
+            status: Arc::new(ExporterStatus::named("a peer that is gone")),
+            on_full: OnFull::DropOldest,
+        };
         // Never acknowledges: the log stays full, and every append pushes an old batch out.
-        let _cursor = log.reader(Arc::new(ExporterStatus::named("a peer that is gone")));
+        let (log, _cursors) = BatchLog::in_memory(16 << 20, vec![reader]);
         let views = Arc::new(Views::new(Config {
             retention: Duration::from_secs(3_600),
             trace_bytes: 60 << 20,
@@ -43,7 +47,7 @@ fn admission(criterion: &mut Criterion) {
                         .map(|(turn, request)| fresh(request, turn / REQUESTS))
                         .unwrap_or_default()
                 },
-                |batch| black_box(intake.admit(batch, &status)),
+                |batch| black_box(intake.admit(batch, &status).now_or_never()),
                 BatchSize::LargeInput,
             );
         });

@@ -74,6 +74,13 @@ impl Reservation {
         }
         fits
     }
+
+    /// Gives back what is held beyond `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.bytes -= less;
+        self.budget.0.used.fetch_sub(less, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Reservation {
@@ -98,6 +105,9 @@ mod tests {
         assert!(first.grow_to(100));
         assert!(first.grow_to(10), "shrinking is not growing");
         assert_eq!((first.bytes(), budget.used()), (100, 100));
+        first.shrink_to(30);
+        first.shrink_to(50);
+        assert_eq!((first.bytes(), budget.used()), (30, 30));
         drop(first);
         assert_eq!(budget.used(), 0);
     }

@@ -33,7 +33,7 @@ pub enum Refused {
     /// Larger than the whole log: never send it again like this. 413 / `RESOURCE_EXHAUSTED`.
     #[error(transparent)]
     TooLarge(Full),
-    /// No room now: send it again later. 503 / `UNAVAILABLE`.
+    /// No room now, or a disk that does not take it: send it again later. 503 / `UNAVAILABLE`.
     #[error(transparent)]
     Full(Full),
 }
@@ -44,12 +44,12 @@ impl Intake {
         Self { log, views }
     }
 
-    /// Takes a batch into log and views; the number of spans in it.
+    /// Takes a batch into log and views; the number of spans in it. Returns when the log has it as safe as it promises.
     ///
     /// # Errors
     /// [`Refused`]; nothing was kept or counted then, except in `status`.
-    pub fn admit(&self, batch: Bytes, status: &ReceiverStatus) -> Result<u64, Refused> {
-        let taken = self.take(&compact(batch));
+    pub async fn admit(&self, batch: Bytes, status: &ReceiverStatus) -> Result<u64, Refused> {
+        let taken = self.take(&compact(batch)).await;
         match &taken {
             Ok(spans) => {
                 add(&status.accepted_batches, 1);
@@ -63,7 +63,7 @@ impl Intake {
         taken
     }
 
-    fn take(&self, batch: &Bytes) -> Result<u64, Refused> {
+    async fn take(&self, batch: &Bytes) -> Result<u64, Refused> {
         let guess = batch.len() / SMALL_SPAN_BYTES;
         let mut spans = Vec::with_capacity(guess.min(SPANS_AT_ONCE));
         let total = walk(batch, |span| {
@@ -74,27 +74,32 @@ impl Intake {
         if total == 0 {
             return Ok(0);
         }
-        self.log.append(batch.clone(), total as u64)?;
+        if self.log.is_on_disk() {
+            spare_memory(&mut spans, batch.len());
+        }
+        self.log.append(batch.clone(), total as u64).await?;
         // Counted only now: a batch that is refused comes again.
         let arrived = now_unix_nano();
         self.views.count(&spans, arrived);
-        if total > SPANS_AT_ONCE {
+        if total > spans.len() {
             self.count_rest(batch, spans, arrived)?;
         }
         Ok(total as u64)
     }
 
-    /// Counts the spans beyond the first [`SPANS_AT_ONCE`], by walking the batch again in such pieces.
+    /// Counts the spans behind the first ones, which `piece` holds, by walking the batch again in pieces of
+    /// [`SPANS_AT_ONCE`].
     fn count_rest<'a>(
         &self,
         batch: &'a [u8],
         mut piece: Vec<SpanRef<'a>>,
         arrived: u64,
     ) -> Result<(), WireError> {
+        let counted = piece.len();
         piece.clear();
         let mut index = 0;
         walk(batch, |span| {
-            if index >= SPANS_AT_ONCE {
+            if index >= counted {
                 piece.push(span);
             }
             index += 1;
@@ -110,6 +115,15 @@ impl Intake {
     }
 }
 
+/// While many batches wait for a disk, what was found in one must not need more memory than the batch itself, for
+/// that much is reserved; tiny spans would, and are looked for again after the wait.
+fn spare_memory(spans: &mut Vec<SpanRef<'_>>, batch_bytes: usize) {
+    if size_of_val(&spans[..]) > batch_bytes {
+        spans.clear();
+    }
+    spans.shrink_to_fit();
+}
+
 impl Refused {
     fn counter(self, status: &ReceiverStatus) -> &AtomicU64 {
         match self {
@@ -123,7 +137,7 @@ impl From<Full> for Refused {
     fn from(full: Full) -> Self {
         match full {
             Full::TooLarge { .. } => Self::TooLarge(full),
-            Full::Closed => Self::Full(full),
+            Full::Now { .. } | Full::Behind | Full::Disk(_) | Full::Closed => Self::Full(full),
         }
     }
 }
@@ -133,20 +147,30 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
+    use futures_util::FutureExt;
+    use opentelemetry_proto::tonic::trace::v1::Span;
+
     use super::*;
+    use crate::log::disk::{DiskConfig, Durability};
+    use crate::log::{Cursor, OnFull, ReaderConfig};
     use crate::status::ExporterStatus;
     use crate::views::{Config, Range};
-    use crate::wire::test_support;
+    use crate::wire::test_support::{self, encode, resource_spans};
 
     struct Fixture {
         intake: Intake,
         log: BatchLog,
+        exporter: Cursor,
         views: Arc<Views>,
         receiver: ReceiverStatus,
     }
 
     fn fixture(log_bytes: usize) -> Fixture {
-        let log = BatchLog::in_memory(log_bytes);
+        let reader = ReaderConfig {
+            status: Arc::new(ExporterStatus::default()),
+            on_full: OnFull::DropOldest,
+        };
+        let (log, mut cursors) = BatchLog::in_memory(log_bytes, vec![reader]);
         let views = Arc::new(Views::new(Config {
             retention: Duration::from_secs(3_600),
             trace_bytes: 1 << 20,
@@ -155,6 +179,7 @@ mod tests {
         Fixture {
             intake: Intake::new(log.clone(), Arc::clone(&views)),
             log,
+            exporter: cursors.pop().unwrap(),
             views,
             receiver: ReceiverStatus::listening("otlp-http", "127.0.0.1:4318".to_owned()),
         }
@@ -162,9 +187,14 @@ mod tests {
 
     impl Fixture {
         fn check(&self, batch: Vec<u8>, expected: Result<u64, Refused>, counted: u64) {
-            let answer = self.intake.admit(Bytes::from(batch), &self.receiver);
-            assert_eq!(answer, expected);
+            assert_eq!(self.admit(batch), expected);
             assert_eq!(self.views.spans_counted(), counted);
+        }
+
+        /// In memory it never waits.
+        fn admit(&self, batch: Vec<u8>) -> Result<u64, Refused> {
+            let admitted = self.intake.admit(Bytes::from(batch), &self.receiver);
+            admitted.now_or_never().unwrap()
         }
 
         fn counts(&self) -> [u64; 4] {
@@ -181,10 +211,8 @@ mod tests {
     #[test]
     fn a_good_batch_is_kept_and_counted() {
         let fixture = fixture(1 << 20);
-        let exporter = Arc::new(ExporterStatus::default());
-        let cursor = fixture.log.reader(Arc::clone(&exporter));
         fixture.check(test_support::request("shop", 3), Ok(3), 3);
-        assert_eq!(cursor.unsent_spans(), 3);
+        assert_eq!(fixture.exporter.unsent_spans(), 3);
         assert_eq!(fixture.counts(), [1, 3, 0, 0]);
         let range = Range::Last(Duration::from_secs(300));
         let (_, services) = fixture.views.services(range);
@@ -194,9 +222,8 @@ mod tests {
     #[test]
     fn an_empty_batch_is_a_success_that_nobody_waits_for() {
         let fixture = fixture(1 << 20);
-        let cursor = fixture.log.reader(Arc::default());
         fixture.check(Vec::new(), Ok(0), 0);
-        assert_eq!(cursor.unsent_spans(), 0);
+        assert_eq!(fixture.exporter.unsent_spans(), 0);
         assert_eq!(fixture.counts(), [1, 0, 0, 0]);
     }
 
@@ -210,12 +237,11 @@ mod tests {
     #[test]
     fn a_malformed_batch_counts_nowhere_but_in_the_status() {
         let fixture = fixture(1 << 20);
-        let cursor = fixture.log.reader(Arc::default());
         let mut batch = test_support::request("shop", 3);
         batch.pop();
         let fault = walk(&batch, |_| ()).unwrap_err();
         fixture.check(batch, Err(Refused::Malformed(fault)), 0);
-        assert_eq!(cursor.unsent_spans(), 0);
+        assert_eq!(fixture.exporter.unsent_spans(), 0);
         assert_eq!(fixture.counts(), [0, 0, 0, 1]);
         let error = fixture.receiver.last_error.get().unwrap();
         assert!(error.message.contains("truncated"), "{}", error.message);
@@ -224,13 +250,51 @@ mod tests {
     #[test]
     fn a_batch_without_room_is_not_counted() {
         let fixture = fixture(300);
-        let _cursor = fixture.log.reader(Arc::default());
         let batch = test_support::request("shop", 100);
-        let answer = fixture.intake.admit(Bytes::from(batch), &fixture.receiver);
+        let answer = fixture.admit(batch);
         assert!(matches!(answer, Err(Refused::TooLarge(_))));
         fixture.log.close();
         let closed = Refused::Full(Full::Closed);
         fixture.check(test_support::request("shop", 1), Err(closed), 0);
         assert_eq!(fixture.counts(), [0, 0, 1, 1]);
+    }
+
+    #[tokio::test]
+    async fn on_disk_too_all_spans_are_counted_however_small_they_are() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let config = DiskConfig {
+            directory: directory.path().to_owned(),
+            durability: Durability::Synced,
+            limit: 128 << 20,
+            retention: Duration::from_secs(3_600),
+        };
+        let reader = ReaderConfig {
+            status: Arc::new(ExporterStatus::default()),
+            on_full: OnFull::Refuse,
+        };
+        let opened = BatchLog::on_disk(&config, 8 << 20, vec![reader], Arc::default());
+        let (log, cursors, _) = opened.unwrap();
+        let Fixture {
+            views, receiver, ..
+        } = fixture(0);
+        let intake = Intake::new(log, Arc::clone(&views));
+        let spans = SPANS_AT_ONCE as u64 + 17;
+        let tiny = |id: u64| Span {
+            trace_id: vec![1; 16],
+            span_id: id.to_be_bytes().into(),
+            ..Span::default()
+        };
+        let tiny = vec![resource_spans("tiny", (1..=spans).map(tiny).collect())];
+        let (tiny, ordinary) = (encode(tiny), test_support::request("shop", 3));
+        assert!(
+            tiny.len() < spans as usize * size_of::<SpanRef<'_>>(),
+            "not tiny"
+        );
+        for (batch, spans) in [(tiny, spans), (ordinary, 3)] {
+            let answer = intake.admit(Bytes::from(batch), &receiver).await;
+            assert_eq!(answer, Ok(spans));
+        }
+        assert_eq!(views.spans_counted(), spans + 3);
+        assert_eq!(cursors[0].unsent_spans(), spans + 3);
     }
 }

@@ -21,13 +21,15 @@ pub mod web;
 pub mod wire;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use config::{Command, Config, ConfigError, Surroundings};
 
 /// Runs the `bellwether` command line `args` (whose first word is the program) to its end: 0 when all went
-/// well, 1 when the collector could not start or is not ready, 2 when the command line is wrong.
+/// well, 1 when the collector could not start or is not ready or the checked file has faults, 2 when what it should run
+/// with has.
 pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let surroundings = Surroundings {
         variable: &|name| std::env::var_os(name),
@@ -35,11 +37,16 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match Command::parse(args, &surroundings) {
         Ok(Command::Run(config)) => run(*config),
+        Ok(Command::Print(text)) => print(&text),
         Ok(Command::Probe(web)) => probe::probe(&web).map_err(|error| error.to_string()),
         Err(ConfigError::Usage(usage)) => {
             // Help and version go to stdout with 0, the rest to stderr with 2; a closed pipe is no news.
             let _ = usage.print();
             return u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+        Err(faults @ ConfigError::Checked(_)) => {
+            eprintln!("{faults}");
+            return ExitCode::FAILURE;
         }
         Err(faults @ ConfigError::Faults(_)) => {
             eprintln!("bellwether: {faults}");
@@ -53,6 +60,12 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn print(text: &str) -> Result<(), String> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| format!("cannot write: {error}"))
 }
 
 fn run(config: Config) -> Result<(), String> {

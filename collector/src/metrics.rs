@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::status::{ExporterStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::status::{ExporterStatus, LogStatus, ReceiverStatus, Status, now_unix_nano};
 
 /// Reads the flow's counters when a scrape asks.
 #[derive(Debug)]
@@ -38,8 +38,67 @@ impl Collector for FlowMetrics {
             "bellwether_queue_oldest_age_seconds",
             "Age of the oldest batch not sent yet, 0 without one",
             |exporter| ConstGauge::new(age_seconds(load(&exporter.oldest_unix_nano), now)),
-        )
+        )?;
+        match &self.0.log {
+            Some(log) => encode_log(&mut encoder, log),
+            None => Ok(()),
+        }
     }
+}
+
+/// What only a log on disk has.
+fn encode_log(encoder: &mut DescriptorEncoder<'_>, log: &LogStatus) -> fmt::Result {
+    let limit = AtomicU64::new(log.limit_bytes);
+    let gauges = [
+        (
+            "bellwether_queue_disk_bytes",
+            "Bytes of batches in the data directory",
+            &log.used_bytes,
+        ),
+        (
+            "bellwether_queue_disk_limit_bytes",
+            "Bytes that the files of the data directory may have together",
+            &limit,
+        ),
+        (
+            "bellwether_queue_left_bytes",
+            "Bytes that wait for exporters that are not configured any more",
+            &log.left_bytes,
+        ),
+        (
+            "bellwether_queue_segments",
+            "Files that hold batches",
+            &log.segments,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let gauge = ConstGauge::new(signed(load(value)));
+        let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+        gauge.encode(metric)?;
+    }
+    let counters = [
+        (
+            "bellwether_queue_full_refusals",
+            "Batches refused because the data directory had reached its limit",
+            &log.full_refusals,
+        ),
+        (
+            "bellwether_queue_write_failures",
+            "Writes and syncs of the data directory that failed",
+            &log.write_failures,
+        ),
+        (
+            "bellwether_queue_damaged_segments",
+            "Segments of which some could not be read",
+            &log.damaged_segments,
+        ),
+    ];
+    for (name, help, value) in counters {
+        let counter = ConstCounter::new(load(value));
+        let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+        counter.encode(metric)?;
+    }
+    Ok(())
 }
 
 type Row<S> = (&'static str, &'static str, fn(&S) -> &AtomicU64);
@@ -184,9 +243,16 @@ mod tests {
         add(&exporter.dropped_spans, 3);
         add(&exporter.queue_bytes, 11);
         exporter.oldest_unix_nano.store(1, Ordering::Relaxed);
+        let log = LogStatus {
+            limit_bytes: 1 << 30,
+            used_bytes: 77.into(),
+            write_failures: 2.into(),
+            ..LogStatus::default()
+        };
         let text = exposition(Status {
             receivers: vec![Arc::new(receiver)],
             exporters: vec![Arc::new(exporter)],
+            log: Some(Arc::new(log)),
         });
         for line in [
             "bellwether_receiver_accepted_spans_total{protocol=\"otlp-grpc\"} 7\n",
@@ -194,6 +260,9 @@ mod tests {
             "bellwether_exporter_dropped_spans_total{exporter=\"otlp+grpc://a:4317\"} 3\n",
             "bellwether_queue_bytes{exporter=\"otlp+grpc://a:4317\"} 11\n",
             "# TYPE bellwether_exporter_sent_spans counter\n",
+            "bellwether_queue_disk_bytes 77\n",
+            "bellwether_queue_disk_limit_bytes 1073741824\n",
+            "bellwether_queue_write_failures_total 2\n",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

@@ -12,12 +12,39 @@ pub struct Status {
     pub receivers: Vec<Arc<ReceiverStatus>>,
     /// In the order they were asked for.
     pub exporters: Vec<Arc<ExporterStatus>>,
+    /// The batch log on disk; `None` when it is in memory.
+    pub log: Option<Arc<LogStatus>>,
+}
+
+/// What the batch log on disk holds, and what went wrong with it.
+#[derive(Debug, Default)]
+pub struct LogStatus {
+    /// Its directory.
+    pub directory: String,
+    /// When a batch is answered: `synced`, `received`.
+    pub durability: &'static str,
+    /// Most bytes that its files may have together.
+    pub limit_bytes: u64,
+    /// Bytes of records in it.
+    pub used_bytes: AtomicU64,
+    /// Files that hold them.
+    pub segments: AtomicU64,
+    /// Bytes kept for exporters that are not configured any more.
+    pub left_bytes: AtomicU64,
+    /// Batches refused because it was full.
+    pub full_refusals: AtomicU64,
+    /// Writes and syncs that failed: their batches were refused.
+    pub write_failures: AtomicU64,
+    /// Segments of which some could not be read.
+    pub damaged_segments: AtomicU64,
+    /// The last failure.
+    pub last_error: LastError,
 }
 
 /// What one listener took and refused.
 #[derive(Debug)]
 pub struct ReceiverStatus {
-    /// `otlp-grpc`, `otlp-http`.
+    /// `otlp-grpc`, `otlp-http`, `zipkin`.
     pub protocol: &'static str,
     /// The address really bound, as `HOST:PORT`; why it is not listening, when it could not be bound.
     pub address: Result<String, String>,
@@ -36,7 +63,7 @@ pub struct ReceiverStatus {
 /// What one exporter sent, and what is waiting for it.
 #[derive(Debug, Default)]
 pub struct ExporterStatus {
-    /// Its name: the export URL.
+    /// Its name: the export URL, unless it was given another.
     pub name: String,
     /// Spans its peer acknowledged.
     pub sent_spans: AtomicU64,

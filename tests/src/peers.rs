@@ -72,6 +72,13 @@ pub fn python() -> Option<PathBuf> {
     Some(cache().join("python/bin/python")).filter(|python| python.exists())
 }
 
+/// The directory of the scripts for Node with the OpenTelemetry SDK, when Node and its packages are there.
+pub fn node() -> Option<PathBuf> {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/node");
+    let packages = scripts.join("node_modules/@opentelemetry/sdk-trace-base/package.json");
+    (packages.exists() && answers("node", "--version")).then_some(scripts)
+}
+
 /// The directory of the browser scripts, when Node, their packages and Chromium are there.
 pub fn browser() -> Option<PathBuf> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");

@@ -45,6 +45,8 @@ pub struct Collector {
     pub otlp_grpc: u16,
     /// OTLP over HTTP.
     pub otlp_http: u16,
+    /// Zipkin.
+    pub zipkin: u16,
     /// Pages, API, probes.
     pub web: u16,
     /// The process.
@@ -59,11 +61,12 @@ impl Collector {
 
     /// As [`start`](Self::start), with a given port for OTLP over HTTP.
     pub fn start_at(otlp_http: u16, exports: &[&str]) -> Self {
-        let (otlp_grpc, web) = (free_port(), free_port());
+        let (otlp_grpc, zipkin, web) = (free_port(), free_port(), free_port());
         let mut command = part(&["collector", "--"]);
         for (flag, port) in [
             ("--otlp-grpc", otlp_grpc),
             ("--otlp-http", otlp_http),
+            ("--zipkin", zipkin),
             ("--web", web),
         ] {
             command.arg(flag).arg(format!("127.0.0.1:{port}"));
@@ -77,6 +80,7 @@ impl Collector {
         Self {
             otlp_grpc,
             otlp_http,
+            zipkin,
             web,
             process,
         }

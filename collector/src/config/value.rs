@@ -1,24 +1,10 @@
-//! One value each: where it came from, how it is read, and what is said when it cannot be. Used by `config`.
+//! How one value each is read and written, and what is allowed. Used by `config`.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-/// A text and the flag or variable it came from.
-#[derive(Clone, Debug)]
-pub(super) struct Setting {
-    pub(super) source: String,
-    pub(super) value: String,
-}
-
-/// A value that is not allowed.
-#[derive(Debug)]
-pub(super) struct Fault {
-    source: String,
-    value: String,
-    allowed: String,
-}
+use super::source::{Faults, Setting};
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,113 +13,9 @@ pub struct ListenAddress {
     pub host: String,
     /// Port; 0 is any free one.
     pub port: u16,
-    /// The flag or variable that asked for this port; `None` for a default, which may be left out when it
+    /// What asked for this port (`--web`, `BELLWETHER_WEB`, `collector.yaml:3: web`); `None` for a default, which may be left out when it
     /// is taken.
     pub asked_by: Option<String>,
-}
-
-impl Setting {
-    /// The flag's value, else that of its variable; an empty variable is none.
-    pub(super) fn find(
-        flag: Option<String>,
-        name: &str,
-        variable: &dyn Fn(&str) -> Option<OsString>,
-        faults: &mut Vec<Fault>,
-    ) -> Option<Self> {
-        match flag {
-            Some(value) => Some(Self {
-                source: name.to_owned(),
-                value,
-            }),
-            None => Self::from_variable(name, variable, faults),
-        }
-    }
-
-    /// The flag's values, else those in its variable, separated by commas.
-    pub(super) fn find_all(
-        flags: Vec<String>,
-        name: &str,
-        variable: &dyn Fn(&str) -> Option<OsString>,
-        faults: &mut Vec<Fault>,
-    ) -> Vec<Self> {
-        if flags.is_empty() {
-            let all = Self::from_variable(name, variable, faults);
-            return all.iter().flat_map(Self::split).collect();
-        }
-        let source = name.to_owned();
-        let with_source = |value| Self {
-            source: source.clone(),
-            value,
-        };
-        flags.into_iter().map(with_source).collect()
-    }
-
-    fn from_variable(
-        flag: &str,
-        variable: &dyn Fn(&str) -> Option<OsString>,
-        faults: &mut Vec<Fault>,
-    ) -> Option<Self> {
-        let name = flag.trim_start_matches('-').replace('-', "_");
-        let source = format!("BELLWETHER_{}", name.to_ascii_uppercase());
-        match variable(&source)?.into_string() {
-            Ok(value) if value.trim().is_empty() => None,
-            Ok(value) => Some(Self { source, value }),
-            Err(value) => {
-                let value = value.to_string_lossy();
-                faults.push(Fault::new(source, value, "UTF-8 text is needed"));
-                None
-            }
-        }
-    }
-
-    fn split(&self) -> impl Iterator<Item = Self> {
-        let values = self.value.split(',').map(str::trim);
-        values.filter(|value| !value.is_empty()).map(|value| Self {
-            source: self.source.clone(),
-            value: value.to_owned(),
-        })
-    }
-}
-
-impl Fault {
-    pub(super) fn new(
-        source: String,
-        value: impl Into<String>,
-        allowed: impl Into<String>,
-    ) -> Self {
-        Self {
-            source,
-            value: value.into(),
-            allowed: allowed.into(),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            source,
-            value,
-            allowed,
-        } = self;
-        write!(f, "{source}: {value:?} is not allowed: {allowed}")
-    }
-}
-
-/// A setting read by `read`, whose error says what is allowed; `None` and a fault when it fails.
-pub(super) fn checked<T>(
-    setting: Option<Setting>,
-    faults: &mut Vec<Fault>,
-    read: impl FnOnce(&Setting) -> Result<T, String>,
-) -> Option<T> {
-    let setting = setting?;
-    match read(&setting) {
-        Ok(value) => Some(value),
-        Err(allowed) => {
-            faults.push(Fault::new(setting.source, setting.value, allowed));
-            None
-        }
-    }
 }
 
 impl ListenAddress {
@@ -142,10 +24,10 @@ impl ListenAddress {
         setting: Option<Setting>,
         default_host: &str,
         default_port: u16,
-        faults: &mut Vec<Fault>,
+        faults: &mut Faults,
     ) -> Self {
-        let asked_by = setting.as_ref().map(|setting| setting.source.clone());
-        let address = checked(setting, faults, |setting| host_and_port(&setting.value));
+        let asked_by = setting.as_ref().map(|setting| setting.source.to_string());
+        let address = faults.checked(setting, host_and_port);
         let (asked_host, port) = address.unwrap_or((None, default_port));
         Self {
             host: asked_host.unwrap_or_else(|| default_host.to_owned()),
@@ -214,20 +96,60 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "write bytes, or a number with KiB, MiB or GiB (256MiB)".to_owned())
 }
 
+/// Bytes as [`bytes`] reads them, in the largest unit that has no fraction.
+pub(super) fn write_bytes(bytes: usize) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let whole = units
+        .into_iter()
+        .find(|(_, shift)| bytes > 0 && bytes.is_multiple_of(1 << shift));
+    match whole {
+        Some((unit, shift)) => format!("{}{unit}", bytes >> shift),
+        None => bytes.to_string(),
+    }
+}
+
 /// A duration: a whole number with its unit.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = number_and_unit(text);
-    let seconds = match unit {
-        "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(3_600),
+    let millis = match unit {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
         _ => None,
     };
-    seconds
+    millis
         .zip(number)
-        .and_then(|(seconds, number)| number.checked_mul(seconds))
-        .map(Duration::from_secs)
-        .ok_or_else(|| "write a number with s, m or h (90s, 30m, 1h)".to_owned())
+        .and_then(|(millis, number)| number.checked_mul(millis))
+        .map(Duration::from_millis)
+        .ok_or_else(|| "write a number with ms, s, m or h (500ms, 90s, 1h)".to_owned())
+}
+
+/// A duration as [`duration`] reads it, in the largest unit that has no fraction.
+pub(super) fn write_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    let whole = units
+        .into_iter()
+        .find(|(_, each)| millis > 0 && millis.is_multiple_of(*each));
+    match whole {
+        Some((unit, each)) => format!("{}{unit}", millis / each),
+        None => format!("{millis}ms"),
+    }
+}
+
+/// A duration from `least` to `most`.
+pub(super) fn duration_within(
+    text: &str,
+    least: Duration,
+    most: Duration,
+) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if (least..=most).contains(&duration) {
+        return Ok(duration);
+    }
+    let (least, most) = (write_duration(least), write_duration(most));
+    Err(format!("allowed are {least} to {most}"))
 }
 
 fn number_and_unit(text: &str) -> (Option<u64>, &str) {
@@ -298,6 +220,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_written_is_read_back(number in 0usize..1 << 44, shift in 0u32..40) {
+            let number = number >> shift << shift;
+            prop_assert_eq!(bytes(&write_bytes(number)), Ok(number));
+            let time = Duration::from_millis(number as u64);
+            prop_assert_eq!(duration(&write_duration(time)), Ok(time));
+        }
+
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,40}") {
             let _ = (bytes(&text), duration(&text), host(&text));

@@ -2,13 +2,16 @@
 //! it. Called by the worker.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use super::config::{Compression, Config};
+use super::gzip::Gzip;
 use super::outcome::{Outcome, of_grpc, of_http};
-use super::target::{Target, TargetKind};
+use super::target::TargetKind;
 use super::zipkin::{self, EncodeError};
-use crate::net::client::{Client, ClientError, Pieces, Protocol};
+use crate::net::client::{Client, ClientError, Endpoint, Pieces, Protocol, Reply};
 use crate::net::grpc;
+use crate::net::rpc_status::{Code, RpcStatus};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const USER_AGENT: &str = concat!("bellwether-collector/", env!("CARGO_PKG_VERSION"));
@@ -22,18 +25,25 @@ const MAX_ZIPKIN_BYTES: usize = 1024 * 1024;
 /// Where it becomes more, less of it goes at once: `config` reckons with so much in each exporter's hand.
 const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
 
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+
 #[derive(Debug)]
 pub(super) struct Peer {
+    /// The exporter's, for what it tells.
+    name: String,
     kind: TargetKind,
     path: String,
     headers: HeaderMap,
+    /// With the headers that say so.
+    gzip: Option<(Gzip, HeaderMap)>,
     client: Client,
     max_bytes: usize,
     max_spans: u64,
 }
 
 impl Peer {
-    pub(super) fn new(target: Target) -> Self {
+    pub(super) fn new(config: Config) -> Self {
+        let target = config.target;
         let (protocol, path, content_type) = match target.kind {
             TargetKind::OtlpGrpc => (Protocol::Http2, EXPORT.to_owned(), "application/grpc"),
             TargetKind::OtlpHttp => (Protocol::Http1, target.path, "application/x-protobuf"),
@@ -43,17 +53,37 @@ impl Peer {
             TargetKind::OtlpGrpc | TargetKind::OtlpHttp => MAX_OTLP_BYTES,
             TargetKind::Zipkin => MAX_ZIPKIN_BYTES,
         };
-        let mut headers = HeaderMap::new();
+        let mut headers = config.headers;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        headers
+            .entry(header::USER_AGENT)
+            .or_insert(HeaderValue::from_static(USER_AGENT));
         if target.kind == TargetKind::OtlpGrpc {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
+        let gzip = (config.compression == Compression::Gzip).then(|| {
+            let mut headers = headers.clone();
+            match target.kind {
+                TargetKind::OtlpGrpc => headers.insert("grpc-encoding", GZIP),
+                TargetKind::OtlpHttp | TargetKind::Zipkin => {
+                    headers.insert(header::CONTENT_ENCODING, GZIP)
+                }
+            };
+            (Gzip::new(), headers)
+        });
         Self {
+            name: config.name,
             kind: target.kind,
             path,
             headers,
-            client: Client::new(target.host, target.port, protocol),
+            gzip,
+            client: Client::new(Endpoint {
+                host: target.host,
+                port: target.port,
+                protocol,
+                tls: target.tls.then_some(config.tls),
+                timeout: config.timeout,
+            }),
             max_bytes,
             max_spans: u64::MAX,
         }
@@ -69,50 +99,88 @@ impl Peer {
         self.max_spans
     }
 
-    /// Sends `batches` as one request.
+    /// Sends `batches` as one request. A peer that cannot read gzip gets it as it is, then and from then on.
     pub(super) async fn send(&mut self, batches: Vec<Bytes>) -> Outcome {
-        let body = match self.body(batches) {
+        if self.gzip.is_none() {
+            return self.attempt(batches, false).await.0;
+        }
+        let (outcome, may_read_gzip) = self.attempt(batches.clone(), true).await;
+        if may_read_gzip {
+            return outcome;
+        }
+        let (plain, _) = self.attempt(batches, false).await;
+        if matches!(plain, Outcome::Taken(_)) {
+            self.gzip = None;
+            tracing::warn!(
+                exporter = self.name,
+                "the peer cannot read gzip, so spans go to it uncompressed; set its compression to none"
+            );
+        }
+        plain
+    }
+
+    /// One attempt, and whether the peer may have read its encoding.
+    async fn attempt(&mut self, batches: Vec<Bytes>, compressed: bool) -> (Outcome, bool) {
+        let body = match self.body(batches, compressed) {
             Ok(body) => body,
-            Err(refused) => return refused,
+            Err(refused) => return (refused, true),
         };
-        match self.client.post(&self.path, &self.headers, body).await {
-            Ok(reply) if self.kind == TargetKind::OtlpGrpc => of_grpc(&reply),
-            Ok(reply) => of_http(&reply),
-            Err(error @ ClientError::Request(_)) => Outcome::Refused {
-                reason: error.to_string(),
-                by_content: false,
-            },
-            Err(error) => Outcome::Retry {
-                reason: error.to_string(),
-                after: None,
-            },
+        let headers = match &self.gzip {
+            Some((_, headers)) if compressed => headers,
+            _ => &self.headers,
+        };
+        match self.client.post(&self.path, headers, body).await {
+            Ok(reply) if self.kind == TargetKind::OtlpGrpc => {
+                (of_grpc(&reply), !is_unimplemented(&reply))
+            }
+            Ok(reply) => {
+                let readable = reply.status != StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                (of_http(&reply), readable)
+            }
+            Err(error @ ClientError::Request(_)) => {
+                let reason = error.to_string();
+                let by_content = false;
+                (Outcome::Refused { reason, by_content }, true)
+            }
+            Err(error) => {
+                let (reason, after) = (error.to_string(), None);
+                (Outcome::Retry { reason, after }, true)
+            }
         }
     }
 
     /// Serialized requests one after another are one merged request, so OTLP goes out as it came in.
-    fn body(&mut self, batches: Vec<Bytes>) -> Result<Pieces, Outcome> {
-        match self.kind {
-            TargetKind::OtlpHttp => Ok(Pieces::new(batches)),
-            TargetKind::OtlpGrpc => {
-                let length = batches.iter().map(Bytes::len).sum();
-                let prefix = grpc::prefix(length)
-                    .ok_or_else(|| refused(format!("{length} bytes are no gRPC message")))?;
-                let prefix = Bytes::copy_from_slice(&prefix);
-                Ok(Pieces::new(std::iter::once(prefix).chain(batches)))
-            }
-            TargetKind::Zipkin => self.zipkin(&batches),
+    fn body(&mut self, batches: Vec<Bytes>, compressed: bool) -> Result<Pieces, Outcome> {
+        let pieces = match self.kind {
+            TargetKind::OtlpHttp | TargetKind::OtlpGrpc => batches,
+            TargetKind::Zipkin => vec![self.zipkin(&batches)?],
+        };
+        let pieces = match &mut self.gzip {
+            Some((gzip, _)) if compressed => vec![
+                gzip.compress(&pieces)
+                    .ok_or_else(|| refused("the request could not be compressed".to_owned()))?,
+            ],
+            _ => pieces,
+        };
+        if self.kind != TargetKind::OtlpGrpc {
+            return Ok(Pieces::new(pieces));
         }
+        let length = pieces.iter().map(Bytes::len).sum();
+        let prefix = grpc::prefix(length, compressed)
+            .ok_or_else(|| refused(format!("{length} bytes are no gRPC message")))?;
+        let prefix = Bytes::copy_from_slice(&prefix);
+        Ok(Pieces::new(std::iter::once(prefix).chain(pieces)))
     }
 
     /// How many spans make a request of JSON is learnt: what would have fitted after one that was too large, and twice
     /// as many again where that leaves room.
-    fn zipkin(&mut self, batches: &[Bytes]) -> Result<Pieces, Outcome> {
+    fn zipkin(&mut self, batches: &[Bytes]) -> Result<Bytes, Outcome> {
         match zipkin::encode(batches, MAX_JSON_BYTES) {
             Ok(json) => {
                 if json.len() <= MAX_JSON_BYTES / 4 {
                     self.max_spans = self.max_spans.saturating_mul(2);
                 }
-                Ok(Pieces::new([json.into()]))
+                Ok(json.into())
             }
             Err(error @ EncodeError::TooLarge { fits, .. }) => {
                 self.max_spans = fits.max(1);
@@ -122,6 +190,13 @@ impl Peer {
             Err(error) => Err(refused(error.to_string())),
         }
     }
+}
+
+/// What a gRPC server answers to an encoding that it cannot read, and to a method that it does not have.
+fn is_unimplemented(reply: &Reply) -> bool {
+    let told = RpcStatus::from_trailers(&reply.trailers)
+        .or_else(|| RpcStatus::from_trailers(&reply.headers));
+    told.is_some_and(|status| status.code == Code::Unimplemented)
 }
 
 fn refused(reason: String) -> Outcome {

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(30);
+use super::config::Retry;
 
 /// What a peer may ask for at most: a mistaken year must not silence an exporter for good.
 const LONGEST_TOLD: Duration = Duration::from_secs(300);
@@ -12,27 +11,29 @@ const LONGEST_TOLD: Duration = Duration::from_secs(300);
 /// The state of one run of failures.
 #[derive(Debug)]
 pub(super) struct Backoff {
+    bounds: Retry,
     next: Duration,
 }
 
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { next: FIRST }
-    }
-}
-
 impl Backoff {
+    pub(super) fn new(bounds: Retry) -> Self {
+        Self {
+            bounds,
+            next: bounds.first,
+        }
+    }
+
     /// The time to wait now. A peer that told a time gets at least that.
     pub(super) fn delay(&mut self, told: Option<Duration>) -> Duration {
         // Half of it is certain and half is chance, so that senders that failed together come back apart.
         let jittered = self.next.mul_f64(rand::random_range(0.5..=1.0));
-        self.next = self.next.saturating_mul(2).min(LONGEST);
+        self.next = self.next.saturating_mul(2).min(self.bounds.longest);
         jittered.max(told.unwrap_or_default().min(LONGEST_TOLD))
     }
 
     /// Starts over, after a success.
     pub(super) fn reset(&mut self) {
-        self.next = FIRST;
+        self.next = self.bounds.first;
     }
 }
 
@@ -42,9 +43,16 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_a_bound_and_start_over() {
-        let mut backoff = Backoff::default();
+        let bounds = Retry {
+            first: Duration::from_millis(20),
+            longest: Duration::from_secs(3),
+        };
+        let mut backoff = Backoff::new(bounds);
         for exponent in 0..12 {
-            let whole = FIRST.saturating_mul(1 << exponent).min(LONGEST);
+            let whole = bounds
+                .first
+                .saturating_mul(1 << exponent)
+                .min(bounds.longest);
             let delay = backoff.delay(None);
             assert!(
                 (whole / 2..=whole).contains(&delay),
@@ -52,12 +60,12 @@ mod tests {
             );
         }
         backoff.reset();
-        assert!(backoff.delay(None) <= FIRST);
+        assert!(backoff.delay(None) <= bounds.first);
     }
 
     #[test]
     fn a_told_time_is_kept_within_reason() {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(Retry::default());
         assert_eq!(
             backoff.delay(Some(Duration::from_secs(7))),
             Duration::from_secs(7)

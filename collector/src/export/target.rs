@@ -9,7 +9,7 @@ use http::uri::{Authority, PathAndQuery};
 /// The protocol an exporter speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TargetKind {
-    /// OTLP over gRPC, plaintext HTTP/2 with prior knowledge.
+    /// OTLP over gRPC.
     OtlpGrpc,
     /// OTLP over HTTP/1.1, binary protobuf.
     OtlpHttp,
@@ -22,6 +22,8 @@ pub enum TargetKind {
 pub struct Target {
     /// The protocol.
     pub kind: TargetKind,
+    /// Whether it is spoken in TLS; plaintext HTTP/2 is begun with prior knowledge.
+    pub tls: bool,
     /// Host name or address; an IPv6 address without its brackets.
     pub host: String,
     /// Port; the protocol's own unless given.
@@ -61,20 +63,21 @@ pub enum TargetError {
     /// A path where none is allowed, or one that is not valid.
     #[error("`{path}` is no path for {kind}; {allowed}")]
     BadPath {
-        /// What was given.
+        /// What was given, without its query, which may hold a secret.
         path: String,
-        /// The scheme.
+        /// The protocol.
         kind: TargetKind,
         /// What is allowed.
         allowed: &'static str,
     },
 }
 
-const EXAMPLES: &str = "otlp+grpc://HOST:4317, otlp+http://HOST:4318, zipkin+http://HOST:9411";
+const EXAMPLES: &str = "otlp+grpc://HOST:4317, otlp+http://HOST:4318, zipkin+http://HOST:9411 \
+                        (otlp+grpcs, otlp+https, zipkin+https for TLS)";
 
 impl Target {
     /// Parses an export URL: `otlp+grpc://HOST[:PORT]`, `otlp+http://HOST[:PORT][/PATH]` or
-    /// `zipkin+http://HOST[:PORT][/PATH]`.
+    /// `zipkin+http://HOST[:PORT][/PATH]`; an `s` after the scheme is TLS.
     ///
     /// # Errors
     /// [`TargetError`] says what is wrong with which part, and what is allowed.
@@ -83,7 +86,7 @@ impl Target {
         let (scheme, rest) = url
             .split_once("://")
             .ok_or_else(|| TargetError::NoScheme(without_credentials(url).to_owned()))?;
-        let kind = kind_of(scheme)?;
+        let (kind, tls) = kind_of(scheme)?;
         let path_at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(path_at);
         if authority.contains('@') {
@@ -93,6 +96,7 @@ impl Target {
         let path = path_for(kind, path)?;
         Ok(Self {
             kind,
+            tls,
             host,
             port,
             path,
@@ -119,7 +123,8 @@ impl FromStr for Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.kind, self.authority(), self.path)
+        let tls = if self.tls { "s" } else { "" };
+        write!(f, "{}{tls}://{}{}", self.kind, self.authority(), self.path)
     }
 }
 
@@ -151,22 +156,22 @@ impl TargetKind {
     }
 }
 
-fn kind_of(scheme: &str) -> Result<TargetKind, TargetError> {
-    let not_available = |instead| {
-        Err(TargetError::NotAvailable {
-            scheme: scheme.to_owned(),
-            instead,
-        })
-    };
+/// The protocol of a scheme, and whether it is spoken in TLS.
+fn kind_of(scheme: &str) -> Result<(TargetKind, bool), TargetError> {
     match scheme.to_ascii_lowercase().as_str() {
-        "otlp+grpc" => Ok(TargetKind::OtlpGrpc),
-        "otlp+http" => Ok(TargetKind::OtlpHttp),
-        "zipkin+http" => Ok(TargetKind::Zipkin),
-        "otlp+grpcs" => not_available("otlp+grpc:// to a peer on this host that adds TLS"),
-        "otlp+https" => not_available("otlp+http:// to a peer on this host that adds TLS"),
-        "zipkin+https" => not_available("zipkin+http:// to a peer on this host that adds TLS"),
-        "kafka" => not_available("otlp+grpc:// to an OpenTelemetry Collector that writes to Kafka"),
-        _ => Err(TargetError::UnknownScheme(scheme.to_owned())),
+        "otlp+grpc" => Ok((TargetKind::OtlpGrpc, false)),
+        "otlp+grpcs" => Ok((TargetKind::OtlpGrpc, true)),
+        "otlp+http" => Ok((TargetKind::OtlpHttp, false)),
+        "otlp+https" => Ok((TargetKind::OtlpHttp, true)),
+        "zipkin+http" => Ok((TargetKind::Zipkin, false)),
+        "zipkin+https" => Ok((TargetKind::Zipkin, true)),
+        "kafka" => Err(TargetError::NotAvailable {
+            scheme: scheme.to_owned(),
+            instead: "otlp+grpc:// to an OpenTelemetry Collector that writes to Kafka",
+        }),
+        _ => Err(TargetError::UnknownScheme(
+            without_credentials(scheme).to_owned(),
+        )),
     }
 }
 
@@ -212,8 +217,9 @@ fn port_number(text: &str) -> Result<u16, TargetError> {
 
 fn path_for(kind: TargetKind, path: &str) -> Result<String, TargetError> {
     let bad = |allowed| {
+        let told = path.split_once('?').map(|(path, _)| format!("{path}?***"));
         Err(TargetError::BadPath {
-            path: path.to_owned(),
+            path: told.unwrap_or_else(|| path.to_owned()),
             kind,
             allowed,
         })
@@ -249,6 +255,8 @@ mod tests {
                 assert_eq!(target.host, host, "{url}");
                 assert_eq!(target.port, port, "{url}");
                 assert_eq!(target.path, path, "{url}");
+                let scheme = url.trim().split("://").next().unwrap_or_default();
+                assert_eq!(target.tls, scheme.ends_with('s'), "{url}");
                 assert_eq!(target.to_string().parse(), Ok(target), "{url}");
             }
             (Err(error), Err(part)) => {
@@ -273,6 +281,9 @@ mod tests {
         check("otlp+http://a/x/y", Ok((OtlpHttp, "a", 4318, "/x/y")));
         check("zipkin+http://z", Ok((Zipkin, "z", 9411, "/api/v2/spans")));
         check("zipkin+http://z:80/p", Ok((Zipkin, "z", 80, "/p")));
+        check("otlp+grpcs://tempo", Ok((OtlpGrpc, "tempo", 4317, "")));
+        check("otlp+https://a:443", Ok((OtlpHttp, "a", 443, "/v1/traces")));
+        check("zipkin+https://z", Ok((Zipkin, "z", 9411, "/api/v2/spans")));
     }
 
     #[test]
@@ -280,8 +291,6 @@ mod tests {
         check("tempo:4317", Err("no scheme"));
         check("", Err("no scheme"));
         check("http://tempo", Err("`http://` is no export scheme"));
-        check("otlp+grpcs://t", Err("not available in this version"));
-        check("otlp+https://t", Err("not available in this version"));
         check("kafka://t", Err("not available in this version"));
         check("otlp+grpc://", Err("no valid host"));
         check("otlp+grpc://:4317", Err("no valid host"));
@@ -302,7 +311,12 @@ mod tests {
 
     #[test]
     fn a_password_is_never_repeated() {
-        for url in ["otlp+grpc://u:secret@t", "u:secret@t"] {
+        for url in [
+            "otlp+grpc://u:secret@t",
+            "u:secret@t",
+            "u:secret@otlp+grpc://t",
+            "otlp+http://t/a?key=secret",
+        ] {
             let error = Target::parse(url).unwrap_err();
             assert!(!error.to_string().contains("secret"), "{error}");
         }
@@ -310,7 +324,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_parsed_or_refused(url in "(otlp\\+grpc://|otlp\\+http://|zipkin\\+http://)?.{0,40}") {
+        fn any_text_is_parsed_or_refused(url in "(otlp\\+grpcs?://|otlp\\+https?://|zipkin\\+https?://)?.{0,40}") {
             if let Ok(target) = Target::parse(&url) {
                 prop_assert_eq!(Target::parse(&target.to_string()), Ok(target));
             }

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::config::Config;
 use super::outcome::Outcome;
 use super::peer::Peer;
 use super::retry::Backoff;
 use super::split::{self, Part};
-use super::target::Target;
 use crate::log::{Cursor, Record};
 use crate::status::{ExporterStatus, add};
 
@@ -36,17 +36,17 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker for `target` that counts in `status`. It drains once `drain` holds a deadline.
+    /// A worker as `config` says that counts in `status`. It drains once `drain` holds a deadline.
     pub fn new(
-        target: Target,
+        config: Config,
         status: Arc<ExporterStatus>,
         drain: watch::Receiver<Option<Instant>>,
     ) -> Self {
         Self {
-            peer: Peer::new(target),
+            backoff: Backoff::new(config.retry),
+            peer: Peer::new(config),
             status,
             drain,
-            backoff: Backoff::default(),
             failing: false,
             suspects: Suspects::default(),
             in_parts: InParts::default(),
@@ -54,8 +54,9 @@ impl Worker {
         }
     }
 
-    /// Sends what `cursor` reads until the log is closed and all of it was sent, or until the drain deadline. What
-    /// is left then is told, and counted as dropped by the log.
+    /// Sends what `cursor` reads until the log is closed and all of it was sent, or until the drain deadline; on disk, only
+    /// until the peer fails during the drain. What is left then is told; in memory it is counted as dropped by the log, on
+    /// disk it waits for the next start.
     pub async fn run(mut self, mut cursor: Cursor) {
         let deadline = drain_deadline(self.drain.clone());
         tokio::select! {
@@ -64,7 +65,13 @@ impl Worker {
             () = deadline => {}
         }
         let spans = cursor.unsent_spans();
-        if spans > 0 {
+        if spans > 0 && cursor.is_on_disk() {
+            tracing::info!(
+                exporter = self.status.name,
+                spans,
+                "spans this exporter could not send yet stay in the data directory"
+            );
+        } else if spans > 0 {
             let last_error = self.status.last_error.get().map(|error| error.message);
             tracing::warn!(
                 exporter = self.status.name,
@@ -93,6 +100,8 @@ impl Worker {
             };
             match outcome {
                 Sent::Settled => cursor.ack(last),
+                // It is all there at the next start: no reason to hold the shutdown up.
+                Sent::Later { .. } if cursor.is_on_disk() && self.is_draining() => return,
                 Sent::Later { after } => self.wait(after).await,
                 // The peer asks for less now.
                 Sent::TooLarge => {}
@@ -139,7 +148,7 @@ impl Worker {
                     tracing::warn!(
                         exporter = self.status.name,
                         reason,
-                        "cannot send spans; they wait in memory while this is tried again"
+                        "cannot send spans; they wait while this is tried again"
                     );
                 }
                 Sent::Later { after }
@@ -190,11 +199,15 @@ impl Worker {
         }
     }
 
+    fn is_draining(&self) -> bool {
+        self.drain.borrow().is_some()
+    }
+
     /// Waits before the next attempt; a drain that begins meanwhile cuts the wait short.
     async fn wait(&mut self, told: Option<Duration>) {
         let delay = self.backoff.delay(told);
         // What the peer asked for is kept until then; an early attempt costs it little and may save the spans.
-        if self.drain.borrow().is_some() {
+        if self.is_draining() {
             sleep(delay.min(DRAIN_WAIT)).await;
             return;
         }

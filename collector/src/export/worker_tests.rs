@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -24,8 +26,8 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use tokio_stream::wrappers::TcpListenerStream;
 
-use super::{Target, Worker};
-use crate::log::BatchLog;
+use super::{Config, Target, Worker};
+use crate::log::{BatchLog, ReaderConfig};
 use crate::net::body::Answer;
 use crate::net::server;
 use crate::status::ExporterStatus;
@@ -34,9 +36,9 @@ use crate::wire::test_support::{self, encode, resource_spans, span};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A worker with its log, and the names of the services whose spans came, with how many.
-struct Fixture {
-    log: BatchLog,
-    status: Arc<ExporterStatus>,
+pub(super) struct Fixture {
+    pub(super) log: BatchLog,
+    pub(super) status: Arc<ExporterStatus>,
     drain: watch::Sender<Option<Instant>>,
     worker: JoinHandle<()>,
 }
@@ -44,15 +46,24 @@ struct Fixture {
 impl Fixture {
     /// A worker for `url` that finds `batches` waiting.
     fn start(url: &str, batches: &[Vec<u8>]) -> Self {
-        let log = BatchLog::in_memory(64 << 20);
-        let status = Arc::new(ExporterStatus::named(url));
-        let cursor = log.reader(Arc::clone(&status));
+        Self::start_with(Config::to(Target::parse(url).unwrap()), batches)
+    }
+
+    pub(super) fn start_with(config: Config, batches: &[Vec<u8>]) -> Self {
+        let status = Arc::new(ExporterStatus::named(config.name.as_str()));
+        let reader = ReaderConfig {
+            status: Arc::clone(&status),
+            on_full: config.on_full,
+        };
+        let (log, mut cursors) = BatchLog::in_memory(64 << 20, vec![reader]);
+        let cursor = cursors.pop().unwrap();
         for batch in batches {
             let spans = ExportTraceServiceRequest::decode(&batch[..]).map_or(1, |r| count(&r));
-            log.append(Bytes::from(batch.clone()), spans).unwrap();
+            let appended = log.append(Bytes::from(batch.clone()), spans);
+            appended.now_or_never().unwrap().unwrap();
         }
         let (drain, drained) = watch::channel(None);
-        let worker = Worker::new(Target::parse(url).unwrap(), Arc::clone(&status), drained);
+        let worker = Worker::new(config, Arc::clone(&status), drained);
         Self {
             worker: tokio::spawn(worker.run(cursor)),
             log,
@@ -62,13 +73,13 @@ impl Fixture {
     }
 
     /// Closes the log and waits for the worker to have sent everything.
-    async fn finish(&mut self) {
+    pub(super) async fn finish(&mut self) {
         self.log.close();
         let worker = tokio::time::timeout(PATIENCE, &mut self.worker);
         worker.await.expect("the worker ends in time").unwrap();
     }
 
-    fn check(&self, sent: u64, set_aside: u64, dropped: u64) {
+    pub(super) fn check(&self, sent: u64, set_aside: u64, dropped: u64) {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counted = [
             read(&self.status.sent_spans),
@@ -79,7 +90,7 @@ impl Fixture {
         assert_eq!(counted, [sent, set_aside, dropped], "{error:?}");
     }
 
-    fn last_error(&self) -> String {
+    pub(super) fn last_error(&self) -> String {
         self.status
             .last_error
             .get()
@@ -88,7 +99,7 @@ impl Fixture {
 }
 
 /// What a peer took: service names and how many of their spans.
-type Taken = Arc<Mutex<BTreeMap<String, u64>>>;
+pub(super) type Taken = Arc<Mutex<BTreeMap<String, u64>>>;
 
 fn take(taken: &Taken, request: &ExportTraceServiceRequest) {
     for resource_spans in &request.resource_spans {
@@ -107,11 +118,11 @@ fn count(request: &ExportTraceServiceRequest) -> u64 {
     scopes.map(|scope| scope.spans.len() as u64).sum()
 }
 
-fn counts(taken: &Taken) -> Vec<u64> {
+pub(super) fn counts(taken: &Taken) -> Vec<u64> {
     taken.lock().unwrap().values().copied().collect()
 }
 
-async fn until(mut condition: impl FnMut() -> bool) {
+pub(super) async fn until(mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(
@@ -122,15 +133,15 @@ async fn until(mut condition: impl FnMut() -> bool) {
     }
 }
 
-async fn bind() -> (TcpListener, SocketAddr) {
+pub(super) async fn bind() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
 /// An HTTP peer that answers the `n`-th request (from 0) and its body by `script`.
-struct HttpPeer {
-    address: SocketAddr,
+pub(super) struct HttpPeer {
+    pub(super) address: SocketAddr,
     requests: Arc<AtomicU64>,
     server: AbortHandle,
 }
@@ -147,6 +158,14 @@ impl HttpPeer {
         listener: TcpListener,
         script: impl Fn(u64, Bytes) -> Response<Answer> + Send + Sync + 'static,
     ) -> Self {
+        Self::serve_heads(listener, move |number, _, body| script(number, body))
+    }
+
+    /// By a script that sees the head of each request, too.
+    pub(super) fn serve_heads(
+        listener: TcpListener,
+        script: impl Fn(u64, &Parts, Bytes) -> Response<Answer> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&requests);
@@ -154,8 +173,9 @@ impl HttpPeer {
         let handler = move |request: Request<Incoming>, _peer| {
             let (counter, script) = (Arc::clone(&counter), Arc::clone(&script));
             async move {
-                let body = request.into_body().collect().await.unwrap().to_bytes();
-                script(counter.fetch_add(1, Ordering::Relaxed), body)
+                let (head, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                script(counter.fetch_add(1, Ordering::Relaxed), &head, body)
             }
         };
         let serving = server::serve(
@@ -171,7 +191,7 @@ impl HttpPeer {
         }
     }
 
-    fn requests(&self) -> u64 {
+    pub(super) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 }
@@ -182,7 +202,7 @@ impl Drop for HttpPeer {
     }
 }
 
-fn answer(status: u16, headers: &[(&'static str, &'static str)]) -> Response<Answer> {
+pub(super) fn answer(status: u16, headers: &[(&'static str, &'static str)]) -> Response<Answer> {
     let mut response = Response::new(Answer::data("the peer's own words"));
     *response.status_mut() = status.try_into().unwrap();
     for (name, value) in headers {
@@ -191,7 +211,7 @@ fn answer(status: u16, headers: &[(&'static str, &'static str)]) -> Response<Ans
     response
 }
 
-fn collect(taken: &Taken, body: &Bytes) -> Response<Answer> {
+pub(super) fn collect(taken: &Taken, body: &Bytes) -> Response<Answer> {
     take(
         taken,
         &ExportTraceServiceRequest::decode(&body[..]).unwrap(),
@@ -201,8 +221,8 @@ fn collect(taken: &Taken, body: &Bytes) -> Response<Answer> {
 
 /// A gRPC peer by tonic: refuses requests with a span of a service that is named here.
 #[derive(Clone, Default)]
-struct GrpcPeer {
-    taken: Taken,
+pub(super) struct GrpcPeer {
+    pub(super) taken: Taken,
     requests: Arc<AtomicU64>,
     refuse: Option<&'static str>,
     reject_spans: i64,
@@ -235,7 +255,7 @@ impl TraceService for GrpcPeer {
     }
 }
 
-async fn grpc_peer(peer: &GrpcPeer) -> String {
+pub(super) async fn grpc_peer(peer: &GrpcPeer) -> String {
     let (listener, address) = bind().await;
     let serving = tonic::transport::Server::builder()
         .add_service(TraceServiceServer::new(peer.clone()))
@@ -244,7 +264,7 @@ async fn grpc_peer(peer: &GrpcPeer) -> String {
     format!("otlp+grpc://{address}")
 }
 
-fn batches(services: &[&str]) -> Vec<Vec<u8>> {
+pub(super) fn batches(services: &[&str]) -> Vec<Vec<u8>> {
     services
         .iter()
         .map(|name| test_support::request(name, 3))

@@ -2,12 +2,12 @@
 //! sdk_exporters/zipkin.md; Zipkin API v2, `ListOfSpans`). Called by `peer`.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 
 use super::json::Json;
+use super::zipkin_origin::{Origin, is_field};
 use crate::net::proto::{Value, fields};
 use crate::wire::{
     AnyValueRef, EventRef, LinkRef, SpanKind, SpanRef, StatusCode, WireError, attributes_to_json,
@@ -59,12 +59,10 @@ pub(super) fn encode(batches: &[Bytes], limit: usize) -> Result<Vec<u8>, EncodeE
 }
 
 fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
+    let origin = Origin::of(span);
     json.open_object();
     json.key("traceId").hex(&span.trace_id);
-    json.key("id").hex(&span.span_id);
-    if let Some(parent) = span.parent_span_id {
-        json.key("parentId").hex(&parent);
-    }
+    put_ids(json, span, &origin);
     if let Some(kind) = kind(span.kind) {
         json.key("kind").string(kind);
     }
@@ -79,16 +77,34 @@ fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
         json.key("duration")
             .number((span.duration_nanos() / 1_000).max(1));
     }
-    json.key("localEndpoint").open_object();
-    json.key("serviceName").string(span.resource.service_name);
-    json.close_object();
-    put_remote_endpoint(json, span);
+    origin.put_local_endpoint(json, span.resource.service_name);
+    origin.put_remote_endpoint(json);
     let rare = Rare::of(span);
     if rare.events {
         put_annotations(json, span);
     }
     tags.put(json, span, &rare);
     json.close_object();
+}
+
+/// The ids, as Zipkin had them where the span came from there.
+fn put_ids(json: &mut Json, span: &SpanRef<'_>, origin: &Origin<'_>) {
+    match origin.shared_id {
+        Some(id) => {
+            json.key("id").string(id);
+            json.key("shared").raw("true");
+        }
+        None => json.key("id").hex(&span.span_id),
+    }
+    match (origin.parent_id, span.parent_span_id) {
+        (Some(parent), _) => json.key("parentId").string(parent),
+        // The parent of a server half is its client half, which is the same span to Zipkin.
+        (None, Some(parent)) if origin.shared_id.is_none() => json.key("parentId").hex(&parent),
+        _ => {}
+    }
+    if origin.debug {
+        json.key("debug").raw("true");
+    }
 }
 
 /// Fields of `Span` that most spans do not have, looked for in one pass instead of one for each.
@@ -129,85 +145,6 @@ fn kind(kind: SpanKind) -> Option<&'static str> {
     }
 }
 
-/// Who was called. A server's own address attributes name itself, so only callers have it.
-fn put_remote_endpoint(json: &mut Json, span: &SpanRef<'_>) {
-    if !matches!(span.kind, SpanKind::Client | SpanKind::Producer) {
-        return;
-    }
-    let mut best: Option<(u8, &str)> = None;
-    let mut ports = [None; REMOTE_PORTS.len()];
-    for attribute in span.attributes() {
-        if let (Some(rank), AnyValueRef::Str(value)) = (remote_rank(attribute.key), attribute.value)
-        {
-            if !value.is_empty() && best.is_none_or(|(other, _)| rank < other) {
-                best = Some((rank, value));
-            }
-        } else if let Some(at) = REMOTE_PORTS
-            .iter()
-            .position(|(_, key)| *key == attribute.key)
-            && let Some(port) = ports.get_mut(at)
-        {
-            *port = port_number(attribute.value);
-        }
-    }
-    let Some((rank, value)) = best else {
-        return;
-    };
-    json.key("remoteEndpoint").open_object();
-    // The name is what Zipkin draws its dependencies by, so a called address is its name too.
-    json.key("serviceName").string(value);
-    match value.parse() {
-        Ok(IpAddr::V4(_)) => json.key("ipv4").string(value),
-        Ok(IpAddr::V6(_)) => json.key("ipv6").string(value),
-        Err(_) => {}
-    }
-    let port = REMOTE_PORTS
-        .iter()
-        .zip(ports)
-        .find(|((of, _), _)| *of == rank);
-    if let Some((_, Some(port))) = port {
-        json.key("port").number(port);
-    }
-    json.close_object();
-}
-
-/// Attributes that name the other side of a call; the lower the better.
-fn remote_rank(key: &str) -> Option<u8> {
-    Some(match key {
-        "peer.service" => 1,
-        "server.address" => 2,
-        "net.peer.name" => 3,
-        "network.peer.address" => 4,
-        "server.socket.domain" => 5,
-        "server.socket.address" => 6,
-        "net.sock.peer.name" => 7,
-        "net.sock.peer.addr" => 8,
-        "peer.hostname" => 9,
-        "peer.address" => 10,
-        "db.name" => 11,
-        "db.namespace" => 12,
-        _ => return None,
-    })
-}
-
-/// The ports that belong to addresses, by the addresses' rank.
-const REMOTE_PORTS: [(u8, &str); 5] = [
-    (2, "server.port"),
-    (3, "net.peer.port"),
-    (4, "network.peer.port"),
-    (6, "server.socket.port"),
-    (8, "net.sock.peer.port"),
-];
-
-fn port_number(value: AnyValueRef<'_>) -> Option<u64> {
-    match value {
-        AnyValueRef::Int(port) => u64::try_from(port).ok(),
-        AnyValueRef::Str(port) => port.parse().ok(),
-        _ => None,
-    }
-    .filter(|port| (1..=u64::from(u16::MAX)).contains(port))
-}
-
 fn put_annotations(json: &mut Json, span: &SpanRef<'_>) {
     json.key("annotations").open_array();
     for event in span.events() {
@@ -226,17 +163,14 @@ fn put_annotations(json: &mut Json, span: &SpanRef<'_>) {
     json.close_array();
 }
 
-/// An event's name, with its attributes as JSON behind it when it has some.
+/// An event's name, with its attributes behind it when it has some, both as JSON.
 fn annotation(event: EventRef<'_>) -> String {
     let attributes = attributes_to_json(event.attributes);
     if attributes.is_empty() {
         return event.name.to_owned();
     }
-    format!(
-        "\"{}\": {}",
-        event.name,
-        serde_json::Value::Object(attributes)
-    )
+    let name = serde_json::Value::from(event.name);
+    format!("{name}: {}", serde_json::Value::Object(attributes))
 }
 
 /// Writes tags, each key once: Zipkin's tags are a map, and keys that come twice would hide each other.
@@ -264,7 +198,7 @@ impl<'a> Tags<'a> {
         json.key("tags").open_object();
         self.put_status(json, span);
         for attribute in span.attributes() {
-            if self.is_new(attribute.key) {
+            if !is_field(attribute.key) && self.is_new(attribute.key) {
                 put_tag(json, attribute.key, attribute.value);
             }
         }
@@ -386,6 +320,7 @@ mod tests {
     use opentelemetry_proto::tonic::trace::v1::status::StatusCode as Code;
     use opentelemetry_proto::tonic::trace::v1::{Span, Status};
     use proptest::prelude::*;
+    use prost::Message;
     use serde_json::{Value as Json, json};
 
     use super::*;
@@ -717,7 +652,157 @@ mod tests {
         assert_eq!(tags["000007"], "");
     }
 
+    /// A span as it came from Zipkin, and as it goes there again.
+    fn there_and_back(span: &Json) -> Json {
+        let body = json!([span]).to_string();
+        let request = crate::wire::zipkin_json(body.as_bytes(), 1 << 20).unwrap();
+        let bytes = encode(&[request.into()], usize::MAX).unwrap();
+        let mut spans: Vec<Json> = serde_json::from_slice(&bytes).unwrap();
+        spans.remove(0)
+    }
+
+    #[test]
+    fn what_came_from_zipkin_goes_there_as_it_came() {
+        let span = json!({
+            "traceId": "00000000000000000000000000000007", "id": "0000000000000002", "parentId": "0000000000000001",
+            "kind": "SERVER", "shared": true, "debug": true, "name": "get /", "timestamp": 5, "duration": 3,
+            "localEndpoint": {"serviceName": "back", "ipv4": "10.0.0.2", "port": 80},
+            "remoteEndpoint": {"serviceName": "front", "ipv6": "::1", "port": 5421},
+            "annotations": [{"timestamp": 6, "value": "cache miss"}],
+            "tags": {"http.path": "/", "error": "boom", "otel.status_code": "ERROR"},
+        });
+        let mut expected = span.clone();
+        // What the endpoints say is told in OpenTelemetry's terms as well.
+        for (key, value) in [
+            ("network.local.address", "10.0.0.2"),
+            ("network.local.port", "80"),
+            ("peer.service", "front"),
+            ("network.peer.address", "::1"),
+            ("network.peer.port", "5421"),
+        ] {
+            expected["tags"][key] = value.into();
+        }
+        assert_eq!(there_and_back(&span), expected);
+        assert_eq!(there_and_back(&expected), expected);
+        let mut root = expected.clone();
+        for absent in ["parentId", "debug", "remoteEndpoint"] {
+            root.as_object_mut().unwrap().remove(absent);
+        }
+        assert_eq!(there_and_back(&root)["shared"], json!(true));
+        assert_eq!(there_and_back(&root)["parentId"], json!(null));
+        for kind in ["CLIENT", "PRODUCER", "CONSUMER"] {
+            let mut span = expected.clone();
+            span.as_object_mut().unwrap().remove("shared");
+            span["kind"] = kind.into();
+            assert_eq!(there_and_back(&span), span);
+        }
+    }
+
+    #[test]
+    fn a_child_below_a_server_half_names_the_shared_id_again() {
+        let span = |id: &str, service: &str, shared: bool| json!({"traceId": "7", "id": id, "parentId": "2", "shared": shared, "localEndpoint": {"serviceName": service}});
+        let mut half = span("2", "back", true);
+        half["kind"] = "SERVER".into();
+        half["parentId"] = "1".into();
+        let body = json!([half, span("3", "back", false)]).to_string();
+        let request = crate::wire::zipkin_json(body.as_bytes(), 1 << 20).unwrap();
+        let bytes = encode(&[request.into()], usize::MAX).unwrap();
+        let spans: Json = serde_json::from_slice(&bytes).unwrap();
+        for (index, id, parent) in [(0, 2, 1), (1, 3, 2)] {
+            assert_eq!(spans[index]["id"], json!(format!("{id:016x}")));
+            assert_eq!(spans[index]["parentId"], json!(format!("{parent:016x}")));
+        }
+    }
+
+    fn by_id(json: &[u8]) -> Vec<Json> {
+        let mut spans: Vec<Json> = serde_json::from_slice(json).unwrap();
+        spans.sort_by_key(|span| format!("{}{}", span["traceId"], span["id"]));
+        spans
+    }
+
+    /// What Zipkin's format can hold of the spans, by their ids.
+    fn as_told(request: &[u8]) -> Vec<String> {
+        let mut told = Vec::new();
+        let micros = |nanos: u64| nanos / 1_000;
+        walk(request, |span| {
+            let event = |event: EventRef<'_>| (micros(event.time_unix_nano), event.name.to_owned());
+            let events = span.events().map(event).filter(|(time, _)| *time > 0);
+            let links = span.links().map(|link| (link.trace_id, link.span_id));
+            // A message is of failures alone.
+            let failed = (span.status == StatusCode::Error).then(|| span.status_message());
+            told.push(format!(
+                "{:032x} {:?}",
+                u128::from_be_bytes(span.trace_id),
+                (
+                    (span.span_id, span.parent_span_id),
+                    (span.name, kind(span.kind)),
+                    span.resource.service_name,
+                    (span.scope.name(), span.scope.version()),
+                    (span.status, failed),
+                    micros(span.start_unix_nano),
+                    span.trace_state(),
+                    events.collect::<Vec<_>>(),
+                    links.collect::<Vec<_>>(),
+                )
+            ));
+        })
+        .unwrap();
+        told.sort();
+        told
+    }
+
+    /// Attributes that say more to Zipkin than a tag does.
+    fn telling_attributes() -> impl Strategy<Value = Vec<KeyValue>> {
+        let name = prop::sample::select(vec![
+            "peer.service",
+            "server.address",
+            "net.peer.name",
+            "network.peer.address",
+            "network.local.address",
+            "db.name",
+            "error",
+        ]);
+        let text = prop::sample::select(vec!["", "pg", "10.0.0.1", "::1", "80"]);
+        let port = prop::sample::select(vec![
+            "server.port",
+            "network.peer.port",
+            "network.local.port",
+        ]);
+        let number = prop::sample::select(vec![0, 80, 70_000]);
+        let attribute = prop_oneof![
+            (name, text).prop_map(|(key, text)| attribute(key, text)),
+            (port, number).prop_map(|(key, port)| typed(key, Proto::IntValue(port))),
+        ];
+        // A key that comes twice is no valid OTLP.
+        proptest::collection::vec(attribute, 0..6).prop_map(|mut attributes| {
+            attributes.sort_by(|a, b| a.key.cmp(&b.key));
+            attributes.dedup_by(|a, b| a.key == b.key);
+            attributes
+        })
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(192))]
+
+        /// Zipkin has texts only, so values come back as texts; as Zipkin sees it, nothing has changed.
+        #[test]
+        fn our_own_output_read_back_is_the_same(
+            mut request in crate::wire::any_request::any_request(),
+            telling in telling_attributes(),
+        ) {
+            for group in &mut request.resource_spans {
+                for span in group.scope_spans.iter_mut().flat_map(|scope| &mut scope.spans) {
+                    span.attributes.extend(telling.clone());
+                }
+            }
+            let bytes = request.encode_to_vec();
+            let sent = encode(&[bytes.clone().into()], usize::MAX).unwrap();
+            let read = crate::wire::zipkin_json(&sent, 1 << 20).unwrap();
+            let again = encode(&[read.clone().into()], usize::MAX).unwrap();
+            prop_assert_eq!(by_id(&again), by_id(&sent));
+            prop_assert_eq!(as_told(&read), as_told(&bytes));
+        }
+
         #[test]
         fn hostile_texts_stay_inside_their_strings(
             name in any::<String>(),

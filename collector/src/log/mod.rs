@@ -1,12 +1,14 @@
-//! The batch log: one append-only log in memory, many readers. `intake` appends, each exporter reads at
-//! its own pace by a cursor of its own. At the cap the oldest records go, whoever still waits for them:
-//! a dead exporter holds nobody else back, and what it loses is counted and told.
+//! The batch log: one append-only log, many readers. `intake` appends, each exporter reads at its own pace by a
+//! cursor of its own. At the cap a lagging reader either has senders refused, or loses its oldest records, which
+//! is counted and told; the choice is each reader's own. It is in memory, or in a directory ([`disk`]).
 
 mod compact;
+pub mod disk;
+mod memory;
 #[cfg(test)]
 mod model_tests;
-mod state;
 
+use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,9 +16,16 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 pub use compact::compact;
-use state::{Notice, Read, ReaderId, State};
+use disk::{DiskConfig, DiskCursor, DiskLog, OpenError, Recovery};
+use memory::State;
 
-use crate::status::{ExporterStatus, now_unix_nano};
+use crate::status::{ExporterStatus, LogStatus, now_unix_nano};
+
+/// Charged for every record in memory beside its bytes: the record, its share of the queue and its allocation.
+const RECORD_OVERHEAD: usize = 128;
+
+/// Most records handed out at once, so that a flood of tiny batches makes no huge answer.
+const MAX_RECORDS: usize = 4_096;
 
 /// One accepted batch: the bytes of an `ExportTraceServiceRequest`, as received.
 #[derive(Clone, Debug)]
@@ -31,12 +40,36 @@ pub struct Record {
     pub arrived_unix_nano: u64,
 }
 
+/// What gives way when the log is full and a reader still needs its oldest records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFull {
+    /// Senders: their batches are refused until there is room, and they retry.
+    Refuse,
+    /// The reader: it loses its oldest records, which is counted and told.
+    DropOldest,
+}
+
+/// A reader to be.
+#[derive(Clone, Debug)]
+pub struct ReaderConfig {
+    /// What it counts; its name is what a directory knows it by.
+    pub status: Arc<ExporterStatus>,
+    /// What gives way at the cap.
+    pub on_full: OnFull,
+}
+
 /// The log; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct BatchLog(Arc<Inner>);
+pub struct BatchLog(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Memory(Arc<MemoryLog>),
+    Disk(Arc<DiskLog>),
+}
 
 #[derive(Debug)]
-struct Inner {
+struct MemoryLog {
     // Held for a few moves of records at a time and never across an await.
     state: Mutex<State>,
     changed: Notify,
@@ -55,66 +88,185 @@ pub enum Full {
         /// The cap.
         limit: usize,
     },
+    /// There is no room, and an exporter whose `on_full` is `refuse` has not sent the oldest batches yet.
+    #[error("the batch log is full: its {limit} bytes wait for an exporter")]
+    Now {
+        /// The cap.
+        limit: u64,
+    },
+    /// The disk is slower than batches come, and memory for those that wait for it is used up.
+    #[error("batches come faster than the data directory's disk can write them")]
+    Behind,
+    /// The disk did not take it.
+    #[error("the data directory cannot be written: {0}")]
+    Disk(io::ErrorKind),
     /// The collector is shutting down.
     #[error("the collector is shutting down")]
     Closed,
 }
 
-/// One reader's place in the log. Dropping it gives up what it has not acknowledged, which is counted as
-/// dropped.
+/// One reader's place in the log. Dropping that of a log in memory gives up what it has not acknowledged, which is
+/// counted as dropped; on disk it stays for the next start.
 #[derive(Debug)]
-pub struct Cursor {
-    log: BatchLog,
+pub struct Cursor(CursorKind);
+
+#[derive(Debug)]
+enum CursorKind {
+    Memory(MemoryCursor),
+    Disk(DiskCursor),
+}
+
+#[derive(Debug)]
+struct MemoryCursor {
+    log: Arc<MemoryLog>,
     reader: ReaderId,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ReaderId(u64);
+
+/// What a reader finds.
+#[derive(Debug)]
+enum Read {
+    Records(Vec<Record>),
+    Nothing,
+    End,
+}
+
+/// What is worth a line in the log.
+#[derive(Debug, PartialEq, Eq)]
+enum Notice {
+    Dropping {
+        exporter: String,
+        spans: u64,
+    },
+    Recovered {
+        exporter: String,
+        spans: u64,
+    },
+    Damaged {
+        segment: u64,
+        offset: u64,
+        records: u64,
+    },
+    Unreadable {
+        exporter: String,
+        segment: u64,
+        records: u64,
+        spans: u64,
+    },
+    GivenUp {
+        exporter: String,
+        spans: u64,
+    },
+}
+
 impl BatchLog {
-    /// A log that holds at most `limit` bytes, the records' own overhead included.
-    pub fn in_memory(limit: usize) -> Self {
-        Self(Arc::new(Inner {
-            state: Mutex::new(State::new(limit)),
+    /// A log that holds at most `limit` bytes, the records' own overhead included, and its readers, in the order of
+    /// `readers`.
+    pub fn in_memory(limit: usize, readers: Vec<ReaderConfig>) -> (Self, Vec<Cursor>) {
+        let mut state = State::new(limit);
+        let readers: Vec<_> = readers
+            .into_iter()
+            .map(|config| state.add_reader(config))
+            .collect();
+        let log = Arc::new(MemoryLog {
+            state: Mutex::new(state),
             changed: Notify::new(),
-        }))
+        });
+        let cursor = |reader| {
+            Cursor(CursorKind::Memory(MemoryCursor {
+                log: Arc::clone(&log),
+                reader,
+            }))
+        };
+        let cursors = readers.into_iter().map(cursor).collect();
+        (Self(Kind::Memory(log)), cursors)
     }
 
-    /// Appends a batch for every reader; with no reader it is not kept. Takes the batch as it is: see
-    /// [`compact`] for bytes that may be a small part of a large allocation.
+    /// The log in a directory, as it was left, with at most `memory` bytes of it in memory; its readers, in the order
+    /// of `readers`; and what was found, to be told. Blocks while the directory is read.
     ///
     /// # Errors
-    /// [`Full`] when the batch alone exceeds the cap, or when the log is closed.
-    pub fn append(&self, bytes: Bytes, spans: u64) -> Result<(), Full> {
-        let notices = self.state().append(bytes, spans, now_unix_nano())?;
-        self.0.changed.notify_waiters();
-        tell(&notices);
-        Ok(())
+    /// [`OpenError`], when the directory cannot be used at all or is in use. Whatever its files hold is none.
+    pub fn on_disk(
+        config: &DiskConfig,
+        memory: usize,
+        readers: Vec<ReaderConfig>,
+        status: Arc<LogStatus>,
+    ) -> Result<(Self, Vec<Cursor>, Recovery), OpenError> {
+        let (log, cursors, recovery) = DiskLog::open(config, memory, readers, status)?;
+        let cursors = cursors.into_iter().map(CursorKind::Disk).map(Cursor);
+        Ok((Self(Kind::Disk(Arc::new(log))), cursors.collect(), recovery))
     }
 
-    /// A new reader, from the next batch on.
-    pub fn reader(&self, status: Arc<ExporterStatus>) -> Cursor {
-        Cursor {
-            reader: self.state().add_reader(status),
-            log: self.clone(),
+    /// Appends a batch for every reader; with no reader it is not kept. Returns when the batch is as safe as the log
+    /// promises: at once in memory, once it is written, and perhaps synced, on disk. Who stops waiting may find it
+    /// appended all the same. Takes the batch as it is: see [`compact`] for bytes that may be a small part of a
+    /// large allocation.
+    ///
+    /// # Errors
+    /// [`Full`]; nothing is kept then.
+    pub async fn append(&self, bytes: Bytes, spans: u64) -> Result<(), Full> {
+        match &self.0 {
+            Kind::Memory(log) => log.append(bytes, spans),
+            Kind::Disk(log) => log.append(bytes, spans).await,
         }
+    }
+
+    /// Whether [`append`](Self::append) waits for a disk.
+    pub fn is_on_disk(&self) -> bool {
+        matches!(self.0, Kind::Disk(_))
     }
 
     /// Takes nothing more; readers get what is there and then the end.
     pub fn close(&self) {
-        self.state().close();
-        self.0.changed.notify_waiters();
+        match &self.0 {
+            Kind::Memory(log) => {
+                log.state().close();
+                log.changed.notify_waiters();
+            }
+            Kind::Disk(log) => log.close(),
+        }
     }
 
-    /// Bytes kept now, the records' own overhead included.
+    /// Closes the log and has everything on disk that belongs there, how far readers have come included.
+    pub async fn finish(&self) {
+        self.close();
+        if let Kind::Disk(log) = &self.0 {
+            let log = Arc::clone(log);
+            // Fails only when the runtime is going down, and dropping the log does the same.
+            let _ = tokio::task::spawn_blocking(move || log.finish()).await;
+        }
+    }
+
+    /// Bytes kept in memory now, the records' own overhead included.
     pub fn used(&self) -> usize {
-        self.state().used()
+        match &self.0 {
+            Kind::Memory(log) => log.state().used(),
+            Kind::Disk(log) => log.memory_used(),
+        }
     }
 
-    /// The cap, in bytes.
+    /// The cap on [`used`](Self::used), in bytes.
     pub fn limit(&self) -> usize {
-        self.state().limit()
+        match &self.0 {
+            Kind::Memory(log) => log.state().limit(),
+            Kind::Disk(log) => log.memory_limit(),
+        }
+    }
+}
+
+impl MemoryLog {
+    fn append(&self, bytes: Bytes, spans: u64) -> Result<(), Full> {
+        let notices = self.state().append(bytes, spans, now_unix_nano())?;
+        self.changed.notify_waiters();
+        tell(&notices);
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,8 +275,42 @@ impl Cursor {
     /// cursor does not move: the same records come again until [`ack`](Self::ack), unless the cap pushed
     /// them out meanwhile. `None` once the log is closed and everything was read. May be cancelled.
     pub async fn next(&mut self, max_bytes: usize) -> Option<Vec<Record>> {
+        match &mut self.0 {
+            CursorKind::Memory(cursor) => cursor.next(max_bytes).await,
+            CursorKind::Disk(cursor) => cursor.next(max_bytes).await,
+        }
+    }
+
+    /// Moves past every record up to and including `sequence`; what no reader needs any more is freed.
+    /// Records that the cap pushed out while they were being sent are settled as sent.
+    pub fn ack(&mut self, sequence: u64) {
+        match &mut self.0 {
+            CursorKind::Memory(cursor) => {
+                let notices = cursor.log.state().ack(cursor.reader, sequence);
+                tell(&notices);
+            }
+            CursorKind::Disk(cursor) => cursor.ack(sequence),
+        }
+    }
+
+    /// Spans that are neither acknowledged nor counted as dropped yet.
+    pub fn unsent_spans(&self) -> u64 {
+        match &self.0 {
+            CursorKind::Memory(cursor) => cursor.log.state().unsent_spans(cursor.reader),
+            CursorKind::Disk(cursor) => cursor.unsent_spans(),
+        }
+    }
+
+    /// Whether what is unsent at the end is there again at the next start.
+    pub fn is_on_disk(&self) -> bool {
+        matches!(self.0, CursorKind::Disk(_))
+    }
+}
+
+impl MemoryCursor {
+    async fn next(&mut self, max_bytes: usize) -> Option<Vec<Record>> {
         loop {
-            let mut changed = pin!(self.log.0.changed.notified());
+            let mut changed = pin!(self.log.changed.notified());
             // Listening starts before looking, so that a batch appended in between is not slept through.
             changed.as_mut().enable();
             let read = self.log.state().read(self.reader, max_bytes);
@@ -135,21 +321,9 @@ impl Cursor {
             }
         }
     }
-
-    /// Moves past every record up to and including `sequence`; what no reader needs any more is freed.
-    /// Records that the cap pushed out while they were being sent are settled as sent.
-    pub fn ack(&mut self, sequence: u64) {
-        let notices = self.log.state().ack(self.reader, sequence);
-        tell(&notices);
-    }
-
-    /// Spans that are neither acknowledged nor counted as dropped yet.
-    pub fn unsent_spans(&self) -> u64 {
-        self.log.state().unsent_spans(self.reader)
-    }
 }
 
-impl Drop for Cursor {
+impl Drop for MemoryCursor {
     fn drop(&mut self) {
         self.log.state().remove_reader(self.reader);
     }
@@ -169,6 +343,33 @@ fn tell(notices: &[Notice]) {
                 spans,
                 "the exporter caught up: nothing is dropped any more; spans is what this episode lost"
             ),
+            Notice::Damaged {
+                segment,
+                offset,
+                records,
+            } => tracing::error!(
+                segment,
+                offset,
+                records,
+                "a segment of the batch log is damaged: what can be read of it is sent, and it is set aside then"
+            ),
+            Notice::Unreadable {
+                exporter,
+                segment,
+                records,
+                spans,
+            } => tracing::error!(
+                exporter,
+                segment,
+                records,
+                spans,
+                "records of a segment could not be read and are lost to this exporter"
+            ),
+            Notice::GivenUp { exporter, spans } => tracing::warn!(
+                exporter,
+                spans,
+                "what waited for an exporter that is not configured any more is given up"
+            ),
         }
     }
 }
@@ -178,13 +379,25 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn log(limit: usize) -> (BatchLog, Cursor, Arc<ExporterStatus>) {
-        let log = BatchLog::in_memory(limit);
         let status = Arc::new(ExporterStatus::default());
-        let cursor = log.reader(Arc::clone(&status));
+        let (log, cursor) = log_with(limit, &status, OnFull::DropOldest);
         (log, cursor, status)
+    }
+
+    fn log_with(limit: usize, status: &Arc<ExporterStatus>, on_full: OnFull) -> (BatchLog, Cursor) {
+        let status = Arc::clone(status);
+        let (log, mut cursors) = BatchLog::in_memory(limit, vec![ReaderConfig { status, on_full }]);
+        (log, cursors.pop().unwrap())
+    }
+
+    /// In memory an append never waits.
+    fn append(log: &BatchLog, bytes: Bytes, spans: u64) -> Result<(), Full> {
+        log.append(bytes, spans).now_or_never().unwrap()
     }
 
     fn batch(bytes: usize) -> Bytes {
@@ -201,7 +414,7 @@ mod tests {
     async fn the_same_records_come_until_acknowledged() {
         let (log, mut cursor, status) = log(10_000);
         for _ in 0..3 {
-            log.append(batch(100), 5).unwrap();
+            append(&log, batch(100), 5).unwrap();
         }
         assert_eq!(sequences(&mut cursor, 200).await, [0, 1]);
         assert_eq!(sequences(&mut cursor, 1).await, [0]);
@@ -220,7 +433,7 @@ mod tests {
         let (log, mut cursor, _status) = log(10_000);
         let (batches, ()) = tokio::join!(sequences(&mut cursor, 100), async {
             tokio::task::yield_now().await;
-            log.append(batch(1), 1).unwrap();
+            append(&log, batch(1), 1).unwrap();
         });
         assert_eq!(batches, [0]);
         cursor.ack(0);
@@ -229,13 +442,13 @@ mod tests {
             log.close();
         });
         assert!(end.is_none());
-        assert_eq!(log.append(batch(1), 1), Err(Full::Closed));
+        assert_eq!(append(&log, batch(1), 1), Err(Full::Closed));
     }
 
     #[tokio::test]
     async fn a_closed_log_is_read_to_its_end() {
         let (log, mut cursor, _status) = log(10_000);
-        log.append(batch(1), 1).unwrap();
+        append(&log, batch(1), 1).unwrap();
         log.close();
         assert_eq!(sequences(&mut cursor, 100).await, [0]);
         cursor.ack(0);
@@ -245,17 +458,17 @@ mod tests {
     #[tokio::test]
     async fn what_is_pushed_out_while_being_sent_counts_once() {
         let (log, mut cursor, status) = log(1_100);
-        log.append(batch(400), 1).unwrap();
+        append(&log, batch(400), 1).unwrap();
         assert_eq!(sequences(&mut cursor, 1_000).await, [0]);
-        log.append(batch(400), 2).unwrap();
-        log.append(batch(400), 4).unwrap();
+        append(&log, batch(400), 2).unwrap();
+        append(&log, batch(400), 4).unwrap();
         let dropped = || status.dropped_spans.load(Ordering::Relaxed);
         assert_eq!(dropped(), 0, "record 0 is with the reader, 1 and 2 fit");
         cursor.ack(0);
         assert_eq!(dropped(), 0, "it was sent after all");
         // Handed out, pushed out, and asked for again instead of acknowledged: lost.
         assert_eq!(sequences(&mut cursor, 400).await, [1]);
-        log.append(batch(400), 8).unwrap();
+        append(&log, batch(400), 8).unwrap();
         assert_eq!(dropped(), 0);
         assert_eq!(sequences(&mut cursor, 400).await, [2]);
         assert_eq!(dropped(), 2);
@@ -268,8 +481,8 @@ mod tests {
     #[test]
     fn one_batch_beyond_the_cap_is_refused_and_costs_nobody() {
         let (log, cursor, status) = log(1_000);
-        log.append(batch(100), 3).unwrap();
-        let refused = log.append(batch(1_000), 1);
+        append(&log, batch(100), 3).unwrap();
+        let refused = append(&log, batch(1_000), 1);
         assert!(matches!(refused, Err(Full::TooLarge { limit: 1_000, .. })));
         assert_eq!(cursor.unsent_spans(), 3);
         assert_eq!(status.dropped_spans.load(Ordering::Relaxed), 0);
@@ -277,8 +490,32 @@ mod tests {
 
     #[test]
     fn without_readers_nothing_is_kept() {
-        let log = BatchLog::in_memory(1_000);
-        log.append(batch(500), 1).unwrap();
+        let (log, _) = BatchLog::in_memory(1_000, Vec::new());
+        append(&log, batch(500), 1).unwrap();
         assert_eq!(log.used(), 0);
+    }
+
+    #[test]
+    fn a_full_log_refuses_for_a_reader_that_asks_for_it_and_for_nobody_else() {
+        let statuses = [(); 2].map(|()| Arc::new(ExporterStatus::default()));
+        let [refusing, dropping] = &statuses;
+        let readers = [(refusing, OnFull::Refuse), (dropping, OnFull::DropOldest)];
+        let readers = readers.map(|(status, on_full)| ReaderConfig {
+            status: Arc::clone(status),
+            on_full,
+        });
+        let (log, mut cursors) = BatchLog::in_memory(1_100, readers.to_vec());
+        append(&log, batch(400), 1).unwrap();
+        append(&log, batch(400), 2).unwrap();
+        assert_eq!(append(&log, batch(400), 4), Err(Full::Now { limit: 1_100 }));
+        // Only what the refusing one has sent may be pushed out, whoever else still waits for it.
+        let first = cursors[0].next(1).now_or_never().unwrap().unwrap();
+        cursors[0].ack(first[0].sequence);
+        append(&log, batch(400), 4).unwrap();
+        assert_eq!(append(&log, batch(400), 8), Err(Full::Now { limit: 1_100 }));
+        let unsent: Vec<_> = cursors.iter().map(Cursor::unsent_spans).collect();
+        assert_eq!(unsent, [6, 6]);
+        let dropped = statuses.map(|status| status.dropped_spans.load(Ordering::Relaxed));
+        assert_eq!(dropped, [0, 1]);
     }
 }

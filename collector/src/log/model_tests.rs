@@ -8,7 +8,8 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::state::{RECORD_OVERHEAD, Read, ReaderId, State};
+use super::memory::State;
+use super::{OnFull, RECORD_OVERHEAD, Read, ReaderConfig, ReaderId};
 use crate::status::ExporterStatus;
 
 const LIMIT: usize = 2_000;
@@ -59,13 +60,20 @@ fn spans_of(sequence: u64) -> u64 {
     1 << sequence
 }
 
+fn reader(status: &Arc<ExporterStatus>) -> ReaderConfig {
+    ReaderConfig {
+        status: Arc::clone(status),
+        on_full: OnFull::DropOldest,
+    }
+}
+
 fn run(steps: Vec<Step>) {
     let mut state = State::new(LIMIT);
     let mut models: Vec<Model> = (0..READERS)
         .map(|_| {
             let status = Arc::new(ExporterStatus::default());
             Model {
-                id: state.add_reader(Arc::clone(&status)),
+                id: state.add_reader(reader(&status)),
                 status,
                 present: true,
                 handed: Vec::new(),
@@ -151,7 +159,7 @@ proptest! {
 #[test]
 fn the_cap_counts_small_records_in_full() {
     let mut state = State::new(LIMIT);
-    state.add_reader(Arc::new(ExporterStatus::default()));
+    state.add_reader(reader(&Arc::default()));
     for _ in 0..100 {
         state.append(Bytes::new(), 0, 1).unwrap();
     }

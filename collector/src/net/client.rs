@@ -1,5 +1,5 @@
-//! The outgoing side: one kept connection to one peer, a POST at a time, over HTTP/1.1 or HTTP/2 with prior
-//! knowledge. Called by `export`.
+//! The outgoing side: one kept connection to one peer, a POST at a time, over HTTP/1.1 or HTTP/2, plain (then with
+//! prior knowledge) or in TLS. Called by `export`.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -15,16 +15,19 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::body::with_causes;
+use super::client_tls::ClientTls;
 
-/// How long a connection may take to be made, name resolution included.
+/// How long each step of making a connection may take, the resolution of its name included, unless the request has
+/// less time.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a request may take, from its first byte sent to its answer's last one read.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers are read up to here: they carry a status, not data.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -35,16 +38,29 @@ const MAX_HEADER_BYTES: u32 = 16 * 1024;
 pub enum Protocol {
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2 with prior knowledge, as gRPC without TLS uses it.
+    /// HTTP/2, as gRPC uses it.
     Http2,
+}
+
+/// Where a peer is, and how it is spoken to.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Host name or address; an IPv6 address without its brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// `None`: plaintext.
+    pub tls: Option<ClientTls>,
+    /// How long a request may take, from its first byte sent to its answer's last one read.
+    pub timeout: Duration,
 }
 
 /// A peer and the connection to it, made when it is first needed and again whenever it broke.
 #[derive(Debug)]
 pub struct Client {
-    host: String,
-    port: u16,
-    protocol: Protocol,
+    endpoint: Endpoint,
     connection: Option<Connection>,
 }
 
@@ -71,6 +87,16 @@ pub enum ClientError {
         peer: String,
         /// Why.
         error: io::Error,
+    },
+    /// A connection, but no TLS over it.
+    #[error("no TLS with {peer}: {error}{hint}")]
+    Tls {
+        /// The peer, as `HOST:PORT`.
+        peer: String,
+        /// Why, with its causes.
+        error: String,
+        /// What to check, when the peer seems to speak no TLS; else empty.
+        hint: &'static str,
     },
     /// The connection broke, or the peer does not speak the protocol.
     #[error("the connection to {peer} failed: {error}{hint}")]
@@ -116,18 +142,16 @@ enum Sender {
 }
 
 impl Client {
-    /// A client of `host` and `port`; nothing is connected yet.
-    pub fn new(host: String, port: u16, protocol: Protocol) -> Self {
+    /// A client of `endpoint`; nothing is connected yet.
+    pub fn new(endpoint: Endpoint) -> Self {
         Self {
-            host,
-            port,
-            protocol,
+            endpoint,
             connection: None,
         }
     }
 
-    /// Posts `body` to `path` and reads the answer, within [`CONNECT_TIMEOUT`] and [`REQUEST_TIMEOUT`]. A kept
-    /// connection that the peer has closed meanwhile is made anew once, without a word.
+    /// Posts `body` to `path` and reads the answer, within [`CONNECT_TIMEOUT`] and the endpoint's own. A kept connection
+    /// that the peer has closed meanwhile is made anew once, without a word.
     ///
     /// # Errors
     /// [`ClientError`]; the connection is given up then.
@@ -159,7 +183,8 @@ impl Client {
             let response = connection.send(request).await?;
             read(response).await
         };
-        let reply = match tokio::time::timeout(REQUEST_TIMEOUT, exchange).await {
+        let timeout = self.endpoint.timeout;
+        let reply = match tokio::time::timeout(timeout, exchange).await {
             Ok(Ok((reply, whole))) => {
                 // The rest of an answer that was cut would be read as the next one.
                 if whole {
@@ -168,10 +193,7 @@ impl Client {
                 Ok(reply)
             }
             Ok(Err(error)) => Err(self.broken(&error, kept)),
-            Err(_) => Err(ClientError::TimedOut {
-                peer: self.peer(),
-                timeout: REQUEST_TIMEOUT,
-            }),
+            Err(_) => Err(self.timed_out(timeout)),
         };
         (reply, kept)
     }
@@ -184,8 +206,9 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Connection, ClientError> {
-        let connecting = TcpStream::connect((self.host.as_str(), self.port));
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+        let Endpoint { host, port, .. } = &self.endpoint;
+        let connecting = TcpStream::connect((host.as_str(), *port));
+        let connected = tokio::time::timeout(self.connect_timeout(), connecting).await;
         let stream = connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
@@ -193,14 +216,56 @@ impl Client {
                 peer: self.peer(),
                 error,
             })?;
-        let handshake = Connection::new(TokioIo::new(stream), self.protocol);
-        match tokio::time::timeout(CONNECT_TIMEOUT, handshake).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(self.broken(&error, false)),
-            Err(_) => Err(ClientError::TimedOut {
-                peer: self.peer(),
-                timeout: CONNECT_TIMEOUT,
-            }),
+        let handshakes = async {
+            match &self.endpoint.tls {
+                None => self.speak(stream).await,
+                Some(tls) => self.speak(self.secure(stream, tls).await?).await,
+            }
+        };
+        match tokio::time::timeout(self.connect_timeout(), handshakes).await {
+            Ok(connection) => connection,
+            Err(_) => Err(self.timed_out(self.connect_timeout())),
+        }
+    }
+
+    /// TLS over a new connection, with the files as they are now.
+    async fn secure(
+        &self,
+        stream: TcpStream,
+        tls: &ClientTls,
+    ) -> Result<TlsStream<TcpStream>, ClientError> {
+        let failed = |error: String, hint| ClientError::Tls {
+            peer: self.peer(),
+            error,
+            hint,
+        };
+        let (tls, protocol) = (tls.clone(), self.endpoint.protocol);
+        let loaded = tokio::task::spawn_blocking(move || tls.load(protocol))
+            .await
+            .map_err(|error| failed(error.to_string(), ""))?
+            .map_err(|error| failed(error.to_string(), ""))?;
+        let name = ServerName::try_from(self.endpoint.host.clone())
+            .map_err(|error| failed(error.to_string(), ""))?;
+        let connected = TlsConnector::from(loaded).connect(name, stream).await;
+        connected.map_err(|error| failed(with_causes(&error), plaintext_hint(&error)))
+    }
+
+    async fn speak<T>(&self, stream: T) -> Result<Connection, ClientError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let connection = Connection::new(TokioIo::new(stream), self.endpoint.protocol).await;
+        connection.map_err(|error| self.broken(&error, false))
+    }
+
+    fn connect_timeout(&self) -> Duration {
+        CONNECT_TIMEOUT.min(self.endpoint.timeout)
+    }
+
+    fn timed_out(&self, timeout: Duration) -> ClientError {
+        ClientError::TimedOut {
+            peer: self.peer(),
+            timeout,
         }
     }
 
@@ -210,9 +275,14 @@ impl Client {
         headers: &HeaderMap,
         body: Pieces,
     ) -> Result<Request<Pieces>, ClientError> {
-        let mut request = match self.protocol {
+        let scheme = if self.endpoint.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let mut request = match self.endpoint.protocol {
             Protocol::Http1 => Request::post(path).header(header::HOST, self.peer()),
-            Protocol::Http2 => Request::post(format!("http://{}{path}", self.peer())),
+            Protocol::Http2 => Request::post(format!("{scheme}://{}{path}", self.peer())),
         }
         .body(body)?;
         request.headers_mut().extend(headers.clone());
@@ -220,17 +290,18 @@ impl Client {
     }
 
     fn peer(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
+        let Endpoint { host, port, .. } = &self.endpoint;
+        if host.contains(':') {
+            format!("[{host}]:{port}")
         } else {
-            format!("{}:{}", self.host, self.port)
+            format!("{host}:{port}")
         }
     }
 
     /// A broken connection; one that never served a request may have met another protocol.
     fn broken(&self, error: &hyper::Error, kept: bool) -> ClientError {
         let text = with_causes(error);
-        let hint = match self.protocol {
+        let hint = match self.endpoint.protocol {
             Protocol::Http2 if !kept => {
                 "; if it takes OTLP over HTTP, write otlp+http://, usually port 4318"
             }
@@ -248,7 +319,10 @@ impl Client {
 }
 
 impl Connection {
-    async fn new(io: TokioIo<TcpStream>, protocol: Protocol) -> hyper::Result<Self> {
+    async fn new<T>(io: TokioIo<T>, protocol: Protocol) -> hyper::Result<Self>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let (sender, driver) = match protocol {
             Protocol::Http1 => {
                 let (sender, connection) = http1::Builder::new().handshake(io).await?;
@@ -373,6 +447,17 @@ async fn read(response: Response<Incoming>) -> hyper::Result<(Reply, bool)> {
     Ok((reply, whole))
 }
 
+/// A peer that answers TLS with something else.
+fn plaintext_hint(error: &io::Error) -> &'static str {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match cause {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "; if it speaks no TLS, write the scheme without its s (otlp+grpc://, otlp+http://, zipkin+http://)"
+        }
+        _ => "",
+    }
+}
+
 async fn drive(connection: impl Future<Output = hyper::Result<()>>) {
     if let Err(error) = connection.await {
         // The request under way fails with the same error; between requests nobody waits for this one.
@@ -402,7 +487,13 @@ mod tests {
     }
 
     fn client(port: u16, protocol: Protocol) -> Client {
-        Client::new("127.0.0.1".to_owned(), port, protocol)
+        Client::new(Endpoint {
+            host: "127.0.0.1".to_owned(),
+            port,
+            protocol,
+            tls: None,
+            timeout: Duration::from_secs(10),
+        })
     }
 
     async fn post(client: &mut Client) -> Result<Reply, ClientError> {

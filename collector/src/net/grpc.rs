@@ -40,10 +40,10 @@ pub fn is_grpc_protobuf(headers: &HeaderMap) -> bool {
     )
 }
 
-/// The prefix of an uncompressed message of `length` bytes; `None` beyond 4 GiB.
-pub fn prefix(length: usize) -> Option<[u8; PREFIX_BYTES]> {
+/// The prefix of a message of `length` bytes as sent; `None` beyond 4 GiB.
+pub fn prefix(length: usize, compressed: bool) -> Option<[u8; PREFIX_BYTES]> {
     let [a, b, c, d] = u32::try_from(length).ok()?.to_be_bytes();
-    Some([0, a, b, c, d])
+    Some([compressed.into(), a, b, c, d])
 }
 
 /// Reads a request's one message: at most `limit` bytes after decompression, reserved from `budget` first, within
@@ -287,7 +287,7 @@ mod tests {
     }
 
     fn message(flag: u8, bytes: &[u8]) -> Vec<u8> {
-        let mut message = prefix(bytes.len()).unwrap().to_vec();
+        let mut message = prefix(bytes.len(), false).unwrap().to_vec();
         message[0] = flag;
         message.extend(bytes);
         message

@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod client;
+pub mod client_tls;
 pub mod grpc;
 pub mod inflate;
 pub mod proto;

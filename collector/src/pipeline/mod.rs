@@ -2,6 +2,7 @@
 //! `main_with`.
 
 mod bind;
+mod open_log;
 mod own;
 
 use std::pin::pin;
@@ -22,17 +23,19 @@ use tower_service::Service;
 
 pub use bind::BindError;
 use bind::{Bound, Listening};
+use open_log::OpenLog;
 pub use own::OwnTarget;
 
 use crate::budget::Budget;
 use crate::config::Config;
-use crate::export::{Target, Worker};
+use crate::export::{self, Worker};
 use crate::intake::Intake;
-use crate::log::BatchLog;
+use crate::log::disk::OpenError;
+use crate::log::{BatchLog, Cursor};
 use crate::metrics::FlowMetrics;
 use crate::net::server;
-use crate::receive::{Receiver, otlp_grpc, otlp_http};
-use crate::status::{ExporterStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::receive::{Others, Receiver, otlp_grpc, otlp_http, zipkin};
+use crate::status::{ReceiverStatus, Status, now_unix_nano};
 use crate::views::{self, Views};
 use crate::web::{self, Web};
 
@@ -48,6 +51,9 @@ pub enum StartError {
     /// An exporter.
     #[error(transparent)]
     OwnTarget(#[from] OwnTarget),
+    /// The data directory.
+    #[error(transparent)]
+    Data(#[from] OpenError),
     /// Its own logs, metrics and probes.
     #[error(transparent)]
     Kit(#[from] bellwether::Error),
@@ -62,23 +68,27 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let bound = bind::all([
         (GRPC, &config.otlp_grpc),
         (HTTP, &config.otlp_http),
+        (ZIPKIN, &config.zipkin),
         (WEB, &config.web),
     ])
     .await?;
-    let [grpc, http, web] = &bound;
+    let [grpc, http, zipkin, web] = &bound;
     own::check(
         &config.export,
         &[
             (GRPC, &config.otlp_grpc, grpc),
             (HTTP, &config.otlp_http, http),
+            (ZIPKIN, &config.zipkin, zipkin),
             (WEB, &config.web, web),
         ],
     )?;
+    let opened = OpenLog::open(&config)?;
     let kit = Kit::builder("bellwether-collector")
         .service_version(env!("CARGO_PKG_VERSION"))
         .traces(false)
         .start()?;
-    let collector = Collector::start(&kit, config, bound);
+    opened.recovery.tell();
+    let collector = Collector::start(&kit, config, bound, opened);
     // Made only now, for making it turns the collector ready.
     kit.shutdown_signal().await;
     let status = Arc::clone(&collector.status);
@@ -113,23 +123,33 @@ struct WebServer {
 }
 
 impl Collector {
-    fn start(kit: &Kit, config: Config, [grpc, http, web]: [Bound; 3]) -> Self {
-        tell_left_out([(GRPC, &grpc), (HTTP, &http), (WEB, &web)]);
+    fn start(
+        kit: &Kit,
+        config: Config,
+        [grpc, http, zipkin, web]: [Bound; 4],
+        opened: OpenLog,
+    ) -> Self {
+        tell_left_out([(GRPC, &grpc), (HTTP, &http), (ZIPKIN, &zipkin), (WEB, &web)]);
         let status = Arc::new(Status {
-            receivers: vec![receiver_status(GRPC, &grpc), receiver_status(HTTP, &http)],
-            exporters: config.export.iter().map(exporter_status).collect(),
+            receivers: vec![
+                receiver_status(GRPC, &grpc),
+                receiver_status(HTTP, &http),
+                receiver_status(ZIPKIN, &zipkin),
+            ],
+            exporters: opened.exporters,
+            log: opened.status,
         });
         kit.registry()
             .register_collector(Box::new(FlowMetrics(Arc::clone(&status))));
-        let log = BatchLog::in_memory(config.memory.log);
+        let log = opened.log;
         let views = Arc::new(Views::new(views::Config {
             retention: config.retention,
             trace_bytes: config.memory.traces,
             view_bytes: config.memory.views,
         }));
-        tell_started(&config, [&grpc, &http, &web]);
+        tell_started(&config, [&grpc, &http, &zipkin, &web]);
 
-        let (drain, exporters) = start_exporters(config.export, &status, &log);
+        let (drain, exporters) = start_exporters(config.export, &status, opened.cursors);
         let (closing, closed) = watch::channel(false);
         let intake = Intake::new(log.clone(), Arc::clone(&views));
         let budget = Budget::new(config.memory.bodies);
@@ -137,7 +157,14 @@ impl Collector {
             max_connections: config.memory.connections(),
             ..server::Config::default()
         };
-        let receivers = start_receivers([grpc, http], net, &status, &intake, &budget, &closed);
+        let receivers = start_receivers(
+            [grpc, http, zipkin],
+            net,
+            &status,
+            &intake,
+            &budget,
+            &closed,
+        );
         let clock = start_clock(Arc::clone(&views));
         let pages = Web {
             views,
@@ -180,6 +207,7 @@ impl Collector {
         self.drain.send_replace(Some(now + left));
         // The workers keep the deadline themselves and tell what they could not send.
         join(&mut self.exporters).await;
+        self.log.finish().await;
         if let Some(web) = self.web {
             web.stop().await;
         }
@@ -220,43 +248,42 @@ impl WebServer {
 
 const GRPC: &str = "otlp-grpc";
 const HTTP: &str = "otlp-http";
+const ZIPKIN: &str = "zipkin";
 const WEB: &str = "web";
 
 fn start_exporters(
-    targets: Vec<Target>,
+    configs: Vec<export::Config>,
     status: &Status,
-    log: &BatchLog,
+    cursors: Vec<Cursor>,
 ) -> (watch::Sender<Option<Instant>>, JoinSet<()>) {
     let (drain, deadline) = watch::channel(None);
     let mut exporters = JoinSet::new();
-    for (target, status) in targets.into_iter().zip(&status.exporters) {
-        let cursor = log.reader(Arc::clone(status));
-        let worker = Worker::new(target, Arc::clone(status), deadline.clone());
+    for ((config, status), cursor) in configs.into_iter().zip(&status.exporters).zip(cursors) {
+        let worker = Worker::new(config, Arc::clone(status), deadline.clone());
         exporters.spawn(worker.run(cursor));
     }
     (drain, exporters)
 }
 
 fn start_receivers(
-    [grpc, http]: [Bound; 2],
+    bound: [Bound; 3],
     config: server::Config,
     status: &Status,
     intake: &Intake,
     budget: &Budget,
     closed: &watch::Receiver<bool>,
 ) -> JoinSet<usize> {
-    let address = |bound: &Bound| {
+    let [otlp_grpc, otlp_http, zipkin] = bound.each_ref().map(|bound| {
         let listening = bound.as_ref().ok()?;
-        Some(Arc::from(listening.address.as_str()))
-    };
-    let others = [address(&http), address(&grpc)];
+        Some(listening.address.clone())
+    });
+    let others = Arc::new(Others {
+        otlp_grpc,
+        otlp_http,
+        zipkin,
+    });
     let mut receivers = JoinSet::new();
-    for (((bound, other), status), is_grpc) in [grpc, http]
-        .into_iter()
-        .zip(others)
-        .zip(&status.receivers)
-        .zip([true, false])
-    {
+    for (bound, status) in bound.into_iter().zip(&status.receivers) {
         let Ok(Listening { listener, .. }) = bound else {
             continue;
         };
@@ -264,15 +291,15 @@ fn start_receivers(
             intake: intake.clone(),
             budget: budget.clone(),
             status: Arc::clone(status),
-            other,
+            others: Arc::clone(&others),
         };
         let mut closed = closed.clone();
         let stop = async move { drop(closed.wait_for(|&closed| closed).await) };
-        if is_grpc {
-            receivers.spawn(otlp_grpc::serve(listener, receiver, config, stop));
-        } else {
-            receivers.spawn(otlp_http::serve(listener, receiver, config, stop));
-        }
+        match status.protocol {
+            GRPC => receivers.spawn(otlp_grpc::serve(listener, receiver, config, stop)),
+            HTTP => receivers.spawn(otlp_http::serve(listener, receiver, config, stop)),
+            _ => receivers.spawn(zipkin::serve(listener, receiver, config, stop)),
+        };
     }
     receivers
 }
@@ -299,11 +326,7 @@ fn receiver_status(protocol: &'static str, bound: &Bound) -> Arc<ReceiverStatus>
     })
 }
 
-fn exporter_status(target: &Target) -> Arc<ExporterStatus> {
-    Arc::new(ExporterStatus::named(target.to_string()))
-}
-
-fn tell_left_out(listeners: [(&'static str, &Bound); 3]) {
+fn tell_left_out(listeners: [(&'static str, &Bound); 4]) {
     for (protocol, bound) in listeners {
         if let Err(reason) = bound {
             tracing::warn!(
@@ -319,7 +342,13 @@ fn tell_left_out(listeners: [(&'static str, &Bound); 3]) {
 fn tell_unsent(status: &Status) {
     for exporter in &status.exporters {
         let bytes = exporter.queue_bytes.load(Ordering::Relaxed);
-        if bytes > 0 {
+        if bytes > 0 && status.log.is_some() {
+            tracing::info!(
+                exporter = exporter.name,
+                bytes,
+                "stopped at once: what this exporter had not sent stays in the data directory"
+            );
+        } else if bytes > 0 {
             tracing::warn!(
                 exporter = exporter.name,
                 bytes,
@@ -336,17 +365,26 @@ fn allowed_hosts(mut hosts: Vec<String>, listening: String) -> Arc<[String]> {
 }
 
 /// One line that a person and a program can read: the addresses as bound, port 0 resolved.
-fn tell_started(config: &Config, bound: [&Bound; 3]) {
-    let [otlp_grpc, otlp_http, web] = bound.map(|bound| {
+fn tell_started(config: &Config, bound: [&Bound; 4]) {
+    let [otlp_grpc, otlp_http, zipkin, web] = bound.map(|bound| {
         let listening = bound.as_ref().ok()?;
         Some(listening.address.as_str())
     });
-    let export: Vec<_> = config.export.iter().map(Target::to_string).collect();
+    let export: Vec<_> = config
+        .export
+        .iter()
+        .map(|export| export.name.as_str())
+        .collect();
+    let disk = config.storage.disk.as_ref();
     tracing::info!(
         otlp_grpc,
         otlp_http,
+        zipkin,
         web,
         export = export.join(","),
+        data_dir = disk.map(|disk| disk.directory.display().to_string()),
+        durability = disk.map(|disk| disk.durability.name()),
+        data_limit_bytes = disk.map(|disk| disk.limit),
         memory_limit_bytes = config.memory.limit,
         retention_seconds = config.retention.as_secs(),
         "collector started"

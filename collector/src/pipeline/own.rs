@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::bind::Bound;
 use crate::config::ListenAddress;
-use crate::export::Target;
+use crate::export;
 
 /// Exporters that would send to one of our own listeners, one line each.
 #[derive(Debug, thiserror::Error)]
@@ -16,17 +16,20 @@ pub struct OwnTarget(Vec<String>);
 pub(super) type Own<'a> = (&'static str, &'a ListenAddress, &'a Bound);
 
 /// # Errors
-/// Every one of `targets` that one of `listeners` answers to.
-pub(super) fn check(targets: &[Target], listeners: &[Own<'_>]) -> Result<(), OwnTarget> {
+/// Every one of `exporters` that one of `listeners` answers to.
+pub(super) fn check(exporters: &[export::Config], listeners: &[Own<'_>]) -> Result<(), OwnTarget> {
     let mut faults = Vec::new();
-    for target in targets {
+    for export::Config {
+        target, asked_by, ..
+    } in exporters
+    {
         for (protocol, asked, bound) in listeners {
             let Some(address) = address(bound) else {
                 continue;
             };
             if target.port == address.port() && is_host(&target.host, asked, address.ip()) {
                 faults.push(format!(
-                    "--export {target}: this collector itself listens there ({protocol} on {address}), so every span \
+                    "{asked_by} {target}: this collector itself listens there ({protocol} on {address}), so every span \
                      would come back without end; name another collector, or move this one with --{protocol}"
                 ));
             }
@@ -86,8 +89,8 @@ mod tests {
         let [bound] = bind::all([("otlp-http", &asked)]).await.unwrap();
         let port = address(&bound).unwrap().port();
         let url = |export: &&str| export.replace("PORT", &port.to_string()).parse().unwrap();
-        let targets: Vec<Target> = exports.iter().map(url).collect();
-        super::check(&targets, &[("otlp-http", &asked, &bound)])
+        let exporters: Vec<_> = exports.iter().map(url).map(export::Config::to).collect();
+        super::check(&exporters, &[("otlp-http", &asked, &bound)])
     }
 
     #[tokio::test]

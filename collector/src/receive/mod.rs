@@ -1,20 +1,23 @@
-//! The receivers: OTLP over gRPC and over HTTP, each a service that `net` serves. `pipeline` binds their
+//! The receivers: OTLP over gRPC and over HTTP, and Zipkin, each a service that `net` serves. `pipeline` binds their
 //! listeners and starts them.
 
+mod format;
+mod http;
 pub mod otlp_grpc;
 pub mod otlp_http;
 #[cfg(test)]
 mod tests;
+pub mod zipkin;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::budget::Budget;
 use crate::intake::{Intake, Refused};
+use crate::net::body::Held;
 use crate::net::grpc::RETRY_AFTER;
 use crate::net::rpc_status::{Code, RpcStatus};
 use crate::status::{ReceiverStatus, add};
+use format::Format;
 
 /// What a receiver works with; cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,14 +28,28 @@ pub struct Receiver {
     pub budget: Budget,
     /// What this listener counts.
     pub status: Arc<ReceiverStatus>,
-    /// `HOST:PORT` of the listener for the other OTLP protocol, told to who mixes them up; `None` when there is
-    /// none.
-    pub other: Option<Arc<str>>,
+    /// Where all receivers listen, told to who mixes them up.
+    pub others: Arc<Others>,
+}
+
+/// `HOST:PORT` of each receiver's listener; `None` where there is none.
+#[derive(Clone, Debug, Default)]
+pub struct Others {
+    /// OTLP over gRPC.
+    pub otlp_grpc: Option<String>,
+    /// OTLP over HTTP.
+    pub otlp_http: Option<String>,
+    /// Zipkin.
+    pub zipkin: Option<String>,
 }
 
 impl Receiver {
-    fn admit(&self, batch: Bytes) -> Result<(), RpcStatus> {
-        match self.intake.admit(batch, &self.status) {
+    /// Takes a batch whose memory is given back when it is in the log.
+    async fn admit(&self, format: Format, body: Held) -> Result<(), RpcStatus> {
+        let batch = format
+            .into_otlp(body, &self.budget)
+            .inspect_err(|status| self.count_refusal(status))?;
+        match self.intake.admit(batch.bytes, &self.status).await {
             Ok(_spans) => Ok(()),
             Err(refused @ Refused::Malformed(_)) => {
                 Err(RpcStatus::new(Code::InvalidArgument, refused.to_string()))
@@ -58,9 +75,9 @@ impl Receiver {
         self.status.last_error.set(status.message.as_ref());
     }
 
-    /// ` at HOST:PORT` of the other protocol's listener, as far as there is one.
-    fn where_other(&self) -> String {
-        match &self.other {
+    /// ` at HOST:PORT` of another listener, as far as there is one.
+    fn place(other: &Option<String>) -> String {
+        match other {
             Some(address) => format!(" at {address}"),
             None => ", which this collector does not listen for".to_owned(),
         }

@@ -3,10 +3,12 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{Method, Request, Response, Version, header};
 use http_body::Body;
 use tokio::net::TcpListener;
 
+use super::format::Format;
+use super::http::Failure;
 use super::{Receiver, otlp_http};
 use crate::net::body::{Answer, discard};
 use crate::net::rpc_status::{Code, RpcStatus};
@@ -67,7 +69,7 @@ where
     let message = grpc::read_message(request, MAX_MESSAGE_BYTES, &receiver.budget)
         .await
         .inspect_err(|status| receiver.count_refusal(status))?;
-    receiver.admit(message.bytes)
+    receiver.admit(Format::OtlpProtobuf, message).await
 }
 
 fn no_exporter_takes(signal: &str) -> RpcStatus {
@@ -86,18 +88,13 @@ where
         "this port takes OTLP over gRPC (HTTP/2, content-type application/grpc)".to_owned();
     if !grpc::is_grpc(request.headers()) {
         text.push_str("; OTLP over HTTP is taken");
-        text.push_str(&receiver.where_other());
+        text.push_str(&Receiver::place(&receiver.others.otlp_http));
     }
-    let status = RpcStatus::new(Code::InvalidArgument, text);
+    let failure = Failure::unsupported(text, header::ACCEPT, "application/grpc");
     if request.method() == Method::POST {
-        receiver.count_refusal(&status);
+        receiver.count_refusal(&failure.status);
     }
     let (parts, body) = request.into_parts();
     discard(pin!(body), MAX_MESSAGE_BYTES).await;
-    let mut response =
-        otlp_http::failure(&parts.headers, StatusCode::UNSUPPORTED_MEDIA_TYPE, &status);
-    response
-        .headers_mut()
-        .insert(header::ACCEPT, HeaderValue::from_static("application/grpc"));
-    response
+    otlp_http::failure(&parts.headers, &failure)
 }

@@ -12,19 +12,21 @@ use crate::views::report::Window;
 pub(super) fn nothing_ever(status: &Status) -> Markup {
     let grpc = address(status, "otlp-grpc");
     let http = address(status, "otlp-http");
+    let zipkin = address(status, "zipkin");
     html! {
         section.welcome {
             h1 { "Waiting for the first span" }
             p.lead {
                 "This collector runs and has received nothing yet. "
-                @match (&grpc, &http) {
-                    (None, None) => { strong { "It listens on no address: " a href="/status" { "see the status" } "." } },
+                @match (&grpc, &http, &zipkin) {
+                    (None, None, None) => { strong { "It listens on no address: " a href="/status" { "see the status" } "." } },
                     _ => { "Send it spans in one of these ways; this page fills by itself." },
                 }
             }
             dl.ports {
                 @if let Some(address) = &grpc { dt { "OTLP over gRPC" } dd { code { (address) } } }
                 @if let Some(address) = &http { dt { "OTLP over HTTP" } dd { code { "http://" (address) "/v1/traces" } } }
+                @if let Some(address) = &zipkin { dt { "Zipkin" } dd { code { "http://" (address) "/api/v2/spans" } } }
             }
             @if let Some(http) = &http { (in_rust(http)) (try_it(http)) }
             @if let Some(line) = other_languages(grpc.as_deref(), http.as_deref()) { (line) }
@@ -236,6 +238,7 @@ mod tests {
         Status {
             receivers: receivers.iter().map(receiver).collect(),
             exporters: Vec::new(),
+            log: None,
         }
     }
 

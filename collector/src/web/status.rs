@@ -9,7 +9,7 @@ use super::format::{ago, bytes, coarse, count, counted, utc};
 use super::layout::{Frame, Tab, page as frame_page};
 use super::query::PageQuery;
 use super::{Web, live};
-use crate::status::{ErrorAt, ExporterStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::status::{ErrorAt, ExporterStatus, LogStatus, ReceiverStatus, Status, now_unix_nano};
 use crate::views::report::ViewsStatus;
 
 /// The handler.
@@ -44,9 +44,48 @@ fn content(status: &Status, views: &ViewsStatus, now: u64) -> Markup {
             }
             div.cards { @for exporter in &status.exporters { (exporter_card(exporter, now)) } }
         }
+        @if let Some(log) = &status.log {
+            section {
+                h2 { "Kept until sent" }
+                div.cards { (log_card(log, now)) }
+            }
+        }
         section {
             h2 { "Shown here" }
             div.cards { (views_card(views)) }
+        }
+    }
+}
+
+fn log_card(log: &LogStatus, now: u64) -> Markup {
+    let left = load(&log.left_bytes);
+    let full = load(&log.full_refusals);
+    let failures = load(&log.write_failures);
+    let damaged = load(&log.damaged_segments);
+    html! {
+        article.card data-key="log" {
+            h3 { "Data directory" }
+            p {
+                code { (log.directory) } " holds " b.num { (bytes(load(&log.used_bytes))) } " of at most "
+                (bytes(log.limit_bytes)) ", in " (counted(load(&log.segments), "segment")) "."
+            }
+            p.muted {
+                @if log.durability == "synced" { "Senders are answered once their spans outlast a power cut." }
+                @else { "Senders are answered once their spans outlast a crash of the collector." }
+            }
+            @if left > 0 {
+                p.warn { (bytes(left)) " wait for exporters that are not configured any more." }
+            }
+            @if full > 0 {
+                p.warn { "Was full when " (counted(full, "request")) " came; their senders were told to try again." }
+            }
+            @if failures > 0 {
+                p.bad { "Could not be written " (counted(failures, "time")) "; what came then was refused, to be sent again." }
+            }
+            @if damaged > 0 {
+                p.bad { "Some of " (counted(damaged, "segment")) " could not be read and is lost; see the files that end in " code { ".damaged" } "." }
+            }
+            (last_error(log.last_error.get(), now))
         }
     }
 }
@@ -172,6 +211,7 @@ fn protocol_name(protocol: &str) -> &str {
     match protocol {
         "otlp-grpc" => "OTLP over gRPC",
         "otlp-http" => "OTLP over HTTP",
+        "zipkin" => "Zipkin",
         other => other,
     }
 }
@@ -235,6 +275,15 @@ mod tests {
                 Arc::new(failing),
             ],
             exporters: vec![Arc::new(exporter)],
+            log: Some(Arc::new(LogStatus {
+                directory: "/data".to_owned(),
+                durability: "synced",
+                limit_bytes: 1 << 30,
+                used_bytes: 4096.into(),
+                segments: 1.into(),
+                write_failures: 2.into(),
+                ..LogStatus::default()
+            })),
         });
         for part in [
             "Listening on 127.0.0.1:4317",
@@ -247,12 +296,15 @@ mod tests {
             "Dropped 7 spans",
             "Counted 1,200 spans since the start, in 2.00 KiB",
             "9 spans of operations beyond the limit",
+            "/data holds 4.00 KiB of at most 1.00 GiB, in 1 segment",
+            "outlast a power cut",
+            "Could not be written 2 times",
             "1 server span had no client span",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(
-            !text.contains("forgotten"),
+            !text.contains("forgotten") && !text.contains("could not be read"),
             "what did not happen is not told"
         );
     }

@@ -10,10 +10,10 @@ use crate::net::grpc;
 use crate::net::rpc_status::{Code, RpcStatus};
 use crate::status::Status;
 
-/// Answers OTLP here: 404 for its paths, 415 for its content elsewhere, `UNIMPLEMENTED` over gRPC.
+/// Answers OTLP and Zipkin's spans here: 404 for its paths, 415 for its content elsewhere, `UNIMPLEMENTED` over gRPC.
 pub(super) async fn tell(State(web): State<Web>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let is_path = ["/v1/traces", "/v1/logs", "/v1/metrics"].contains(&request.uri().path());
+    let is_path = PATHS.contains(&request.uri().path());
     if request.method() != Method::POST || !(is_path || is_otlp(headers)) {
         return next.run(request).await;
     }
@@ -30,6 +30,15 @@ pub(super) async fn tell(State(web): State<Web>, request: Request, next: Next) -
     (status, text + "\n").into_response()
 }
 
+/// Where senders of OTLP and Zipkin post.
+const PATHS: [&str; 5] = [
+    "/v1/traces",
+    "/v1/logs",
+    "/v1/metrics",
+    "/api/v2/spans",
+    "/api/v1/spans",
+];
+
 fn is_otlp(headers: &HeaderMap) -> bool {
     let protobuf = headers
         .get(header::CONTENT_TYPE)
@@ -38,7 +47,8 @@ fn is_otlp(headers: &HeaderMap) -> bool {
 }
 
 fn text(status: &Status) -> String {
-    let mut text = "this port serves pages and the JSON API, not OTLP; send spans to".to_owned();
+    let mut text =
+        "this port serves pages and the JSON API and takes no spans; send them to".to_owned();
     for (index, receiver) in status.receivers.iter().enumerate() {
         let or = if index == 0 { "" } else { " or" };
         let place = match &receiver.address {
@@ -73,12 +83,17 @@ mod tests {
                 "otlp-http",
                 "127.0.0.1:4318".to_owned(),
             )),
+            Arc::new(ReceiverStatus::listening(
+                "zipkin",
+                "127.0.0.1:9411".to_owned(),
+            )),
         ];
         let web = Web {
             views: Arc::new(views),
             status: Arc::new(Status {
                 receivers,
                 exporters: Vec::new(),
+                log: None,
             }),
             allowed_hosts: Arc::default(),
             closing: tokio::sync::watch::channel(false).1,
@@ -99,12 +114,14 @@ mod tests {
         for (path, kind, status) in [
             ("/v1/traces", "application/x-protobuf", 404),
             ("/v1/traces", "application/json", 404),
+            ("/api/v2/spans", "application/json", 404),
             ("/", "application/x-protobuf", 415),
         ] {
             let (response, text) = ask(Method::POST, path, kind).await;
             assert_eq!(response.status(), status, "{path} {kind}");
             assert!(text.contains("127.0.0.1:4318 (otlp-http)"), "{text}");
             assert!(text.contains("nowhere (otlp-grpc"), "{text}");
+            assert!(text.contains("127.0.0.1:9411 (zipkin)"), "{text}");
         }
         let (response, _) = ask(Method::POST, "/any", "application/grpc").await;
         assert_eq!(response.headers()["grpc-status"], "12");

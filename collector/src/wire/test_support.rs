@@ -65,3 +65,16 @@ pub(crate) fn request(service: &str, spans: u64) -> Vec<u8> {
     let spans = (1..=spans).map(|id| span(1, id, 0)).collect();
     encode(vec![resource_spans(service, spans)])
 }
+
+/// A length-delimited field.
+pub(crate) fn field(number: u32, content: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    prost::encoding::encode_key(
+        number,
+        prost::encoding::WireType::LengthDelimited,
+        &mut bytes,
+    );
+    prost::encoding::encode_varint(content.len() as u64, &mut bytes);
+    bytes.extend_from_slice(content);
+    bytes
+}

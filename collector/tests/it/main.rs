@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a fault is a failure")]
 
+mod configuration;
+mod data_dir;
 mod imports;
 mod process;
+mod sink;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -16,17 +19,24 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
-use process::{Collector, bellwether, get, post, wait_for};
+use process::{Collector, bellwether, get, post, post_as, wait_for};
 
 /// A request with `spans` SERVER spans of one service and one trace.
 fn batch(service: &str, spans: u64) -> Vec<u8> {
-    let name = Value::StringValue(service.to_owned());
+    batch_of(service, 1..spans + 1, 0)
+}
+
+/// The same with these span ids, and so many bytes in a span's attribute.
+fn batch_of(service: &str, ids: std::ops::Range<u64>, bytes: usize) -> Vec<u8> {
+    let text = |key: &str, value: String| KeyValue {
+        key: key.into(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(value)),
+        }),
+        ..KeyValue::default()
+    };
     let resource = Resource {
-        attributes: vec![KeyValue {
-            key: "service.name".into(),
-            value: Some(AnyValue { value: Some(name) }),
-            ..KeyValue::default()
-        }],
+        attributes: vec![text("service.name", service.to_owned())],
         ..Resource::default()
     };
     let span = |id: u64| Span {
@@ -36,12 +46,13 @@ fn batch(service: &str, spans: u64) -> Vec<u8> {
         kind: 2,
         start_time_unix_nano: 1_700_000_000_000_000_000,
         end_time_unix_nano: 1_700_000_000_005_000_000,
+        attributes: vec![text("note", "x".repeat(bytes))],
         ..Span::default()
     };
     let resource_spans = ResourceSpans {
         resource: Some(resource),
         scope_spans: vec![ScopeSpans {
-            spans: (1..=spans).map(span).collect(),
+            spans: ids.map(span).collect(),
             ..ScopeSpans::default()
         }],
         ..ResourceSpans::default()
@@ -174,6 +185,48 @@ fn a_second_signal_ends_the_drain_at_once() {
 }
 
 #[test]
+fn json_and_zipkin_go_the_way_of_every_batch() {
+    const JSON: &str = "application/json";
+    let next = Collector::start(&[]);
+    let url = format!("otlp+grpc://{}", next.grpc_address());
+    let first = Collector::start(&["--export", &url]);
+    let otlp = br#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},
+        "scopeSpans":[{"spans":[{"traceId":"0000000000000000000000000000000a","spanId":"000000000000000a","kind":3,
+        "name":"GET","startTimeUnixNano":"1","endTimeUnixNano":"3000001"}]}]}]}"#;
+    let (status, text) = post_as(JSON, &first.traces(), otlp);
+    assert_eq!((status, &*text), (200, "{}"));
+    // Its other half, with the short id that it has in Zipkin.
+    let zipkin = br#"[{"traceId":"a","id":"a","shared":true,"kind":"SERVER","name":"get","timestamp":1,"duration":1000,
+        "localEndpoint":{"serviceName":"stock"}}]"#;
+    let spans = format!("http://{}/api/v2/spans", first.zipkin_address());
+    assert_eq!(post_as(JSON, &spans, zipkin).0, 202);
+    for collector in [&first, &next] {
+        wait_for("the call to be paired", || {
+            get(&collector.web("/api/v1/map"))
+                .1
+                .contains("\"paired\":1")
+        });
+    }
+    let (_, map) = get(&next.web("/api/v1/map"));
+    assert!(
+        map.contains("\"client\":\"shop\",\"server\":\"stock\""),
+        "{map}"
+    );
+    let (status, text) = post_as(JSON, &spans, b"[{}]");
+    assert_eq!(status, 400);
+    assert!(text.contains("line 1, column 2"), "{text}");
+    let of = |name: &str| format!("bellwether_receiver_{name}_total{{protocol=\"zipkin\"}}");
+    assert_eq!(metric(&first, &of("accepted_spans")), Some(1.0));
+    assert_eq!(metric(&first, &of("rejected_batches")), Some(1.0));
+    let (_, status) = get(&first.web("/api/v1/status"));
+    assert!(status.contains(first.zipkin_address()), "{status}");
+    let (_, page) = get(&first.web("/status"));
+    assert!(page.contains("Zipkin"), "{page}");
+    first.stop();
+    next.stop();
+}
+
+#[test]
 fn malformed_bytes_get_a_reason_and_leave_the_collector_well() {
     let collector = Collector::start(&[]);
     let mut truncated = batch("cart", 3);
@@ -277,11 +330,25 @@ fn a_command_line_that_cannot_run_says_why() {
             "--export: \"http://a\" is not allowed",
         ],
     );
-    check(&["--wep", "1"], 2, &["--wep"]);
+    check(&["--wep", "1"], 2, &["--wep", "similar", "'--web'"]);
     check(
         &["--otlp-grpc", "0", "--otlp-http", "0", "--web", &taken],
         1,
         &["--web", &taken, "address in use"],
+    );
+    check(
+        &[
+            "--otlp-grpc",
+            "0",
+            "--otlp-http",
+            "0",
+            "--web",
+            "0",
+            "--zipkin",
+            &taken,
+        ],
+        1,
+        &["--zipkin", &taken, "address in use"],
     );
     let own = format!("otlp+http://{free}");
     check(

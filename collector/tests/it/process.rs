@@ -12,6 +12,17 @@ use serde_json::Value;
 
 const DEADLINE: Duration = Duration::from_secs(15);
 
+const ANY_PORTS: [&str; 8] = [
+    "--otlp-grpc",
+    "0",
+    "--otlp-http",
+    "0",
+    "--zipkin",
+    "0",
+    "--web",
+    "0",
+];
+
 /// A running collector.
 pub(crate) struct Collector {
     child: Child,
@@ -27,14 +38,25 @@ impl Collector {
 
     /// With these variables; without any drain delay, unless they say so.
     pub(crate) fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = command()
-            .args(["--otlp-grpc", "0", "--otlp-http", "0", "--web", "0"])
-            .args(args)
-            .env("BELLWETHER_DRAIN_DELAY", "0s")
-            .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = command(env!("CARGO_BIN_EXE_bellwether"));
+        command.args(ANY_PORTS).args(args);
+        command.env("BELLWETHER_DRAIN_DELAY", "0s");
+        command.envs(variables.iter().copied());
+        Self::spawn(&mut command)
+    }
+
+    /// Through a shell's `script`, which has to `exec "$0" "$@"`.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn start_through(script: &str, args: &[&str]) -> Self {
+        let mut command = command("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_bellwether")]);
+        command.args(ANY_PORTS).args(args);
+        command.env("BELLWETHER_DRAIN_DELAY", "0s");
+        Self::spawn(&mut command)
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let lines: Arc<Mutex<Vec<Value>>> = Arc::default();
         let into = Arc::clone(&lines);
@@ -70,6 +92,10 @@ impl Collector {
 
     pub(crate) fn http_address(&self) -> &str {
         self.started["otlp_http"].as_str().unwrap()
+    }
+
+    pub(crate) fn zipkin_address(&self) -> &str {
+        self.started["zipkin"].as_str().unwrap()
     }
 
     pub(crate) fn web_address(&self) -> &str {
@@ -138,6 +164,12 @@ impl Collector {
         std::mem::take(&mut *self.lines.lock().unwrap())
     }
 
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub(crate) fn stop(self) {
         self.terminate();
         self.exits_with_success();
@@ -154,11 +186,18 @@ impl Drop for Collector {
 
 /// Runs a command line that ends by itself.
 pub(crate) fn bellwether(args: &[&str]) -> Output {
-    command().args(args).output().unwrap()
+    bellwether_with(args, &[])
 }
 
-fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
+/// The same with these variables.
+pub(crate) fn bellwether_with(args: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = command(env!("CARGO_BIN_EXE_bellwether"));
+    let variables = variables.iter().copied();
+    command.args(args).envs(variables).output().unwrap()
+}
+
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
     let own = |(name, _): &(OsString, OsString)| {
         let name = name.to_string_lossy();
         ["BELLWETHER_", "OTEL_", "RUST_LOG"]
@@ -178,8 +217,11 @@ pub(crate) fn get(url: &str) -> (u16, String) {
 }
 
 pub(crate) fn post(url: &str, body: &[u8]) -> (u16, String) {
-    let request = agent().post(url).content_type("application/x-protobuf");
-    answer(request.send(body))
+    post_as("application/x-protobuf", url, body)
+}
+
+pub(crate) fn post_as(content_type: &str, url: &str, body: &[u8]) -> (u16, String) {
+    answer(agent().post(url).content_type(content_type).send(body))
 }
 
 fn agent() -> ureq::Agent {
@@ -202,8 +244,13 @@ fn answer(response: Result<http::Response<ureq::Body>, ureq::Error>) -> (u16, St
 }
 
 /// Waits until `reached`, looking often; fails the test at the deadline.
-pub(crate) fn wait_for(what: &str, mut reached: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
+pub(crate) fn wait_for(what: &str, reached: impl FnMut() -> bool) {
+    wait_for_at_most(DEADLINE, what, reached);
+}
+
+/// The same with another deadline.
+pub(crate) fn wait_for_at_most(limit: Duration, what: &str, mut reached: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
     while !reached() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::park_timeout(Duration::from_millis(10));

@@ -1,6 +1,6 @@
 """Sends one trace of two services with the OpenTelemetry SDK and prints what it sent as JSON.
 
-Usage: send.py grpc|http|grpc+gzip|http+gzip ENDPOINT
+Usage: send.py grpc|http|grpc+gzip|http+gzip|zipkin ENDPOINT
 """
 
 import json
@@ -9,6 +9,7 @@ import sys
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.exporter.zipkin.json import ZipkinExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -17,6 +18,8 @@ import grpc
 
 
 def exporter(protocol, endpoint):
+    if protocol == "zipkin":
+        return ZipkinExporter(endpoint=endpoint)
     gzip = protocol.endswith("+gzip")
     if protocol.startswith("grpc"):
         compression = grpc.Compression.Gzip if gzip else None

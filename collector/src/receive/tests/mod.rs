@@ -1,7 +1,10 @@
-//! Both receivers over loopback sockets: what they take, and what everything else is answered.
+//! The receivers over loopback sockets: what they take, and what everything else is answered.
 
+mod disk;
 mod grpc;
 mod http;
+mod json;
+mod zipkin;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +18,11 @@ use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Receiver, otlp_grpc, otlp_http};
+use super::{Others, Receiver, otlp_grpc, otlp_http};
 use crate::budget::Budget;
 use crate::intake::Intake;
-use crate::log::{BatchLog, Cursor};
-use crate::net::client::{Client, Pieces, Protocol, Reply};
+use crate::log::{BatchLog, Cursor, OnFull, ReaderConfig};
+use crate::net::client::{Client, Endpoint, Pieces, Protocol, Reply};
 use crate::net::grpc::prefix;
 use crate::net::server;
 use crate::status::{ExporterStatus, ReceiverStatus};
@@ -28,12 +31,14 @@ use crate::views::{Config, Views};
 const PATIENCE: Duration = Duration::from_secs(20);
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
-/// Both receivers, and a reader of what they took.
+/// The receivers, and a reader of what they took.
 struct Fixture {
     grpc: String,
     http: String,
+    zipkin: String,
     grpc_status: Arc<ReceiverStatus>,
     http_status: Arc<ReceiverStatus>,
+    zipkin_status: Arc<ReceiverStatus>,
     budget: Budget,
     cursor: Cursor,
 }
@@ -43,35 +48,54 @@ async fn start() -> Fixture {
 }
 
 async fn start_with(budget: Budget) -> Fixture {
-    let log = BatchLog::in_memory(64 << 20);
-    let cursor = log.reader(Arc::new(ExporterStatus::default()));
+    let reader = ReaderConfig {
+        status: Arc::new(ExporterStatus::default()),
+        on_full: OnFull::DropOldest,
+    };
+    let (log, mut cursors) = BatchLog::in_memory(64 << 20, vec![reader]);
+    let cursor = cursors.pop().unwrap();
     let views = Arc::new(Views::new(Config {
         retention: Duration::from_secs(3_600),
         trace_bytes: 1 << 20,
         view_bytes: 1 << 20,
     }));
     let intake = Intake::new(log, views);
-    let grpc_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let http_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let grpc = grpc_listener.local_addr().unwrap().to_string();
-    let http = http_listener.local_addr().unwrap().to_string();
-    let receiver = |protocol, address: &str, other: &str| Receiver {
+    let mut listeners = Vec::new();
+    let mut addresses = Vec::new();
+    for _ in 0..3 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        addresses.push(listener.local_addr().unwrap().to_string());
+        listeners.push(listener);
+    }
+    let [grpc, http, zipkin] = addresses.try_into().unwrap();
+    let others = Arc::new(Others {
+        otlp_grpc: Some(grpc.clone()),
+        otlp_http: Some(http.clone()),
+        zipkin: Some(zipkin.clone()),
+    });
+    let receiver = |protocol, address: &str| Receiver {
         intake: intake.clone(),
         budget: budget.clone(),
         status: Arc::new(ReceiverStatus::listening(protocol, address.to_owned())),
-        other: Some(other.into()),
+        others: Arc::clone(&others),
     };
-    let for_grpc = receiver("otlp-grpc", &grpc, &http);
-    let for_http = receiver("otlp-http", &http, &grpc);
+    let for_grpc = receiver("otlp-grpc", &grpc);
+    let for_http = receiver("otlp-http", &http);
+    let for_zipkin = receiver("zipkin", &zipkin);
     let (grpc_status, http_status) = (Arc::clone(&for_grpc.status), Arc::clone(&for_http.status));
+    let zipkin_status = Arc::clone(&for_zipkin.status);
     let (config, never) = (server::Config::default(), std::future::pending::<()>);
-    tokio::spawn(otlp_grpc::serve(grpc_listener, for_grpc, config, never()));
-    tokio::spawn(otlp_http::serve(http_listener, for_http, config, never()));
+    let [at_grpc, at_http, at_zipkin] = listeners.try_into().unwrap();
+    tokio::spawn(otlp_grpc::serve(at_grpc, for_grpc, config, never()));
+    tokio::spawn(otlp_http::serve(at_http, for_http, config, never()));
+    tokio::spawn(super::zipkin::serve(at_zipkin, for_zipkin, config, never()));
     Fixture {
         grpc,
         http,
+        zipkin,
         grpc_status,
         http_status,
+        zipkin_status,
         budget,
         cursor,
     }
@@ -80,12 +104,17 @@ async fn start_with(budget: Budget) -> Fixture {
 impl Fixture {
     /// Asserts that exactly this batch was taken.
     async fn took(&mut self, batch: &[u8]) {
+        assert!(self.taken().await == batch, "other bytes came");
+    }
+
+    /// The one batch that was taken.
+    async fn taken(&mut self) -> Bytes {
         let next = tokio::time::timeout(PATIENCE, self.cursor.next(1));
         let records = next.await.expect("a batch in time").unwrap();
         assert_eq!(records.len(), 1);
-        assert!(records[0].bytes == batch, "other bytes came");
         self.cursor.ack(records[0].sequence);
         self.took_nothing();
+        records[0].bytes.clone()
     }
 
     fn took_nothing(&self) {
@@ -102,7 +131,13 @@ async fn post(
     body: impl Into<Bytes>,
 ) -> Reply {
     let (host, port) = address.rsplit_once(':').unwrap();
-    let mut client = Client::new(host.to_owned(), port.parse().unwrap(), protocol);
+    let mut client = Client::new(Endpoint {
+        host: host.to_owned(),
+        port: port.parse().unwrap(),
+        protocol,
+        tls: None,
+        timeout: Duration::from_secs(10),
+    });
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.insert(*name, value.parse().unwrap());
@@ -130,7 +165,7 @@ fn zlib(data: &[u8]) -> Vec<u8> {
 }
 
 fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
-    let mut framed = prefix(message.len()).unwrap().to_vec();
+    let mut framed = prefix(message.len(), false).unwrap().to_vec();
     framed[0] = flag;
     framed.extend(message);
     framed

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use crate::status::{ErrorAt, ExporterStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::status::{ErrorAt, ExporterStatus, LogStatus, ReceiverStatus, Status, now_unix_nano};
 use crate::views::Views;
 use crate::views::report::ViewsStatus;
 
@@ -15,6 +15,8 @@ pub(super) struct StatusReport {
     uptime_seconds: f64,
     receivers: Vec<ReceiverReport>,
     exporters: Vec<ExporterReport>,
+    /// The data directory; null without one.
+    log: Option<LogReport>,
     views: ViewsStatus,
 }
 
@@ -47,6 +49,21 @@ struct ExporterReport {
 }
 
 #[derive(Debug, Serialize)]
+struct LogReport {
+    directory: String,
+    durability: &'static str,
+    limit_bytes: u64,
+    used_bytes: u64,
+    segments: u64,
+    /// For exporters that are not configured any more.
+    left_bytes: u64,
+    full_refusals: u64,
+    write_failures: u64,
+    damaged_segments: u64,
+    last_error: Option<LastErrorReport>,
+}
+
+#[derive(Debug, Serialize)]
 struct LastErrorReport {
     message: String,
     unix_nano: String,
@@ -67,6 +84,7 @@ pub(super) fn report(views: &Views, status: &Status) -> StatusReport {
             .iter()
             .map(|status| exporter(status, now))
             .collect(),
+        log: status.log.as_deref().map(log),
         views: views.status(),
     }
 }
@@ -95,6 +113,21 @@ fn exporter(status: &ExporterStatus, now_unix_nano: u64) -> ExporterReport {
         set_aside_spans: read(&status.set_aside_spans),
         queue_bytes: read(&status.queue_bytes),
         oldest_seconds: (oldest > 0).then(|| now_unix_nano.saturating_sub(oldest) as f64 / 1e9),
+        last_error: status.last_error.get().map(last_error),
+    }
+}
+
+fn log(status: &LogStatus) -> LogReport {
+    LogReport {
+        directory: status.directory.clone(),
+        durability: status.durability,
+        limit_bytes: status.limit_bytes,
+        used_bytes: read(&status.used_bytes),
+        segments: read(&status.segments),
+        left_bytes: read(&status.left_bytes),
+        full_refusals: read(&status.full_refusals),
+        write_failures: read(&status.write_failures),
+        damaged_segments: read(&status.damaged_segments),
         last_error: status.last_error.get().map(last_error),
     }
 }

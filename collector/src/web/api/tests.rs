@@ -49,6 +49,7 @@ fn api() -> Router {
             receiver(Err("address in use".into())),
         ],
         exporters: vec![Arc::new(exporter)],
+        log: None,
     };
     router(views, Arc::new(status))
 }

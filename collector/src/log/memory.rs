@@ -1,4 +1,4 @@
-//! What the batch log's mutex guards: the records, and where each reader is. Plain data and moves, no
+//! What the mutex of the log in memory guards: the records, and where each reader is. Plain data and moves, no
 //! waiting and no telling; `log` adds both.
 
 use std::collections::VecDeque;
@@ -7,14 +7,10 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::{Full, Record};
+use super::{
+    Full, MAX_RECORDS, Notice, OnFull, RECORD_OVERHEAD, Read, ReaderConfig, ReaderId, Record,
+};
 use crate::status::{ExporterStatus, add};
-
-/// Charged for every record beside its bytes: the record, its share of the queue and its allocation.
-pub(super) const RECORD_OVERHEAD: usize = 128;
-
-/// Most records handed out at once, so that a flood of tiny batches makes no huge answer.
-pub(super) const MAX_RECORDS: usize = 4_096;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -27,9 +23,6 @@ pub(super) struct State {
     next_reader: u64,
     closed: bool,
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ReaderId(u64);
 
 #[derive(Debug)]
 struct Reader {
@@ -44,6 +37,7 @@ struct Reader {
     unsent_bytes: usize,
     /// Spans lost since dropping began, while it goes on.
     episode: Option<u64>,
+    on_full: OnFull,
     status: Arc<ExporterStatus>,
 }
 
@@ -51,21 +45,6 @@ struct Reader {
 struct Held {
     sequence: u64,
     spans: u64,
-}
-
-/// What a reader finds.
-#[derive(Debug)]
-pub(super) enum Read {
-    Records(Vec<Record>),
-    Nothing,
-    End,
-}
-
-/// What is worth a line in the log.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Notice {
-    Dropping { exporter: String, spans: u64 },
-    Recovered { exporter: String, spans: u64 },
 }
 
 impl State {
@@ -113,6 +92,10 @@ impl State {
         if self.readers.is_empty() {
             return Ok(notices);
         }
+        if !self.can_make_room(cost) {
+            let limit = self.limit as u64;
+            return Err(Full::Now { limit });
+        }
         while self.used + cost > self.limit {
             self.drop_oldest(&mut notices);
         }
@@ -131,7 +114,7 @@ impl State {
         Ok(notices)
     }
 
-    pub(super) fn add_reader(&mut self, status: Arc<ExporterStatus>) -> ReaderId {
+    pub(super) fn add_reader(&mut self, config: ReaderConfig) -> ReaderId {
         let id = ReaderId(self.next_reader);
         self.next_reader += 1;
         self.readers.push(Reader {
@@ -141,7 +124,8 @@ impl State {
             held: VecDeque::new(),
             unsent_bytes: 0,
             episode: None,
-            status,
+            on_full: config.on_full,
+            status: config.status,
         });
         id
     }
@@ -248,6 +232,26 @@ impl State {
             self.used -= cost(&record.bytes);
             self.records.pop_front();
         }
+    }
+
+    /// Whether `cost` more bytes fit once the oldest records are pushed out, as far as every reader puts up with that.
+    fn can_make_room(&self, cost: usize) -> bool {
+        let refusing = self
+            .readers
+            .iter()
+            .filter(|reader| reader.on_full == OnFull::Refuse);
+        let kept_from = refusing
+            .map(|reader| reader.position)
+            .min()
+            .unwrap_or(u64::MAX);
+        let mut used = self.used;
+        for record in &self.records {
+            if used + cost <= self.limit || record.sequence >= kept_from {
+                break;
+            }
+            used -= self::cost(&record.bytes);
+        }
+        used + cost <= self.limit
     }
 
     /// Pushes the oldest record out and moves past it the readers that still needed it.

@@ -1,0 +1,114 @@
+//! The configuration in force as a file that `check` takes, each value with where it came from. Called by
+//! `config` for `bellwether config`.
+
+use std::fmt::Write as _;
+
+use super::exporters::HEADERS;
+use super::given::{Given, GivenExporter};
+use super::settings::{EXPORTER, SETTINGS, Takes};
+use super::source::{Setting, one_line};
+use super::{Config, secret};
+use crate::export;
+
+const HEAD: &str = "# The configuration in force. What is secret is shown as ***, or as the reference it was given by.\n";
+
+/// `config`, which was made of `given`.
+pub(super) fn print(config: &Config, given: &Given) -> String {
+    let mut out = Lines(HEAD.to_owned());
+    for key in SETTINGS {
+        let values = (key.in_force)(config);
+        let settings = given.several(key.key);
+        match key.takes {
+            Takes::One => {
+                for value in &values {
+                    out.value(key.key, value, settings.first());
+                }
+            }
+            _ if values.is_empty() => out.line(&format!("{}: []", key.key), settings.first()),
+            Takes::Several => {
+                out.head(key.key);
+                for (value, setting) in values.iter().zip(&settings) {
+                    out.line(&format!("  - {}", scalar(value)), Some(setting));
+                }
+            }
+            Takes::Exporters => {
+                out.head(key.key);
+                for (exporter, given) in config.export.iter().zip(&given.exporters) {
+                    out.exporter(exporter, given);
+                }
+            }
+        }
+    }
+    out.0
+}
+
+struct Lines(String);
+
+impl Lines {
+    fn exporter(&mut self, exporter: &export::Config, given: &GivenExporter) {
+        let mut indent = "  - ";
+        let mut group = None;
+        for key in EXPORTER {
+            if key.key == HEADERS && !given.headers.is_empty() {
+                self.head(&format!("{indent}{HEADERS}"));
+                for (name, setting) in &given.headers {
+                    let name = format!("      {}", scalar(name));
+                    self.value(&name, secret::shown(&setting.value), Some(setting));
+                }
+            }
+            let Some(value) = (key.in_force)(exporter) else {
+                continue;
+            };
+            let setting = given.one(key.key);
+            match key.key.split_once('.') {
+                None => self.value(&format!("{indent}{}", key.key), &value, setting.as_ref()),
+                Some((outer, inner)) => {
+                    if group != Some(outer) {
+                        self.head(&format!("{indent}{outer}"));
+                        group = Some(outer);
+                    }
+                    self.value(&format!("      {inner}"), &value, setting.as_ref());
+                }
+            }
+            indent = "    ";
+        }
+    }
+
+    fn value(&mut self, key: &str, value: &str, setting: Option<&Setting>) {
+        self.line(&format!("{key}: {}", scalar(value)), setting);
+    }
+
+    fn head(&mut self, key: &str) {
+        let _ = writeln!(self.0, "{key}:");
+    }
+
+    fn line(&mut self, line: &str, setting: Option<&Setting>) {
+        let origin =
+            setting.map_or_else(|| "default".to_owned(), |setting| setting.source.origin());
+        // Writing to a string cannot fail; a file's name may hold a line feed.
+        let _ = writeln!(self.0, "{line}  # {}", one_line(&origin));
+    }
+}
+
+/// A text as a YAML scalar: as it is where that can mean nothing else, else in double quotes.
+fn scalar(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-./:_".contains(&byte);
+    let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
+    let ends = !text.ends_with(':');
+    let is_null = text.eq_ignore_ascii_case("null");
+    if begins && ends && !is_null && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            ' '..='~' => quoted.push(c),
+            c => {
+                let _ = write!(quoted, "\\U{:08x}", u32::from(c));
+            }
+        }
+    }
+    quoted.push('"');
+    quoted
+}

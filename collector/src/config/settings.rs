@@ -1,0 +1,360 @@
+//! The table of settings: one entry makes a flag, a variable, a key of the file, a line of `bellwether config`
+//! and a row of `docs/collector-configuration.md`. What a value means is `Config`'s to say.
+
+use super::value::{write_bytes, write_duration};
+use super::{Config, exporters, storage};
+use crate::export;
+
+/// A setting of the collector.
+pub(super) struct Key {
+    /// In the file.
+    pub(super) key: &'static str,
+    /// Without its dashes; the variable is made of it.
+    pub(super) flag: &'static str,
+    /// What stands for its value in the help.
+    pub(super) value: &'static str,
+    pub(super) takes: Takes,
+    /// As it is told; where it is computed, how.
+    pub(super) default: &'static str,
+    /// What it does, and what is allowed.
+    pub(super) help: &'static str,
+    /// As the file would have it; one of several in each.
+    pub(super) in_force: fn(&Config) -> Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    One,
+    Several,
+    /// Several; in the file each may be a mapping of [`EXPORTER`]'s keys.
+    Exporters,
+}
+
+/// A key of one exporter in the file.
+pub(super) struct ExporterKey {
+    /// Keys within keys are joined by dots.
+    pub(super) key: &'static str,
+    pub(super) value: &'static str,
+    pub(super) default: &'static str,
+    pub(super) help: &'static str,
+    /// As the file would have it; `None` where it is off.
+    pub(super) in_force: fn(&export::Config) -> Option<String>,
+}
+
+/// Settings by flag, variable and file, in the order in which they are shown.
+pub(super) const SETTINGS: &[Key] = &[
+    Key {
+        key: "listen",
+        flag: "listen",
+        value: "HOST",
+        takes: Takes::One,
+        default: "127.0.0.1",
+        help: "Host or IP address to listen on, where an address names none",
+        in_force: |config| vec![config.listen.clone()],
+    },
+    Key {
+        key: "otlp_grpc",
+        flag: "otlp-grpc",
+        value: "ADDR",
+        takes: Takes::One,
+        default: "port 4317",
+        help: "Where to take OTLP over gRPC",
+        in_force: |config| config.listens(&config.otlp_grpc),
+    },
+    Key {
+        key: "otlp_http",
+        flag: "otlp-http",
+        value: "ADDR",
+        takes: Takes::One,
+        default: "port 4318",
+        help: "Where to take OTLP over HTTP",
+        in_force: |config| config.listens(&config.otlp_http),
+    },
+    Key {
+        key: "zipkin",
+        flag: "zipkin",
+        value: "ADDR",
+        takes: Takes::One,
+        default: "port 9411",
+        help: "Where to take Zipkin's spans, JSON v2 or protobuf",
+        in_force: |config| config.listens(&config.zipkin),
+    },
+    Key {
+        key: "web",
+        flag: "web",
+        value: "ADDR",
+        takes: Takes::One,
+        default: "port 4319",
+        help: "Where to serve pages, JSON API, probes and metrics",
+        in_force: |config| config.listens(&config.web),
+    },
+    Key {
+        key: "web_hosts",
+        flag: "web-host",
+        value: "NAME",
+        takes: Takes::Several,
+        default: "none",
+        help: "Host name the pages answer to, beside localhost and IP addresses; may be repeated",
+        in_force: |config| config.web_hosts.clone(),
+    },
+    Key {
+        key: "memory_limit",
+        flag: "memory-limit",
+        value: "BYTES",
+        takes: Takes::One,
+        default: "256MiB or half the cgroup's limit, the smaller",
+        help: "Most memory to use, in bytes or as 256MiB, at least 64MiB and more from the third exporter on; each \
+               listener keeps two connections open for each MiB of it, 64 to 4096, and lets others wait",
+        in_force: |config| vec![write_bytes(config.memory.limit)],
+    },
+    Key {
+        key: "data_dir",
+        flag: "data-dir",
+        value: "DIR",
+        takes: Takes::One,
+        default: "none",
+        help: "Directory for accepted spans, which are kept there until every exporter has sent them, also across crashes \
+               and restarts; for one collector at a time; without one they are kept in memory",
+        in_force: |config| {
+            let disk = config.storage.disk.iter();
+            disk.filter_map(|disk| exporters::write_path(Some(&disk.directory)))
+                .collect()
+        },
+    },
+    Key {
+        key: "durability",
+        flag: "durability",
+        value: "WHEN",
+        takes: Takes::One,
+        default: "synced",
+        help: "When senders are told that their spans are safe: synced, once they outlast a power cut, or received, once \
+               they outlast a crash of the collector; only with a data directory",
+        in_force: |config| {
+            let disk = config.storage.disk.iter();
+            disk.map(|disk| disk.durability.name().to_owned()).collect()
+        },
+    },
+    Key {
+        key: "data_limit",
+        flag: "data-limit",
+        value: "BYTES",
+        takes: Takes::One,
+        default: "1GiB",
+        help: "Most bytes in the data directory, as bytes or as 10GiB, from 128MiB on; only with one",
+        in_force: |config| {
+            let disk = config.storage.disk.iter();
+            disk.filter_map(|disk| Some(write_bytes(usize::try_from(disk.limit).ok()?)))
+                .collect()
+        },
+    },
+    Key {
+        key: "on_full",
+        flag: "on-full",
+        value: "WHAT",
+        takes: Takes::One,
+        default: "refuse with a data directory, else drop_oldest",
+        help: "What gives way when the batches that wait for an exporter reach the limit: refuse, senders have to try \
+               again, or drop_oldest, that exporter loses its oldest batches",
+        in_force: |config| vec![storage::write_on_full(config.storage.on_full).to_owned()],
+    },
+    Key {
+        key: "retention",
+        flag: "retention",
+        value: "DURATION",
+        takes: Takes::One,
+        default: "1h",
+        help: "How far back pages and API reach, 1m to 24h; spans that wait for an exporter that is configured no more are \
+               kept as long",
+        in_force: |config| vec![write_duration(config.retention)],
+    },
+    Key {
+        key: "exporters",
+        flag: "export",
+        value: "URL",
+        takes: Takes::Exporters,
+        default: "none",
+        help: "Where to send spans on to: otlp+grpc://HOST:4317, otlp+http://HOST:4318 or zipkin+http://HOST:9411, and \
+               in TLS otlp+grpcs, otlp+https and zipkin+https; may be repeated",
+        in_force: |config| {
+            config
+                .export
+                .iter()
+                .map(|export| export.target.to_string())
+                .collect()
+        },
+    },
+];
+
+/// Names the file; the only flag that cannot stand in it.
+pub(super) const CONFIG: Key = Key {
+    key: "",
+    flag: "config",
+    value: "FILE",
+    takes: Takes::One,
+    default: "none",
+    help: "A YAML file of settings; flags beat variables beat the file",
+    in_force: |_| Vec::new(),
+};
+
+/// What an exporter can be told in the file.
+pub(super) const EXPORTER: &[ExporterKey] = &[
+    ExporterKey {
+        key: "url",
+        value: "URL",
+        default: "required",
+        help: "Where to send, as `--export` takes it; a port that is not named is the protocol's own (4317, 4318, 9411)",
+        in_force: |export| Some(export.target.to_string()),
+    },
+    ExporterKey {
+        key: "name",
+        value: "NAME",
+        default: "the URL",
+        help: "What it is called in logs, status and metrics, up to 100 characters; each exporter has its own",
+        in_force: |export| Some(export.name.clone()),
+    },
+    ExporterKey {
+        key: exporters::HEADERS,
+        value: "mapping",
+        default: "none",
+        help: "Headers (gRPC: metadata) of every request, up to 32; in a value `${NAME}` is an environment variable, \
+               `${file:PATH}` the content of a file, and `$${` stands for `${`",
+        // Written from what was given: values are secret.
+        in_force: |_| None,
+    },
+    ExporterKey {
+        key: "timeout",
+        value: "DURATION",
+        default: "10s",
+        help: "How long one request may take, 100ms to 10m; then it is sent again",
+        in_force: |export| Some(write_duration(export.timeout)),
+    },
+    ExporterKey {
+        key: "compression",
+        value: "NAME",
+        default: "none",
+        help: "`none` or `gzip`; a peer that says it cannot read gzip gets its spans uncompressed",
+        in_force: |export| Some(exporters::write_compression(export.compression).to_owned()),
+    },
+    ExporterKey {
+        key: "tls.ca_file",
+        value: "FILE",
+        default: "none",
+        help: "Certificates of authorities (PEM) to trust beside the system's, for the schemes of TLS",
+        in_force: |export| exporters::write_path(export.tls.ca_file.as_deref()),
+    },
+    ExporterKey {
+        key: "tls.cert_file",
+        value: "FILE",
+        default: "none",
+        help: "The certificate (PEM, with those that lead to its authority) to show to the peer; needs `tls.key_file`",
+        in_force: |export| {
+            let identity = export.tls.identity.as_ref()?;
+            exporters::write_path(Some(&identity.cert_file))
+        },
+    },
+    ExporterKey {
+        key: "tls.key_file",
+        value: "FILE",
+        default: "none",
+        help: "The private key (PEM) of `tls.cert_file`",
+        in_force: |export| {
+            let identity = export.tls.identity.as_ref()?;
+            exporters::write_path(Some(&identity.key_file))
+        },
+    },
+    ExporterKey {
+        key: "retry.first",
+        value: "DURATION",
+        default: "100ms",
+        help: "The wait after a first failure, 10ms to 1m; each further one is twice as long, and chance takes up to half off",
+        in_force: |export| Some(write_duration(export.retry.first)),
+    },
+    ExporterKey {
+        key: "retry.longest",
+        value: "DURATION",
+        default: "30s",
+        help: "The longest wait, 100ms to 10m, unless the peer asks for more (5m at most)",
+        in_force: |export| Some(write_duration(export.retry.longest)),
+    },
+    ExporterKey {
+        key: "on_full",
+        value: "WHAT",
+        default: "as `on_full` above",
+        help: "`refuse` or `drop_oldest`, for this exporter alone",
+        in_force: |export| Some(storage::write_on_full(export.on_full).to_owned()),
+    },
+];
+
+impl Key {
+    /// `BELLWETHER_OTLP_GRPC`.
+    pub(super) fn variable(&self) -> String {
+        let name = self.flag.replace('-', "_").to_ascii_uppercase();
+        format!("BELLWETHER_{name}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of a table in the documentation, as they should be.
+    fn expected() -> Vec<String> {
+        let config = std::iter::once(&CONFIG).chain(SETTINGS).map(|key| {
+            let Key {
+                flag,
+                value,
+                default,
+                help,
+                ..
+            } = key;
+            let in_file = match key.key {
+                "" => "–".to_owned(),
+                key => format!("`{key}`"),
+            };
+            let variable = key.variable();
+            format!("| {in_file} | `--{flag}` | `{variable}` | {value} | {default} | {help} |")
+        });
+        let exporter = EXPORTER.iter().map(|key| {
+            let ExporterKey {
+                key,
+                value,
+                default,
+                help,
+                ..
+            } = key;
+            format!("| `{key}` | {value} | {default} | {help} |")
+        });
+        config.chain(exporter).collect()
+    }
+
+    #[test]
+    fn the_documentation_has_every_setting_and_no_other() {
+        let page = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../docs/collector-configuration.md"
+        );
+        let page = std::fs::read_to_string(page).unwrap();
+        let rows = page.lines().filter(|line| line.starts_with("| "));
+        let is_head = |row: &&str| row.starts_with("| key |") || row.starts_with("| --- |");
+        let rows: Vec<_> = rows.filter(|row| !is_head(row)).collect();
+        let expected = expected();
+        assert_eq!(rows, expected, "write it so:\n{}", expected.join("\n"));
+    }
+
+    #[test]
+    fn each_has_its_own_key_flag_and_variable() {
+        let count = |name: fn(&Key) -> String| {
+            let names: std::collections::BTreeSet<_> = SETTINGS.iter().map(name).collect();
+            names.len()
+        };
+        for name in [
+            |key: &Key| key.key.to_owned(),
+            |key: &Key| key.flag.to_owned(),
+            Key::variable,
+        ] {
+            assert_eq!(count(name), SETTINGS.len());
+        }
+        let flag = &SETTINGS[1];
+        assert_eq!(flag.variable(), "BELLWETHER_OTLP_GRPC");
+    }
+}

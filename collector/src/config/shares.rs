@@ -1,0 +1,121 @@
+//! The memory limit and how it is shared out. Used by `Config`, read by `pipeline`.
+
+use std::path::Path;
+
+use super::source::{Faults, Setting};
+use super::{memory, value};
+use crate::export;
+
+/// The memory limit, shared out. Bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// All of it.
+    pub limit: usize,
+    /// The batch log.
+    pub log: usize,
+    /// Kept traces.
+    pub traces: usize,
+    /// Histograms, edges and pending pairs.
+    pub views: usize,
+    /// Bodies under way.
+    pub bodies: usize,
+}
+
+/// Most bytes of one merged request; an exporter has one or two of them in hand beside the log.
+pub const EXPORT_REQUEST_BYTES: usize = 4 * MIB;
+
+const MIB: usize = 1024 * 1024;
+const DEFAULT_MEMORY_LIMIT: usize = 256 * MIB;
+const LEAST_MEMORY_LIMIT: usize = 64 * MIB;
+/// Of the limit, for the process itself: code, stacks, connections, names.
+const PROCESS_BYTES: usize = 16 * MIB;
+/// What a connection that has carried large bodies holds while it is idle.
+const CONNECTION_BYTES: usize = 64 * 1024;
+const LEAST_CONNECTIONS: usize = 64;
+const MOST_CONNECTIONS: usize = 4096;
+/// The least that is left to the log when every exporter has its requests in hand.
+const LEAST_LOG_BYTES: usize = 4 * MIB;
+
+impl Shares {
+    /// Connections that each listener keeps open at once: what they hold when idle is an eighth of the limit.
+    pub fn connections(&self) -> usize {
+        (self.limit / 8 / CONNECTION_BYTES).clamp(LEAST_CONNECTIONS, MOST_CONNECTIONS)
+    }
+
+    /// Three eighths for the log, a quarter each for kept traces and views, the rest for bodies, of what the
+    /// process itself and the allocator's gaps leave; the requests that exporters have in hand come out of the log's.
+    pub(super) fn of(limit: usize, in_hand: usize) -> Self {
+        let shared = limit.saturating_sub(PROCESS_BYTES) / 8 * 7;
+        let (log, quarter) = (shared / 8 * 3, shared / 4);
+        Self {
+            limit,
+            log: log.saturating_sub(in_hand.saturating_mul(EXPORT_REQUEST_BYTES)),
+            traces: quarter,
+            views: quarter,
+            bodies: shared - log - 2 * quarter,
+        }
+    }
+
+    /// As asked for, or of what there is; enough for `exporters` in any case.
+    pub(super) fn resolve(
+        setting: Option<Setting>,
+        exporters: &[export::Config],
+        root: &Path,
+        faults: &mut Faults,
+    ) -> Self {
+        let in_hand = exporters.iter().map(export::Config::requests_in_hand).sum();
+        let least = least_memory_limit(in_hand);
+        let limit = faults.checked(setting, |text| {
+            let limit = value::bytes(text)?;
+            if limit < least {
+                let (least, exporters) = (least.div_ceil(MIB), exporters.len());
+                return Err(format!(
+                    "at least {least}MiB are needed with {exporters} exporters"
+                ));
+            }
+            Ok(limit)
+        });
+        // A small cgroup is no fault of the command line's: the least that works is taken then.
+        let by_default = || memory::default_limit(root, DEFAULT_MEMORY_LIMIT);
+        Self::of(limit.unwrap_or_else(|| by_default().max(least)), in_hand)
+    }
+}
+
+fn least_memory_limit(in_hand: usize) -> usize {
+    let log = in_hand
+        .saturating_mul(EXPORT_REQUEST_BYTES)
+        .saturating_add(LEAST_LOG_BYTES);
+    (log.saturating_mul(64) / 21)
+        .saturating_add(PROCESS_BYTES + 64)
+        .max(LEAST_MEMORY_LIMIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_follow_the_limit() {
+        let check = |limit, expected| {
+            assert_eq!(Shares::of(limit, 0).connections(), expected, "{limit}");
+        };
+        check(0, 64);
+        check(64 * MIB, 128);
+        check(256 * MIB, 512);
+        check(1 << 40, 4096);
+    }
+
+    #[test]
+    fn shares_never_exceed_the_limit() {
+        for (limit, exporters) in [(64 * MIB, 0), (256 * MIB, 1), (1 << 40, 5), (0, 0)] {
+            let shares = Shares::of(limit, exporters);
+            let in_hand = exporters * EXPORT_REQUEST_BYTES;
+            let sum = shares.log + in_hand + shares.traces + shares.views + shares.bodies;
+            assert!(sum <= limit.max(in_hand), "{shares:?}");
+        }
+        for exporters in 0..20 {
+            let least = Shares::of(least_memory_limit(exporters), exporters);
+            assert!(least.log >= LEAST_LOG_BYTES, "{exporters}: {least:?}");
+        }
+    }
+}

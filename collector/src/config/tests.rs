@@ -1,0 +1,736 @@
+//! The command line and the environment as a whole.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::export::Compression;
+use crate::log::OnFull;
+use crate::log::disk::{DiskConfig, Durability};
+
+fn parse(args: &str, variables: &[(&str, &str)]) -> Result<Command, ConfigError> {
+    let args = std::iter::once("bellwether").chain(args.split_whitespace());
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| OsString::from(value))
+    };
+    Command::parse(
+        args.map(OsString::from),
+        &Surroundings {
+            variable: &variable,
+            root: Path::new("/nonexistent"),
+        },
+    )
+}
+
+fn run(args: &str, variables: &[(&str, &str)]) -> Config {
+    match parse(args, variables) {
+        Ok(Command::Run(config)) => *config,
+        other => panic!("{args}: {other:?}"),
+    }
+}
+
+fn check_faults(args: &str, variables: &[(&str, &str)], expected: &[&str]) {
+    match parse(args, variables) {
+        Err(ConfigError::Faults(faults)) => assert_eq!(faults, expected),
+        other => panic!("{args}: {other:?}"),
+    }
+}
+
+#[test]
+fn nothing_at_all_is_a_configuration() {
+    let config = run("", &[]);
+    assert_eq!(config, run("run", &[]));
+    assert_eq!(config.otlp_grpc.to_string(), "127.0.0.1:4317");
+    assert_eq!(config.otlp_http.to_string(), "127.0.0.1:4318");
+    assert_eq!(config.web.to_string(), "127.0.0.1:4319");
+    assert_eq!(config.web.asked_by, None);
+    assert_eq!(config.memory, Shares::of(256 << 20, 0));
+    assert_eq!(config.retention, Duration::from_secs(3_600));
+    assert!(config.export.is_empty());
+}
+
+#[test]
+fn addresses_take_their_host_from_listen() {
+    let check = |args: &str, expected: [&str; 4]| {
+        let config = run(args, &[]);
+        let addresses = [
+            config.otlp_grpc,
+            config.otlp_http,
+            config.zipkin,
+            config.web,
+        ];
+        assert_eq!(
+            addresses.map(|address| address.to_string()),
+            expected,
+            "{args}"
+        );
+    };
+    check(
+        "--listen 0.0.0.0",
+        [
+            "0.0.0.0:4317",
+            "0.0.0.0:4318",
+            "0.0.0.0:9411",
+            "0.0.0.0:4319",
+        ],
+    );
+    check(
+        "--listen :: --web localhost:80 --otlp-grpc :5317 --otlp-http 5318 --zipkin 5411",
+        ["[::]:5317", "[::]:5318", "[::]:5411", "localhost:80"],
+    );
+    check(
+        "run --otlp-grpc [::1]:0 --web 0",
+        ["[::1]:0", "127.0.0.1:4318", "127.0.0.1:9411", "127.0.0.1:0"],
+    );
+}
+
+#[test]
+fn flags_beat_variables_and_an_empty_variable_is_none() {
+    let variables = [
+        ("BELLWETHER_WEB", "5000"),
+        ("BELLWETHER_OTLP_HTTP", "5001"),
+        ("BELLWETHER_OTLP_GRPC", ""),
+        ("BELLWETHER_ZIPKIN", ":5003"),
+        ("BELLWETHER_EXPORT", "otlp+grpc://a, zipkin+http://b"),
+        ("BELLWETHER_RETENTION", "30m"),
+    ];
+    let config = run("--web 6000", &variables);
+    assert_eq!(config.web.to_string(), "127.0.0.1:6000");
+    assert_eq!(
+        config.otlp_http.asked_by.as_deref(),
+        Some("BELLWETHER_OTLP_HTTP")
+    );
+    assert_eq!(config.otlp_grpc.asked_by, None);
+    assert_eq!(config.zipkin.to_string(), "127.0.0.1:5003");
+    assert_eq!(config.zipkin.asked_by.as_deref(), Some("BELLWETHER_ZIPKIN"));
+    assert_eq!(config.retention, Duration::from_secs(1_800));
+    let names: Vec<_> = config.export.iter().map(|export| &*export.name).collect();
+    assert_eq!(
+        names,
+        ["otlp+grpc://a:4317", "zipkin+http://b:9411/api/v2/spans"]
+    );
+    let config = run("--export otlp+http://c", &variables);
+    assert_eq!(config.export.len(), 1);
+}
+
+#[test]
+fn faults_come_all_at_once() {
+    check_faults(
+        "--otlp-grpc http --web 70000 --listen 0.0.0.0:4317 --memory-limit lots",
+        &[
+            ("BELLWETHER_RETENTION", "1 fortnight"),
+            ("BELLWETHER_OTLP_HTTP", "a b:1"),
+        ],
+        &[
+            "--listen: \"0.0.0.0:4317\" is not allowed: a host name or an IP address is needed, without a port",
+            "--otlp-grpc: \"http\" is not allowed: write HOST:PORT, :PORT or PORT, with a port number from 0 (any free one) to 65535",
+            "BELLWETHER_OTLP_HTTP: \"a b:1\" is not allowed: write HOST:PORT, :PORT or PORT, with a port number from 0 (any free one) to 65535",
+            "--web: \"70000\" is not allowed: write HOST:PORT, :PORT or PORT, with a port number from 0 (any free one) to 65535",
+            "BELLWETHER_RETENTION: \"1 fortnight\" is not allowed: write a number with ms, s, m or h (500ms, 90s, 1h)",
+            "--memory-limit: \"lots\" is not allowed: write bytes, or a number with KiB, MiB or GiB (256MiB)",
+        ],
+    );
+}
+
+#[test]
+fn values_out_of_bounds_are_refused() {
+    let check = |args: &str, expected: &str| check_faults(args, &[], &[expected]);
+    check(
+        "--memory-limit 1MiB",
+        "--memory-limit: \"1MiB\" is not allowed: at least 64MiB are needed with 0 exporters",
+    );
+    check(
+        "--retention 48h",
+        "--retention: \"48h\" is not allowed: allowed are 1m to 24h",
+    );
+    check(
+        "--web 5000 --otlp-http 5000",
+        "--web: \"127.0.0.1:5000\" is not allowed: --otlp-http asks for the same; give each its own port",
+    );
+    check(
+        "--otlp-http 5000 --zipkin 5000",
+        "--zipkin: \"127.0.0.1:5000\" is not allowed: --otlp-http asks for the same; give each its own port",
+    );
+    check(
+        "--export otlp+grpc://a --export otlp+grpc://a:4317",
+        "--export: \"otlp+grpc://a:4317\" is not allowed: --export is called so, too; give each its own name, or leave one out",
+    );
+}
+
+#[test]
+fn a_data_directory_brings_its_own_defaults() {
+    let config = run("", &[]).storage;
+    assert_eq!((config.disk, config.on_full), (None, OnFull::DropOldest));
+    let config = run("--data-dir /data", &[("BELLWETHER_RETENTION", "2m")]).storage;
+    let disk = DiskConfig {
+        directory: "/data".into(),
+        durability: Durability::Synced,
+        limit: 1 << 30,
+        retention: Duration::from_secs(120),
+    };
+    assert_eq!(config.on_full, OnFull::Refuse);
+    assert_eq!(config.disk, Some(disk));
+    let variables = [
+        ("BELLWETHER_DATA_DIR", "/data"),
+        ("BELLWETHER_DATA_LIMIT", "2GiB"),
+        ("BELLWETHER_DURABILITY", "received"),
+        ("BELLWETHER_ON_FULL", "drop_oldest"),
+    ];
+    let config = run("", &variables).storage;
+    assert_eq!(config.on_full, OnFull::DropOldest);
+    let disk = config.disk.unwrap();
+    assert_eq!(
+        (disk.durability, disk.limit),
+        (Durability::Received, 2 << 30)
+    );
+}
+
+#[test]
+fn settings_of_a_data_directory_are_checked() {
+    check_faults(
+        "--data-dir d --durability always --data-limit 1MiB --on-full wait",
+        &[],
+        &[
+            "--durability: \"always\" is not allowed: write synced or received",
+            "--data-limit: \"1MiB\" is not allowed: at least 128MiB are needed",
+            "--on-full: \"wait\" is not allowed: write refuse or drop_oldest",
+        ],
+    );
+    check_faults(
+        "--data-dir=",
+        &[],
+        &["--data-dir: \"\" is not allowed: name a directory, or leave it out"],
+    );
+    check_faults(
+        "--durability synced --data-limit 1GiB",
+        &[],
+        &[
+            "--durability: \"synced\" is not allowed: only together with --data-dir",
+            "--data-limit: \"1GiB\" is not allowed: only together with --data-dir",
+        ],
+    );
+}
+
+#[test]
+fn an_export_scheme_of_a_later_version_is_named() {
+    let Err(ConfigError::Faults(faults)) = parse("--export kafka://a/topic", &[]) else {
+        panic!("kafka was taken");
+    };
+    assert!(
+        faults[0].contains("not available in this version"),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn a_flag_that_is_none_is_a_usage_error() {
+    for args in [
+        "--zipkin-port 1",
+        "serve",
+        "--web",
+        "--web 1 --web 2",
+        "check",
+        "check a.yaml b.yaml",
+        "check a.yaml --web 1",
+        "--config b.yaml check a.yaml",
+    ] {
+        let error = parse(args, &[]).unwrap_err();
+        assert!(matches!(error, ConfigError::Usage(_)), "{args}: {error:?}");
+    }
+}
+
+#[test]
+fn a_probe_needs_a_real_port() {
+    let Ok(Command::Probe(address)) = parse("probe --web 5000", &[]) else {
+        panic!("probe was not parsed");
+    };
+    assert_eq!(address.to_string(), "127.0.0.1:5000");
+    assert!(parse("probe --web 0", &[]).is_err());
+}
+
+/// A file with this text, removed at the end.
+struct Written(std::path::PathBuf);
+
+impl Written {
+    fn new(text: impl AsRef<[u8]>) -> Self {
+        static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bellwether-{}-{number}.yaml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn name(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    fn run(&self, args: &str, variables: &[(&str, &str)]) -> Config {
+        run(&format!("--config {} {args}", self.name()), variables)
+    }
+
+    /// What `bellwether check` says of it, its name left out.
+    fn check(&self, variables: &[(&str, &str)]) -> Vec<String> {
+        match parse(&format!("check {}", self.name()), variables) {
+            Ok(Command::Print(text)) => {
+                assert_eq!(text, "ok\n");
+                Vec::new()
+            }
+            Err(ConfigError::Checked(lines)) => {
+                let lines = lines.iter();
+                lines
+                    .map(|line| line.replace(self.name(), "FILE"))
+                    .collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn print(&self, args: &str, variables: &[(&str, &str)]) -> String {
+        let args = format!("config --config {} {args}", self.name());
+        match parse(&args, variables) {
+            Ok(Command::Print(text)) => text.replace(self.name(), "FILE"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+const WHOLE: &str = "\
+# Everything but TLS.
+listen: 0.0.0.0
+otlp_grpc: 5317
+otlp_http: \"[::1]:5318\"
+web: :5319
+web_hosts: [traces.example, collector]
+memory_limit: 512MiB
+data_dir: /data
+durability: received
+data_limit: 2GiB
+retention: 30m
+exporters:
+  - otlp+grpc://tempo
+  - url: otlp+http://vendor/v1/traces
+    name: vendor
+    headers: &secret
+      Authorization: Bearer ${TOKEN}
+      x-team: observability
+    timeout: 2s
+    compression: gzip
+    retry: {first: 50ms, longest: 5s}
+    on_full: drop_oldest
+  - url: zipkin+http://zipkin
+    headers: *secret
+";
+
+const TOKEN: (&str, &str) = ("TOKEN", "s3cret");
+
+#[test]
+fn a_file_says_all_that_flags_say_and_more() {
+    let file = Written::new(WHOLE);
+    let config = file.run("", &[TOKEN]);
+    assert_eq!(config.otlp_grpc.to_string(), "0.0.0.0:5317");
+    assert_eq!(config.otlp_http.to_string(), "[::1]:5318");
+    assert_eq!(config.web.to_string(), "0.0.0.0:5319");
+    let asked_by = format!("{}:5: web", file.name());
+    assert_eq!(config.web.asked_by, Some(asked_by));
+    assert_eq!(config.web_hosts, ["traces.example", "collector"]);
+    assert_eq!(config.memory.limit, 512 << 20);
+    assert_eq!(config.retention, Duration::from_secs(1_800));
+    let [tempo, vendor, zipkin] = &config.export[..] else {
+        panic!("{:?}", config.export);
+    };
+    assert_eq!(tempo.name, "otlp+grpc://tempo:4317");
+    assert_eq!(vendor.name, "vendor");
+    let asked_by = format!("{}:14: exporters[1].url", file.name());
+    assert_eq!(vendor.asked_by, asked_by);
+    assert_eq!(vendor.headers["authorization"], "Bearer s3cret");
+    assert_eq!(vendor.headers["x-team"], "observability");
+    assert_eq!(vendor.timeout, Duration::from_secs(2));
+    assert_eq!(vendor.compression, Compression::Gzip);
+    assert_eq!(vendor.retry.first, Duration::from_millis(50));
+    assert_eq!(vendor.retry.longest, Duration::from_secs(5));
+    assert_eq!(zipkin.headers, vendor.headers);
+    let on_full = [tempo, vendor, zipkin].map(|export| export.on_full);
+    assert_eq!(
+        on_full,
+        [OnFull::Refuse, OnFull::DropOldest, OnFull::Refuse]
+    );
+    let disk = config.storage.disk.as_ref();
+    let disk = disk.map(|disk| (disk.durability, disk.limit));
+    assert_eq!(disk, Some((Durability::Received, 2 << 30)));
+    assert_eq!(
+        config.memory,
+        Shares::of(512 << 20, 4),
+        "gzip has two in hand"
+    );
+}
+
+#[test]
+fn flags_beat_variables_beat_the_file() {
+    let file = Written::new(WHOLE);
+    let variables = [
+        TOKEN,
+        ("BELLWETHER_WEB", "6000"),
+        ("BELLWETHER_RETENTION", "2h"),
+    ];
+    let config = file.run("--web 7000 --export otlp+http://c", &variables);
+    assert_eq!(config.web.to_string(), "0.0.0.0:7000");
+    assert_eq!(config.retention, Duration::from_secs(7_200));
+    assert_eq!(config.otlp_grpc.port, 5317);
+    let names: Vec<_> = config.export.iter().map(|export| &*export.name).collect();
+    assert_eq!(names, ["otlp+http://c:4318/v1/traces"]);
+    let config = run("", &[TOKEN, ("BELLWETHER_CONFIG", file.name())]);
+    assert_eq!(config.web.to_string(), "0.0.0.0:5319");
+    let probed = parse(&format!("probe --config {}", file.name()), &[]);
+    let Ok(Command::Probe(address)) = probed else {
+        panic!("{probed:?}");
+    };
+    assert_eq!(address.port, 5319, "and no secret is needed to probe");
+}
+
+#[test]
+fn an_empty_file_is_the_default_and_nothing_after_a_colon_is_nothing() {
+    for text in ["", "---\n", "web:\nexporters:\nweb_hosts: ~\n"] {
+        let file = Written::new(text);
+        assert_eq!(file.run("", &[]), run("", &[]), "{text}");
+        assert_eq!(file.check(&[]), [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn every_fault_of_a_file_is_told_with_its_line() {
+    let file = Written::new(
+        "\
+web: http
+retension: 1h
+otlp-grpc: 4317
+nonsense: 1
+memory_limit: [1]
+web: 4319
+web_hosts: {a: b}
+exporters:
+  - url: otlp+grpc://me:hunter2@tempo
+  - url: otlp+http://b
+    timout: 1s
+    timeout: 1 parsec
+    compression: lz4
+    name: \"\"
+    headers:
+      authorization: Bearer ${NOBODY}
+      x-key: hunter2\u{e9}
+      content-type: hunter2
+      \"a b\": hunter2
+      X-Twice: hunter2
+      x-twice: hunter2
+      grpc-x: fine over HTTP
+    tls: {ca_file: /ca.pem}
+    retry: {first: 1h, last: 1s}
+  - timeout: 1s
+  - otlp+http://b
+  - [1]
+  - url: otlp+grpcs://c
+    headers: {grpc-timeout: 1S}
+    tls:
+      ca_file: /nonexistent/ca.pem
+  - url: otlp+grpcs://d
+    tls: {key_file: k.pem}
+  - {url: otlp+http://e, retry: {first: 40s}}
+  - {url: otlp+http://f, name: otlp+http://e:4318/v1/traces}
+",
+    );
+    let addresses =
+        "write HOST:PORT, :PORT or PORT, with a port number from 0 (any free one) to 65535";
+    assert_eq!(
+        file.check(&[]),
+        [
+            &*format!("FILE:1: web: \"http\" is not allowed: {addresses}"),
+            "FILE:2: retension: there is no such key; did you mean `retention`?",
+            "FILE:3: otlp-grpc: there is no such key; did you mean `otlp_grpc`?",
+            "FILE:4: nonsense: there is no such key; allowed are listen, otlp_grpc, otlp_http, zipkin, web, web_hosts, \
+             memory_limit, data_dir, durability, data_limit, on_full, retention, exporters",
+            "FILE:5: memory_limit: one value is needed here",
+            "FILE:6: web: stands in line 1 already; leave one out",
+            "FILE:7: web_hosts: a list (lines that begin with `- `) is needed here",
+            "FILE:9: exporters[0].url: \"otlp+grpc://***@tempo\" is not allowed: user and password do not belong in an \
+             export URL; leave out what stands before the `@`",
+            "FILE:11: exporters[1].timout: there is no such key; did you mean `timeout`?",
+            "FILE:12: exporters[1].timeout: \"1 parsec\" is not allowed: write a number with ms, s, m or h (500ms, 90s, \
+             1h)",
+            "FILE:13: exporters[1].compression: \"lz4\" is not allowed: allowed are none and gzip",
+            "FILE:14: exporters[1].name: \"\" is not allowed: 1 to 100 characters on one line are needed",
+            "FILE:16: exporters[1].headers.authorization: the environment variable NOBODY is not set",
+            "FILE:17: exporters[1].headers.x-key: the value has characters that no header may have: ASCII on one line \
+             is allowed",
+            "FILE:18: exporters[1].headers.content-type: the exporter writes this header itself; leave it out",
+            "FILE:19: exporters[1].headers.a b: this is no name of a header: letters, digits and - are allowed",
+            "FILE:21: exporters[1].headers.x-twice: stands twice (upper and lower case are the same); leave one out",
+            "FILE:23: exporters[1].tls.ca_file: \"/ca.pem\" is not allowed: otlp+http://b:4318/v1/traces is plaintext; \
+             write its scheme with an s for TLS",
+            "FILE:24: exporters[1].retry.last: there is no such key; allowed are first, longest",
+            "FILE:24: exporters[1].retry.first: \"1h\" is not allowed: allowed are 10ms to 1m",
+            "FILE:25: exporters[2]: url is missing",
+            "FILE:26: exporters[3]: \"otlp+http://b:4318/v1/traces\" is not allowed: FILE:10: exporters[1].url is called \
+             so, too; give each its own name, or leave one out",
+            "FILE:27: exporters[4]: a URL or a mapping with `url` is needed here",
+            "FILE:29: exporters[5].headers.grpc-timeout: the exporter writes this header itself; leave it out",
+            "FILE:31: exporters[5].tls.ca_file: cannot read /nonexistent/ca.pem: No such file or directory (os error 2)",
+            "FILE:33: exporters[6].tls.key_file: \"k.pem\" is not allowed: tls.cert_file and tls.key_file need each \
+             other; give both or none",
+            "FILE:34: exporters[7].retry.first: \"40s\" is not allowed: retry.longest is 30s",
+            "FILE:35: exporters[8].name: \"otlp+http://e:4318/v1/traces\" is not allowed: FILE:34: exporters[7].url is \
+             called so, too; give each its own name, or leave one out",
+        ]
+    );
+}
+
+#[test]
+fn a_file_cannot_ask_for_any_number_of_anything() {
+    let many = |line: &dyn Fn(usize) -> String, count| (0..count).map(line).collect::<String>();
+    let exporters = many(&|n| format!("  - otlp+http://h{n}\n"), 10_000);
+    let faults = Written::new(format!("exporters:\n{exporters}")).check(&[]);
+    assert_eq!(
+        faults,
+        ["FILE:66: exporters[64]: at most 64 exporters are allowed"]
+    );
+    let headers = many(&|n| format!("      x-{n}: a\n"), 40);
+    let text = format!("exporters:\n  - url: otlp+http://a\n    headers:\n{headers}");
+    let expected = "FILE:36: exporters[0].headers.x-32: at most 32 headers are allowed";
+    assert_eq!(Written::new(text).check(&[]), [expected]);
+    let keys = many(&|n| format!("key{n}: a\n"), 5_000);
+    assert_eq!(Written::new(keys).check(&[]).len(), 101);
+}
+
+#[test]
+fn a_file_that_is_no_file_of_ours_is_one_fault() {
+    let check = |text: &[u8], expected: &str| {
+        assert_eq!(Written::new(text).check(&[]), [expected]);
+    };
+    check(b"a: [\n", "FILE:1: this is no YAML: unclosed bracket '['");
+    check(
+        b"- a\n",
+        "FILE:1: a mapping (`key: value` lines) is needed here",
+    );
+    check(b"web: 1\n\xff: 2\n", "FILE:2: UTF-8 text is needed");
+    let long = vec![b'#'; 257 * 1024];
+    check(&long, "FILE: a file of at most 256 KiB is needed");
+    let missing = "there is no such file";
+    check_faults(
+        "--config /nonexistent.yaml --web http",
+        &[],
+        &[
+            &format!("--config: \"/nonexistent.yaml\" is not allowed: {missing}"),
+            "--web: \"http\" is not allowed: write HOST:PORT, :PORT or PORT, with a port number from 0 (any free one) to \
+             65535",
+        ],
+    );
+    let Err(ConfigError::Checked(lines)) = parse("check /nonexistent.yaml", &[]) else {
+        panic!("a file that is not there was taken");
+    };
+    assert_eq!(lines, [format!("/nonexistent.yaml: {missing}")]);
+}
+
+#[test]
+fn what_is_in_force_is_printed_with_where_it_came_from() {
+    let file = Written::new(WHOLE);
+    let printed = file.print("--web 7000", &[TOKEN, ("BELLWETHER_RETENTION", "120s")]);
+    let expected = "\
+# The configuration in force. What is secret is shown as ***, or as the reference it was given by.
+listen: 0.0.0.0  # FILE:2
+otlp_grpc: 0.0.0.0:5317  # FILE:3
+otlp_http: \"[::1]:5318\"  # FILE:4
+zipkin: 0.0.0.0:9411  # default
+web: 0.0.0.0:7000  # --web
+web_hosts:
+  - traces.example  # FILE:6
+  - collector  # FILE:6
+memory_limit: 512MiB  # FILE:7
+data_dir: /data  # FILE:8
+durability: received  # FILE:9
+data_limit: 2GiB  # FILE:10
+on_full: refuse  # default
+retention: 2m  # BELLWETHER_RETENTION
+exporters:
+  - url: otlp+grpc://tempo:4317  # FILE:13
+    name: otlp+grpc://tempo:4317  # default
+    timeout: 10s  # default
+    compression: none  # default
+    retry:
+      first: 100ms  # default
+      longest: 30s  # default
+    on_full: refuse  # default
+  - url: otlp+http://vendor:4318/v1/traces  # FILE:14
+    name: vendor  # FILE:15
+    headers:
+      Authorization: \"Bearer ${TOKEN}\"  # FILE:17
+      x-team: \"***\"  # FILE:18
+    timeout: 2s  # FILE:19
+    compression: gzip  # FILE:20
+    retry:
+      first: 50ms  # FILE:21
+      longest: 5s  # FILE:21
+    on_full: drop_oldest  # FILE:22
+  - url: zipkin+http://zipkin:9411/api/v2/spans  # FILE:23
+    name: zipkin+http://zipkin:9411/api/v2/spans  # default
+    headers:
+      Authorization: \"Bearer ${TOKEN}\"  # FILE:17
+      x-team: \"***\"  # FILE:18
+    timeout: 10s  # default
+    compression: none  # default
+    retry:
+      first: 100ms  # default
+      longest: 30s  # default
+    on_full: refuse  # default
+";
+    assert_eq!(printed, expected);
+    let nothing = Written::new("").print("", &[]);
+    assert!(
+        nothing.contains("\nweb_hosts: []  # default\n"),
+        "{nothing}"
+    );
+    assert!(
+        nothing.ends_with("\nexporters: []  # default\n"),
+        "{nothing}"
+    );
+}
+
+#[test]
+fn a_default_port_that_another_was_asked_for_is_not_printed() {
+    let printed = Written::new("web: 4317\n").print("", &[]);
+    assert!(!printed.contains("otlp_grpc"), "{printed}");
+    assert!(
+        printed.contains("\nweb: 127.0.0.1:4317  # FILE:1\n"),
+        "{printed}"
+    );
+    assert_eq!(Written::new(printed).check(&[]), [""; 0]);
+}
+
+#[test]
+fn no_text_of_a_configuration_holds_a_secret() {
+    let file = Written::new(WHOLE);
+    let config = file.run("", &[TOKEN]);
+    let printed = file.print("", &[TOKEN]);
+    for text in [format!("{config:?}"), printed] {
+        for secret in ["s3cret", "observability"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+}
+
+/// Without who asked for what, which is another place in what is printed.
+fn anonymous(mut config: Config) -> Config {
+    let addresses = [
+        &mut config.otlp_grpc,
+        &mut config.otlp_http,
+        &mut config.zipkin,
+        &mut config.web,
+    ];
+    addresses
+        .into_iter()
+        .for_each(|address| address.asked_by = None);
+    config
+        .export
+        .iter_mut()
+        .for_each(|export| export.asked_by.clear());
+    config
+}
+
+fn hosts() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        "localhost",
+        "10.0.0.1",
+        "[::1]",
+        "a-b_c.d",
+        "null",
+        "no",
+        "0x1",
+        "1e3",
+        "_",
+    ])
+    .prop_map(str::to_owned)
+}
+
+/// A line of it, or none.
+fn on_full() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["", "on_full: refuse\n", "on_full: drop_oldest\n"])
+        .prop_map(str::to_owned)
+}
+
+fn exporters() -> impl Strategy<Value = String> {
+    let scheme = prop::sample::select(vec!["otlp+grpc", "otlp+http", "zipkin+http"]);
+    let name = "[^\\p{C}]{0,20}";
+    let wait = (10u64..=60_000, 0u64..=540_000);
+    let header = prop::option::of("[a-z]{1,8}");
+    (scheme, hosts(), name, wait, header, any::<bool>(), on_full()).prop_map(
+        |(scheme, host, name, (first, more), header, gzip, on_full)| {
+            let name = serde_json::to_string(&format!("n{name}")).unwrap();
+            let longest = (first + more).max(100);
+            let headers = header.map_or_else(String::new, |name| {
+                format!("    headers: {{x-{name}: \"Basic ${{TOKEN}}\"}}\n")
+            });
+            let compression = if gzip { "gzip" } else { "none" };
+            let indent = if on_full.is_empty() { "" } else { "    " };
+            format!(
+                "  - url: {scheme}://{host}\n    name: {name}\n    compression: {compression}\n{headers}    \
+                 timeout: {longest}ms\n    retry: {{first: {first}ms, longest: {longest}ms}}\n{indent}{on_full}"
+            )
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_configuration_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        Written::new(bytes).check(&[]);
+    }
+
+    #[test]
+    fn any_words_are_a_configuration_or_refused(
+        words in prop::collection::vec(prop::sample::select(vec![
+            "web", "exporters", "url", "headers", "tls", "retry", "first", ":", ": ", ":\n", "\n", "\n  ", "- ", "${", "}",
+            "$", "otlp+grpc://a", "otlp+https://b", "1s", "{", "[", "]", ", ", "&a ", "*a", "\"", "'", "#", "|", ">", "?",
+        ]), 0..60),
+    ) {
+        Written::new(words.concat()).check(&[]);
+    }
+
+    #[test]
+    fn what_is_printed_is_read_back_as_the_same(
+        host in hosts(),
+        web_hosts in prop::collection::vec(hosts(), 0..3),
+        port in prop_oneof![1u16..60_000, 4317u16..=4319, Just(9411)],
+        limit in 1usize << 30..1 << 40,
+        retention in 60u64..86_400,
+        exporters in prop::collection::vec(exporters(), 0..4),
+        disk in prop::option::of((prop::bool::ANY, 128usize..1 << 20)),
+        on_full in on_full(),
+    ) {
+        let text = format!(
+            "{on_full}listen: '{host}'\nweb: {port}\nweb_hosts: {web_hosts:?}\nmemory_limit: {limit}\nretention: {retention}s\n\
+             exporters:\n{}",
+            exporters.concat(),
+        );
+        let disk = disk.map_or_else(String::new, |(synced, limit)| {
+            let durability = if synced { "synced" } else { "received" };
+            format!("data_dir: /a b\ndurability: {durability}\ndata_limit: {limit}MiB\n")
+        });
+        let file = Written::new(text + &disk);
+        let Ok(Command::Run(first)) = parse(&format!("--config {}", file.name()), &[TOKEN]) else {
+            // Two exporters of one name.
+            return Ok(());
+        };
+        let printed = Written::new(file.print("", &[TOKEN]));
+        prop_assert_eq!(printed.check(&[TOKEN]), Vec::<String>::new());
+        let second = printed.run("", &[TOKEN]);
+        prop_assert_eq!(anonymous(*first), anonymous(second));
+        let origin = |text: String| text.lines().filter_map(|line| Some(line.split_once("  #")?.0.to_owned())).collect::<Vec<_>>();
+        prop_assert_eq!(origin(file.print("", &[TOKEN])), origin(printed.print("", &[TOKEN])));
+    }
+}

@@ -1,0 +1,89 @@
+//! What one exporter is told: where to send, under which name, and how. Composed by `config`, obeyed by the worker.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::target::Target;
+use crate::log::OnFull;
+use crate::net::client_tls::ClientTls;
+
+/// How long a peer has to answer, unless told otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One exporter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where its spans go.
+    pub target: Target,
+    /// What it is called in logs, status and metrics; unique.
+    pub name: String,
+    /// Sent with every request, beside the exporter's own. Values are marked sensitive.
+    pub headers: HeaderMap,
+    /// How long a request may take, from its first byte sent to its answer's last one read.
+    pub timeout: Duration,
+    /// How bodies are compressed.
+    pub compression: Compression,
+    /// Whom to trust and what to show, when the target is spoken to in TLS.
+    pub tls: ClientTls,
+    /// How long to wait between attempts.
+    pub retry: Retry,
+    /// What gives way when the batches that wait for it reach the log's limit.
+    pub on_full: OnFull,
+    /// What asked for it (`--export`, `collector.yaml:7: exporters[0].url`).
+    pub asked_by: String,
+}
+
+/// How bodies leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None,
+    /// Gzip. A peer that says it cannot read it gets them as they are.
+    Gzip,
+}
+
+/// Waits between attempts, before chance takes up to half off: each is twice the one before, within these bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// After the first failure.
+    pub first: Duration,
+    /// However many there were.
+    pub longest: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(100),
+            longest: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Config {
+    /// To `target` with everything else as it is by default.
+    pub fn to(target: Target) -> Self {
+        Self {
+            name: target.to_string(),
+            target,
+            headers: HeaderMap::new(),
+            timeout: DEFAULT_TIMEOUT,
+            compression: Compression::None,
+            tls: ClientTls::default(),
+            retry: Retry::default(),
+            on_full: OnFull::DropOldest,
+            asked_by: "--export".to_owned(),
+        }
+    }
+
+    /// Requests of the largest size that it holds at once, at the most: the one that is sent, and what that is
+    /// compressed from.
+    pub fn requests_in_hand(&self) -> usize {
+        match self.compression {
+            Compression::None => 1,
+            Compression::Gzip => 2,
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Workers that were told more than a URL, against peers that check it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use tokio::time::Instant;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::codec::CompressionEncoding;
+
+use super::worker_tests::{
+    Fixture, GrpcPeer, HttpPeer, Taken, answer, batches, bind, collect, counts, until,
+};
+use super::{Compression, Config, Retry, Target};
+
+fn to(url: &str) -> Config {
+    Config::to(Target::parse(url).unwrap())
+}
+
+fn gzip(url: &str) -> Config {
+    Config {
+        compression: Compression::Gzip,
+        ..to(url)
+    }
+}
+
+fn with_headers(config: Config) -> Config {
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", HeaderValue::from_static("Bearer s3cret"));
+    headers.insert("user-agent", HeaderValue::from_static("mine"));
+    Config { headers, ..config }
+}
+
+fn inflated(body: &Bytes) -> Bytes {
+    let mut out = vec![0; 1 << 20];
+    let mut inflater = libdeflater::Decompressor::new();
+    let length = inflater.gzip_decompress(body, &mut out).unwrap();
+    out.truncate(length);
+    out.into()
+}
+
+/// What came in each request: the values of `names`, missing ones as `-`, and how many bytes.
+type Seen = Arc<Mutex<Vec<String>>>;
+
+/// A peer that writes down these headers, and takes spans in gzip or plain unless it refuses gzip with 415.
+async fn peer(names: &'static [&'static str], takes_gzip: bool, seen: &Seen) -> (HttpPeer, Taken) {
+    let (listener, _) = bind().await;
+    let (taken, seen) = (Taken::default(), Arc::clone(seen));
+    let taking = Arc::clone(&taken);
+    let peer = HttpPeer::serve_heads(listener, move |_, head, body| {
+        let value = |name: &&str| {
+            let value = head.headers.get(*name);
+            value
+                .map_or("-", |value| value.to_str().unwrap())
+                .to_owned()
+        };
+        let values: Vec<_> = names.iter().map(value).collect();
+        seen.lock().unwrap().push(values.join(" "));
+        let is_gzip = head.headers.get("content-encoding").is_some();
+        if is_gzip && !takes_gzip {
+            return answer(415, &[]);
+        }
+        let body = if is_gzip { inflated(&body) } else { body };
+        if head.uri.path() == "/api/v2/spans" {
+            let spans: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
+            assert_eq!(spans.len(), 3);
+            return answer(202, &[]);
+        }
+        collect(&taking, &body)
+    });
+    (peer, taken)
+}
+
+#[tokio::test]
+async fn headers_go_with_every_request_over_http() {
+    let seen = Seen::default();
+    let names = &[
+        "authorization",
+        "user-agent",
+        "content-type",
+        "content-encoding",
+    ];
+    let (peer, taken) = peer(names, true, &seen).await;
+    let url = format!("otlp+http://{}", peer.address);
+    let mut fixture = Fixture::start_with(with_headers(to(&url)), &batches(&["a"]));
+    fixture.finish().await;
+    fixture.check(3, 0, 0);
+    assert_eq!(counts(&taken), [3]);
+    let expected = ["Bearer s3cret mine application/x-protobuf -"];
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn bodies_leave_in_gzip_when_asked_for() {
+    let seen = Seen::default();
+    let (peer, taken) = peer(&["content-encoding"], true, &seen).await;
+    for url in ["otlp+http://PEER", "zipkin+http://PEER"] {
+        let url = url.replace("PEER", &peer.address.to_string());
+        let mut fixture = Fixture::start_with(gzip(&url), &batches(&["a"]));
+        fixture.finish().await;
+        fixture.check(3, 0, 0);
+    }
+    assert_eq!(counts(&taken), [3]);
+    assert_eq!(*seen.lock().unwrap(), ["gzip", "gzip"]);
+}
+
+#[tokio::test]
+async fn a_peer_without_gzip_loses_nothing() {
+    let seen = Seen::default();
+    let (peer, taken) = peer(&["content-encoding"], false, &seen).await;
+    let url = format!("otlp+http://{}", peer.address);
+    let mut fixture = Fixture::start_with(gzip(&url), &batches(&["a"]));
+    until(|| !taken.lock().unwrap().is_empty()).await;
+    let [more] = &batches(&["b"])[..] else {
+        panic!("one batch expected");
+    };
+    fixture
+        .log
+        .append(Bytes::from(more.clone()), 3)
+        .await
+        .unwrap();
+    fixture.finish().await;
+    fixture.check(6, 0, 0);
+    assert_eq!(counts(&taken), [3, 3]);
+    // It is not asked again.
+    assert_eq!(*seen.lock().unwrap(), ["gzip", "-", "-"]);
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_not_of_gzip_leaves_it_on() {
+    let (listener, _) = bind().await;
+    let seen = Seen::default();
+    let writing = Arc::clone(&seen);
+    // It answers 415 to anything: a wrong URL, say.
+    let peer = HttpPeer::serve_heads(listener, move |_, head, _| {
+        let is_gzip = head.headers.contains_key("content-encoding");
+        writing.lock().unwrap().push(is_gzip.to_string());
+        answer(415, &[])
+    });
+    let url = format!("otlp+http://{}", peer.address);
+    let mut fixture = Fixture::start_with(gzip(&url), &batches(&["a"]));
+    until(|| peer.requests() >= 2).await;
+    let [more] = &batches(&["b"])[..] else {
+        panic!("one batch expected");
+    };
+    fixture
+        .log
+        .append(Bytes::from(more.clone()), 3)
+        .await
+        .unwrap();
+    fixture.finish().await;
+    fixture.check(0, 6, 0);
+    let seen = seen.lock().unwrap();
+    assert_eq!(*seen, ["true", "false", "true", "false"]);
+}
+
+/// A gRPC peer by tonic that wants the header, and notes how messages were encoded.
+#[derive(Clone, Default)]
+struct Strict {
+    inner: GrpcPeer,
+    encodings: Arc<Mutex<Vec<String>>>,
+}
+
+#[tonic::async_trait]
+impl TraceService for Strict {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportTraceServiceRequest>,
+    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
+        let text = |name: &str| {
+            let value = request.metadata().get(name);
+            value
+                .map_or("-", |value| value.to_str().unwrap())
+                .to_owned()
+        };
+        if text("authorization") != "Bearer s3cret" {
+            return Err(tonic::Status::unauthenticated("who are you?"));
+        }
+        self.encodings.lock().unwrap().push(text("grpc-encoding"));
+        self.inner.export(request).await
+    }
+}
+
+async fn strict_peer(takes_gzip: bool) -> (Strict, String) {
+    let peer = Strict::default();
+    let (listener, address) = bind().await;
+    let mut service = TraceServiceServer::new(peer.clone());
+    if takes_gzip {
+        service = service.accept_compressed(CompressionEncoding::Gzip);
+    }
+    let serving = tonic::transport::Server::builder()
+        .add_service(service)
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(serving);
+    (peer, format!("otlp+grpc://{address}"))
+}
+
+#[tokio::test]
+async fn metadata_and_gzip_reach_a_grpc_peer() {
+    let (peer, url) = strict_peer(true).await;
+    let config = with_headers(gzip(&url));
+    let mut fixture = Fixture::start_with(config, &batches(&["a", "b"]));
+    fixture.finish().await;
+    fixture.check(6, 0, 0);
+    assert_eq!(counts(&peer.inner.taken), [3, 3]);
+    assert_eq!(*peer.encodings.lock().unwrap(), ["gzip"]);
+
+    let mut fixture = Fixture::start_with(gzip(&url), &batches(&["a"]));
+    fixture.finish().await;
+    fixture.check(0, 3, 0);
+    assert!(fixture.last_error().contains("UNAUTHENTICATED"));
+}
+
+#[tokio::test]
+async fn a_grpc_peer_without_gzip_loses_nothing() {
+    let (peer, url) = strict_peer(false).await;
+    let config = with_headers(gzip(&url));
+    let mut fixture = Fixture::start_with(config, &batches(&["a"]));
+    fixture.finish().await;
+    fixture.check(3, 0, 0);
+    assert_eq!(*peer.encodings.lock().unwrap(), ["-"]);
+}
+
+#[tokio::test]
+async fn a_peer_has_as_long_as_it_was_given() {
+    let (listener, address) = bind().await;
+    let config = Config {
+        timeout: Duration::from_millis(300),
+        ..to(&format!("otlp+http://{address}"))
+    };
+    let mut fixture = Fixture::start_with(config, &batches(&["a"]));
+    let begun = Instant::now();
+    let (silent, _) = listener.accept().await.unwrap();
+    until(|| !fixture.last_error().is_empty()).await;
+    let expected = format!("{address} did not answer within 300ms");
+    assert_eq!(fixture.last_error(), expected);
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "the default is 10 s"
+    );
+    drop(silent);
+    let taken = Taken::default();
+    let taking = Arc::clone(&taken);
+    let _peer = HttpPeer::serve_heads(listener, move |_, _, body| collect(&taking, &body));
+    fixture.finish().await;
+    fixture.check(3, 0, 0);
+}
+
+#[tokio::test]
+async fn waits_between_attempts_are_as_told() {
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let writing = Arc::clone(&times);
+    let (listener, _) = bind().await;
+    let peer = HttpPeer::serve_heads(listener, move |number, _, _| {
+        writing.lock().unwrap().push(Instant::now());
+        answer(if number < 3 { 503 } else { 200 }, &[])
+    });
+    let config = Config {
+        retry: Retry {
+            first: Duration::from_millis(800),
+            longest: Duration::from_millis(800),
+        },
+        ..to(&format!("otlp+http://{}", peer.address))
+    };
+    let mut fixture = Fixture::start_with(config, &batches(&["a"]));
+    until(|| peer.requests() == 4).await;
+    fixture.finish().await;
+    let times = times.lock().unwrap();
+    for pair in times.windows(2) {
+        // By default the first wait would be a tenth of a second at most.
+        assert!(pair[1] - pair[0] >= Duration::from_millis(400));
+    }
+}
+
+#[test]
+fn one_member_holds_all_pieces() {
+    let pieces = [
+        Bytes::from_static(b"one "),
+        Bytes::new(),
+        Bytes::from_static(b"two"),
+    ];
+    let body = super::gzip::Gzip::new().compress(&pieces).unwrap();
+    assert_eq!(inflated(&body), "one two");
+}

@@ -1,0 +1,85 @@
+//! How far each exporter has come, in a small file beside the segments that is replaced as a whole. Read by
+//! `recover`, written by `writer`.
+
+use std::io::{self, IoSlice};
+
+use serde::{Deserialize, Serialize};
+
+use super::files::Files;
+use super::readers::Reader;
+
+pub(super) const FILE: &str = "cursors.json";
+/// The next one while it is written.
+pub(super) const NEW: &str = "cursors.json.new";
+
+const VERSION: u32 = 1;
+/// Far more than the names of any number of exporters need.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// One exporter's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Saved {
+    /// The exporter's.
+    pub(super) name: String,
+    /// The first record that it may still have to send.
+    pub(super) next: u64,
+    /// Since when it is not configured any more, Unix nanoseconds.
+    pub(super) left_unix_nano: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Content {
+    version: u32,
+    cursors: Vec<Saved>,
+}
+
+/// What was saved last; `None` when nothing was.
+///
+/// # Errors
+/// What is wrong with the file.
+pub(super) fn load(files: &dyn Files) -> io::Result<Option<Vec<Saved>>> {
+    let mut file = match files.open(FILE) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let length = file.length()?;
+    let length = usize::try_from(length.min(MAX_BYTES)).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    let read = file.read(&mut bytes, 0)?;
+    bytes.truncate(read);
+    let content: Content = serde_json::from_slice(&bytes)?;
+    if content.version != VERSION {
+        let text = format!("it is of version {}, not {VERSION}", content.version);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(Some(content.cursors))
+}
+
+/// What to save of `readers`.
+pub(super) fn of(readers: &[Reader]) -> Vec<Saved> {
+    let saved = readers.iter().map(|reader| Saved {
+        name: reader.status.name.clone(),
+        next: reader.place.sequence,
+        left_unix_nano: reader.left_unix_nano,
+    });
+    saved.collect()
+}
+
+/// Replaces what was saved; after a power cut either the old or the new is there.
+pub(super) fn save(files: &dyn Files, cursors: Vec<Saved>) -> io::Result<()> {
+    let content = Content {
+        version: VERSION,
+        cursors,
+    };
+    let bytes = serde_json::to_vec(&content)?;
+    match files.remove(NEW) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = files.create(NEW)?;
+    file.write(&mut [IoSlice::new(&bytes)], 0)?;
+    file.sync()?;
+    files.rename(NEW, FILE)?;
+    files.sync_names()
+}

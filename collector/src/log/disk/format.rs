@@ -1,0 +1,243 @@
+//! The bytes of a segment: a header, then records, each behind a header of its own. All numbers are
+//! little-endian. Written by `writer`, read by `scan`.
+//!
+//! Every checksum of a segment is seeded by its nonce, so that nothing which an earlier use left in a recycled file,
+//! and nothing that a sender puts into its spans, passes for a record.
+
+use super::Pending;
+
+/// Bytes of a segment's header.
+pub(super) const SEGMENT_HEADER: usize = 48;
+/// Bytes before each record's payload.
+pub(super) const RECORD_HEADER: usize = 44;
+
+const MAGIC: [u8; 8] = *b"bwseg\r\n\0";
+const VERSION: u32 = 1;
+
+/// What a segment's first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SegmentHeader {
+    /// Names the file; grows from segment to segment and is never used again.
+    pub(super) id: u64,
+    /// Random; seeds the checksums.
+    pub(super) nonce: u64,
+    /// The sequence of the first record. Records of the segment before that reach it are superseded.
+    pub(super) first_sequence: u64,
+    /// When it was begun, Unix nanoseconds.
+    pub(super) begun_unix_nano: u64,
+}
+
+/// Why a file does not begin as a segment of this version does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HeaderError {
+    #[error("it is no segment of a batch log")]
+    Foreign,
+    #[error("it is of version {0} of the format, which this version of Bellwether does not read")]
+    Version(u32),
+    #[error("its header does not match its checksum")]
+    Damaged,
+}
+
+/// What stands before a record's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RecordHeader {
+    /// Bytes of the payload.
+    pub(super) length: u32,
+    pub(super) payload_crc: u32,
+    /// Position in the log; grows by one a record.
+    pub(super) sequence: u64,
+    /// The first sequence that was written and synced together with this one: all before it had been answered.
+    pub(super) group: u64,
+    /// Arrival, Unix nanoseconds.
+    pub(super) arrived_unix_nano: u64,
+    pub(super) spans: u64,
+}
+
+/// The seed of a segment's checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key(u32);
+
+impl SegmentHeader {
+    pub(super) fn key(&self) -> Key {
+        Key(crc32c::crc32c(&self.nonce.to_le_bytes()))
+    }
+
+    pub(super) fn encode(&self) -> [u8; SEGMENT_HEADER] {
+        let mut bytes = [0; SEGMENT_HEADER];
+        let (start, rest) = bytes.split_at_mut(16);
+        let numbers = [
+            self.id,
+            self.nonce,
+            self.first_sequence,
+            self.begun_unix_nano,
+        ];
+        put(rest, numbers.map(u64::to_le_bytes).as_flattened());
+        let crc = crc32c::crc32c(rest).to_le_bytes();
+        put(start, &[&MAGIC[..], &VERSION.to_le_bytes(), &crc].concat());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8; SEGMENT_HEADER]) -> Result<Self, HeaderError> {
+        let mut fields = Fields(bytes);
+        if fields.take() != MAGIC {
+            return Err(HeaderError::Foreign);
+        }
+        let version = fields.u32();
+        if version != VERSION {
+            return Err(HeaderError::Version(version));
+        }
+        if fields.u32() != crc32c::crc32c(fields.0) {
+            return Err(HeaderError::Damaged);
+        }
+        Ok(Self {
+            id: fields.u64(),
+            nonce: fields.u64(),
+            first_sequence: fields.u64(),
+            begun_unix_nano: fields.u64(),
+        })
+    }
+}
+
+impl RecordHeader {
+    /// Of the batch that becomes record `sequence`; `None` for one that is too long to be a record.
+    pub(super) fn of(batch: &Pending, sequence: u64, group: u64) -> Option<Self> {
+        Some(Self {
+            length: u32::try_from(batch.bytes.len()).ok()?,
+            payload_crc: crc32c::crc32c(&batch.bytes),
+            sequence,
+            group,
+            arrived_unix_nano: batch.arrived_unix_nano,
+            spans: batch.spans,
+        })
+    }
+
+    pub(super) fn encode(&self, key: Key) -> [u8; RECORD_HEADER] {
+        let mut bytes = [0; RECORD_HEADER];
+        let (crc, rest) = bytes.split_at_mut(4);
+        let (short, long) = rest.split_at_mut(8);
+        put(
+            short,
+            [self.length, self.payload_crc]
+                .map(u32::to_le_bytes)
+                .as_flattened(),
+        );
+        let numbers = [
+            self.sequence,
+            self.group,
+            self.arrived_unix_nano,
+            self.spans,
+        ];
+        put(long, numbers.map(u64::to_le_bytes).as_flattened());
+        put(crc, &crc32c::crc32c_append(key.0, rest).to_le_bytes());
+        bytes
+    }
+
+    /// `None` for bytes that are no header of this segment. What it tells can be trusted.
+    pub(super) fn decode(bytes: &[u8; RECORD_HEADER], key: Key) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        if fields.u32() != crc32c::crc32c_append(key.0, fields.0) {
+            return None;
+        }
+        Some(Self {
+            length: fields.u32(),
+            payload_crc: fields.u32(),
+            sequence: fields.u64(),
+            group: fields.u64(),
+            arrived_unix_nano: fields.u64(),
+            spans: fields.u64(),
+        })
+    }
+
+    /// The sequence that `bytes` name if they are a record's header, without a look at the checksum.
+    pub(super) fn claimed_sequence(bytes: &[u8; RECORD_HEADER]) -> u64 {
+        let mut fields = Fields(bytes);
+        let _: [u8; 12] = fields.take();
+        fields.u64()
+    }
+
+    /// Bytes of header and payload.
+    pub(super) fn whole(&self) -> u64 {
+        RECORD_HEADER as u64 + u64::from(self.length)
+    }
+
+    pub(super) fn matches(&self, payload: &[u8]) -> bool {
+        self.payload_crc == crc32c::crc32c(payload)
+    }
+}
+
+/// Copies as much of `from` as `to` holds; here both have the same length.
+fn put(to: &mut [u8], from: &[u8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
+/// Numbers one after another; past the end they are 0.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let (field, rest) = self.0.split_first_chunk().unwrap_or((&[0; N], &[]));
+        self.0 = rest;
+        *field
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.take())
+    }
+
+    fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.take())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SEGMENT: SegmentHeader = SegmentHeader {
+        id: 7,
+        nonce: 0x1234_5678_9abc_def0,
+        first_sequence: 41,
+        begun_unix_nano: 5,
+    };
+
+    #[test]
+    fn a_segments_header_tells_what_is_wrong_with_it() {
+        let good = SEGMENT.encode();
+        assert_eq!(SegmentHeader::decode(&good), Ok(SEGMENT));
+        let check = |at: usize, expected: HeaderError| {
+            let mut bytes = good;
+            bytes[at] ^= 1;
+            assert_eq!(SegmentHeader::decode(&bytes), Err(expected), "byte {at}");
+        };
+        for at in 0..8 {
+            check(at, HeaderError::Foreign);
+        }
+        check(8, HeaderError::Version(VERSION ^ 1));
+        for at in 12..SEGMENT_HEADER {
+            check(at, HeaderError::Damaged);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_records_header_is_read_back_or_not_at_all(
+            (length, payload_crc, sequence, group, spans) in any::<(u32, u32, u64, u64, u64)>(),
+            at in 0..RECORD_HEADER,
+            bit in 0..8_u32,
+        ) {
+            let header = RecordHeader { length, payload_crc, sequence, group, arrived_unix_nano: 9, spans };
+            let key = SEGMENT.key();
+            let mut bytes = header.encode(key);
+            prop_assert_eq!(RecordHeader::decode(&bytes, key), Some(header));
+            prop_assert_eq!(RecordHeader::claimed_sequence(&bytes), sequence);
+            let other = SegmentHeader { nonce: 1, ..SEGMENT }.key();
+            prop_assert_eq!(RecordHeader::decode(&bytes, other), None);
+            bytes[at] ^= 1_u8 << bit;
+            prop_assert_eq!(RecordHeader::decode(&bytes, key), None);
+        }
+    }
+}

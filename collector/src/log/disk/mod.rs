@@ -1,0 +1,447 @@
+//! The batch log on disk. Batches go to segment files through one thread that syncs many of them at once, and the
+//! newest stay in memory for the readers that keep up; the others read them back. Used by `log`.
+//!
+//! ```text
+//! DIRECTORY/lock                            held while a collector runs
+//!           00000000000000000007.segment    header, then records; named by its id
+//!           00000000000000000005.damaged    set aside: some of it could not be read
+//!           spare                           becomes the next segment
+//!           cursors.json                    how far each exporter has come
+//! ```
+
+mod cursors;
+mod files;
+mod format;
+mod hot;
+#[cfg(test)]
+mod model_tests;
+mod readers;
+mod recover;
+mod recovery;
+mod scan;
+mod segments;
+#[cfg(test)]
+mod sim;
+mod state;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+
+use self::files::{Directory, Files};
+pub use self::recovery::Recovery;
+use self::scan::{Answer, Ask};
+use self::state::{Limits, Next, Pending, State};
+use self::writer::Writer;
+use super::{Full, Read, ReaderConfig, ReaderId, Record, tell};
+use crate::status::{LogStatus, now_unix_nano};
+
+/// When a batch is answered with success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Once it outlasts a power cut.
+    Synced,
+    /// Once the system has it: it outlasts the collector, and about a second later a power cut.
+    Received,
+}
+
+/// A log on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskConfig {
+    /// Made unless it is there; for one collector at a time.
+    pub directory: PathBuf,
+    /// What success means.
+    pub durability: Durability,
+    /// Bytes that its files have together at most.
+    pub limit: u64,
+    /// How long the backlog of an exporter is kept that is not configured any more.
+    pub retention: Duration,
+}
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Two at once would write over each other.
+    #[error(
+        "--data-dir {}: another collector uses it; stop that one, or give this one a directory of its own",
+        path.display()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It cannot be made, read or written.
+    #[error("--data-dir {}: {source}", path.display())]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+const MIB: u64 = 1 << 20;
+const LEAST_SEGMENT: u64 = MIB;
+const MOST_SEGMENT: u64 = 32 * MIB;
+/// Of the limit, for what holds no records that anybody waits for: the unused rest of the segment being written, the
+/// spare, and two that are set aside.
+const SEGMENTS_ASIDE: u64 = 4;
+/// Many starts, each with a segment of its own, must not make more files than can be gone through.
+const LEAST_CHARGE: u64 = 64 * 1024;
+/// Most bytes that are synced together.
+const MOST_GROUP: u64 = 4 * MIB;
+
+/// A record that cannot be read is tried again so often, and then given up.
+const READ_ATTEMPTS: u32 = 10;
+const READ_PAUSE: Duration = Duration::from_secs(1);
+
+/// The log; its thread ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct DiskLog {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What appenders, readers and the writer share.
+#[derive(Debug)]
+struct Shared {
+    // Held for a few moves of records at a time, never across an await or a file operation.
+    state: Mutex<State>,
+    /// There is something for the writer.
+    work: Condvar,
+    /// There is something for readers.
+    changed: Notify,
+    files: Arc<dyn Files>,
+    status: Arc<LogStatus>,
+    /// For a reader whose next record alone is larger than what is reckoned for it: one at a time.
+    oversize: Arc<Semaphore>,
+}
+
+/// Tells what became of a batch.
+type Answered = oneshot::Receiver<Result<(), Full>>;
+
+/// One exporter's place in the log.
+#[derive(Debug)]
+pub(super) struct DiskCursor {
+    shared: Arc<Shared>,
+    reader: ReaderId,
+    oversize: Option<OwnedSemaphorePermit>,
+}
+
+/// How large everything may become, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    /// A segment, unless one record alone has more.
+    segment: u64,
+    limits: Limits,
+}
+
+impl Sizes {
+    /// For files of at most `limit` bytes together.
+    fn of(limit: u64, memory: usize) -> Self {
+        let segment = (limit / 32).clamp(LEAST_SEGMENT, MOST_SEGMENT);
+        let group = MOST_GROUP.min(segment / 2);
+        Self {
+            segment,
+            limits: Limits {
+                capacity: limit.saturating_sub(SEGMENTS_ASIDE * segment),
+                memory,
+                group: usize::try_from(group).unwrap_or(usize::MAX),
+                least_charge: LEAST_CHARGE,
+            },
+        }
+    }
+}
+
+impl Durability {
+    /// As flags and status spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Synced => "synced",
+            Self::Received => "received",
+        }
+    }
+}
+
+impl DiskLog {
+    /// Reads what the directory holds, and starts the writer. `memory` bounds the bytes of records in memory.
+    pub(super) fn open(
+        config: &DiskConfig,
+        memory: usize,
+        readers: Vec<ReaderConfig>,
+        status: Arc<LogStatus>,
+    ) -> Result<(Self, Vec<DiskCursor>, Recovery), OpenError> {
+        let files: Arc<dyn Files> = Arc::new(Directory::open(&config.directory)?);
+        let fault = |source| OpenError::Io {
+            path: config.directory.clone(),
+            source,
+        };
+        let (shared, writer, cursors, recovery) = Shared::open(
+            files,
+            config,
+            Sizes::of(config.limit, memory),
+            readers,
+            status,
+        )
+        .map_err(fault)?;
+        let to_write = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("batch-log".to_owned())
+            .spawn(move || writer.run(&to_write))
+            .map_err(fault)?;
+        let log = Self {
+            shared,
+            writer: Mutex::new(Some(thread)),
+        };
+        Ok((log, cursors, recovery))
+    }
+
+    pub(super) async fn append(&self, bytes: Bytes, spans: u64) -> Result<(), Full> {
+        let Some(answer) = self.shared.offer(bytes, spans)? else {
+            return Ok(());
+        };
+        // The writer answers everything, unless it is gone.
+        answer.await.unwrap_or(Err(Full::Closed))
+    }
+
+    pub(super) fn close(&self) {
+        self.shared.state().close();
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Writes what waits and how far exporters have come, and ends the writer. Blocks for as long as that takes.
+    pub(super) fn finish(&self) {
+        self.shared.state().stop();
+        self.shared.work.notify_all();
+        let thread = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // It tells of a panic itself.
+            let _ = thread.join();
+        }
+    }
+
+    pub(super) fn memory_used(&self) -> usize {
+        self.shared.state().memory_used()
+    }
+
+    pub(super) fn memory_limit(&self) -> usize {
+        self.shared.state().memory_limit()
+    }
+}
+
+impl Drop for DiskLog {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Shared {
+    /// A log in `files` as it was left, and the writer to run for it.
+    fn open(
+        files: Arc<dyn Files>,
+        config: &DiskConfig,
+        sizes: Sizes,
+        readers: Vec<ReaderConfig>,
+        status: Arc<LogStatus>,
+    ) -> io::Result<(Arc<Self>, Writer, Vec<DiskCursor>, Recovery)> {
+        let configured = readers.len() as u64;
+        let found = recover::recover(&*files, readers, &status)?;
+        let mut state = State::new(
+            sizes.limits,
+            found.segments,
+            found.readers,
+            found.next_sequence,
+            Arc::clone(&status),
+        );
+        // From now on no exporter is a new one, whatever happens.
+        if cursors::save(&*files, cursors::of(state.save())).is_err() {
+            state.not_saved();
+        }
+        let shared = Arc::new(Self {
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            changed: Notify::new(),
+            files: Arc::clone(&files),
+            status,
+            oversize: Arc::new(Semaphore::new(1)),
+        });
+        let writer = Writer::new(
+            files,
+            config.durability,
+            sizes.segment,
+            config.retention,
+            found.next_id,
+            found.damaged,
+        );
+        let cursors = (0..configured).map(|number| DiskCursor {
+            shared: Arc::clone(&shared),
+            reader: ReaderId(number),
+            oversize: None,
+        });
+        let cursors = cursors.collect();
+        Ok((shared, writer, cursors, found.recovery))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a batch for the writer; where its answer comes, or nothing when nobody reads the log.
+    fn offer(&self, bytes: Bytes, spans: u64) -> Result<Option<Answered>, Full> {
+        let (answer, answered) = oneshot::channel();
+        let batch = Pending {
+            bytes,
+            spans,
+            arrived_unix_nano: now_unix_nano(),
+            answer,
+        };
+        let (taken, notices) = self.state().offer(batch);
+        self.work.notify_one();
+        tell(&notices);
+        Ok(taken?.then_some(answered))
+    }
+
+    /// Waits until the writer has something to do, at most for `limit`; whether the log is being stopped.
+    fn wait_for_work(&self, limit: Duration) -> bool {
+        let idle = |state: &mut State| {
+            !state.has_pending() && !state.has_retired() && !state.is_stopping()
+        };
+        let waited = self.work.wait_timeout_while(self.state(), limit, idle);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.is_stopping()
+    }
+
+    fn ack(&self, reader: ReaderId, sequence: u64) {
+        let (notices, for_writer) = {
+            let mut state = self.state();
+            (state.ack(reader, sequence), state.has_retired())
+        };
+        if for_writer {
+            self.work.notify_one();
+        }
+        tell(&notices);
+    }
+}
+
+impl DiskCursor {
+    pub(super) async fn next(&mut self, max_bytes: usize) -> Option<Vec<Record>> {
+        self.let_go();
+        let mut failures = 0;
+        loop {
+            let shared = Arc::clone(&self.shared);
+            let mut changed = pin!(shared.changed.notified());
+            // Listening starts before looking, so that a batch written in between is not slept through.
+            changed.as_mut().enable();
+            let next = shared.state().read(self.reader, max_bytes);
+            let ask = match next {
+                Next::Here(Read::Records(records)) => return Some(records),
+                Next::Here(Read::End) => return None,
+                Next::Here(Read::Nothing) => {
+                    changed.await;
+                    continue;
+                }
+                Next::OnDisk(ask) => ask,
+            };
+            match self.read(&ask).await {
+                Ok(Some(records)) => return Some(records),
+                Ok(None) => failures = 0,
+                Err(error) => {
+                    failures += 1;
+                    self.failed(&ask, &error, failures).await;
+                }
+            }
+        }
+    }
+
+    /// What the disk has for `ask`; `None` when one has to ask anew.
+    async fn read(&mut self, ask: &Ask) -> io::Result<Option<Vec<Record>>> {
+        let mut ask = ask.clone();
+        loop {
+            let (files, asked) = (Arc::clone(&self.shared.files), ask.clone());
+            let reading = tokio::task::spawn_blocking(move || scan::read(&*files, &asked));
+            match reading.await.map_err(io::Error::other)?? {
+                Answer::Records { records, damage } => {
+                    let mut state = self.shared.state();
+                    let (records, notices) = state.found(self.reader, &ask, records, damage);
+                    let for_writer = state.has_retired();
+                    drop(state);
+                    if for_writer {
+                        self.shared.work.notify_one();
+                    }
+                    tell(&notices);
+                    return Ok(records);
+                }
+                Answer::Oversize(bytes) => {
+                    let permit = Arc::clone(&self.shared.oversize).acquire_owned().await;
+                    self.oversize = Some(permit.map_err(io::Error::other)?);
+                    self.shared.state().hold_oversize(bytes);
+                    ask.any_size = true;
+                }
+            }
+        }
+    }
+
+    /// A file that is gone, or is none of ours, will not come back; anything else may pass.
+    async fn failed(&self, ask: &Ask, error: &io::Error, failures: u32) {
+        let for_good = [io::ErrorKind::NotFound, io::ErrorKind::InvalidData];
+        if failures == 1 {
+            self.shared.status.last_error.set(error.to_string());
+            tracing::warn!(%error, segment = segment_name(ask.id), "cannot read back what waits for an exporter");
+        }
+        if failures < READ_ATTEMPTS && !for_good.contains(&error.kind()) {
+            tokio::time::sleep(READ_PAUSE).await;
+            return;
+        }
+        let nothing = Vec::new();
+        let (_, notices) =
+            self.shared
+                .state()
+                .found(self.reader, ask, nothing, scan::Damage::default());
+        tell(&notices);
+    }
+
+    pub(super) fn ack(&mut self, sequence: u64) {
+        self.let_go();
+        self.shared.ack(self.reader, sequence);
+    }
+
+    pub(super) fn unsent_spans(&self) -> u64 {
+        self.shared.state().unsent_spans(self.reader)
+    }
+
+    fn let_go(&mut self) {
+        if self.oversize.take().is_some() {
+            self.shared.state().hold_oversize(0);
+        }
+    }
+}
+
+impl Drop for DiskCursor {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+const SEGMENT: &str = ".segment";
+const DAMAGED: &str = ".damaged";
+
+fn segment_name(id: u64) -> String {
+    format!("{id:020}{SEGMENT}")
+}
+
+fn damaged_name(id: u64) -> String {
+    format!("{id:020}{DAMAGED}")
+}

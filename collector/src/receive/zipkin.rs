@@ -1,0 +1,132 @@
+//! Zipkin's HTTP API for senders: `POST /api/v2/spans`, JSON v2 or protobuf (zipkin-api, zipkin2-api.yaml). Served by
+//! `pipeline`.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body::Body;
+use tokio::net::TcpListener;
+
+use super::Receiver;
+use super::format::Format;
+use super::http::{Failure, MAX_BODY_BYTES, PROTOBUF, content_encoding, media_type, read_batch};
+use crate::net::body::{Answer, discard};
+use crate::net::inflate::Encoding;
+use crate::net::rpc_status::Code;
+use crate::net::{grpc, server};
+
+const SPANS: &str = "/api/v2/spans";
+const TAKES: &str = "this port takes POST /api/v2/spans, Zipkin's JSON v2 or protobuf";
+
+/// Serves Zipkin's senders until `shutdown`, then drains; returns how many connections were cut off.
+pub async fn serve(
+    listener: TcpListener,
+    receiver: Receiver,
+    config: server::Config,
+    shutdown: impl Future<Output = ()>,
+) -> usize {
+    let handler = move |request, _peer| {
+        let receiver = receiver.clone();
+        async move { answer(&receiver, request).await }
+    };
+    server::serve(listener, handler, config, shutdown).await
+}
+
+async fn answer<B>(receiver: &Receiver, request: Request<B>) -> Response<Answer>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::error::Error,
+{
+    let (parts, body) = request.into_parts();
+    let mut body = pin!(body);
+    let taken = match accept(receiver, &parts) {
+        Ok((format, encoding)) => take(receiver, format, encoding, body.as_mut()).await,
+        Err(failure) => {
+            discard(body.as_mut(), MAX_BODY_BYTES).await;
+            Err(failure)
+        }
+    };
+    match taken {
+        Ok(()) => {
+            let mut response = Response::new(Answer::default());
+            *response.status_mut() = StatusCode::ACCEPTED;
+            response
+        }
+        Err(failure) if grpc::is_grpc(&parts.headers) => grpc::failure(&failure.status),
+        Err(failure) => failure.text_answer(),
+    }
+}
+
+/// Checks everything that can be told from the head of a request.
+fn accept(
+    receiver: &Receiver,
+    request: &http::request::Parts,
+) -> Result<(Format, Encoding), Failure> {
+    let path = request.uri.path();
+    let is_post = request.method == Method::POST;
+    let checked = if path != SPANS {
+        Err(no_such_path(receiver, request))
+    } else if !is_post {
+        let text = format!("{} is not taken; {TAKES}", request.method);
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Err(Failure::new(status, Code::Unimplemented, text).allow(header::ALLOW, "POST"))
+    } else {
+        check_batch(&request.headers)
+    };
+    // Whoever posts here may well be losing spans.
+    checked.inspect_err(|failure| {
+        if is_post {
+            receiver.count_refusal(&failure.status);
+        }
+    })
+}
+
+/// Whoever has the path of something else is told where that is.
+fn no_such_path(receiver: &Receiver, request: &http::request::Parts) -> Failure {
+    let others = &receiver.others;
+    let path = request.uri.path();
+    Failure::not_found(if grpc::is_grpc(&request.headers) {
+        format!(
+            "{TAKES}; OTLP over gRPC is taken{}",
+            Receiver::place(&others.otlp_grpc)
+        )
+    } else if path.starts_with("/v1/") {
+        format!(
+            "{TAKES}; OTLP over HTTP is taken{}",
+            Receiver::place(&others.otlp_http)
+        )
+    } else if path == "/api/v1/spans" {
+        format!("Zipkin's format v1 (JSON and Thrift) is not taken; {TAKES}")
+    } else {
+        format!("nothing is at {path}; {TAKES}")
+    })
+}
+
+/// The type and encoding of a batch. JSON is what Zipkin takes a body for that says nothing else.
+fn check_batch(headers: &HeaderMap) -> Result<(Format, Encoding), Failure> {
+    let format = match media_type(headers).as_deref() {
+        Some(PROTOBUF | "application/protobuf") => Format::ZipkinProtobuf,
+        Some("application/x-thrift") => {
+            let text = format!("Thrift is of Zipkin's format v1 and is not taken; {TAKES}");
+            let allowed = "application/json, application/x-protobuf";
+            return Err(Failure::unsupported(text, header::ACCEPT, allowed));
+        }
+        _ => Format::ZipkinJson,
+    };
+    Ok((format, content_encoding(headers)?))
+}
+
+async fn take<B>(
+    receiver: &Receiver,
+    format: Format,
+    encoding: Encoding,
+    body: B,
+) -> Result<(), Failure>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::error::Error,
+{
+    let body = read_batch(receiver, encoding, body).await?;
+    Ok(receiver.admit(format, body).await?)
+}

@@ -1,0 +1,256 @@
+//! `--data-dir`: what was answered with success arrives, whatever happens to the collector in between.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::process::{Collector, bellwether, get, post, wait_for, wait_for_at_most};
+use super::sink::Sink;
+use super::{batch_of, metric};
+
+/// Everything that was accepted, over all rounds.
+#[derive(Default)]
+struct Sent {
+    next_id: AtomicU64,
+    accepted: Mutex<BTreeSet<u64>>,
+    stop: AtomicBool,
+}
+
+const SENDERS: usize = 3;
+const SPANS_A_BATCH: u64 = 5;
+/// For everything to arrive, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Sent {
+    /// Sends batch after batch to `url` until stopped, and notes those that were taken.
+    fn start(self: &Arc<Self>, url: &str) -> Vec<JoinHandle<()>> {
+        self.stop.store(false, Ordering::SeqCst);
+        let sender = |_| {
+            let (sent, url) = (Arc::clone(self), url.to_owned());
+            std::thread::spawn(move || {
+                while !sent.stop.load(Ordering::SeqCst) {
+                    sent.send(&url);
+                }
+            })
+        };
+        (0..SENDERS).map(sender).collect()
+    }
+
+    fn send(&self, url: &str) -> u16 {
+        let first = self.next_id.fetch_add(SPANS_A_BATCH, Ordering::SeqCst) + 1;
+        let ids = first..first + SPANS_A_BATCH;
+        let (status, _) = post(url, &batch_of("shop", ids.clone(), 100));
+        if status == 200 {
+            self.accepted.lock().unwrap().extend(ids);
+        }
+        status
+    }
+
+    fn stop(&self, senders: Vec<JoinHandle<()>>) {
+        self.stop.store(true, Ordering::SeqCst);
+        for sender in senders {
+            sender.join().unwrap();
+        }
+    }
+
+    fn accepted(&self) -> BTreeSet<u64> {
+        self.accepted.lock().unwrap().clone()
+    }
+
+    fn count(&self) -> usize {
+        self.accepted.lock().unwrap().len()
+    }
+}
+
+fn start(directory: &Path, url: &str, more: &[&str]) -> Collector {
+    let directory = directory.to_str().unwrap();
+    let args = ["--data-dir", directory, "--export", url];
+    // Nothing here may have to wait for the grace to be over.
+    Collector::start_with(&[&args, more].concat(), &[("BELLWETHER_GRACE", "600s")])
+}
+
+fn arrived(sink: &Sink, accepted: &BTreeSet<u64>) {
+    let what = format!("all of {} spans", accepted.len());
+    wait_for_at_most(PATIENCE, &what, || sink.lacks(accepted) == 0);
+}
+
+/// Ten rounds; two hundred with `BELLWETHER_FULL=1`.
+fn rounds() -> u64 {
+    match std::env::var("BELLWETHER_FULL").as_deref() {
+        Ok("1") => 200,
+        _ => 10,
+    }
+}
+
+fn kill_at_random_moments(durability: &str) {
+    let directory = TempDir::new().unwrap();
+    let (sink, sent) = (Sink::start(), Arc::new(Sent::default()));
+    for round in 0..rounds() {
+        // A peer that comes and goes, so that there is a backlog when the end comes.
+        sink.refuse(round % 3 == 1);
+        let collector = start(directory.path(), &sink.url(), &["--durability", durability]);
+        let enough = sent.count() + rand::random_range(1..1_500);
+        let senders = sent.start(&collector.traces());
+        wait_for("some load", || sent.count() >= enough);
+        collector.kill();
+        sent.stop(senders);
+    }
+    sink.refuse(false);
+    let collector = start(directory.path(), &sink.url(), &[]);
+    let accepted = sent.accepted();
+    arrived(&sink, &accepted);
+    let damaged = "bellwether_queue_damaged_segments_total";
+    assert_eq!(metric(&collector, damaged), Some(0.0));
+    collector.stop();
+    let taken = sink.taken();
+    let again: u32 = taken.values().map(|times| times - 1).sum();
+    let unanswered = taken.len() - accepted.len();
+    println!(
+        "{durability}: {} kills; {} spans accepted, all arrived; {again} came again; \
+         {unanswered} arrived whose senders had no answer",
+        rounds(),
+        accepted.len(),
+    );
+    // Most rounds are over before a second is, so that each start begins where the one before it did.
+    let most = u64::from(*taken.values().max().expect("spans"));
+    assert!(
+        most <= rounds() + 1,
+        "a span came {most} times: twice within one life"
+    );
+}
+
+#[test]
+fn kills_under_load_lose_nothing_that_was_synced() {
+    kill_at_random_moments("synced");
+}
+
+#[test]
+fn kills_under_load_lose_nothing_that_was_received() {
+    kill_at_random_moments("received");
+}
+
+#[test]
+fn what_came_while_the_peer_was_down_arrives_after_a_restart() {
+    let directory = TempDir::new().unwrap();
+    let address = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let (url, sent) = (format!("otlp+http://{address}"), Arc::new(Sent::default()));
+    let collector = start(directory.path(), &url, &[]);
+    let senders = sent.start(&collector.traces());
+    wait_for("load", || sent.count() >= 2_000);
+    sent.stop(senders);
+    collector.terminate();
+    let lines = collector.exits_with_success();
+    let stays = "spans this exporter could not send yet stay in the data directory";
+    let line = lines.iter().find(|line| line["message"] == stays);
+    let accepted = sent.accepted();
+    assert_eq!(line.expect("told")["spans"], accepted.len());
+
+    let collector = start(directory.path(), &url, &[]);
+    let (_, status) = get(&collector.web("/api/v1/status"));
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_ne!(status["exporters"][0]["queue_bytes"], 0, "{status}");
+    assert_eq!(status["log"]["durability"], "synced", "{status}");
+    let (_, page) = get(&collector.web("/status"));
+    assert!(page.contains(directory.path().to_str().unwrap()), "{page}");
+    let sink = Sink::listen(TcpListener::bind(address).unwrap());
+    arrived(&sink, &accepted);
+    assert!(
+        sink.taken().values().all(|&times| times == 1),
+        "after a good end nothing comes twice"
+    );
+    collector.stop();
+}
+
+#[test]
+fn two_collectors_cannot_share_a_directory() {
+    let (directory, sink) = (TempDir::new().unwrap(), Sink::start());
+    let collector = start(directory.path(), &sink.url(), &[]);
+    let path = directory.path().to_str().unwrap();
+    let ports = ["--otlp-grpc", "0", "--otlp-http", "0", "--web", "0"];
+    let second = bellwether(&[&ports, &["--data-dir", path][..]].concat());
+    assert_eq!(second.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&second.stderr);
+    let expected = format!("--data-dir {path}: another collector uses it");
+    assert!(text.contains(&expected), "{text}");
+    collector.stop();
+}
+
+#[test]
+fn at_the_limit_senders_have_to_wait_and_nothing_is_lost() {
+    let (directory, sink) = (TempDir::new().unwrap(), Sink::start());
+    sink.refuse(true);
+    let limit = ["--data-limit", "128MiB", "--durability", "received"];
+    let collector = start(directory.path(), &sink.url(), &limit);
+    let mut accepted = BTreeSet::new();
+    let mut send = |id: u64| {
+        let (status, text) = post(&collector.traces(), &batch_of("shop", id..id + 1, 3 << 20));
+        if status == 200 {
+            accepted.insert(id);
+        }
+        (status, text)
+    };
+    let refused = (1..60).map(&mut send).find(|(status, _)| *status != 200);
+    let (status, text) = refused.expect("a limit");
+    assert_eq!(status, 503);
+    assert!(text.contains("the batch log is full"), "{text}");
+    let used = metric(&collector, "bellwether_queue_disk_bytes").unwrap();
+    assert!((90e6..128.0 * 1024.0 * 1024.0).contains(&used), "{used}");
+    let on_disk: u64 = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(on_disk <= 128 << 20, "{on_disk}");
+    sink.refuse(false);
+    wait_for_at_most(PATIENCE, "room", || send(100).0 == 200);
+    arrived(&sink, &accepted);
+    let dropped = format!(
+        "bellwether_exporter_dropped_spans_total{{exporter=\"{}",
+        sink.url()
+    );
+    assert_eq!(metric(&collector, &dropped), Some(0.0));
+    collector.stop();
+}
+
+/// A limit on the size of files stands for a disk without space: the system refuses the write.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_takes_nothing_more_refuses_and_the_collector_lives_on() {
+    let (directory, sink) = (TempDir::new().unwrap(), Sink::start());
+    // 8 blocks of 512 bytes; the signal that would end the process is ignored, as it is for a disk.
+    let path = directory.path().to_str().unwrap();
+    let url = sink.url();
+    let args = ["--data-dir", path, "--export", &url];
+    let collector =
+        Collector::start_through("trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"", &args);
+    let (status, text) = post(&collector.traces(), &batch_of("shop", 1..2, 10_000));
+    assert_eq!(status, 503);
+    assert!(
+        text.contains("the data directory cannot be written"),
+        "{text}"
+    );
+    for id in 2..30 {
+        let (status, text) = post(&collector.traces(), &batch_of("shop", id..id + 1, 900));
+        // Now and then a segment is as full as it may be, and the next one takes it.
+        assert!([200, 503].contains(&status), "{text}");
+    }
+    let (status, _) = post(&collector.traces(), &batch_of("shop", 30..31, 10));
+    assert_eq!(status, 200);
+    arrived(&sink, &BTreeSet::from([30]));
+    assert_eq!(get(&collector.web("/readyz")).0, 200);
+    let failures = metric(&collector, "bellwether_queue_write_failures_total").unwrap();
+    assert!(failures >= 1.0, "{failures}");
+    collector.terminate();
+    let lines = collector.exits_with_success();
+    let told = lines.iter().filter(|line| line["level"] == "ERROR").count();
+    assert!((1..=failures as usize).contains(&told), "{lines:?}");
+}

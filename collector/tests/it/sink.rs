@@ -1,0 +1,108 @@
+//! An OTLP peer over HTTP that notes every span id it takes, and can be told to take none.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+
+/// A running peer; its connections end with those who made them.
+pub(crate) struct Sink {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    refusing: AtomicBool,
+    /// How often each span came.
+    taken: Mutex<BTreeMap<u64, u32>>,
+}
+
+impl Sink {
+    pub(crate) fn start() -> Self {
+        Self::listen(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    pub(crate) fn listen(listener: TcpListener) -> Self {
+        let sink = Self {
+            address: listener.local_addr().unwrap(),
+            state: Arc::default(),
+        };
+        let state = Arc::clone(&sink.state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, state) = (stream.unwrap(), Arc::clone(&state));
+                // A collector that is killed hangs up in the middle of anything.
+                std::thread::spawn(move || drop(serve(stream, &state)));
+            }
+        });
+        sink
+    }
+
+    /// For `--export`.
+    pub(crate) fn url(&self) -> String {
+        format!("otlp+http://{}", self.address)
+    }
+
+    /// Whether it answers with 503 from now on.
+    pub(crate) fn refuse(&self, refusing: bool) {
+        self.state.refusing.store(refusing, Ordering::SeqCst);
+    }
+
+    /// How often each span came.
+    pub(crate) fn taken(&self) -> BTreeMap<u64, u32> {
+        self.state.taken.lock().unwrap().clone()
+    }
+
+    /// Of `expected`, how many have not come.
+    pub(crate) fn lacks<'a>(&self, expected: impl IntoIterator<Item = &'a u64>) -> usize {
+        let taken = self.state.taken.lock().unwrap();
+        let lacks = |id: &&u64| !taken.contains_key(id);
+        expected.into_iter().filter(lacks).count()
+    }
+}
+
+fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut writer = stream;
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let line = line.trim().to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line.is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        if state.refusing.load(Ordering::SeqCst) {
+            writer.write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n")?;
+            continue;
+        }
+        let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();
+        let scopes = request
+            .resource_spans
+            .into_iter()
+            .flat_map(|r| r.scope_spans);
+        let mut taken = state.taken.lock().unwrap();
+        for span in scopes.flat_map(|scope| scope.spans) {
+            let id = u64::from_be_bytes(span.span_id.try_into().unwrap());
+            *taken.entry(id).or_default() += 1;
+        }
+        drop(taken);
+        writer.write_all(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n",
+        )?;
+    }
+}
