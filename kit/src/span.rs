@@ -14,8 +14,7 @@ use crate::trace::{OpenSpan, SpanRecord};
 pub(crate) use layer::KitLayer;
 pub(crate) use layer::{controlled, layer};
 
-/// What a span carries from its beginning on. Without an exporter it belongs to nobody: its lines have the ids of the
-/// request that the thread works for.
+/// What a span carries from its beginning on. One that began outside of any request belongs to nobody.
 #[derive(Debug)]
 pub(crate) struct Carried {
     pub(crate) fields: SpanText,

@@ -84,6 +84,7 @@ impl Known {
             client_address: self.caller.address,
             user_agent,
             version: self.version,
+            error_type: ended.error_type,
             error: self.error.as_deref(),
             shown: &self.shown,
         }

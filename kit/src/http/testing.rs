@@ -43,7 +43,16 @@ impl Bench {
     }
 
     pub(super) fn with(change: impl FnOnce(&mut Telemetry)) -> Self {
-        let (logger, log) = Logger::capture(Format::Json, "test");
+        Self::made(Format::Json, change)
+    }
+
+    /// With lines of another format than `json`.
+    pub(super) fn of(format: Format) -> Self {
+        Self::made(format, |_| {})
+    }
+
+    fn made(format: Format, change: impl FnOnce(&mut Telemetry)) -> Self {
+        let (logger, log) = Logger::capture(format, "test");
         let panics = log::tell_panics_here(&logger, false);
         let spans = SpanQueue::new(&ExportConfig::default());
         let subscriber = Registry::default().with(span::layer(&logger, Some(spans.clone())));
@@ -93,7 +102,8 @@ impl Bench {
     /// The closing lines written so far.
     pub(super) fn closing_lines(&self) -> Vec<Json> {
         let mut lines = self.lines();
-        lines.retain(|line| line["target"] == "bellwether::request");
+        let named = |line: &Json, key| line[key] == "bellwether::request";
+        lines.retain(|line| named(line, "target") || named(line, "log.logger"));
         lines
     }
 

@@ -188,7 +188,7 @@ pub(super) fn request(out: &mut Vec<u8>, line: &RequestLine<'_>) {
     if let Some(address) = line.client_address {
         own_field(out, "client.ip", &Value::Address(address));
     }
-    if let Some(error) = line.error_type() {
+    if let Some(error) = line.error_type {
         own_field(out, "error.type", &Value::Text(error));
     }
 }

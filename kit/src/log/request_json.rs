@@ -301,6 +301,7 @@ mod tests {
                 client_address: address,
                 user_agent: agent.as_deref().map(Received::new),
                 version: Version::HTTP_11,
+                error_type: None,
                 error: error.as_deref(),
                 shown: &[],
             };

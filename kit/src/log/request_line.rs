@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ::http::{StatusCode, Version};
+use ::http::Version;
 use tracing::{Level, Metadata};
 
 use super::format::{Head, Ids, Message};
@@ -44,6 +44,8 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) user_agent: Option<Received<'a>>,
     /// `network.protocol.version`, as received.
     pub(crate) version: Version,
+    /// `error.type`, as the span and the metrics have it.
+    pub(crate) error_type: Option<&'static str>,
     /// The panic's or body error's text.
     pub(crate) error: Option<&'a str>,
     /// The headers and the query that operators allow to be shown.
@@ -154,12 +156,6 @@ impl RequestLine<'_> {
             Version::HTTP_3 => Some("HTTP/3"),
             _ => None,
         }
-    }
-
-    /// `error.type`, as the span and the metrics have it.
-    pub(super) fn error_type(&self) -> Option<&'static str> {
-        let status = self.status.map(StatusCode::from_u16);
-        self.outcome.error_type(status.and_then(Result::ok))
     }
 
     /// The fields, in the order that a line has them; `shown` comes behind.

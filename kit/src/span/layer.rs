@@ -46,10 +46,7 @@ where
         // Before the span is locked: formatting runs code of the user's, which may log in its turn.
         let values = SpanValues::of(attributes);
         let Some(span) = context.span(id) else { return };
-        let (identity, open) = self
-            .spans
-            .as_ref()
-            .map_or((None, None), |queue| begin(queue, &span));
+        let (identity, open) = begin(self.spans.as_ref(), &span);
         let carried = Carried {
             fields: SpanText::new(values, self.events.format()),
             identity,
@@ -107,7 +104,7 @@ where
 /// Whose a new span is: a span of its own within a request that is exported, else one with the request's or the outer
 /// span's id.
 fn begin<'a, S>(
-    queue: &SpanQueue,
+    queue: Option<&SpanQueue>,
     span: &SpanRef<'a, S>,
 ) -> (Option<SpanIdentity>, Option<OpenSpan>)
 where
@@ -117,7 +114,7 @@ where
     let Some(around) = around.or_else(SpanIdentity::of_request) else {
         return (None, None);
     };
-    if !(around.context.sampled() && queue.is_enabled()) {
+    if !(around.context.sampled() && queue.is_some_and(SpanQueue::is_enabled)) {
         return (Some(around), None);
     }
     let open = OpenSpan::below(around.span_id);
@@ -304,6 +301,22 @@ mod tests {
             assert_eq!(SpanIdentity::nearest().unwrap().span_id, request.span_id);
         });
         assert!(queue.drain().is_empty());
+    }
+
+    #[test]
+    fn a_span_knows_its_request_where_none_is_exported() {
+        let (logger, lines) = Logger::capture(Format::Json, "checkout");
+        let subscriber = Registry::default().with(layer(&logger, None));
+        tracing::subscriber::with_default(subscriber, || {
+            let request = testing::context();
+            let scope = Scoped::enter(Arc::clone(&request));
+            let span = tracing::info_span!("handler");
+            drop(scope);
+            // As in a task that was spawned with the span.
+            span.in_scope(|| tracing::info!("later"));
+            let line = &lines.json()[0];
+            assert_eq!(line["request_id"], request.request_id.as_str());
+        });
     }
 
     #[test]

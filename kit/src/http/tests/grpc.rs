@@ -16,6 +16,7 @@ use crate::http::testing::{
     Bench, Script, Step, answers, get, grpc_call, int, poll_body, poll_once, shared_text, text,
 };
 use crate::http::{ConcurrencyLimit, NotTraffic};
+use crate::log::Format;
 use crate::trace::{SpanKind, SpanRecord, SpanStatus};
 
 const PATH: &str = "/shop.v1.Cart/Add";
@@ -175,6 +176,15 @@ fn only_the_servers_own_failures_are_errors() {
             assert_eq!(span.status, status);
         }
     }
+}
+
+#[test]
+fn elastics_lines_have_the_error_type_of_the_span() {
+    let bench = Bench::of(Format::Ecs);
+    let (line, span, _) = settled(&bench, grpc_call(PATH), trailers_only("13"));
+    assert_eq!(line["error.type"], "INTERNAL");
+    let error_type = text(&span.attributes, "error.type");
+    assert_eq!(error_type.as_deref(), Some("INTERNAL"));
 }
 
 #[test]

@@ -268,6 +268,7 @@ fn ecs_closing_lines() {
     ] {
         let line = RequestLine {
             status,
+            error_type: error,
             ..unanswered(&context, outcome)
         };
         let line = closing(Format::Ecs, &line);

@@ -29,6 +29,7 @@ pub(super) fn request_line(context: &RequestContext, outcome: Outcome) -> Reques
         client_address: Some([127, 0, 0, 1].into()),
         user_agent: Some("curl\u{7f}".into()),
         version: Version::HTTP_11,
+        error_type: None,
         error: None,
         shown: &[],
     }
