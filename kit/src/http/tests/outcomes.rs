@@ -1,10 +1,11 @@
 //! Each way a request can end: settled once, with its own outcome, told alike by line, span and metrics.
 
 use std::convert::Infallible;
+use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::http::Response;
 use bytes::Bytes;
@@ -57,6 +58,31 @@ fn streams_to_their_end() {
         let response = response(status, Script::new(&steps));
         check(&Bench::new(), get("/"), response, outcome, 5);
     }
+}
+
+#[test]
+fn id_span_and_line_tell_of_the_same_time() {
+    let bench = Bench::new();
+    let mut service = bench.service(answers(Empty::<Bytes>::new()));
+    let before = SystemTime::now();
+    let future = pin!(service.call(get("/")));
+    assert!(poll_once(future).is_ready());
+    let (line, span) = bench.settled();
+    assert!((before..=SystemTime::now()).contains(&span.start));
+    let began = span.start.duration_since(UNIX_EPOCH).unwrap();
+
+    let id = uuid::Uuid::parse_str(line["request_id"].as_str().unwrap()).unwrap();
+    let (seconds, nanos) = id.get_timestamp().unwrap().to_unix();
+    let of_id = Duration::new(seconds, nanos);
+    assert_eq!(of_id.as_millis(), began.as_millis());
+
+    let timestamp = line["timestamp"].as_str().unwrap();
+    let number = |digits: Range<usize>| timestamp[digits].parse::<u64>().unwrap();
+    let second = number(11..13) * 3_600 + number(14..16) * 60 + number(17..19);
+    let settled = began + span.duration;
+    assert_eq!(second, settled.as_secs() % 86_400, "{timestamp}");
+    let nanos = u64::from(settled.subsec_nanos());
+    assert_eq!(number(20..29), nanos, "{timestamp}");
 }
 
 #[test]
