@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::http::{get, post};
 use crate::process::Process;
-use crate::wait::wait_for;
+use crate::wait::{wait_for, wait_telling};
 
 /// A port nothing listens on just now.
 ///
@@ -207,8 +207,9 @@ pub fn demo(arguments: &[&str]) -> Process {
 
 fn wait_until_ready(port: u16, process: &Process) {
     let url = format!("http://127.0.0.1:{port}/readyz");
-    wait_for(
-        &format!("{url}; the process said {:#?}", process.output()),
+    wait_telling(
+        // Asked when time ran out: a process that ended, as when another took its port, has said why.
+        || format!("{url}; the process said {:#?}", process.output()),
         || get(&url).filter(|answer| answer.status == 200),
     );
 }

@@ -14,7 +14,19 @@ pub fn wait_for<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
 ///
 /// # Panics
 /// When time ran out, naming `what` was waited for.
-pub fn wait_at_most<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn wait_at_most<T>(limit: Duration, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    wait(limit, || what.to_owned(), ask)
+}
+
+/// As [`wait_for`], with what was waited for told only when time ran out.
+///
+/// # Panics
+/// When time ran out.
+pub fn wait_telling<T>(what: impl Fn() -> String, ask: impl FnMut() -> Option<T>) -> T {
+    wait(Duration::from_secs(30), what, ask)
+}
+
+fn wait<T>(limit: Duration, what: impl Fn() -> String, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(answer) = ask() {
@@ -22,7 +34,8 @@ pub fn wait_at_most<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Opt
         }
         assert!(
             Instant::now() < deadline,
-            "waited {limit:?} in vain for {what}"
+            "waited {limit:?} in vain for {}",
+            what()
         );
         #[expect(clippy::disallowed_methods, reason = "a test thread between two looks")]
         std::thread::sleep(Duration::from_millis(25));
