@@ -338,9 +338,10 @@ impl Shared {
 
 impl DiskCursor {
     pub(super) async fn next(&mut self, max_bytes: usize) -> Option<Vec<Record>> {
-        self.let_go();
         let mut failures = 0;
         loop {
+            // Also of what a reading took that came to nothing: the next one may want it again.
+            self.let_go();
             let shared = Arc::clone(&self.shared);
             let mut changed = pin!(shared.changed.notified());
             // Listening starts before looking, so that a batch written in between is not slept through.
@@ -423,8 +424,10 @@ impl DiskCursor {
     }
 
     fn let_go(&mut self) {
-        if self.oversize.take().is_some() {
+        if let Some(permit) = self.oversize.take() {
             self.shared.state().hold_oversize(0);
+            // Only now: whoever has it next says how much that one holds.
+            drop(permit);
         }
     }
 }

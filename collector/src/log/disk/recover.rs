@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::cursors::{self, Saved};
 use super::files::{File, Files};
-use super::format::{HeaderError, SEGMENT_HEADER, SegmentHeader};
+use super::format::{HeaderError, RECORD_HEADER, SEGMENT_HEADER, SegmentHeader};
 use super::readers::{Place, Reader, Totals};
 use super::recovery::{Note, Recovery};
 use super::scan::{Depth, Scanner, Span};
@@ -297,6 +297,7 @@ fn go_through(
         let file = name.clone();
         recovery.note(Note::Unfinished { file, at, bytes });
     }
+    let unread = failed.is_some();
     if let Some(error) = failed {
         segment.damaged = true;
         let reason = format!("the rest of it cannot be read: {error}");
@@ -308,6 +309,12 @@ fn go_through(
             segment.damaged |= rest.at < length;
             let (first, records) = (rest.expected, until - rest.expected);
             recovery.note(Note::Missing { first, records });
+        }
+        // It may be whole, and read another time: it is not cut off, and what is written from now on has numbers
+        // beyond those that it can hold.
+        None if unread => {
+            let most = length.saturating_sub(rest.at) / RECORD_HEADER as u64;
+            return (segment, rest.expected.saturating_add(most));
         }
         None => cut_tail(scanner, length, name, recovery),
         Some(_) => {}
