@@ -163,6 +163,14 @@ impl Rig {
         }
     }
 
+    /// Starts while no file can be read from `offset` on.
+    pub(super) fn reopen_unreadable_from(&mut self, offset: usize) {
+        self.spoilt = true;
+        self.disk.unreadable_from(Some(offset));
+        self.reopen();
+        self.disk.unreadable_from(None);
+    }
+
     /// Appends batch number `appended`, filled up to at least `length` bytes.
     pub(super) fn append(&mut self, length: usize) {
         let number = self.appended;

@@ -23,6 +23,8 @@ struct Content {
     fails_in: Option<u64>,
     /// Bytes that all files may have together.
     capacity: Option<u64>,
+    /// Where reading any file fails.
+    unreadable_from: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,11 @@ impl SimDisk {
     /// The change after `changes` more fails.
     pub(super) fn fail_in(&self, changes: Option<u64>) {
         self.content().fails_in = changes;
+    }
+
+    /// From this offset on no file can be read.
+    pub(super) fn unreadable_from(&self, offset: Option<usize>) {
+        self.content().unreadable_from = offset;
     }
 
     /// From now on only `more` bytes fit beside those that are there.
@@ -270,10 +277,13 @@ impl File for SimFile {
     }
 
     fn read(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let content = self.disk.content();
-        let content = &content.files[&self.id].content;
+        let disk = self.disk.content();
+        let content = &disk.files[&self.id].content;
         let from = content.len().min(offset as usize);
         let length = buffer.len().min(content.len() - from);
+        if disk.unreadable_from.is_some_and(|end| from + length > end) {
+            return Err(io::Error::other("the disk cannot be read here"));
+        }
         buffer[..length].copy_from_slice(&content[from..from + length]);
         Ok(length)
     }
