@@ -23,6 +23,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -314,6 +315,7 @@ impl http_body::Body for Chunks {
 pub(crate) struct Service {
     pub(crate) addr: SocketAddr,
     child: Child,
+    collector: JoinHandle<()>,
     lines: Arc<Mutex<Vec<Value>>>,
     more: Arc<Notify>,
 }
@@ -344,10 +346,11 @@ impl Service {
             .unwrap();
         let (lines, more) = (Arc::default(), Arc::default());
         let stdout = child.stdout.take().unwrap();
-        tokio::spawn(collect(stdout, Arc::clone(&lines), Arc::clone(&more)));
+        let collector = tokio::spawn(collect(stdout, Arc::clone(&lines), Arc::clone(&more)));
         let mut service = Self {
             addr: SocketAddr::from(([127, 0, 0, 1], 0)),
             child,
+            collector,
             lines,
             more,
         };
@@ -400,12 +403,15 @@ impl Service {
         assert!(sent.success());
     }
 
-    /// Waits until the service has exited by itself.
+    /// Waits until the service has exited by itself, and until its last line is among [`lines`](Self::lines).
     pub(crate) async fn exited(&mut self) -> ExitStatus {
-        timeout(DEADLINE, self.child.wait())
-            .await
-            .expect("the service exits")
-            .unwrap()
+        let exited = async {
+            let status = self.child.wait().await.unwrap();
+            // The pipe outlasts the process: what it wrote last may still be in there.
+            (&mut self.collector).await.unwrap();
+            status
+        };
+        timeout(DEADLINE, exited).await.expect("the service exits")
     }
 }
 
