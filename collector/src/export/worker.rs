@@ -142,17 +142,8 @@ impl Worker {
                 }
                 Sent::Settled
             }
-            Outcome::Retry { reason, after } => {
-                self.status.last_error.set(reason.as_str());
-                if !std::mem::replace(&mut self.failing, true) {
-                    tracing::warn!(
-                        exporter = self.status.name,
-                        reason,
-                        "cannot send spans; they wait while this is tried again"
-                    );
-                }
-                Sent::Later { after }
-            }
+            Outcome::Retry { reason, after } => self.later(&reason, after),
+            Outcome::Denied { reason, .. } => self.later(&reason, None),
             Outcome::TooLarge { .. } if spans > 1 => Sent::TooLarge,
             Outcome::TooLarge { reason } => Sent::Refused {
                 reason,
@@ -163,6 +154,19 @@ impl Worker {
                 Sent::Refused { reason, by_content }
             }
         }
+    }
+
+    /// To be tried again, which is told when it begins.
+    fn later(&mut self, reason: &str, after: Option<Duration>) -> Sent {
+        self.status.last_error.set(reason);
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(
+                exporter = self.status.name,
+                reason,
+                "cannot send spans; they wait while this is tried again"
+            );
+        }
+        Sent::Later { after }
     }
 
     fn is_too_large(&self, record: &Record) -> bool {

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and what of the others it may use. `config`, `pipeline` and the crate's root may use any.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("budget", &[]),
+    ("secret", &[]),
     ("status", &[]),
     ("wire", &[]),
     ("net", &["budget", "status", "wire"]),
@@ -20,11 +21,13 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("metrics", &["status"]),
     (
         "receive",
-        &["budget", "intake", "log", "net", "status", "views", "wire"],
+        &[
+            "budget", "intake", "log", "net", "secret", "status", "views", "wire",
+        ],
     ),
     (
         "export",
-        &["budget", "log", "net", "status", "views", "wire"],
+        &["budget", "log", "net", "secret", "status", "views", "wire"],
     ),
     ("probe", &["config"]),
 ];

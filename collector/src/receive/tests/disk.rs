@@ -37,6 +37,7 @@ fn receiver(directory: &TempDir, budget: &Budget) -> Receiver {
         view_bytes: 1 << 20,
     }));
     Receiver {
+        access: Arc::default(),
         intake: Intake::new(log, views),
         budget: budget.clone(),
         status: Arc::new(ReceiverStatus::listening("otlp-http", "here".to_owned())),

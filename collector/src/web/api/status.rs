@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use crate::status::{ErrorAt, ExporterStatus, LogStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::status::{
+    ErrorAt, ExporterStatus, Locks, LogStatus, ReceiverStatus, Status, now_unix_nano,
+};
 use crate::views::Views;
 use crate::views::report::ViewsStatus;
 
@@ -27,10 +29,15 @@ struct ReceiverReport {
     address: Option<String>,
     /// Why it is not listening.
     not_listening: Option<String>,
+    locks: Locks,
     accepted_batches: u64,
     accepted_spans: u64,
     refused_batches: u64,
     rejected_batches: u64,
+    /// For want of a valid token.
+    denied_requests: u64,
+    /// Connections that did not get as far as a request.
+    failed_handshakes: u64,
     last_error: Option<LastErrorReport>,
 }
 
@@ -94,10 +101,13 @@ fn receiver(status: &ReceiverStatus) -> ReceiverReport {
         protocol: status.protocol,
         address: status.address.clone().ok(),
         not_listening: status.address.clone().err(),
+        locks: status.locks,
         accepted_batches: read(&status.accepted_batches),
         accepted_spans: read(&status.accepted_spans),
         refused_batches: read(&status.refused_batches),
         rejected_batches: read(&status.rejected_batches),
+        denied_requests: read(&status.denied_requests),
+        failed_handshakes: read(&status.failed_handshakes),
         last_error: status.last_error.get().map(last_error),
     }
 }
