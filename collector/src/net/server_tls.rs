@@ -1,6 +1,7 @@
 //! TLS of listeners: the certificate to show, and which clients' certificates to ask for. `config` checks the files,
 //! `pipeline` has them watched, `server` shakes hands by what is in force.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use rustls::{
     ServerConfig, SignatureScheme,
 };
 
+use super::body::with_causes;
 use super::pem::{self, Identity, TlsError};
 use super::spiffe::{self, Allowed};
 
@@ -115,6 +117,17 @@ impl Clients {
             chain,
             allowed: self.allowed.clone(),
         }))
+    }
+}
+
+/// Why a client was not let in, in words: of what [`Clients`] say the library's own text has only the insides.
+pub(super) fn refusal(error: &io::Error) -> String {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(stranger)))) => {
+            stranger.to_string()
+        }
+        _ => with_causes(error),
     }
 }
 

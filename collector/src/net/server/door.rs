@@ -15,10 +15,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{Config, Tls};
-use crate::net::body::{Answer, discard, with_causes};
+use crate::net::body::{Answer, discard};
 use crate::net::grpc;
 use crate::net::rpc_status::RpcStatus;
 use crate::net::seldom::Seldom;
+use crate::net::server_tls::refusal;
 use crate::status::{ReceiverStatus, add};
 
 /// A listener's way in, shared by its connections.
@@ -87,7 +88,7 @@ impl Door {
             (First::Tls, Some(tls)) => match shake_hands(stream, tls).await {
                 Ok(opened) => Some(opened),
                 Err(error) => {
-                    self.refuse(peer, &with_causes(&error));
+                    self.refuse(peer, &refusal(&error));
                     None
                 }
             },
