@@ -18,6 +18,7 @@ use super::state::{Limits, Next};
 use super::writer::Writer;
 use super::{DiskConfig, DiskCursor, Durability, Shared, Sizes, scan};
 use crate::log::{Full, OnFull, Read, ReaderConfig, ReaderId};
+use crate::signal::Signal;
 use crate::status::{ExporterStatus, LogStatus};
 
 const READERS: usize = 2;
@@ -177,7 +178,7 @@ impl Rig {
         self.appended += 1;
         let mut bytes = number.to_le_bytes().to_vec();
         bytes.resize(length.max(8), number as u8);
-        match self.shared.offer(Bytes::from(bytes), 1) {
+        match self.shared.offer(Signal::Traces, Bytes::from(bytes), 1) {
             Ok(answer) => self
                 .waiting
                 .push((number, answer.expect("there are readers"))),

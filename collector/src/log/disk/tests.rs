@@ -18,6 +18,7 @@ use super::segments::{Segment, Segments};
 use super::sim::Chance;
 use super::{DiskConfig, Durability, OpenError};
 use crate::log::{BatchLog, Cursor, Full, OnFull, ReaderConfig, Record};
+use crate::signal::Signal;
 use crate::status::{ExporterStatus, LogStatus};
 
 const LIMIT: u64 = 128 << 20;
@@ -65,7 +66,7 @@ fn try_open(directory: &Path, names: &[&str], retention: Duration) -> Result<Fix
 impl Fixture {
     async fn append(&self, text: &str) {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
-        self.log.append(bytes, 1).await.unwrap();
+        self.log.append(Signal::Traces, bytes, 1).await.unwrap();
     }
 
     async fn next(&mut self, reader: usize, max_bytes: usize) -> Vec<Record> {
@@ -135,7 +136,7 @@ async fn what_was_not_sent_is_there_at_the_next_start() {
     assert_eq!(log.texts(0).await, ["one", "two"]);
     log.cursors[0].ack(1);
     assert_eq!(log.texts(0).await, ["three"]);
-    assert_eq!(log.cursors[1].unsent_spans(), 2);
+    assert_eq!(log.cursors[1].unsent().traces, 2);
     assert_eq!(log.rest(1).await, ["two", "three"]);
 }
 
@@ -282,7 +283,7 @@ async fn damage_that_a_reader_finds_is_counted_as_dropped() {
     // Of older segments only headers are read at the start.
     let log = open(directory.path(), &["a"]);
     assert_eq!(log.status.damaged_segments.load(Ordering::Relaxed), 0);
-    assert_eq!(log.cursors[0].unsent_spans(), 4);
+    assert_eq!(log.cursors[0].unsent().traces, 4);
     let (status, exporter) = (Arc::clone(&log.status), Arc::clone(&log.exporters[0]));
     assert_eq!(log.rest(0).await, ["one", "two", "four"]);
     assert_eq!(status.damaged_segments.load(Ordering::Relaxed), 1);
@@ -301,7 +302,7 @@ async fn a_write_that_was_cut_short_is_no_damage() {
         let log = open(directory.path(), &["a"]);
         assert_eq!(log.status.damaged_segments.load(Ordering::Relaxed), 0);
         assert_eq!(fs::metadata(&path).unwrap().len(), begins[1] as u64);
-        assert_eq!(log.cursors[0].unsent_spans(), 1);
+        assert_eq!(log.cursors[0].unsent().traces, 1);
     }
 }
 
@@ -436,10 +437,16 @@ async fn a_file_that_disappears_is_lost_and_the_rest_is_not() {
 async fn one_batch_beyond_the_memory_is_refused_for_good() {
     let directory = TempDir::new().unwrap();
     let log = open(directory.path(), &["a"]);
-    let refused = log.log.append(Bytes::from(vec![0; MEMORY]), 1).await;
+    let refused = log
+        .log
+        .append(Signal::Traces, Bytes::from(vec![0; MEMORY]), 1)
+        .await;
     assert!(matches!(refused, Err(Full::TooLarge { .. })));
     log.log.close();
-    assert_eq!(log.log.append(Bytes::new(), 1).await, Err(Full::Closed));
+    assert_eq!(
+        log.log.append(Signal::Traces, Bytes::new(), 1).await,
+        Err(Full::Closed)
+    );
 }
 
 #[test]
