@@ -201,6 +201,7 @@ mod tests {
     use super::*;
     use crate::log::disk::{DiskConfig, Durability};
     use crate::log::{Cursor, OnFull, ReaderConfig};
+    use crate::signal::Items;
     use crate::status::ExporterStatus;
     use crate::views::{Config, Range};
     use crate::wire::test_support::{self, encode, resource_spans};
@@ -275,6 +276,30 @@ mod tests {
         fixture.check(Vec::new(), Ok(0), 0);
         assert_eq!(fixture.exporter.unsent().traces, 0);
         assert_eq!(fixture.counts(), [1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn logs_and_metrics_are_kept_and_counted_apart_and_not_viewed() {
+        for signal in [Signal::Logs, Signal::Metrics] {
+            let fixture = fixture(1 << 20);
+            let admit = |batch: Vec<u8>| {
+                let admitted = fixture
+                    .intake
+                    .admit(signal, batch.into(), &fixture.receiver);
+                admitted.now_or_never().unwrap()
+            };
+            let batch = test_support::request_of(signal, "shop", 3);
+            assert_eq!(admit(batch.clone()), Ok(3));
+            assert_eq!(fixture.exporter.unsent(), Items::only(signal, 3));
+            assert_eq!(fixture.receiver.accepted().load(), Items::only(signal, 3));
+            assert_eq!(fixture.views.spans_counted(), 0);
+
+            let cut = batch[..batch.len() - 1].to_vec();
+            assert!(matches!(admit(cut), Err(Refused::Malformed { .. })));
+            assert_eq!(admit(Vec::new()), Ok(0));
+            assert_eq!(fixture.exporter.unsent(), Items::only(signal, 3));
+            assert_eq!(fixture.counts(), [2, 0, 0, 1]);
+        }
     }
 
     #[test]

@@ -402,6 +402,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::signal::Signals;
 
     fn log(limit: usize) -> (BatchLog, Cursor, Arc<ExporterStatus>) {
         let status = Arc::new(ExporterStatus::default());
@@ -507,6 +508,52 @@ mod tests {
         assert!(matches!(refused, Err(Full::TooLarge { limit: 1_000, .. })));
         assert_eq!(cursor.unsent().traces, 3);
         assert_eq!(status.dropped_spans.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn signals_come_apart_and_what_is_not_taken_passes_by() {
+        let statuses = [Signals::ALL, [Signal::Traces].into_iter().collect()].map(|signals| {
+            Arc::new(ExporterStatus {
+                signals,
+                ..ExporterStatus::default()
+            })
+        });
+        let readers = statuses.iter().map(|status| ReaderConfig {
+            status: Arc::clone(status),
+            on_full: OnFull::Refuse,
+        });
+        let (log, mut cursors) = BatchLog::in_memory(10_000, readers.collect());
+        let signals = [Signal::Logs, Signal::Traces, Signal::Logs, Signal::Traces];
+        for signal in signals {
+            let appended = log.append(signal, batch(100), 1);
+            appended.now_or_never().unwrap().unwrap();
+        }
+        let [all, traces] = &mut cursors[..] else {
+            panic!("two readers")
+        };
+        // In order within a signal, the signal of the oldest first.
+        assert_eq!(sequences(all, 1_000).await, [0, 2]);
+        all.ack(0);
+        assert_eq!(sequences(all, 1_000).await, [1, 3]);
+        all.ack(3);
+        assert_eq!(sequences(all, 1_000).await, [2]);
+        assert_eq!(all.unsent(), Items::only(Signal::Logs, 1));
+        assert_eq!(sequences(traces, 1_000).await, [1, 3]);
+        traces.ack(3);
+        assert_eq!(
+            log.used(),
+            2 * (100 + RECORD_OVERHEAD),
+            "one log waits, and what is behind it"
+        );
+        all.ack(2);
+        assert_eq!(log.used(), 0);
+        // What nobody takes is not kept, and what one takes is held for that one alone.
+        let appended = log.append(Signal::Metrics, batch(100), 1);
+        appended.now_or_never().unwrap().unwrap();
+        assert!(traces.unsent().is_empty());
+        assert_eq!(sequences(all, 1).await, [4]);
+        all.ack(4);
+        assert_eq!(log.used(), 0);
     }
 
     #[test]

@@ -14,11 +14,12 @@ use tempfile::TempDir;
 use super::files::Files;
 use super::format::{RECORD_HEADER, SEGMENT_HEADER};
 use super::model_tests::Rig;
+use super::recover::recover;
 use super::segments::{Segment, Segments};
 use super::sim::Chance;
-use super::{DiskConfig, Durability, OpenError};
-use crate::log::{BatchLog, Cursor, Full, OnFull, ReaderConfig, Record};
-use crate::signal::Signal;
+use super::{DiskConfig, Durability, OpenError, SEGMENT};
+use crate::log::{BatchLog, Cursor, Full, OnFull, ReaderConfig, ReaderId, Record};
+use crate::signal::{Items, Signal};
 use crate::status::{ExporterStatus, LogStatus};
 
 const LIMIT: u64 = 128 << 20;
@@ -766,4 +767,88 @@ fn small_segments_count_as_more_than_they_hold() {
     let segments = Segments::new(segments.into());
     assert_eq!(segments.bytes(0), 2 * SEGMENT_HEADER as u64);
     assert_eq!(segments.bytes(1_000), 2_000);
+}
+
+/// Of three batches one is of logs, which the second reader does not take.
+#[test]
+fn what_a_reader_does_not_take_is_not_kept_for_it() {
+    let mut rig = Rig::mixed(Durability::Synced, OnFull::Refuse);
+    for number in 0..60_u64 {
+        rig.append(300);
+        rig.write();
+        // All of the first reader's, and all but the logs of the second one's.
+        for reader in [0, 1] {
+            let takes = reader == 0 || number % 3 != 1;
+            assert_eq!(rig.read(reader, 1), takes, "{number}");
+            rig.ack(reader, usize::from(takes));
+        }
+    }
+    assert_eq!(
+        rig.accepted.len(),
+        60,
+        "nothing was refused for want of room"
+    );
+    rig.write();
+    let segments = rig.disk.list().unwrap();
+    let segments = segments.iter().filter(|name| name.ends_with(SEGMENT));
+    assert_eq!(segments.count(), 1);
+    assert_eq!((rig.delivered(0).len(), rig.delivered(1).len()), (60, 40));
+
+    // Nor after a restart, when they are on disk alone.
+    for _ in 0..12 {
+        rig.append(300);
+        rig.write();
+    }
+    rig.save();
+    rig.reopen();
+    let unsent = |rig: &Rig, reader| rig.shared.state().unsent(ReaderId(reader));
+    let counts = |traces, logs, metrics| Items {
+        traces,
+        logs,
+        metrics,
+    };
+    assert_eq!(unsent(&rig, 0), counts(4, 4, 4));
+    assert_eq!(unsent(&rig, 1), counts(4, 0, 4));
+    rig.drain();
+    assert_eq!((rig.delivered(0).len(), rig.delivered(1).len()), (72, 48));
+}
+
+/// What waits for one signal does not keep what comes of another from being merged.
+#[test]
+fn one_signal_may_be_ahead_of_another() {
+    let mut rig = Rig::mixed(Durability::Synced, OnFull::Refuse);
+    for _ in 0..9 {
+        rig.append(50);
+    }
+    rig.write();
+    for _ in 0..3 {
+        assert!(rig.read(0, 2_000));
+        rig.ack(0, 3);
+    }
+    assert!(!rig.read(0, 2_000));
+    assert_eq!(rig.delivered(0).len(), 9);
+}
+
+/// An exporter that is gone waits for no more than it took.
+#[test]
+fn what_an_exporter_took_is_remembered_when_it_is_gone() {
+    let mut rig = Rig::mixed(Durability::Synced, OnFull::Refuse);
+    for _ in 0..6 {
+        rig.append(50);
+    }
+    rig.write();
+    rig.save();
+    let status = Arc::new(LogStatus::default());
+    let found = recover(&rig.disk, Vec::new(), &status).unwrap();
+    let names: Vec<_> = found
+        .readers
+        .iter()
+        .map(|reader| reader.unsent.items)
+        .collect();
+    let counts = |traces, logs, metrics| Items {
+        traces,
+        logs,
+        metrics,
+    };
+    assert_eq!(names, [counts(2, 2, 2), counts(2, 0, 2)]);
 }
