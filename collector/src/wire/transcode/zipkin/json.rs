@@ -11,7 +11,8 @@ use super::tags::{Tag, put_tag};
 use crate::wire::span::SpanKind;
 use crate::wire::transcode::ids::padded_id;
 use crate::wire::transcode::json_number::finite;
-use crate::wire::transcode::json_reader::{JsonError, JsonReader, JsonResult, shown};
+use crate::wire::transcode::json_reader::{JsonError, JsonReader, JsonResult};
+use crate::wire::transcode::json_text::shown;
 use crate::wire::transcode::proto_writer::{Expected, ProtoWriter};
 use crate::wire::transcode::{TranscodeError, copy_text, copy_value, utf8};
 
