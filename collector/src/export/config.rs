@@ -6,6 +6,7 @@ use super::headers::Headers;
 use super::target::Target;
 use crate::log::OnFull;
 use crate::net::client_tls::ClientTls;
+use crate::signal::Signals;
 
 /// How long a peer has to answer, unless told otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -16,8 +17,10 @@ pub const DEFAULT_RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 /// One exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where its spans go.
+    /// Where its batches go.
     pub target: Target,
+    /// What it takes; what it does not passes it by.
+    pub signals: Signals,
     /// What it is called in logs, status and metrics; unique.
     pub name: String,
     /// Sent with every request, beside the exporter's own.
@@ -71,6 +74,7 @@ impl Config {
     pub fn to(target: Target) -> Self {
         Self {
             name: target.to_string(),
+            signals: target.kind.signals(),
             target,
             headers: Headers::default(),
             reload_interval: DEFAULT_RELOAD_INTERVAL,

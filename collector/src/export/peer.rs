@@ -13,8 +13,8 @@ use super::zipkin::{self, EncodeError};
 use crate::net::client::{Client, ClientError, Endpoint, Pieces, Protocol, Reply};
 use crate::net::grpc;
 use crate::net::rpc_status::{Code, RpcStatus};
+use crate::signal::{BySignal, Signal};
 
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const USER_AGENT: &str = concat!("bellwether-collector/", env!("CARGO_PKG_VERSION"));
 
 /// gRPC's default limit is 4 MiB for a message; merged requests stay a little below.
@@ -33,22 +33,22 @@ pub(super) struct Peer {
     /// The exporter's, for what it tells.
     name: String,
     kind: TargetKind,
-    path: String,
+    paths: BySignal<String>,
     given: LiveHeaders,
     /// Those given and its own, as they are sent; without what tells of gzip.
     headers: HeaderMap,
     gzip: Option<Gzip>,
     client: Client,
     max_bytes: usize,
-    max_spans: u64,
+    max_items: u64,
 }
 
 impl Peer {
     pub(super) fn new(config: Config) -> Self {
         let target = config.target;
-        let (protocol, path) = match target.kind {
-            TargetKind::OtlpGrpc => (Protocol::Http2, EXPORT.to_owned()),
-            TargetKind::OtlpHttp | TargetKind::Zipkin => (Protocol::Http1, target.path),
+        let protocol = match target.kind {
+            TargetKind::OtlpGrpc => Protocol::Http2,
+            TargetKind::OtlpHttp | TargetKind::Zipkin => Protocol::Http1,
         };
         let max_bytes = match target.kind {
             TargetKind::OtlpGrpc | TargetKind::OtlpHttp => MAX_OTLP_BYTES,
@@ -57,7 +57,11 @@ impl Peer {
         Self {
             name: config.name,
             kind: target.kind,
-            path,
+            paths: BySignal {
+                traces: target.path_of(Signal::Traces),
+                logs: target.path_of(Signal::Logs),
+                metrics: target.path_of(Signal::Metrics),
+            },
             given: LiveHeaders::new(config.headers, config.reload_interval),
             headers: with_own(HeaderMap::new(), target.kind),
             gzip: (config.compression == Compression::Gzip).then(Gzip::new),
@@ -69,7 +73,7 @@ impl Peer {
                 timeout: config.timeout,
             }),
             max_bytes,
-            max_spans: u64::MAX,
+            max_items: u64::MAX,
         }
     }
 
@@ -78,31 +82,36 @@ impl Peer {
         self.max_bytes
     }
 
-    /// Spans that one request has at most; fewer after [`Outcome::TooLarge`].
-    pub(super) fn max_spans(&self) -> u64 {
-        self.max_spans
+    /// Items that one request has at most; fewer after [`Outcome::TooLarge`].
+    pub(super) fn max_items(&self) -> u64 {
+        self.max_items
     }
 
-    /// Sends `batches` as one request. A peer that cannot read gzip gets it as it is, then and from then on.
-    pub(super) async fn send(&mut self, batches: Vec<Bytes>) -> Outcome {
+    /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read gzip gets it as it is, then and from then on.
+    pub(super) async fn send(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
         if let Some(given) = self.given.refresh(&self.name).await {
             self.headers = with_own(given, self.kind);
         }
-        match self.send_in_its_encoding(batches).await {
+        match self.send_in_its_encoding(signal, batches).await {
             Outcome::Denied {
                 reason,
                 perhaps_by_content,
-            } => self.denied(reason, perhaps_by_content).await,
+            } => self.denied(signal, reason, perhaps_by_content).await,
             outcome => outcome,
         }
     }
 
-    /// Wrong credentials are for people to mend, and may be in the middle of a rotation: spans wait for that, as they do
+    /// Wrong credentials are for people to mend, and may be in the middle of a rotation: batches wait for that, as they do
     /// for a peer that is down. A proxy that dislikes one batch answers with the same 403, though, and must not hold the
     /// others back for good: it takes an empty request.
-    async fn denied(&mut self, reason: String, perhaps_by_content: bool) -> Outcome {
+    async fn denied(
+        &mut self,
+        signal: Signal,
+        reason: String,
+        perhaps_by_content: bool,
+    ) -> Outcome {
         if perhaps_by_content {
-            let (probe, _) = self.attempt(Vec::new(), false).await;
+            let (probe, _) = self.attempt(signal, Vec::new(), false).await;
             if matches!(probe, Outcome::Taken(_) | Outcome::Refused { .. }) {
                 let by_content = true;
                 return Outcome::Refused { reason, by_content };
@@ -117,27 +126,32 @@ impl Peer {
         }
     }
 
-    async fn send_in_its_encoding(&mut self, batches: Vec<Bytes>) -> Outcome {
+    async fn send_in_its_encoding(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
         if self.gzip.is_none() {
-            return self.attempt(batches, false).await.0;
+            return self.attempt(signal, batches, false).await.0;
         }
-        let (outcome, may_read_gzip) = self.attempt(batches.clone(), true).await;
+        let (outcome, may_read_gzip) = self.attempt(signal, batches.clone(), true).await;
         if may_read_gzip {
             return outcome;
         }
-        let (plain, _) = self.attempt(batches, false).await;
+        let (plain, _) = self.attempt(signal, batches, false).await;
         if matches!(plain, Outcome::Taken(_)) {
             self.gzip = None;
             tracing::warn!(
                 exporter = self.name,
-                "the peer cannot read gzip, so spans go to it uncompressed; set its compression to none"
+                "the peer cannot read gzip, so requests go to it uncompressed; set its compression to none"
             );
         }
         plain
     }
 
     /// One attempt, and whether the peer may have read its encoding.
-    async fn attempt(&mut self, batches: Vec<Bytes>, compressed: bool) -> (Outcome, bool) {
+    async fn attempt(
+        &mut self,
+        signal: Signal,
+        batches: Vec<Bytes>,
+        compressed: bool,
+    ) -> (Outcome, bool) {
         let body = match self.body(batches, compressed) {
             Ok(body) => body,
             Err(refused) => return (refused, true),
@@ -150,7 +164,8 @@ impl Peer {
             };
             headers.insert(name, HeaderValue::from_static("gzip"));
         }
-        match self.client.post(&self.path, &headers, body).await {
+        let path = self.paths.of(signal);
+        match self.client.post(path, &headers, body).await {
             Ok(reply) if self.kind == TargetKind::OtlpGrpc => {
                 (of_grpc(&reply), !is_unimplemented(&reply))
             }
@@ -199,12 +214,12 @@ impl Peer {
         match zipkin::encode(batches, MAX_JSON_BYTES) {
             Ok(json) => {
                 if json.len() <= MAX_JSON_BYTES / 4 {
-                    self.max_spans = self.max_spans.saturating_mul(2);
+                    self.max_items = self.max_items.saturating_mul(2);
                 }
                 Ok(json.into())
             }
             Err(error @ EncodeError::TooLarge { fits, .. }) => {
-                self.max_spans = fits.max(1);
+                self.max_items = fits.max(1);
                 let reason = error.to_string();
                 Err(Outcome::TooLarge { reason })
             }

@@ -22,6 +22,7 @@ use super::worker_tests::{
 };
 use super::{Compression, Config, Headers, Retry, Target};
 use crate::secret::Secret;
+use crate::signal::Signal;
 
 fn to(url: &str) -> Config {
     Config::to(Target::parse(url).unwrap())
@@ -127,7 +128,7 @@ async fn a_peer_without_gzip_loses_nothing() {
     };
     fixture
         .log
-        .append(Bytes::from(more.clone()), 3)
+        .append(Signal::Traces, Bytes::from(more.clone()), 3)
         .await
         .unwrap();
     fixture.finish().await;
@@ -156,7 +157,7 @@ async fn a_refusal_that_is_not_of_gzip_leaves_it_on() {
     };
     fixture
         .log
-        .append(Bytes::from(more.clone()), 3)
+        .append(Signal::Traces, Bytes::from(more.clone()), 3)
         .await
         .unwrap();
     fixture.finish().await;
