@@ -103,7 +103,8 @@ impl Peer {
         self.max_items
     }
 
-    /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read gzip gets it as it is, then and from then on.
+    /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read gzip gets it as it is, then and
+    /// from then on.
     pub(super) async fn send(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
         if self.gzip.is_none() {
             return self.attempt(signal, batches, false).await.0;
