@@ -5,6 +5,7 @@ mod base64_value;
 mod ids;
 mod json_number;
 mod json_reader;
+mod json_text;
 mod otlp_json;
 mod proto_writer;
 #[cfg(test)]

@@ -5,7 +5,8 @@ use super::fields::{Seen, value_field};
 use super::{Json, MAX_NESTING, Request};
 use crate::wire::transcode::base64_value::bytes_value;
 use crate::wire::transcode::ids::{hex_id, not_hex};
-use crate::wire::transcode::json_reader::{JsonError, JsonResult, shown};
+use crate::wire::transcode::json_reader::{JsonError, JsonResult};
+use crate::wire::transcode::json_text::shown;
 use crate::wire::transcode::proto_writer::Expected;
 use crate::wire::transcode::{copy_text, copy_value};
 

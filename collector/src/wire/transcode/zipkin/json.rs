@@ -10,8 +10,9 @@ use super::span::Draft;
 use super::tags::{Tag, put_tag};
 use crate::wire::span::SpanKind;
 use crate::wire::transcode::ids::padded_id;
-use crate::wire::transcode::json_number::finite;
-use crate::wire::transcode::json_reader::{JsonError, JsonReader, JsonResult, shown};
+use crate::wire::transcode::json_number::exact;
+use crate::wire::transcode::json_reader::{JsonError, JsonReader, JsonResult};
+use crate::wire::transcode::json_text::shown;
 use crate::wire::transcode::proto_writer::{Expected, ProtoWriter};
 use crate::wire::transcode::{TranscodeError, copy_text, copy_value, utf8};
 
@@ -113,11 +114,15 @@ fn kind(json: &mut Json<'_>) -> JsonResult<SpanKind> {
 /// Microseconds, as number or text; what follows the point is dropped, and less than zero is not known.
 fn micros(json: &mut Json<'_>) -> JsonResult<u64> {
     let (at, text) = json.number_text()?;
-    let rounded = || finite(&text).map(|micros| micros as u64);
-    text.parse().ok().or_else(rounded).ok_or_else(|| JsonError {
+    let whole = || exact(&text).map(|(whole, _)| clamped(whole));
+    text.parse().ok().or_else(whole).ok_or_else(|| JsonError {
         at,
         reason: format!("`{}` is no number of microseconds", shown(&text)).into(),
     })
+}
+
+fn clamped(number: i128) -> u64 {
+    u64::try_from(number.max(0)).unwrap_or(u64::MAX)
 }
 
 fn endpoint<'a>(json: &mut Json<'a>, endpoint: &mut Endpoint<'a>) -> JsonResult<()> {
@@ -126,7 +131,8 @@ fn endpoint<'a>(json: &mut Json<'a>, endpoint: &mut Endpoint<'a>) -> JsonResult<
             "serviceName" => endpoint.service = json.string()?,
             "ipv4" => endpoint.ipv4 = json.string()?,
             "ipv6" => endpoint.ipv6 = json.string()?,
-            "port" => endpoint.port = json.integer()?,
+            // One that no port can have says nothing, and is no reason to refuse a batch.
+            "port" => endpoint.port = u16::try_from(json.integer::<i128>()?).unwrap_or_default(),
             _ => json.skip()?,
         }
         Ok(())
