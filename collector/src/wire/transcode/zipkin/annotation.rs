@@ -67,12 +67,13 @@ pub(super) fn put_link(text: &str, out: &mut ProtoWriter) -> bool {
 }
 
 fn link_fields(text: &str, out: &mut ProtoWriter) -> Option<()> {
-    let mut parts = text.splitn(4, '|');
+    let mut parts = text.splitn(3, '|');
     let trace_id = hex_id::<16>(parts.next()?)?;
     let span_id = hex_id::<8>(parts.next()?)?;
-    let trace_state = parts.next()?;
-    // The attributes may hold any character, the count behind them only digits.
-    let (object, dropped) = parts.next()?.rsplit_once('|')?;
+    // The trace state may have a `|`, the attributes may have any character, the count behind them only digits.
+    let (state_and_object, dropped) = parts.next()?.rsplit_once('|')?;
+    let (trace_state, object) = state_and_object.split_at(state_and_object.find("|{")?);
+    let object = object.get(1..)?;
     let dropped: u32 = dropped.parse().ok()?;
     out.bytes(1, &trace_id);
     out.bytes(2, &span_id);
