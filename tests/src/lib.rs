@@ -3,9 +3,12 @@
 pub mod cases;
 pub mod http;
 pub mod load;
+pub mod otelcol;
 pub mod peers;
 pub mod process;
 pub mod prometheus;
+pub mod raw_sink;
+pub mod rich;
 pub mod sink;
 pub mod system;
 pub mod wait;
