@@ -7,8 +7,8 @@ use crate::wire::transcode::otlp_json::MAX_NESTING;
 use crate::wire::transcode::proto_writer::{Expected, ProtoWriter};
 use crate::wire::transcode::{copy_text, copy_value};
 
-/// Writes an annotation as `Span.Event`. Exporters put an event's attributes behind its name: `"name": {…}`, or all of it
-/// in braces. Any other text is the name.
+/// Writes an annotation as `Span.Event`. Exporters put an event's attributes behind its name: `"name": {…}`, all of it in
+/// braces, or `name|{…}|dropped attributes`. Any other text is the name.
 pub(super) fn put_event(micros: u64, text: &str, out: &mut ProtoWriter) {
     let event = out.open(11, Expected::Small);
     let nanos = event_nanos(micros);
@@ -19,7 +19,7 @@ pub(super) fn put_event(micros: u64, text: &str, out: &mut ProtoWriter) {
     let is_read = match text.as_bytes().first() {
         Some(b'"') => named_attributes(text, out).is_ok(),
         Some(b'{') => wrapped_attributes(text, out).is_ok(),
-        _ => false,
+        _ => piped_attributes(text, out).is_some(),
     };
     if !is_read {
         out.truncate(before);
@@ -50,6 +50,19 @@ fn wrapped_attributes(text: &str, out: &mut ProtoWriter) -> JsonResult<()> {
         return Err(json.fault("not one name"));
     }
     json.end()
+}
+
+/// `name|{"key": value, …}|dropped attributes`, as the OpenTelemetry Collector writes it.
+fn piped_attributes(text: &str, out: &mut ProtoWriter) -> Option<()> {
+    let (name, rest) = text.split_once('|')?;
+    let (object, dropped) = rest.rsplit_once('|')?;
+    let dropped: u32 = dropped.parse().ok()?;
+    out.text(2, name);
+    let mut json = JsonReader::new(object);
+    attributes(&mut json, out, 3, 0).ok()?;
+    json.end().ok()?;
+    out.number(4, u64::from(dropped));
+    Some(())
 }
 
 /// Writes a link (`trace id|span id|trace state|attributes as JSON|dropped attributes`) as `Span.Link`; false, with
