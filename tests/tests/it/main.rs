@@ -17,3 +17,4 @@ mod python;
 mod rolling;
 mod scrape;
 mod sdk;
+mod signals;

@@ -22,7 +22,7 @@ use crate::wire::transcode::{TranscodeError, copy_text, copy_value, utf8};
 /// # Errors
 /// The first fault, with its place.
 pub fn zipkin_json(body: &[u8], limit: usize) -> Result<Vec<u8>, TranscodeError> {
-    let text = utf8(body)?;
+    let text = utf8(body, "span")?;
     let mut batch = Batch::new(body.len(), limit);
     let mut json = JsonReader::new(text);
     let read = json.array(|json| {
@@ -35,7 +35,7 @@ pub fn zipkin_json(body: &[u8], limit: usize) -> Result<Vec<u8>, TranscodeError>
     match read.and_then(|()| json.end()) {
         Ok(()) => batch.into_request(),
         Err(_) if batch.is_too_large() => Err(TranscodeError::TooLarge { limit }),
-        Err(error) => Err(TranscodeError::json(text, batch.len(), error)),
+        Err(error) => Err(TranscodeError::json(text, ("span", batch.len()), error)),
     }
 }
 
