@@ -87,7 +87,8 @@ impl Peer {
         self.max_items
     }
 
-    /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read gzip gets it as it is, then and from then on.
+    /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read gzip gets it as it is, then and
+    /// from then on.
     pub(super) async fn send(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
         if let Some(given) = self.given.refresh(&self.name).await {
             self.headers = with_own(given, self.kind);

@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,6 +26,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::body::with_causes;
 use super::client_tls::ClientTls;
+use super::corked::Corked;
 
 /// How long each step of making a connection may take, the resolution of its name included, unless the request has
 /// less time.
@@ -297,7 +298,7 @@ impl Client {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let connection = Connection::new(TokioIo::new(stream), self.endpoint.protocol).await;
+        let connection = Connection::new(stream, self.endpoint.protocol).await;
         connection.map_err(|error| self.broken(&error, false))
     }
 
@@ -362,20 +363,22 @@ impl Client {
 }
 
 impl Connection {
-    async fn new<T>(io: TokioIo<T>, protocol: Protocol) -> hyper::Result<Self>
+    async fn new<T>(io: T, protocol: Protocol) -> hyper::Result<Self>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (sender, driver) = match protocol {
             Protocol::Http1 => {
+                let io = TokioIo::new(io);
                 let (sender, connection) = http1::Builder::new().handshake(io).await?;
                 (Sender::Http1(sender), tokio::spawn(drive(connection)))
             }
             Protocol::Http2 => {
-                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                let (io, executor) = Corked::new(io);
+                let (sender, connection) = http2::Builder::new(executor)
                     .timer(TokioTimer::new())
                     .max_header_list_size(MAX_HEADER_BYTES)
-                    .handshake(io)
+                    .handshake(TokioIo::new(io))
                     .await?;
                 (Sender::Http2(sender), tokio::spawn(drive(connection)))
             }
@@ -510,7 +513,12 @@ async fn drive(connection: impl Future<Output = hyper::Result<()>>) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioExecutor;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -588,5 +596,73 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(reply.body.len(), MAX_ANSWER_BYTES);
+    }
+
+    /// One end of a pipe, counting what is written to it at once.
+    struct Counting {
+        io: tokio::io::DuplexStream,
+        writes: Arc<AtomicUsize>,
+    }
+
+    impl AsyncRead for Counting {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.io).poll_read(context, into)
+        }
+    }
+
+    impl AsyncWrite for Counting {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            Pin::new(&mut self.io).poll_write(context, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.io).poll_flush(context)
+        }
+
+        fn poll_shutdown(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.io).poll_shutdown(context)
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_of_http2_leave_several_at_once() {
+        const FRAMES: usize = 32;
+        let (near, far) = tokio::io::duplex(1 << 20);
+        tokio::spawn(async move {
+            let answer = service_fn(async |request: Request<Incoming>| {
+                let body = request.into_body().collect().await?.to_bytes();
+                assert_eq!(body, vec![7; FRAMES * 16 * 1024]);
+                Ok::<_, hyper::Error>(Response::new(String::new()))
+            });
+            hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .initial_stream_window_size(1 << 20)
+                .initial_connection_window_size(1 << 20)
+                .serve_connection(TokioIo::new(far), answer)
+                .await
+        });
+        let writes = Arc::new(AtomicUsize::new(0));
+        let counting = Counting {
+            io: near,
+            writes: Arc::clone(&writes),
+        };
+        let mut connection = Connection::new(counting, Protocol::Http2).await.unwrap();
+        let body = Pieces::new([Bytes::from(vec![7; FRAMES * 16 * 1024])]);
+        let request = Request::post("http://a/p").body(body).unwrap();
+        let response = connection.send(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let writes = writes.load(Ordering::Relaxed);
+        assert!(writes < FRAMES / 2, "{writes} writes of {FRAMES} frames");
     }
 }

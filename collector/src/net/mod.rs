@@ -4,6 +4,7 @@
 pub mod body;
 pub mod client;
 pub mod client_tls;
+mod corked;
 mod der;
 pub mod grpc;
 pub mod inflate;

@@ -17,6 +17,7 @@ use bellwether::Kit;
 use hyper::Request;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
@@ -66,11 +67,12 @@ pub enum StartError {
     Kit(#[from] bellwether::Error),
 }
 
-/// Runs the collector until a signal stops it and everything is drained.
+/// Runs the collector until a signal stops it and everything is drained; exporters run on the runtime of `exporting`,
+/// everything else on the caller's.
 ///
 /// # Errors
 /// [`StartError`]; once started it ends well.
-pub async fn run(config: Config) -> Result<(), StartError> {
+pub async fn run(config: Config, exporting: &Handle) -> Result<(), StartError> {
     // Before the first log line: what cannot be had is better told alone.
     let bound = bind::all([
         (GRPC, &config.otlp_grpc),
@@ -96,7 +98,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         .traces(false)
         .start()?;
     opened.recovery.tell();
-    let collector = Collector::start(&kit, config, bound, opened, guards);
+    let collector = Collector::start(&kit, config, bound, opened, guards, exporting);
     // Made only now, for making it turns the collector ready.
     kit.shutdown_signal().await;
     let status = Arc::clone(&collector.status);
@@ -138,6 +140,7 @@ impl Collector {
         [grpc, http, zipkin, web]: [Bound; 4],
         opened: OpenLog,
         guards: Guards,
+        exporting: &Handle,
     ) -> Self {
         tell_left_out([(GRPC, &grpc), (HTTP, &http), (ZIPKIN, &zipkin), (WEB, &web)]);
         let [grpc_locks, http_locks, zipkin_locks] = config.access.locks;
@@ -162,7 +165,7 @@ impl Collector {
         }));
         tell_started(&config, [&grpc, &http, &zipkin, &web]);
 
-        let (drain, exporters) = start_exporters(config.export, &status, opened.cursors);
+        let (drain, exporters) = start_exporters(config.export, &status, opened.cursors, exporting);
         let (closing, closed) = watch::channel(false);
         let intake = Intake::new(log.clone(), Arc::clone(&views));
         let budget = Budget::new(config.memory.bodies);
@@ -277,12 +280,13 @@ fn start_exporters(
     configs: Vec<export::Config>,
     status: &Status,
     cursors: Vec<Cursor>,
+    exporting: &Handle,
 ) -> (watch::Sender<Option<Instant>>, JoinSet<()>) {
     let (drain, deadline) = watch::channel(None);
     let mut exporters = JoinSet::new();
     for ((config, status), cursor) in configs.into_iter().zip(&status.exporters).zip(cursors) {
         let worker = Worker::new(config, Arc::clone(status), deadline.clone());
-        exporters.spawn(worker.run(cursor));
+        exporters.spawn_on(worker.run(cursor), exporting);
     }
     (drain, exporters)
 }

@@ -155,6 +155,17 @@ impl Collector {
         kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap() * 1024
     }
 
+    /// What its threads are called.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn thread_names(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let name = |task: std::io::Result<std::fs::DirEntry>| {
+            let name = std::fs::read_to_string(task.unwrap().path().join("comm"));
+            name.unwrap().trim().to_owned()
+        };
+        tasks.map(name).collect()
+    }
+
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
         let pid = self.child.id().to_string();

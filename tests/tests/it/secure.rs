@@ -6,7 +6,8 @@ use bellwether_tests::http::get;
 use bellwether_tests::peers;
 use bellwether_tests::system::Collector;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 
 use crate::sdk::send_with;

@@ -29,6 +29,9 @@ use super::{BoxError, Config, MAX_HEADER_BYTES};
 const MAX_STREAMS: u32 = 256;
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Of an HTTP/2 frame; senders that do not ask use 16 KiB. A frame is read whole before any of it is handed on, and each
+/// is a turn through everything above the socket.
+const MAX_FRAME_BYTES: u32 = 64 * 1024;
 /// Bytes of a body that HTTP/1.1 reads ahead of the handler. A connection keeps about twice as many while it is idle, and
 /// there may be thousands, which no budget counts.
 const READ_AHEAD_BYTES: usize = 32 * 1024;
@@ -127,6 +130,7 @@ where
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(STREAM_WINDOW_BYTES)
                 .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                .max_frame_size(MAX_FRAME_BYTES)
                 .max_concurrent_streams(MAX_STREAMS)
                 .max_header_list_size(MAX_HEADER_BYTES as u32)
                 .keep_alive_interval(PING_INTERVAL)
