@@ -555,6 +555,10 @@ mod tests {
         assert_eq!(sequences(all, 1).await, [4]);
         all.ack(4);
         assert_eq!(log.used(), 0);
+        drop(cursors.remove(0));
+        let appended = log.append(Signal::Metrics, batch(100), 1);
+        appended.now_or_never().unwrap().unwrap();
+        assert_eq!(log.used(), 0);
     }
 
     #[test]

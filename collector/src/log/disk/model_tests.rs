@@ -352,7 +352,7 @@ impl Rig {
         &self.seen[reader].delivered
     }
 
-    fn dropped(&self, reader: usize) -> u64 {
+    pub(super) fn dropped(&self, reader: usize) -> u64 {
         let dropped = self.statuses[reader].dropped().load();
         Signal::ALL.map(|signal| *dropped.of(signal)).iter().sum()
     }

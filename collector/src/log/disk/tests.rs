@@ -846,6 +846,56 @@ fn one_signal_may_be_ahead_of_another() {
     assert_eq!(rig.delivered(0).len(), 9);
 }
 
+/// It lies behind what still waits, and is not among what was looked at last.
+#[test]
+fn what_is_acknowledged_ahead_is_not_lost_when_it_is_pushed_out() {
+    let mut rig = Rig::mixed(Durability::Synced, OnFull::DropOldest);
+    for _ in 0..6 {
+        rig.append(50);
+    }
+    rig.write();
+    assert!(rig.read(0, 2_000));
+    rig.ack(0, 2);
+    assert!(rig.read(0, 1));
+    let unsent = rig.shared.state().unsent(ReaderId(0));
+    assert_eq!((unsent.traces, unsent.logs, unsent.metrics), (0, 2, 2));
+    for _ in 0..30 {
+        rig.append(600);
+        rig.write();
+    }
+    rig.drain();
+    let dropped = rig.dropped(0);
+    assert!(dropped >= 4, "{dropped}");
+    let both = rig.delivered(0).len() as u64 + dropped;
+    assert_eq!(both, rig.accepted.len() as u64);
+}
+
+#[tokio::test]
+async fn what_nobody_takes_is_not_written() {
+    let directory = TempDir::new().unwrap();
+    let config = DiskConfig {
+        directory: directory.path().to_owned(),
+        durability: Durability::Synced,
+        limit: LIMIT,
+        retention: Duration::from_secs(3_600),
+    };
+    let traces_only = ReaderConfig {
+        status: Arc::new(ExporterStatus {
+            signals: [Signal::Traces].into_iter().collect(),
+            ..ExporterStatus::named("a")
+        }),
+        on_full: OnFull::Refuse,
+    };
+    let status = Arc::new(LogStatus::default());
+    let opened = BatchLog::on_disk(&config, MEMORY, vec![traces_only], Arc::clone(&status));
+    let (log, _cursors, _) = opened.unwrap();
+    let used = || status.used_bytes.load(Ordering::Relaxed);
+    log.append(Signal::Logs, "log".into(), 1).await.unwrap();
+    assert_eq!(used(), 0);
+    log.append(Signal::Traces, "trace".into(), 1).await.unwrap();
+    assert!(used() > 0);
+}
+
 /// An exporter that is gone waits for no more than it took.
 #[test]
 fn what_an_exporter_took_is_remembered_when_it_is_gone() {
