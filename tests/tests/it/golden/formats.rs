@@ -91,16 +91,16 @@ const TRAITS: &[Trait] = &[
         |_| (),
     ),
     Trait::kept("parent span id", "`parentId`", |of| {
-        span_of(of).parent_span_id = vec![9; 8]
+        span_of(of).parent_span_id = vec![9; 8];
     }),
     Trait::kept("kind `CLIENT`, `PRODUCER`, `CONSUMER`", "`kind`", |of| {
         span_of(of).kind = SpanKind::Producer.into();
     }),
     Trait::kept("kind `INTERNAL`", "no kind", |of| {
-        span_of(of).kind = SpanKind::Internal.into()
+        span_of(of).kind = SpanKind::Internal.into();
     }),
     Trait::changed("no kind", "no kind, read as `INTERNAL`", |of| {
-        span_of(of).kind = 0
+        span_of(of).kind = 0;
     }),
     Trait::changed("nanoseconds below a microsecond", "cut off", |of| {
         span_of(of).end_time_unix_nano += 1;
@@ -109,29 +109,29 @@ const TRAITS: &[Trait] = &[
         span_of(of).end_time_unix_nano = START;
     }),
     Trait::kept("no end", "no `duration`", |of| {
-        span_of(of).end_time_unix_nano = 0
+        span_of(of).end_time_unix_nano = 0;
     }),
     Trait::changed("an end before the start", "no `duration`", |of| {
-        span_of(of).end_time_unix_nano = 1_000
+        span_of(of).end_time_unix_nano = 1_000;
     }),
     Trait::changed("an end without a start", "neither", |of| {
-        span_of(of).start_time_unix_nano = 0
+        span_of(of).start_time_unix_nano = 0;
     }),
     Trait::kept("an attribute's text", "a tag", |of| {
-        put(of, Any::StringValue("Größe ✓\n".into()))
+        put(of, Any::StringValue("Größe ✓\n".into()));
     }),
     Trait::kept("an empty text", "an empty tag", |of| {
-        put(of, Any::StringValue(String::new()))
+        put(of, Any::StringValue(String::new()));
     }),
     Trait::changed("a boolean or number", "its text", |of| {
-        put(of, Any::IntValue(-7))
+        put(of, Any::IntValue(-7));
     }),
     Trait::changed("bytes", "base64", |of| put(of, Any::BytesValue(vec![1, 2]))),
     Trait::changed("a list or map", "JSON", |of| {
-        put(of, rich::list(vec![Some(Any::IntValue(1))]))
+        put(of, rich::list(vec![Some(Any::IntValue(1))]));
     }),
     Trait::changed("an attribute without a value", "an empty tag", |of| {
-        put(of, None)
+        put(of, None);
     }),
     Trait::changed(
         "an attribute `error`",
@@ -169,7 +169,7 @@ const TRAITS: &[Trait] = &[
         scope.attributes = vec![text("key", "value")];
     }),
     Trait::kept("an event", "an annotation", |of| {
-        put_event(of, Event::default())
+        put_event(of, Event::default());
     }),
     Trait::kept(
         "an event's texts, booleans, numbers, lists and maps",
@@ -238,10 +238,10 @@ const TRAITS: &[Trait] = &[
                 flags: 1,
                 ..Link::default()
             },
-        )
+        );
     }),
     Trait::kept("trace state", "a tag `w3c.tracestate`", |of| {
-        span_of(of).trace_state = "ot=th:8".into()
+        span_of(of).trace_state = "ot=th:8".into();
     }),
     Trait::changed("flags", "left out", |of| span_of(of).flags = 1),
     Trait::kept(
@@ -255,7 +255,7 @@ const TRAITS: &[Trait] = &[
         },
     ),
     Trait::kept("status `OK`", "a tag `otel.status_code`", |of| {
-        put_status(of, StatusCode::Ok, "")
+        put_status(of, StatusCode::Ok, "");
     }),
     Trait::kept(
         "status `ERROR`, with or without a message",
@@ -265,7 +265,7 @@ const TRAITS: &[Trait] = &[
         },
     ),
     Trait::changed("a message of another status", "left out", |of| {
-        put_status(of, StatusCode::Ok, "fine")
+        put_status(of, StatusCode::Ok, "fine");
     }),
 ];
 
