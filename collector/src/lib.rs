@@ -15,6 +15,7 @@ pub mod net;
 pub mod pipeline;
 pub mod probe;
 pub mod receive;
+pub mod secret;
 pub mod signal;
 pub mod status;
 pub mod views;

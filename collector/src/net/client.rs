@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +16,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -63,6 +65,14 @@ pub struct Endpoint {
 pub struct Client {
     endpoint: Endpoint,
     connection: Option<Connection>,
+    tls: LiveTls,
+}
+
+/// What the files of TLS last said that could be used.
+#[derive(Debug, Default)]
+struct LiveTls {
+    last_good: Option<Arc<ClientConfig>>,
+    told: bool,
 }
 
 /// A peer's whole answer.
@@ -148,7 +158,13 @@ impl Client {
         Self {
             endpoint,
             connection: None,
+            tls: LiveTls::default(),
         }
+    }
+
+    /// Closes the kept connection, so that the next request shows the certificate that there is then.
+    pub fn disconnect(&mut self) {
+        self.connection = None;
     }
 
     /// Posts `body` to `path` and reads the answer, within [`CONNECT_TIMEOUT`] and the endpoint's own. A kept connection
@@ -206,7 +222,7 @@ impl Client {
         }
     }
 
-    async fn connect(&self) -> Result<Connection, ClientError> {
+    async fn connect(&mut self) -> Result<Connection, ClientError> {
         let Endpoint { host, port, .. } = &self.endpoint;
         let connecting = TcpStream::connect((host.as_str(), *port));
         let connected = tokio::time::timeout(self.connect_timeout(), connecting).await;
@@ -217,8 +233,9 @@ impl Client {
                 peer: self.peer(),
                 error,
             })?;
+        let tls = self.tls_now().await?;
         let handshakes = async {
-            match &self.endpoint.tls {
+            match tls {
                 None => self.speak(stream).await,
                 Some(tls) => self.speak(self.secure(stream, tls).await?).await,
             }
@@ -229,26 +246,52 @@ impl Client {
         }
     }
 
-    /// TLS over a new connection, with the files as they are now.
+    /// TLS with the files as they are now, or as they were when they could last be used; `None` for plaintext.
+    async fn tls_now(&mut self) -> Result<Option<Arc<ClientConfig>>, ClientError> {
+        let Some(tls) = self.endpoint.tls.clone() else {
+            return Ok(None);
+        };
+        let protocol = self.endpoint.protocol;
+        let loaded = tokio::task::spawn_blocking(move || tls.load(protocol)).await;
+        let error = match loaded {
+            Ok(Ok(tls)) => {
+                self.tls.told = false;
+                self.tls.last_good = Some(Arc::clone(&tls));
+                return Ok(Some(tls));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let Some(last_good) = &self.tls.last_good else {
+            return Err(self.tls_failed(error, ""));
+        };
+        if !std::mem::replace(&mut self.tls.told, true) {
+            tracing::warn!(
+                peer = self.peer(),
+                error,
+                "the files of TLS cannot be used now; the last good ones stay in force"
+            );
+        }
+        Ok(Some(Arc::clone(last_good)))
+    }
+
     async fn secure(
         &self,
         stream: TcpStream,
-        tls: &ClientTls,
+        tls: Arc<ClientConfig>,
     ) -> Result<TlsStream<TcpStream>, ClientError> {
-        let failed = |error: String, hint| ClientError::Tls {
+        let name = ServerName::try_from(self.endpoint.host.clone())
+            .map_err(|error| self.tls_failed(error.to_string(), ""))?;
+        let connected = TlsConnector::from(tls).connect(name, stream).await;
+        connected.map_err(|error| self.tls_failed(with_causes(&error), plaintext_hint(&error)))
+    }
+
+    fn tls_failed(&self, error: String, hint: &'static str) -> ClientError {
+        ClientError::Tls {
             peer: self.peer(),
             error,
             hint,
-        };
-        let (tls, protocol) = (tls.clone(), self.endpoint.protocol);
-        let loaded = tokio::task::spawn_blocking(move || tls.load(protocol))
-            .await
-            .map_err(|error| failed(error.to_string(), ""))?
-            .map_err(|error| failed(error.to_string(), ""))?;
-        let name = ServerName::try_from(self.endpoint.host.clone())
-            .map_err(|error| failed(error.to_string(), ""))?;
-        let connected = TlsConnector::from(loaded).connect(name, stream).await;
-        connected.map_err(|error| failed(with_causes(&error), plaintext_hint(&error)))
+        }
     }
 
     async fn speak<T>(&self, stream: T) -> Result<Connection, ClientError>

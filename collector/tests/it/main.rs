@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a fault is a failure")]
 
+mod certificates;
 mod configuration;
 mod data_dir;
 mod imports;
 mod process;
+mod secure;
+mod sender;
+mod signals;
 mod sink;
 
 use std::io::{Read as _, Write as _};

@@ -134,6 +134,18 @@ impl Collector {
         lines.iter().any(|line| line["message"] == message)
     }
 
+    /// The lines with this message so far.
+    pub(crate) fn lines_with(&self, message: &str) -> Vec<Value> {
+        let lines = self.lines.lock().unwrap();
+        let lines = lines.iter().filter(|line| line["message"] == message);
+        lines.cloned().collect()
+    }
+
+    /// The line that told of its start.
+    pub(crate) fn started(&self) -> &Value {
+        &self.started
+    }
+
     /// Memory it holds.
     #[cfg(target_os = "linux")]
     pub(crate) fn resident_bytes(&self) -> u64 {
