@@ -132,12 +132,6 @@ fn candidates(
         }
         match candidate(files, &name) {
             Ok(Ok(candidate)) if candidate.header.id == id => candidates.push(candidate),
-            Ok(Ok(candidate)) if candidate.header.id > id => {
-                // A used-up segment that became this later one, the power being cut before its new name was safe:
-                // nothing in it has been answered for yet.
-                greatest_id = greatest_id.max(candidate.header.id);
-                let _ = files.remove(&name);
-            }
             Ok(Ok(_)) => recovery.left_alone(name, "its header names another file"),
             Ok(Err(error @ HeaderError::Damaged)) => {
                 let aside = damaged_name(id);

@@ -179,6 +179,9 @@ impl Writer {
 
     fn begin_as(&self, header: SegmentHeader) -> io::Result<Active> {
         let mut file = if self.spare {
+            // Under its old name it would look like a damaged segment if a power cut undid the renaming and not the
+            // writing.
+            self.files.sync_names()?;
             self.files.open(SPARE)?
         } else {
             self.files.create(SPARE)?
