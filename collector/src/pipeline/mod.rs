@@ -42,9 +42,9 @@ use crate::web::{self, Web};
 /// Of the time left once receivers stop, what the web address and the last log lines may take.
 const LAST_SHARE: Duration = Duration::from_secs(1);
 
-/// Why the collector did not start.
+/// Why the collector did not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum RunError {
     /// A listener.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -57,13 +57,18 @@ pub enum StartError {
     /// Its own logs, metrics and probes.
     #[error(transparent)]
     Kit(#[from] bellwether::Error),
+    /// A fault in its own code ended the thread that writes to the data directory.
+    #[error(
+        "stopped, for the data directory was not written to any more; nothing that was answered with success is lost"
+    )]
+    LogBroken,
 }
 
 /// Runs the collector until a signal stops it and everything is drained.
 ///
 /// # Errors
-/// [`StartError`]; once started it ends well.
-pub async fn run(config: Config) -> Result<(), StartError> {
+/// [`RunError`]; nothing that was answered with success is lost by it.
+pub async fn run(config: Config) -> Result<(), RunError> {
     // Before the first log line: what cannot be had is better told alone.
     let bound = bind::all([
         (GRPC, &config.otlp_grpc),
@@ -90,7 +95,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     opened.recovery.tell();
     let collector = Collector::start(&kit, config, bound, opened);
     // Made only now, for making it turns the collector ready.
-    kit.shutdown_signal().await;
+    let log = collector.log.clone();
+    stopped(kit.shutdown_signal(), &log, || kit.shutdown()).await;
     let status = Arc::clone(&collector.status);
     // Not dropped by the signal: what waits must still be there to be told.
     let mut drain = pin!(collector.drain(&kit));
@@ -99,7 +105,24 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         () = kit.hurry_signal() => tell_unsent(&status),
     }
     kit.finish().await;
-    Ok(())
+    match log.is_broken() {
+        true => Err(RunError::LogBroken),
+        false => Ok(()),
+    }
+}
+
+/// Waits for the signal to stop, for which `ask` asks when the log takes nothing any more: who starts the collector
+/// again has it take spans again.
+async fn stopped(signal: impl Future<Output = ()>, log: &BatchLog, ask: impl FnOnce()) {
+    let mut signal = pin!(signal);
+    tokio::select! {
+        () = &mut signal => {}
+        () = log.broken() => {
+            tracing::error!("the batch log is broken: the collector stops, to be started again");
+            ask();
+            signal.await;
+        }
+    }
 }
 
 /// Everything that runs.
@@ -399,5 +422,25 @@ async fn join<T: 'static>(tasks: &mut JoinSet<T>) {
         {
             tracing::error!(%error, "a stage ended by a panic");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::log::disk::broken_log;
+
+    #[tokio::test]
+    async fn a_broken_log_has_the_collector_stop() {
+        let (ask, asked) = oneshot::channel();
+        let log = broken_log().await;
+        let stopped = stopped(async move { asked.await.unwrap() }, &log, || {
+            ask.send(()).unwrap()
+        });
+        timeout(Duration::from_secs(20), stopped).await.unwrap();
+        assert!(log.is_broken());
     }
 }

@@ -3,6 +3,7 @@
 //! twice that it acknowledged after its place was last saved.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -51,6 +52,10 @@ enum Step {
     CutPower(u64),
     FailIn(u64),
     FillUp(u64),
+    /// No segment can be removed until it heals.
+    KeepSegments,
+    /// The directory is away until it heals.
+    Vanish,
     Heal,
 }
 
@@ -81,7 +86,9 @@ fn step(ends: Ends) -> impl Strategy<Value = Step> {
         1 => end,
         1 => (0..6_u64).prop_map(Step::FailIn),
         1 => (0..800_u64).prop_map(Step::FillUp),
-        1 => Just(Step::Heal),
+        1 => Just(Step::KeepSegments),
+        1 => Just(Step::Vanish),
+        2 => Just(Step::Heal),
     ]
 }
 
@@ -103,7 +110,7 @@ pub(super) struct Rig {
     pub(super) statuses: [Arc<ExporterStatus>; READERS],
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Writer,
-    _cursors: Vec<DiskCursor>,
+    pub(super) cursors: Vec<DiskCursor>,
     /// Whether files were changed behind the log's back.
     spoilt: bool,
     waiting: Vec<(u64, oneshot::Receiver<Result<(), Full>>)>,
@@ -119,7 +126,7 @@ impl Rig {
         let statuses = std::array::from_fn(|reader| {
             Arc::new(ExporterStatus::named(format!("otlp+http://{reader}")))
         });
-        let (shared, writer, cursors, _) = open(&disk, durability, on_full, &statuses);
+        let (shared, writer, cursors, _) = open(&disk, durability, on_full, &statuses).unwrap();
         Self {
             disk,
             durability,
@@ -127,7 +134,7 @@ impl Rig {
             statuses,
             shared,
             writer,
-            _cursors: cursors,
+            cursors,
             spoilt: false,
             waiting: Vec::new(),
             accepted: BTreeSet::new(),
@@ -144,11 +151,12 @@ impl Rig {
 
     /// Starts again on what the disk holds; whatever was in memory is gone.
     pub(super) fn reopen(&mut self) {
+        self.disk.vanish(false);
         let (shared, writer, cursors, found_damage) =
-            open(&self.disk, self.durability, self.on_full, &self.statuses);
+            open(&self.disk, self.durability, self.on_full, &self.statuses).unwrap();
         self.shared = shared;
         self.writer = writer;
-        self._cursors = cursors;
+        self.cursors = cursors;
         // A crash is no damage, and must not be told as if it were.
         let unsynced_cut = self.durability == Durability::Received;
         assert!(
@@ -163,12 +171,9 @@ impl Rig {
         }
     }
 
-    /// Starts while no file can be read from `offset` on.
-    pub(super) fn reopen_unreadable_from(&mut self, offset: usize) {
-        self.spoilt = true;
-        self.disk.unreadable_from(Some(offset));
-        self.reopen();
-        self.disk.unreadable_from(None);
+    /// Tries to start, beside what runs, on what the disk holds.
+    pub(super) fn start_fault(&self) -> Option<io::Error> {
+        open(&self.disk, self.durability, self.on_full, &self.statuses).err()
     }
 
     /// Appends batch number `appended`, filled up to at least `length` bytes.
@@ -182,7 +187,7 @@ impl Rig {
                 .waiting
                 .push((number, answer.expect("there are readers"))),
             Err(refused) => assert!(
-                matches!(refused, Full::Now { .. } | Full::Behind),
+                matches!(refused, Full::Now { .. } | Full::Behind | Full::Disk(_)),
                 "{refused}"
             ),
         }
@@ -216,9 +221,15 @@ impl Rig {
                 Next::Here(_) => return false,
                 Next::OnDisk(mut ask) => {
                     ask.any_size = true;
-                    let answer = scan::read(&self.disk, &ask).unwrap();
-                    let scan::Answer::Records { records, damage } = answer else {
-                        panic!("any size was asked for")
+                    let (records, damage) = match scan::read(&self.disk, &ask) {
+                        Ok(scan::Answer::Records { records, damage }) => (records, damage),
+                        Ok(scan::Answer::Oversize(_)) => panic!("any size was asked for"),
+                        Err(error) => {
+                            assert_ne!(error.kind(), io::ErrorKind::NotFound, "{ask:?}");
+                            // Whoever asks again has given up what it had.
+                            self.seen[reader].handed.clear();
+                            return false;
+                        }
                     };
                     let mut state = self.shared.state();
                     if let (Some(records), _) = state.found(id, &ask, records, damage) {
@@ -283,6 +294,8 @@ impl Rig {
             }
             Step::FailIn(changes) => self.disk.fail_in(Some(changes)),
             Step::FillUp(more) => self.disk.fill_up(Some(more)),
+            Step::KeepSegments => self.disk.keep_segments(true),
+            Step::Vanish => self.disk.vanish(true),
             Step::Heal => self.heal(),
         }
         assert!(self.shared.state().memory_used() <= SIZES.limits.memory);
@@ -291,6 +304,8 @@ impl Rig {
     fn heal(&self) {
         self.disk.fail_in(None);
         self.disk.fill_up(None);
+        self.disk.keep_segments(false);
+        self.disk.vanish(false);
     }
 
     /// Has every reader take everything that is left.
@@ -336,7 +351,7 @@ fn open(
     durability: Durability,
     on_full: OnFull,
     statuses: &[Arc<ExporterStatus>],
-) -> (Arc<Shared>, Writer, Vec<DiskCursor>, bool) {
+) -> io::Result<(Arc<Shared>, Writer, Vec<DiskCursor>, bool)> {
     let config = DiskConfig {
         directory: "simulated".into(),
         durability,
@@ -350,8 +365,8 @@ fn open(
     let files = Arc::new(disk.clone());
     let status = Arc::new(LogStatus::default());
     let (shared, writer, cursors, recovery) =
-        Shared::open(files, &config, SIZES, readers.collect(), status).unwrap();
-    (shared, writer, cursors, recovery.found_damage())
+        Shared::open(files, &config, SIZES, readers.collect(), status)?;
+    Ok((shared, writer, cursors, recovery.found_damage()))
 }
 
 proptest! {

@@ -606,24 +606,6 @@ async fn a_fault_in_reading_that_passes_loses_nothing() {
 }
 
 #[test]
-fn a_tail_that_cannot_be_read_at_one_start_is_read_at_the_next() {
-    let mut rig = Rig::new(Durability::Synced, OnFull::Refuse);
-    for _ in 0..3 {
-        rig.append(200);
-        rig.write();
-    }
-    // Within the second record.
-    rig.reopen_unreadable_from(SEGMENT_HEADER + 300);
-    // What comes meanwhile does not take the place of what is there.
-    rig.append(200);
-    rig.write();
-    rig.reopen();
-    rig.drain();
-    assert_eq!(rig.accepted.len(), 4);
-    assert_eq!(rig.delivered(0), &rig.accepted);
-}
-
-#[test]
 fn a_segment_that_cannot_be_removed_is_tried_again_before_later_ones() {
     let mut rig = Rig::new(Durability::Synced, OnFull::Refuse);
     for _ in 0..8 {

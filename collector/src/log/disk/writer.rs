@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::files::{File, Files};
 use super::format::{Key, RECORD_HEADER, RecordHeader, SEGMENT_HEADER, SegmentHeader};
 use super::segments::Segment;
-use super::state::{Pending, Written};
+use super::state::{Pending, Stuck, Written};
 use super::{Durability, Shared, cursors, damaged_name, segment_name};
 use crate::log::{Full, tell};
 use crate::status::{add, now_unix_nano};
@@ -87,7 +87,7 @@ impl Writer {
     /// Writes until the log is stopped and everything is written.
     pub(super) fn run(mut self, shared: &Shared) {
         // However it ends, nobody is left waiting for it.
-        let _closed = CloseOnDrop(shared);
+        let _told = TellPanic(shared);
         loop {
             let to_tick = TICK.saturating_sub(self.saved_at.elapsed());
             let stopping = shared.wait_for_work(to_tick);
@@ -127,6 +127,7 @@ impl Writer {
     }
 
     fn write(&mut self, group: &[Pending], sequence: u64) -> io::Result<Written> {
+        self.files.check()?;
         let bytes: usize = group.iter().map(|b| b.bytes.len() + RECORD_HEADER).sum();
         let mut active = match self.active.take() {
             Some(active)
@@ -240,19 +241,38 @@ impl Writer {
         while let Some(oldest) = self.retired.pop_front() {
             match self.retire_one(&oldest) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    let segment = segment_name(oldest.id);
-                    if !std::mem::replace(&mut self.retiring_fails, true) {
-                        tracing::warn!(%error, segment, "a used-up segment cannot be removed; this is tried again");
-                    }
                     self.retired.push_front(oldest);
+                    self.cannot_retire(&error, shared);
                     return;
                 }
-                _ => self.retiring_fails = false,
+                _ => {}
             }
+        }
+        if std::mem::take(&mut self.retiring_fails) {
+            shared.state().set_stuck(None);
+            tracing::info!("used-up segments can be removed again");
+        }
+    }
+
+    /// They count towards the cap for as long as they are there.
+    fn cannot_retire(&mut self, error: &io::Error, shared: &Shared) {
+        let stuck = Stuck {
+            bytes: self.retired.iter().map(|segment| segment.end).sum(),
+            reason: error.kind(),
+        };
+        shared.state().set_stuck(Some(stuck));
+        shared.status.last_error.set(error.to_string());
+        if !std::mem::replace(&mut self.retiring_fails, true) {
+            tracing::error!(
+                %error,
+                directory = shared.status.directory,
+                "used-up segments cannot be removed: this is tried again, and they count towards the limit until they can be"
+            );
         }
     }
 
     fn retire_one(&mut self, segment: &Segment) -> io::Result<()> {
+        self.files.check()?;
         let name = segment_name(segment.id);
         if segment.damaged {
             let aside = damaged_name(segment.id);
@@ -373,15 +393,14 @@ impl Active {
     }
 }
 
-struct CloseOnDrop<'a>(&'a Shared);
+/// Has everybody know when the writer ends by a panic: nothing would be written any more.
+struct TellPanic<'a>(&'a Shared);
 
-impl Drop for CloseOnDrop<'_> {
+impl Drop for TellPanic<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.stop();
-        // Unless it ended by a panic there is none.
-        state.give_up_pending();
-        drop(state);
-        self.0.changed.notify_waiters();
+        if std::thread::panicking() {
+            self.0.state().break_off();
+            self.0.changed.notify_waiters();
+        }
     }
 }
