@@ -438,7 +438,7 @@ mod tests {
         let (ask, asked) = oneshot::channel();
         let log = broken_log().await;
         let stopped = stopped(async move { asked.await.unwrap() }, &log, || {
-            ask.send(()).unwrap()
+            ask.send(()).unwrap();
         });
         timeout(Duration::from_secs(20), stopped).await.unwrap();
         assert!(log.is_broken());

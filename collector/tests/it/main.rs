@@ -4,7 +4,12 @@
 
 mod configuration;
 mod data_dir;
+#[cfg(target_os = "linux")]
+mod durability;
+#[cfg(target_os = "linux")]
+mod file_system;
 mod imports;
+mod load;
 mod process;
 mod sink;
 

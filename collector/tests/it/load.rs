@@ -1,0 +1,133 @@
+//! Senders that note what was taken, for tests that end a collector under load and want all of it to arrive.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::batch_of;
+use super::process::{Collector, post, wait_for_at_most};
+use super::sink::Sink;
+
+/// The metric that counts segments in which something could not be read.
+pub(crate) const DAMAGED: &str = "bellwether_queue_damaged_segments_total";
+
+/// For everything to arrive, on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+const SENDERS: usize = 3;
+const SPANS_A_BATCH: u64 = 5;
+
+/// Everything that was accepted, over all rounds.
+pub(crate) struct Sent {
+    /// In an attribute of each span.
+    bytes: usize,
+    next_id: AtomicU64,
+    accepted: Mutex<BTreeSet<u64>>,
+    refused: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Default for Sent {
+    fn default() -> Self {
+        Self::of(100)
+    }
+}
+
+impl Sent {
+    /// Spans with so many bytes in an attribute.
+    pub(crate) fn of(bytes: usize) -> Self {
+        Self {
+            bytes,
+            next_id: AtomicU64::new(0),
+            accepted: Mutex::default(),
+            refused: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    /// Sends batch after batch to `url` until stopped, and notes those that were taken.
+    pub(crate) fn start(self: &Arc<Self>, url: &str) -> Vec<JoinHandle<()>> {
+        self.stop.store(false, Ordering::SeqCst);
+        let sender = |_| {
+            let (sent, url) = (Arc::clone(self), url.to_owned());
+            std::thread::spawn(move || {
+                while !sent.stop.load(Ordering::SeqCst) {
+                    sent.send(&url);
+                }
+            })
+        };
+        (0..SENDERS).map(sender).collect()
+    }
+
+    /// Sends one batch; the answer.
+    pub(crate) fn send(&self, url: &str) -> (u16, String) {
+        let first = self.next_id.fetch_add(SPANS_A_BATCH, Ordering::SeqCst) + 1;
+        let ids = first..first + SPANS_A_BATCH;
+        let answer = post(url, &batch_of("shop", ids.clone(), self.bytes));
+        match answer.0 {
+            200 => self.accepted.lock().unwrap().extend(ids),
+            _ => drop(self.refused.fetch_add(1, Ordering::SeqCst)),
+        }
+        answer
+    }
+
+    pub(crate) fn stop(&self, senders: Vec<JoinHandle<()>>) {
+        self.stop.store(true, Ordering::SeqCst);
+        for sender in senders {
+            sender.join().unwrap();
+        }
+    }
+
+    /// The ids of spans answered with success.
+    pub(crate) fn accepted(&self) -> BTreeSet<u64> {
+        self.accepted.lock().unwrap().clone()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.accepted.lock().unwrap().len()
+    }
+
+    /// Batches that were refused, or had no answer.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    /// States what came of it, duplicates included.
+    pub(crate) fn tell(&self, what: &str, sink: &Sink) {
+        let (accepted, taken) = (self.accepted(), sink.taken());
+        let lost = sink.lacks(&accepted);
+        let again: u32 = taken.values().map(|times| times - 1).sum();
+        let unanswered = taken.len() - (accepted.len() - lost);
+        println!(
+            "{what}: {} rounds; {} spans accepted, {lost} lost; {again} came again; \
+             {unanswered} arrived whose senders had no answer; {} batches refused or without an answer",
+            rounds(),
+            accepted.len(),
+            self.refused(),
+        );
+    }
+}
+
+/// A collector with a data directory and one exporter.
+pub(crate) fn start(directory: &Path, url: &str, more: &[&str]) -> Collector {
+    let directory = directory.to_str().unwrap();
+    let args = ["--data-dir", directory, "--export", url];
+    // Nothing here may have to wait for the grace to be over.
+    Collector::start_with(&[&args, more].concat(), &[("BELLWETHER_GRACE", "600s")])
+}
+
+pub(crate) fn arrived(sink: &Sink, accepted: &BTreeSet<u64>) {
+    let what = format!("all of {} spans", accepted.len());
+    wait_for_at_most(PATIENCE, &what, || sink.lacks(accepted) == 0);
+}
+
+/// Ten rounds; two hundred with `BELLWETHER_FULL=1`.
+pub(crate) fn rounds() -> u64 {
+    match std::env::var("BELLWETHER_FULL").as_deref() {
+        Ok("1") => 200,
+        _ => 10,
+    }
+}
