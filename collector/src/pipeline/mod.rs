@@ -4,6 +4,7 @@
 mod bind;
 mod open_log;
 mod own;
+mod stopped;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use bind::BindError;
 use bind::{Bound, Listening};
 use open_log::OpenLog;
 pub use own::OwnTarget;
+use stopped::stopped;
 
 use crate::budget::Budget;
 use crate::config::Config;
@@ -108,20 +110,6 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     match log.is_broken() {
         true => Err(RunError::LogBroken),
         false => Ok(()),
-    }
-}
-
-/// Waits for the signal to stop, for which `ask` asks when the log takes nothing any more: who starts the collector
-/// again has it take spans again.
-async fn stopped(signal: impl Future<Output = ()>, log: &BatchLog, ask: impl FnOnce()) {
-    let mut signal = pin!(signal);
-    tokio::select! {
-        () = &mut signal => {}
-        () = log.broken() => {
-            tracing::error!("the batch log is broken: the collector stops, to be started again");
-            ask();
-            signal.await;
-        }
     }
 }
 
@@ -422,25 +410,5 @@ async fn join<T: 'static>(tasks: &mut JoinSet<T>) {
         {
             tracing::error!(%error, "a stage ended by a panic");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::sync::oneshot;
-    use tokio::time::timeout;
-
-    use super::*;
-    use crate::log::disk::broken_log;
-
-    #[tokio::test]
-    async fn a_broken_log_has_the_collector_stop() {
-        let (ask, asked) = oneshot::channel();
-        let log = broken_log().await;
-        let stopped = stopped(async move { asked.await.unwrap() }, &log, || {
-            ask.send(()).unwrap();
-        });
-        timeout(Duration::from_secs(20), stopped).await.unwrap();
-        assert!(log.is_broken());
     }
 }

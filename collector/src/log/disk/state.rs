@@ -1,6 +1,7 @@
 //! What the mutex of the log on disk guards: which segments there are, what is still in memory, where each reader
 //! is. Plain data and moves: no files, no waiting and no telling; `writer` and `disk` add them.
 
+mod reading;
 mod room;
 
 use std::collections::VecDeque;
@@ -10,14 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+pub(super) use self::reading::Next;
 pub(super) use self::room::Stuck;
 use super::format::{RECORD_HEADER, SegmentHeader};
 use super::hot::{HotRecord, HotRecords, memory_cost};
-use super::readers::{Place, Reader, Totals};
-use super::scan::{Ask, Damage};
+use super::readers::{Reader, Totals};
 use super::segments::{Segment, Segments};
-use crate::log::{Full, MAX_RECORDS, Notice, Read, ReaderId, Record};
-use crate::status::{LogStatus, add};
+use crate::log::{Full, MAX_RECORDS, Notice, ReaderId, Record};
+use crate::status::LogStatus;
 
 /// A batch on its way to the disk.
 #[derive(Debug)]
@@ -62,14 +63,6 @@ pub(super) struct State {
     /// The writer has ended by a panic.
     broken: bool,
     status: Arc<LogStatus>,
-}
-
-/// What a reader finds.
-#[derive(Debug)]
-pub(super) enum Next {
-    Here(Read),
-    /// It must be read from this file first.
-    OnDisk(Ask),
 }
 
 /// Where the writer put a group.
@@ -187,93 +180,6 @@ impl State {
         let bytes: usize = group.iter().map(|batch| memory_cost(&batch.bytes)).sum();
         self.pending_bytes -= bytes;
         group.into_iter().map(|batch| batch.answer).collect()
-    }
-
-    pub(super) fn read(&mut self, id: ReaderId, max_bytes: usize) -> Next {
-        let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
-            return Next::Here(Read::End);
-        };
-        reader.ask_again();
-        if reader.unsent.records == 0 {
-            let end = self.closed && self.pending_bytes == 0;
-            return Next::Here(if end { Read::End } else { Read::Nothing });
-        }
-        let place = reader.place;
-        let Some(found) = self.hot.read(place.sequence, max_bytes) else {
-            return Next::OnDisk(Ask {
-                id: place.segment,
-                span: self.segments.span(place, self.next_sequence),
-                max_bytes,
-                any_size: false,
-            });
-        };
-        let records = found.into_iter().map(|hot| {
-            reader.hand(&hot.record, hot.segment, hot.end);
-            hot.record.clone()
-        });
-        Next::Here(Read::Records(records.collect()))
-    }
-
-    /// Hands out what was read from disk, unless the reader was moved on meanwhile: `None` then. Where nothing more
-    /// can be read, the reader leaves the segment, and what it still wanted of it is lost; not while the segment grows,
-    /// for what came since has not been looked at.
-    pub(super) fn found(
-        &mut self,
-        id: ReaderId,
-        ask: &Ask,
-        found: Vec<(Record, u64)>,
-        damage: Damage,
-    ) -> (Option<Vec<Record>>, Vec<Notice>) {
-        let mut notices = Vec::new();
-        let asked = Place {
-            sequence: ask.span.expected,
-            segment: ask.id,
-            offset: ask.span.at,
-        };
-        let still_there = |reader: &&mut Reader| reader.id == id && reader.place == asked;
-        let grown = self.segments.span(asked, self.next_sequence).end > ask.span.end;
-        let moved = self.readers.iter_mut().find(still_there).is_none();
-        if moved || (found.is_empty() && grown) {
-            return (None, notices);
-        }
-        if (damage.bytes > 0 || found.is_empty()) && self.mark_damaged(ask.id) {
-            notices.push(Notice::Damaged {
-                segment: ask.id,
-                offset: damage.at.max(ask.span.at),
-                records: damage.records,
-            });
-        }
-        let Some(reader) = self.readers.iter_mut().find(still_there) else {
-            return (None, notices);
-        };
-        if found.is_empty() {
-            let lost = reader.leave(&self.segments);
-            let exporter = reader.status.name.clone();
-            notices.push(Notice::Unreadable {
-                exporter,
-                segment: ask.id,
-                records: lost.records,
-                spans: lost.spans,
-            });
-            self.free();
-            self.publish();
-            return (None, notices);
-        }
-        let records = found
-            .into_iter()
-            .map(|(record, end)| {
-                reader.hand(&record, ask.id, end);
-                record
-            })
-            .collect();
-        (Some(records), notices)
-    }
-
-    /// Notes that a part of a segment cannot be read; whether that is news.
-    fn mark_damaged(&mut self, id: u64) -> bool {
-        let news = self.segments.mark_damaged(id);
-        add(&self.status.damaged_segments, u64::from(news));
-        news
     }
 
     pub(super) fn ack(&mut self, id: ReaderId, sequence: u64) -> Vec<Notice> {
