@@ -116,7 +116,7 @@ impl DiskCursor {
                 %error,
                 segment,
                 directory = self.shared.status.directory,
-                "what waits for an exporter cannot be read back: it is tried again until it can be"
+                "what waits for an exporter cannot be read back: it is tried again until it can be, or until the file is removed"
             );
         }
         tokio::time::sleep(READ_PAUSE).await;
