@@ -6,6 +6,8 @@ mod json;
 mod outcome;
 mod peer;
 mod retry;
+#[cfg(test)]
+mod signal_tests;
 mod split;
 mod target;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bellwether_collector::log::disk::{DiskConfig, Durability};
 use bellwether_collector::log::{BatchLog, OnFull, ReaderConfig};
+use bellwether_collector::signal::Signal;
 use bellwether_collector::status::ExporterStatus;
 use bytes::Bytes;
 use serde_json::Value;
@@ -82,7 +83,7 @@ fn what_came_while_the_peer_was_down_arrives_after_a_restart() {
     sent.stop(senders);
     collector.terminate();
     let lines = collector.exits_with_success();
-    let stays = "spans this exporter could not send yet stay in the data directory";
+    let stays = "what this exporter could not send yet stays in the data directory";
     let line = lines.iter().find(|line| line["message"] == stays);
     let accepted = sent.accepted();
     assert_eq!(line.expect("told")["spans"], accepted.len());
@@ -214,7 +215,9 @@ fn more_segments_than_files_may_be_open_are_all_sent() {
         });
         let (log, _cursors, _) = opened.expect("a log");
         let batch = Bytes::from(batch_of("shop", id..id + 1, 0));
-        runtime.block_on(log.append(batch, 1)).unwrap();
+        runtime
+            .block_on(log.append(Signal::Traces, batch, 1))
+            .unwrap();
     }
     let path = directory.path().to_str().unwrap();
     let args = ["--data-dir", path, "--export", &url];

@@ -25,6 +25,7 @@ fn power_cuts_under_load_lose_nothing_that_was_synced() {
         let enough = sent.count() + rand::random_range(1..1_500);
         let senders = sent.start(&collector.traces());
         wait_for("some load", || sent.count() >= enough);
+        sent.cut();
         image.cut_power(&collector);
         collector.kill();
         sent.stop(senders);
@@ -32,10 +33,13 @@ fn power_cuts_under_load_lose_nothing_that_was_synced() {
     }
     sink.refuse(false);
     let collector = image.start(&sink.url(), &LIMIT);
+    wait_for_at_most(PATIENCE, "what is left to be sent", || {
+        metric(&collector, "bellwether_queue_bytes{") == Some(0.0)
+    });
+    sent.tell("synced, power cut", &sink);
     arrived(&sink, &sent.accepted());
     assert_eq!(metric(&collector, DAMAGED), Some(0.0));
     collector.stop();
-    sent.tell("synced, power cut", &sink);
 }
 
 /// That cuts do cost what was not synced is what makes the test above one.
@@ -52,6 +56,7 @@ fn power_cuts_cost_what_was_only_received() {
         let enough = sent.count() + rand::random_range(1..1_500);
         let senders = sent.start(&collector.traces());
         wait_for("some load", || sent.count() >= enough);
+        sent.cut();
         image.cut_power(&collector);
         collector.kill();
         sent.stop(senders);

@@ -26,6 +26,10 @@ pub(crate) struct Sent {
     bytes: usize,
     next_id: AtomicU64,
     accepted: Mutex<BTreeSet<u64>>,
+    /// Whether the power is being cut.
+    cut: AtomicBool,
+    /// Answered with success from then on.
+    late: Mutex<BTreeSet<u64>>,
     refused: AtomicU64,
     stop: AtomicBool,
 }
@@ -43,6 +47,8 @@ impl Sent {
             bytes,
             next_id: AtomicU64::new(0),
             accepted: Mutex::default(),
+            cut: AtomicBool::new(false),
+            late: Mutex::default(),
             refused: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         }
@@ -51,6 +57,7 @@ impl Sent {
     /// Sends batch after batch to `url` until stopped, and notes those that were taken.
     pub(crate) fn start(self: &Arc<Self>, url: &str) -> Vec<JoinHandle<()>> {
         self.stop.store(false, Ordering::SeqCst);
+        self.cut.store(false, Ordering::SeqCst);
         let sender = |_| {
             let (sent, url) = (Arc::clone(self), url.to_owned());
             std::thread::spawn(move || {
@@ -68,10 +75,21 @@ impl Sent {
         let ids = first..first + SPANS_A_BATCH;
         let answer = post(url, &batch_of("shop", ids.clone(), self.bytes));
         match answer.0 {
+            200 if self.cut.load(Ordering::SeqCst) => self.late.lock().unwrap().extend(ids),
             200 => self.accepted.lock().unwrap().extend(ids),
             _ => drop(self.refused.fetch_add(1, Ordering::SeqCst)),
         }
         answer
+    }
+
+    /// From now on the power is being cut: while that goes on, answers come from a machine that would not be there.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// The spans answered with success while the power was being cut.
+    pub(crate) fn late(&self) -> BTreeSet<u64> {
+        self.late.lock().unwrap().clone()
     }
 
     pub(crate) fn stop(&self, senders: Vec<JoinHandle<()>>) {
@@ -100,13 +118,18 @@ impl Sent {
         let (accepted, taken) = (self.accepted(), sink.taken());
         let lost = sink.lacks(&accepted);
         let again: u32 = taken.values().map(|times| times - 1).sum();
-        let unanswered = taken.len() - (accepted.len() - lost);
+        let late = self.late();
+        let answered = accepted.union(&late).filter(|id| taken.contains_key(id));
+        let unanswered = taken.len() - answered.count();
         println!(
             "{what}: {} rounds; {} spans accepted, {lost} lost; {again} came again; \
-             {unanswered} arrived whose senders had no answer; {} batches refused or without an answer",
+             {unanswered} arrived whose senders had no answer; {} batches refused or without an answer; \
+             {} spans answered while the power was being cut, {} of them lost",
             rounds(),
             accepted.len(),
             self.refused(),
+            late.len(),
+            sink.lacks(&late),
         );
     }
 }

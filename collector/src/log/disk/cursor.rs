@@ -12,6 +12,7 @@ use super::scan::{self, Answer, Ask, Damage};
 use super::state::Next;
 use super::{Shared, segment_name};
 use crate::log::{Read, ReaderId, Record, tell};
+use crate::signal::Items;
 
 /// Between two attempts to read a file that cannot be read.
 const READ_PAUSE: Duration = Duration::from_secs(1);
@@ -127,8 +128,8 @@ impl DiskCursor {
         self.shared.ack(self.reader, sequence);
     }
 
-    pub(in crate::log) fn unsent_spans(&self) -> u64 {
-        self.shared.state().unsent_spans(self.reader)
+    pub(in crate::log) fn unsent(&self) -> Items {
+        self.shared.state().unsent(self.reader)
     }
 
     fn let_go(&mut self) {

@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use super::scan::{self, Damage};
 use super::state::Next;
 use super::{DiskLog, Durability};
 use crate::log::{BatchLog, Full, Kind, OnFull, ReaderId};
+use crate::signal::Signal;
 
 /// A log whose writer has panicked.
 pub(crate) async fn broken_log() -> BatchLog {
@@ -31,7 +31,9 @@ pub(crate) async fn broken_log() -> BatchLog {
     } = Rig::new(Durability::Synced, OnFull::Refuse);
     disk.panic_next();
     let log = DiskLog::start(shared, writer).unwrap();
-    let refused = log.append(Bytes::from_static(b"one"), 1).await;
+    let refused = log
+        .append(Signal::Traces, Bytes::from_static(b"one"), 1)
+        .await;
     assert_eq!(refused, Err(Full::Closed));
     BatchLog(Kind::Disk(Arc::new(log)))
 }
@@ -48,9 +50,8 @@ fn cold(batches: usize) -> Rig {
 }
 
 fn dropped(rig: &Rig) -> u64 {
-    let statuses = rig.statuses.iter();
-    statuses
-        .map(|status| status.dropped_spans.load(Ordering::Relaxed))
+    (0..rig.statuses.len())
+        .map(|reader| rig.dropped(reader))
         .sum()
 }
 
@@ -215,14 +216,20 @@ async fn a_panic_of_the_writer_is_told_and_what_was_answered_is_still_read() {
         ..
     } = rig;
     let log = DiskLog::start(shared, writer).unwrap();
-    log.append(Bytes::from_static(b"one"), 1).await.unwrap();
+    log.append(Signal::Traces, Bytes::from_static(b"one"), 1)
+        .await
+        .unwrap();
     assert!(!log.is_broken());
     disk.panic_next();
-    let refused = log.append(Bytes::from_static(b"two"), 1).await;
+    let refused = log
+        .append(Signal::Traces, Bytes::from_static(b"two"), 1)
+        .await;
     assert_eq!(refused, Err(Full::Closed));
     let patience = Duration::from_secs(20);
     timeout(patience, log.broken()).await.expect("told");
-    let refused = log.append(Bytes::from_static(b"three"), 1).await;
+    let refused = log
+        .append(Signal::Traces, Bytes::from_static(b"three"), 1)
+        .await;
     assert_eq!(refused, Err(Full::Closed));
     let records = cursors[0].next(1_000).await.expect("records");
     assert_eq!(records.len(), 1);

@@ -48,6 +48,7 @@ pub use self::recovery::Recovery;
 use self::state::{Limits, Pending, State};
 use self::writer::Writer;
 use super::{Full, ReaderConfig, ReaderId, tell};
+use crate::signal::Signal;
 use crate::status::{LogStatus, now_unix_nano};
 
 /// When a batch is answered with success.
@@ -201,8 +202,13 @@ impl DiskLog {
         })
     }
 
-    pub(super) async fn append(&self, bytes: Bytes, spans: u64) -> Result<(), Full> {
-        let Some(answer) = self.shared.offer(bytes, spans)? else {
+    pub(super) async fn append(
+        &self,
+        signal: Signal,
+        bytes: Bytes,
+        items: u64,
+    ) -> Result<(), Full> {
+        let Some(answer) = self.shared.offer(signal, bytes, items)? else {
             return Ok(());
         };
         // The writer answers everything, unless it is gone.
@@ -308,12 +314,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a batch for the writer; where its answer comes, or nothing when nobody reads the log.
-    fn offer(&self, bytes: Bytes, spans: u64) -> Result<Option<Answered>, Full> {
+    /// Queues a batch for the writer; where its answer comes, or nothing when nobody takes its signal.
+    fn offer(&self, signal: Signal, bytes: Bytes, items: u64) -> Result<Option<Answered>, Full> {
         let (answer, answered) = oneshot::channel();
         let batch = Pending {
+            signal,
             bytes,
-            spans,
+            items,
             arrived_unix_nano: now_unix_nano(),
             answer,
         };

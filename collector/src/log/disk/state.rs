@@ -15,16 +15,18 @@ pub(super) use self::reading::Next;
 pub(super) use self::room::Stuck;
 use super::format::{RECORD_HEADER, SegmentHeader};
 use super::hot::{HotRecord, HotRecords, memory_cost};
-use super::readers::{Reader, Totals};
+use super::readers::{Place, Reader, Totals};
 use super::segments::{Segment, Segments};
 use crate::log::{Full, MAX_RECORDS, Notice, ReaderId, Record};
+use crate::signal::{BySignal, Items, Signal};
 use crate::status::LogStatus;
 
 /// A batch on its way to the disk.
 #[derive(Debug)]
 pub(super) struct Pending {
+    pub(super) signal: Signal,
     pub(super) bytes: Bytes,
-    pub(super) spans: u64,
+    pub(super) items: u64,
     pub(super) arrived_unix_nano: u64,
     /// Told once it is written and, with `synced`, durable.
     pub(super) answer: oneshot::Sender<Result<(), Full>>,
@@ -143,17 +145,18 @@ impl State {
         }
         let mut answers = Vec::with_capacity(group.len());
         let mut end = written.at;
-        let mut totals = Totals::default();
+        let mut totals = BySignal::<Totals>::default();
         for batch in group {
             end += disk_cost(&batch.bytes);
-            totals += Totals::of(batch.spans, batch.bytes.len());
             self.pending_bytes -= memory_cost(&batch.bytes);
             let record = Record {
                 sequence: self.next_sequence,
+                signal: batch.signal,
                 bytes: batch.bytes,
-                spans: batch.spans,
+                items: batch.items,
                 arrived_unix_nano: batch.arrived_unix_nano,
             };
+            *totals.of_mut(record.signal) += Totals::of(record.counted(), record.bytes.len());
             self.next_sequence += 1;
             self.hot.push(HotRecord {
                 record,
@@ -163,8 +166,13 @@ impl State {
             answers.push(batch.answer);
         }
         self.segments.extend(end, totals);
+        let place = Place {
+            sequence: self.next_sequence,
+            segment: id,
+            offset: end,
+        };
         for reader in &mut self.readers {
-            reader.appended(id, totals);
+            reader.appended(place, &totals);
         }
         self.cool();
         self.free();
@@ -191,10 +199,10 @@ impl State {
             self.unsaved = true;
             // Not only when all is sent: an exporter that keeps up with a backlog drops nothing either.
             if reader.unsent.bytes <= self.limits.capacity / 2
-                && let Some(spans) = reader.episode.take()
+                && let Some(items) = reader.episode.take()
             {
                 let exporter = reader.status.name.clone();
-                notices.push(Notice::Recovered { exporter, spans });
+                notices.push(Notice::Recovered { exporter, items });
             }
         }
         self.cool();
@@ -203,9 +211,9 @@ impl State {
         notices
     }
 
-    pub(super) fn unsent_spans(&self, id: ReaderId) -> u64 {
+    pub(super) fn unsent(&self, id: ReaderId) -> Items {
         let reader = self.readers.iter().find(|reader| reader.id == id);
-        reader.map_or(0, Reader::unsent_spans)
+        reader.map_or_else(Items::default, Reader::unsent_items)
     }
 
     /// Reckons with a reader that holds one record beyond its share; 0 when it has let go.

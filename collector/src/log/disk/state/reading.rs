@@ -2,7 +2,7 @@
 
 use super::super::readers::{Place, Reader};
 use super::super::scan::{Ask, Damage};
-use super::State;
+use super::{State, advance};
 use crate::log::{Notice, Read, ReaderId, Record};
 use crate::status::add;
 
@@ -15,34 +15,42 @@ pub(in crate::log::disk) enum Next {
 }
 
 impl State {
+    /// Records of one signal: that of the first one that is wanted.
     pub(in crate::log::disk) fn read(&mut self, id: ReaderId, max_bytes: usize) -> Next {
         let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
             return Next::Here(Read::End);
         };
-        reader.ask_again();
-        if reader.unsent.records == 0 {
-            let end = self.closed && self.pending_bytes == 0;
-            return Next::Here(if end { Read::End } else { Read::Nothing });
+        loop {
+            reader.ask_again();
+            advance(reader, &self.segments);
+            if reader.unsent.records == 0 {
+                let end = self.closed && self.pending_bytes == 0;
+                return Next::Here(if end { Read::End } else { Read::Nothing });
+            }
+            let place = reader.place;
+            let Some(found) = self.hot.read(place.sequence, max_bytes) else {
+                return Next::OnDisk(Ask {
+                    id: place.segment,
+                    span: self.segments.span(place, self.next_sequence),
+                    max_bytes,
+                    any_size: false,
+                });
+            };
+            for hot in &found {
+                reader.hand(&hot.record, hot.segment, hot.end);
+            }
+            reader.begin(&self.segments);
+            let records = found.into_iter().map(|hot| &hot.record);
+            let records: Vec<_> = records.filter(|record| reader.sends(record)).collect();
+            if !records.is_empty() {
+                return Next::Here(Read::Records(records.into_iter().cloned().collect()));
+            }
         }
-        let place = reader.place;
-        let Some(found) = self.hot.read(place.sequence, max_bytes) else {
-            return Next::OnDisk(Ask {
-                id: place.segment,
-                span: self.segments.span(place, self.next_sequence),
-                max_bytes,
-                any_size: false,
-            });
-        };
-        let records = found.into_iter().map(|hot| {
-            reader.hand(&hot.record, hot.segment, hot.end);
-            hot.record.clone()
-        });
-        Next::Here(Read::Records(records.collect()))
     }
 
-    /// Hands out what was read from disk, unless the reader was moved on meanwhile: `None` then. Where nothing more
-    /// can be read, the reader leaves the segment, and what it still wanted of it is lost; not while the segment grows,
-    /// for what came since has not been looked at.
+    /// Hands out what was read from disk, unless the reader was moved on meanwhile or wants none of it: `None` then. Where
+    /// nothing more can be read, the reader leaves the segment, and what it still wanted of it is lost; not while the
+    /// segment grows, for what came since has not been looked at.
     pub(in crate::log::disk) fn found(
         &mut self,
         id: ReaderId,
@@ -79,20 +87,21 @@ impl State {
                 exporter,
                 segment: ask.id,
                 records: lost.records,
-                spans: lost.spans,
+                items: lost.items,
             });
             self.free();
             self.publish();
             return (None, notices);
         }
-        let records = found
-            .into_iter()
-            .map(|(record, end)| {
-                reader.hand(&record, ask.id, end);
-                record
-            })
-            .collect();
-        (Some(records), notices)
+        for (record, end) in &found {
+            reader.hand(record, ask.id, *end);
+        }
+        reader.begin(&self.segments);
+        let records = found.into_iter().map(|(record, _)| record);
+        let records: Vec<_> = records.filter(|record| reader.sends(record)).collect();
+        // Behind the last record that it wants there is nothing to look for.
+        advance(reader, &self.segments);
+        (Some(records).filter(|records| !records.is_empty()), notices)
     }
 
     /// Notes that a part of a segment cannot be read; whether that is news.

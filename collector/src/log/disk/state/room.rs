@@ -35,7 +35,8 @@ impl State {
                 limit,
             });
         }
-        if !self.readers.iter().any(Reader::is_configured) {
+        let wants = |reader: &Reader| reader.is_configured() && reader.takes(batch.signal);
+        if !self.readers.iter().any(wants) {
             return Ok(false);
         }
         if self.pending_bytes + memory > self.limits.memory {
