@@ -25,10 +25,10 @@ fn power_cuts_under_load_lose_nothing_that_was_synced() {
         let enough = sent.count() + rand::random_range(1..1_500);
         let senders = sent.start(&collector.traces());
         wait_for("some load", || sent.count() >= enough);
-        sent.cut();
-        image.cut_power(&collector);
+        let cut_at = image.cut_power(&collector);
         collector.kill();
         sent.stop(senders);
+        sent.cut_at(cut_at);
         image.wait_until_free();
     }
     sink.refuse(false);
@@ -56,10 +56,10 @@ fn power_cuts_cost_what_was_only_received() {
         let enough = sent.count() + rand::random_range(1..1_500);
         let senders = sent.start(&collector.traces());
         wait_for("some load", || sent.count() >= enough);
-        sent.cut();
-        image.cut_power(&collector);
+        let cut_at = image.cut_power(&collector);
         collector.kill();
         sent.stop(senders);
+        sent.cut_at(cut_at);
         image.wait_until_free();
     }
     sink.refuse(false);

@@ -59,13 +59,20 @@ impl Image {
         Collector::start_through(&script, &[&args, more].concat())
     }
 
-    /// Cuts its power: nothing that was not synced by now is ever written. The collector gets errors from now on.
-    pub(crate) fn cut_power(&self, collector: &Collector) {
+    /// Cuts its power: nothing that was not synced by now is ever written. The collector gets errors from now on. When
+    /// that was, Unix nanoseconds.
+    pub(crate) fn cut_power(&self, collector: &Collector) -> u128 {
         // FS_IOC_SHUTDOWN without a flush of the journal, which is there to test file systems in this very way.
-        let script = "import fcntl,os,struct,sys\n\
-                      fcntl.ioctl(os.open(sys.argv[1],os.O_RDONLY),0x8004587d,struct.pack('I',2))";
+        let script = "import fcntl,os,struct,sys,time\n\
+                      at=os.open(sys.argv[1],os.O_RDONLY)\n\
+                      print(time.time_ns(),flush=True)\n\
+                      fcntl.ioctl(at,0x8004587d,struct.pack('I',2))";
         let at = format!("/proc/{}/root{}", collector.id(), self.at().display());
-        assert!(done("python3", &["-c", script, &at]));
+        let output = Command::new("python3").args(["-c", script, &at]).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let told = String::from_utf8(output.stdout).unwrap();
+        told.trim().parse().unwrap()
     }
 
     /// Waits until nobody has it mounted any more.

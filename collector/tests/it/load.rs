@@ -1,11 +1,11 @@
 //! Senders that note what was taken, for tests that end a collector under load and want all of it to arrive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::batch_of;
 use super::process::{Collector, post, wait_for_at_most};
@@ -25,10 +25,9 @@ pub(crate) struct Sent {
     /// In an attribute of each span.
     bytes: usize,
     next_id: AtomicU64,
-    accepted: Mutex<BTreeSet<u64>>,
-    /// Whether the power is being cut.
-    cut: AtomicBool,
-    /// Answered with success from then on.
+    /// With when the answer was there, Unix nanoseconds.
+    accepted: Mutex<BTreeMap<u64, u128>>,
+    /// Answered with success although the power was cut already.
     late: Mutex<BTreeSet<u64>>,
     refused: AtomicU64,
     stop: AtomicBool,
@@ -47,7 +46,6 @@ impl Sent {
             bytes,
             next_id: AtomicU64::new(0),
             accepted: Mutex::default(),
-            cut: AtomicBool::new(false),
             late: Mutex::default(),
             refused: AtomicU64::new(0),
             stop: AtomicBool::new(false),
@@ -57,7 +55,6 @@ impl Sent {
     /// Sends batch after batch to `url` until stopped, and notes those that were taken.
     pub(crate) fn start(self: &Arc<Self>, url: &str) -> Vec<JoinHandle<()>> {
         self.stop.store(false, Ordering::SeqCst);
-        self.cut.store(false, Ordering::SeqCst);
         let sender = |_| {
             let (sent, url) = (Arc::clone(self), url.to_owned());
             std::thread::spawn(move || {
@@ -75,19 +72,27 @@ impl Sent {
         let ids = first..first + SPANS_A_BATCH;
         let answer = post(url, &batch_of("shop", ids.clone(), self.bytes));
         match answer.0 {
-            200 if self.cut.load(Ordering::SeqCst) => self.late.lock().unwrap().extend(ids),
-            200 => self.accepted.lock().unwrap().extend(ids),
+            200 => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+                let ids = ids.map(|id| (id, now.as_nanos()));
+                self.accepted.lock().unwrap().extend(ids);
+            }
             _ => drop(self.refused.fetch_add(1, Ordering::SeqCst)),
         }
         answer
     }
 
-    /// From now on the power is being cut: while that goes on, answers come from a machine that would not be there.
-    pub(crate) fn cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
+    /// The power was cut then. Answers that came later are those of a machine that would not be there any more: its file
+    /// system may tell that all is synced while it drops it.
+    pub(crate) fn cut_at(&self, unix_nano: u128) {
+        let mut accepted = self.accepted.lock().unwrap();
+        let late = accepted.iter().filter(|(_, at)| **at >= unix_nano);
+        let late: BTreeSet<u64> = late.map(|(id, _)| *id).collect();
+        accepted.retain(|id, _| !late.contains(id));
+        self.late.lock().unwrap().extend(late);
     }
 
-    /// The spans answered with success while the power was being cut.
+    /// The spans answered with success although the power was cut already.
     pub(crate) fn late(&self) -> BTreeSet<u64> {
         self.late.lock().unwrap().clone()
     }
@@ -101,7 +106,7 @@ impl Sent {
 
     /// The ids of spans answered with success.
     pub(crate) fn accepted(&self) -> BTreeSet<u64> {
-        self.accepted.lock().unwrap().clone()
+        self.accepted.lock().unwrap().keys().copied().collect()
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -124,7 +129,7 @@ impl Sent {
         println!(
             "{what}: {} rounds; {} spans accepted, {lost} lost; {again} came again; \
              {unanswered} arrived whose senders had no answer; {} batches refused or without an answer; \
-             {} spans answered while the power was being cut, {} of them lost",
+             {} spans answered after the cut, {} of them lost",
             rounds(),
             accepted.len(),
             self.refused(),
