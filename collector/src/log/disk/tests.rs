@@ -631,24 +631,6 @@ async fn a_fault_in_reading_that_passes_loses_nothing() {
 }
 
 #[test]
-fn a_tail_that_cannot_be_read_at_one_start_is_read_at_the_next() {
-    let mut rig = Rig::new(Durability::Synced, OnFull::Refuse);
-    for _ in 0..3 {
-        rig.append(200);
-        rig.write();
-    }
-    // Within the second record.
-    rig.reopen_unreadable_from(SEGMENT_HEADER + 300);
-    // What comes meanwhile does not take the place of what is there.
-    rig.append(200);
-    rig.write();
-    rig.reopen();
-    rig.drain();
-    assert_eq!(rig.accepted.len(), 4);
-    assert_eq!(rig.delivered(0), &rig.accepted);
-}
-
-#[test]
 fn a_segment_that_cannot_be_removed_is_tried_again_before_later_ones() {
     let mut rig = Rig::new(Durability::Synced, OnFull::Refuse);
     for _ in 0..8 {
@@ -732,6 +714,29 @@ fn what_waits_for_an_exporter_that_left_expires() {
     finish(try_open(directory.path(), &["new"], Duration::ZERO).unwrap());
     let saved = fs::read_to_string(directory.path().join("cursors.json")).unwrap();
     assert!(!saved.contains("old"), "{saved}");
+}
+
+/// The power cut may undo the renaming of a segment and keep what was written to it under its new name.
+#[test]
+fn a_segment_that_is_used_again_gives_no_false_alarm() {
+    for seed in 0..50 {
+        let mut rig = Rig::new(Durability::Synced, OnFull::Refuse);
+        for _ in 0..2 {
+            rig.append(1_500);
+            rig.write();
+        }
+        rig.drain();
+        // The first segment becomes the spare, and then the third one, whose header gets there by half.
+        rig.append(1_500);
+        rig.disk.fail_in(Some(seed % 5));
+        rig.write();
+        rig.disk.cut_power(&mut Chance(seed));
+        rig.disk.fail_in(None);
+        // It fails if this is told as damage.
+        rig.reopen();
+        rig.drain();
+        assert_eq!(rig.delivered(0), &rig.accepted, "seed {seed}");
+    }
 }
 
 #[test]
