@@ -38,6 +38,8 @@ struct Reader {
     /// Spans lost since dropping began, while it goes on.
     episode: Option<u64>,
     on_full: OnFull,
+    /// Looks ahead for another reader: what it loses is nobody's loss.
+    scout: bool,
     status: Arc<ExporterStatus>,
 }
 
@@ -125,9 +127,45 @@ impl State {
             unsent_bytes: 0,
             episode: None,
             on_full: config.on_full,
+            scout: false,
             status: config.status,
         });
         id
+    }
+
+    /// A reader at the place of reader `of` that counts in nobody's status.
+    pub(super) fn add_scout(&mut self, of: ReaderId) -> ReaderId {
+        let id = self.add_reader(ReaderConfig {
+            status: Arc::default(),
+            on_full: OnFull::DropOldest,
+        });
+        let place = self
+            .reader(of)
+            .map(|reader| (reader.position, reader.unsent_bytes));
+        if let (Some(place), Some(scout)) = (place, self.readers.last_mut()) {
+            (scout.position, scout.unsent_bytes) = place;
+            scout.handed = scout.position;
+            scout.scout = true;
+        }
+        id
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn has_more(&self, id: ReaderId) -> bool {
+        self.reader(id)
+            .is_some_and(|reader| reader.position < self.next_sequence)
+    }
+
+    /// Whether what the reader has not acknowledged takes more than half of the limit.
+    pub(super) fn is_pressed(&self, id: ReaderId) -> bool {
+        self.reader(id).is_some_and(|reader| {
+            let records = offset(reader.position, self.next_sequence);
+            let overhead = records.saturating_mul(RECORD_OVERHEAD);
+            reader.unsent_bytes.saturating_add(overhead) > self.limit / 2
+        })
     }
 
     /// What the reader had not sent is counted as dropped.
@@ -209,13 +247,17 @@ impl State {
     }
 
     pub(super) fn unsent_spans(&self, id: ReaderId) -> u64 {
-        let Some(reader) = self.readers.iter().find(|reader| reader.id == id) else {
+        let Some(reader) = self.reader(id) else {
             return 0;
         };
         let held: u64 = reader.held.iter().map(|held| held.spans).sum();
         let waiting = offset(self.first_sequence(), reader.position);
         let waiting = self.records.iter().skip(waiting);
         held + waiting.map(|record| record.spans).sum::<u64>()
+    }
+
+    fn reader(&self, id: ReaderId) -> Option<&Reader> {
+        self.readers.iter().find(|reader| reader.id == id)
     }
 
     fn first_sequence(&self) -> u64 {
@@ -286,6 +328,9 @@ impl Reader {
             return None;
         }
         self.handed = self.position;
+        if self.scout {
+            return None;
+        }
         add(&self.status.dropped_spans, spans);
         let starts = self.episode.is_none();
         *self.episode.get_or_insert(0) += spans;

@@ -301,6 +301,49 @@ impl Cursor {
         }
     }
 
+    /// A second cursor at the same place, to look ahead with: it holds nothing back, is not known to the next start,
+    /// and what it misses counts nowhere.
+    pub fn scout(&self) -> Self {
+        Self(match &self.0 {
+            CursorKind::Memory(cursor) => CursorKind::Memory(MemoryCursor {
+                reader: cursor.log.state().add_scout(cursor.reader),
+                log: Arc::clone(&cursor.log),
+            }),
+            CursorKind::Disk(cursor) => CursorKind::Disk(cursor.scout()),
+        })
+    }
+
+    /// Whether there are records that are not acknowledged.
+    pub fn has_more(&self) -> bool {
+        match &self.0 {
+            CursorKind::Memory(cursor) => cursor.log.state().has_more(cursor.reader),
+            CursorKind::Disk(cursor) => cursor.has_more(),
+        }
+    }
+
+    /// Whether what waits for this reader takes more than half of what the log may hold: it should hurry.
+    pub fn is_pressed(&self) -> bool {
+        match &self.0 {
+            CursorKind::Memory(cursor) => cursor.log.state().is_pressed(cursor.reader),
+            CursorKind::Disk(cursor) => cursor.is_pressed(),
+        }
+    }
+
+    /// Waits until there are records that are not acknowledged, or until the log is closed. Hands nothing out and may
+    /// be cancelled at any time.
+    pub async fn ready(&self) {
+        match &self.0 {
+            CursorKind::Memory(cursor) => {
+                let closed_or_more = || {
+                    let state = cursor.log.state();
+                    state.is_closed() || state.has_more(cursor.reader)
+                };
+                until(&cursor.log.changed, closed_or_more).await;
+            }
+            CursorKind::Disk(cursor) => cursor.ready().await,
+        }
+    }
+
     /// Whether what is unsent at the end is there again at the next start.
     pub fn is_on_disk(&self) -> bool {
         matches!(self.0, CursorKind::Disk(_))
@@ -326,6 +369,19 @@ impl MemoryCursor {
 impl Drop for MemoryCursor {
     fn drop(&mut self) {
         self.log.state().remove_reader(self.reader);
+    }
+}
+
+/// Waits for a change after which `condition` holds.
+async fn until(changed: &Notify, condition: impl Fn() -> bool) {
+    loop {
+        let mut change = pin!(changed.notified());
+        // Listening starts before looking, so that a change in between is not slept through.
+        change.as_mut().enable();
+        if condition() {
+            return;
+        }
+        change.await;
     }
 }
 

@@ -1,12 +1,14 @@
 //! Borrowed views over OTLP protobuf bytes: nothing here decodes a batch into structs. Called by
-//! `intake` (walk once), `views` (kept traces) and `export` (Zipkin output). `transcode` makes such bytes of JSON and
+//! `intake` (walk once), `views` (kept traces) and `export` (Zipkin output, sampling). `transcode` makes such bytes of JSON and
 //! Zipkin for `receive`.
 
 #[cfg(test)]
 pub(crate) mod any_request;
 mod attributes;
 mod json;
+mod proto_writer;
 mod reader;
+mod retain;
 mod span;
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -17,6 +19,7 @@ mod walk_tests;
 
 pub use attributes::{AnyValueRef, ArrayValues, Attributes, KeyValueRef};
 pub use json::{attributes_to_json, to_json};
+pub use retain::{Fate, Retained, retain};
 pub use span::{EventRef, LinkRef, ResourceRef, ScopeRef, SpanKind, SpanRef, StatusCode};
 pub use transcode::{
     MOST_MEMORY, TranscodeError, most_otlp_json, otlp_json, zipkin_json, zipkin_protobuf,

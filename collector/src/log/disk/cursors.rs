@@ -58,7 +58,8 @@ pub(super) fn load(files: &dyn Files) -> io::Result<Option<Vec<Saved>>> {
 
 /// What to save of `readers`.
 pub(super) fn of(readers: &[Reader]) -> Vec<Saved> {
-    let saved = readers.iter().map(|reader| Saved {
+    let lasting = readers.iter().filter(|reader| !reader.scout);
+    let saved = lasting.map(|reader| Saved {
         name: reader.status.name.clone(),
         next: reader.place.sequence,
         left_unix_nano: reader.left_unix_nano,

@@ -42,7 +42,7 @@ pub use self::recovery::Recovery;
 use self::scan::{Answer, Ask};
 use self::state::{Limits, Next, Pending, State};
 use self::writer::Writer;
-use super::{Full, Read, ReaderConfig, ReaderId, Record, tell};
+use super::{Full, Read, ReaderConfig, ReaderId, Record, tell, until};
 use crate::status::{LogStatus, now_unix_nano};
 
 /// When a batch is answered with success.
@@ -134,6 +134,7 @@ type Answered = oneshot::Receiver<Result<(), Full>>;
 pub(super) struct DiskCursor {
     shared: Arc<Shared>,
     reader: ReaderId,
+    is_scout: bool,
     oversize: Option<OwnedSemaphorePermit>,
 }
 
@@ -289,6 +290,7 @@ impl Shared {
         let cursors = (0..configured).map(|number| DiskCursor {
             shared: Arc::clone(&shared),
             reader: ReaderId(number),
+            is_scout: false,
             oversize: None,
         });
         let cursors = cursors.collect();
@@ -423,6 +425,31 @@ impl DiskCursor {
         self.shared.state().unsent_spans(self.reader)
     }
 
+    pub(super) fn scout(&self) -> Self {
+        Self {
+            reader: self.shared.state().add_scout(self.reader),
+            shared: Arc::clone(&self.shared),
+            is_scout: true,
+            oversize: None,
+        }
+    }
+
+    pub(super) fn has_more(&self) -> bool {
+        self.shared.state().has_more(self.reader)
+    }
+
+    pub(super) fn is_pressed(&self) -> bool {
+        self.shared.state().is_pressed(self.reader)
+    }
+
+    pub(super) async fn ready(&self) {
+        let closed_or_more = || {
+            let state = self.shared.state();
+            state.is_closed() || state.has_more(self.reader)
+        };
+        until(&self.shared.changed, closed_or_more).await;
+    }
+
     fn let_go(&mut self) {
         if let Some(permit) = self.oversize.take() {
             self.shared.state().hold_oversize(0);
@@ -435,6 +462,9 @@ impl DiskCursor {
 impl Drop for DiskCursor {
     fn drop(&mut self) {
         self.let_go();
+        if self.is_scout {
+            self.shared.state().remove_scout(self.reader);
+        }
     }
 }
 

@@ -29,13 +29,15 @@ pub(super) struct Place {
     pub(super) offset: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reader {
     pub(super) id: ReaderId,
     pub(super) status: Arc<ExporterStatus>,
     pub(super) on_full: OnFull,
     /// When its exporter was found to be configured no more, Unix nanoseconds; `None` while it is.
     pub(super) left_unix_nano: Option<u64>,
+    /// Looks ahead for another reader: it is not saved, and what it loses is nobody's loss.
+    pub(super) scout: bool,
     /// The first record neither acknowledged nor given up.
     pub(super) place: Place,
     /// Records handed out and not acknowledged, in order.
@@ -100,6 +102,7 @@ impl Reader {
             status,
             on_full,
             left_unix_nano,
+            scout: false,
             place: Place::default(),
             handed: VecDeque::new(),
             held: VecDeque::new(),
@@ -107,6 +110,20 @@ impl Reader {
             here: Totals::default(),
             oldest_unix_nano: 0,
             episode: None,
+        }
+    }
+
+    /// One at the same place that looks ahead and counts in nobody's status.
+    pub(super) fn scout(&self, id: ReaderId) -> Self {
+        Self {
+            id,
+            status: Arc::default(),
+            on_full: OnFull::DropOldest,
+            scout: true,
+            handed: VecDeque::new(),
+            held: VecDeque::new(),
+            episode: None,
+            ..self.clone()
         }
     }
 
@@ -234,7 +251,7 @@ impl Reader {
             self.held.push_back(handed);
         }
         self.enter_next(segments);
-        if lost.records == 0 {
+        if lost.records == 0 || self.scout {
             return None;
         }
         let starts = self.episode.is_none();

@@ -217,7 +217,7 @@ impl State {
         };
         reader.ask_again();
         if reader.unsent.records == 0 {
-            let end = self.closed && self.pending_bytes == 0;
+            let end = self.is_closed();
             return Next::Here(if end { Read::End } else { Read::Nothing });
         }
         let place = reader.place;
@@ -267,13 +267,15 @@ impl State {
         };
         if found.is_empty() {
             let lost = reader.leave(&self.segments);
-            let exporter = reader.status.name.clone();
-            notices.push(Notice::Unreadable {
-                exporter,
-                segment: ask.id,
-                records: lost.records,
-                spans: lost.spans,
-            });
+            // A scout's exporter comes here itself.
+            if !reader.scout {
+                notices.push(Notice::Unreadable {
+                    exporter: reader.status.name.clone(),
+                    segment: ask.id,
+                    records: lost.records,
+                    spans: lost.spans,
+                });
+            }
             self.free();
             self.publish();
             return (None, notices);
@@ -300,8 +302,10 @@ impl State {
         if let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) {
             let bytes = reader.settle(sequence, &self.segments);
             advance(reader, &self.segments);
-            self.unsaved_bytes += bytes;
-            self.unsaved = true;
+            if !reader.scout {
+                self.unsaved_bytes += bytes;
+                self.unsaved = true;
+            }
             // Not only when all is sent: an exporter that keeps up with a backlog drops nothing either.
             if reader.unsent.bytes <= self.limits.capacity / 2
                 && let Some(spans) = reader.episode.take()
@@ -317,8 +321,38 @@ impl State {
     }
 
     pub(super) fn unsent_spans(&self, id: ReaderId) -> u64 {
-        let reader = self.readers.iter().find(|reader| reader.id == id);
-        reader.map_or(0, Reader::unsent_spans)
+        self.reader(id).map_or(0, Reader::unsent_spans)
+    }
+
+    pub(super) fn has_more(&self, id: ReaderId) -> bool {
+        self.reader(id)
+            .is_some_and(|reader| reader.unsent.records > 0)
+    }
+
+    /// Whether what the reader has not acknowledged takes more than half of the capacity.
+    pub(super) fn is_pressed(&self, id: ReaderId) -> bool {
+        self.reader(id).is_some_and(|Reader { unsent, .. }| {
+            let headers = unsent.records.saturating_mul(RECORD_HEADER as u64);
+            unsent.bytes.saturating_add(headers) > self.limits.capacity / 2
+        })
+    }
+
+    /// A reader at the place of reader `of` that is not saved and counts in nobody's status.
+    pub(super) fn add_scout(&mut self, of: ReaderId) -> ReaderId {
+        let greatest = self.readers.iter().map(|reader| reader.id.0).max();
+        let id = ReaderId(greatest.map_or(0, |greatest| greatest + 1));
+        let scout = self.reader(of).map(|reader| reader.scout(id));
+        self.readers.extend(scout);
+        id
+    }
+
+    pub(super) fn remove_scout(&mut self, id: ReaderId) {
+        self.readers.retain(|reader| reader.id != id);
+        self.free();
+    }
+
+    fn reader(&self, id: ReaderId) -> Option<&Reader> {
+        self.readers.iter().find(|reader| reader.id == id)
     }
 
     /// Reckons with a reader that holds one record beyond its share; 0 when it has let go.
@@ -329,6 +363,11 @@ impl State {
 
     pub(super) fn close(&mut self) {
         self.closed = true;
+    }
+
+    /// Whether nothing more will come.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed && self.pending_bytes == 0
     }
 
     /// Takes nothing more, and has the writer end once everything is written.

@@ -7,14 +7,13 @@ mod json_number;
 mod json_reader;
 mod otlp_fields;
 mod otlp_json;
-mod proto_writer;
 #[cfg(test)]
 mod tests;
 mod zipkin;
 
 use json_reader::{JsonError, JsonReader, JsonResult};
 pub use otlp_json::{most_otlp_json, otlp_json};
-use proto_writer::{Expected, ProtoWriter};
+use super::proto_writer::{self, Expected, ProtoWriter};
 pub use zipkin::{MOST_MEMORY, zipkin_json, zipkin_protobuf};
 
 /// Why a body could not be turned into OTLP. Spans count from 0.
