@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::exporters::HEADERS;
 use super::given::{Given, GivenExporter};
+use super::sampling::DROP;
 use super::settings::{EXPORTER, SETTINGS, Takes};
 use super::source::{Faults, Setting, Source};
 use super::yaml::{self, Entry, Node, Value};
@@ -121,6 +122,7 @@ impl Reader<'_> {
             source: self.at(node.line, path),
             settings: BTreeMap::new(),
             headers: Vec::new(),
+            drop: Vec::new(),
         };
         // `tls` for `tls.ca_file`.
         let mut names: Vec<_> = EXPORTER.iter().map(|key| first(key.key)).collect();
@@ -153,7 +155,9 @@ impl Reader<'_> {
             let key = EXPORTER
                 .iter()
                 .find(|key| within(key.key) == Some(&inner.key));
-            if let (Some(key), Some(setting)) = (key, self.text(&inner.node, &path)) {
+            if key.is_some_and(|key| key.key == DROP) {
+                exporter.drop = self.texts(&inner.node, &path);
+            } else if let (Some(key), Some(setting)) = (key, self.text(&inner.node, &path)) {
                 exporter.settings.insert(key.key, setting);
             }
         }

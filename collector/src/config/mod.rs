@@ -7,6 +7,7 @@ mod file;
 mod given;
 mod memory;
 mod print;
+mod sampling;
 mod secret;
 mod settings;
 mod shares;
@@ -58,6 +59,8 @@ pub struct Config {
     pub web_hosts: Vec<String>,
     /// Where spans are sent on to; none is fine.
     pub export: Vec<export::Config>,
+    /// The share of traces that exporters send which were told none of their own.
+    pub sample_ratio: Option<export::Ratio>,
     /// Where accepted batches wait.
     pub storage: Storage,
     /// How the memory limit is shared out.
@@ -154,9 +157,13 @@ impl Config {
         );
         let retention = retention(given.one("retention"), faults);
         let storage = Storage::resolve(given, retention, faults);
-        let export = exporters::resolve(given, storage.on_full, from.variable, faults);
+        let sample_ratio = faults.checked(given.one("sample_ratio"), sampling::ratio);
+        let mut export = exporters::resolve(given, storage.on_full, from.variable, faults);
+        let memory = Shares::resolve(given.one("memory_limit"), &export, from.root, faults);
+        memory.share_index(&mut export);
         Self {
-            memory: Shares::resolve(given.one("memory_limit"), &export, from.root, faults),
+            memory,
+            sample_ratio,
             retention,
             storage,
             web_hosts: hosts(given.several("web_hosts"), faults),

@@ -6,6 +6,7 @@ mod json;
 mod outcome;
 mod peer;
 mod retry;
+mod sampling;
 mod split;
 mod target;
 #[cfg(test)]
@@ -19,5 +20,6 @@ mod zipkin;
 mod zipkin_origin;
 
 pub use config::{Compression, Config, DEFAULT_TIMEOUT, Retry};
+pub use sampling::{DEFAULT_DECISION_WAIT, Ratio, Sampling, Tail};
 pub use target::{Target, TargetError, TargetKind};
 pub use worker::Worker;

@@ -214,6 +214,17 @@ impl BatchLog {
         }
     }
 
+    /// The same in memory, of a batch that arrived then.
+    #[cfg(test)]
+    pub(crate) fn append_at(&self, bytes: Bytes, spans: u64, arrived_unix_nano: u64) {
+        let Kind::Memory(log) = &self.0 else {
+            panic!("not in memory");
+        };
+        let appended = log.state().append(bytes, spans, arrived_unix_nano);
+        tell(&appended.unwrap());
+        log.changed.notify_waiters();
+    }
+
     /// Whether [`append`](Self::append) waits for a disk.
     pub fn is_on_disk(&self) -> bool {
         matches!(self.0, Kind::Disk(_))

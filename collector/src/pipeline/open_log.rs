@@ -60,5 +60,9 @@ impl OpenLog {
 }
 
 fn exporter_status(config: &export::Config) -> Arc<ExporterStatus> {
-    Arc::new(ExporterStatus::named(config.name.as_str()))
+    let mut status = ExporterStatus::named(config.name.as_str());
+    if config.sampling.is_on() {
+        status.sampling.rules = config.sampling.to_string();
+    }
+    Arc::new(status)
 }

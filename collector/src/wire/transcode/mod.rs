@@ -11,9 +11,9 @@ mod otlp_json;
 mod tests;
 mod zipkin;
 
+use super::proto_writer::{self, Expected, ProtoWriter};
 use json_reader::{JsonError, JsonReader, JsonResult};
 pub use otlp_json::{most_otlp_json, otlp_json};
-use super::proto_writer::{self, Expected, ProtoWriter};
 pub use zipkin::{MOST_MEMORY, zipkin_json, zipkin_protobuf};
 
 /// Why a body could not be turned into OTLP. Spans count from 0.
