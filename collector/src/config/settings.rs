@@ -304,10 +304,7 @@ pub(super) const EXPORTER: &[ExporterKey] = &[
         value: "RATIO",
         default: "as `sample_ratio` above",
         help: "Share of traces to send, 0 to 1: of all of them, or of those that no `keep_…` keeps; needed with one",
-        in_force: |export| {
-            let is_on = export.sampling.is_on();
-            is_on.then(|| export.sampling.ratio.to_string())
-        },
+        in_force: |export| Some(export.sampling.ratio.to_string()),
     },
     ExporterKey {
         key: "sampling.drop_health_checks",

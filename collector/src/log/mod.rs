@@ -312,8 +312,8 @@ impl Cursor {
         }
     }
 
-    /// A second cursor at the same place, to look ahead with: it holds nothing back, is not known to the next start,
-    /// and what it misses counts nowhere.
+    /// A second cursor at the same place, to look ahead with: it is not known to the next start, nobody is refused for
+    /// it, and what it misses counts nowhere. What it has not acknowledged stays in the log, so it has to stay ahead.
     pub fn scout(&self) -> Self {
         Self(match &self.0 {
             CursorKind::Memory(cursor) => CursorKind::Memory(MemoryCursor {
@@ -543,6 +543,54 @@ mod tests {
         drop(cursor);
         assert_eq!(dropped(), 14, "giving up counts what was left");
         assert_eq!(log.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_scout_is_ahead_and_counts_nowhere() {
+        let (log, mut cursor, status) = log(1_100);
+        append(&log, batch(400), 1).unwrap();
+        let mut scout = cursor.scout();
+        assert!(scout.has_more() && !cursor.is_pressed());
+        append(&log, batch(400), 2).unwrap();
+        assert!(cursor.is_pressed());
+        assert_eq!(sequences(&mut scout, 1_000).await, [0, 1]);
+        scout.ack(1);
+        assert!(!scout.has_more() && cursor.has_more());
+        assert_eq!(cursor.unsent_spans(), 3);
+        assert_eq!(sequences(&mut cursor, 1_000).await, [0, 1]);
+        cursor.ack(1);
+        assert_eq!(log.used(), 0);
+        // Both are pushed on, and one is counted.
+        for _ in 0..4 {
+            append(&log, batch(400), 1).unwrap();
+        }
+        assert_eq!(status.dropped_spans.load(Ordering::Relaxed), 2);
+        assert_eq!(sequences(&mut scout, 1_000).await, [4, 5]);
+        assert_eq!(sequences(&mut cursor, 1_000).await, [4, 5]);
+        drop(scout);
+        cursor.ack(5);
+        assert_eq!((log.used(), cursor.unsent_spans()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_record_takes_none() {
+        let (log, cursor, _status) = log(10_000);
+        assert!(cursor.ready().now_or_never().is_none());
+        let ((), ()) = tokio::join!(cursor.ready(), async {
+            tokio::task::yield_now().await;
+            append(&log, batch(1), 1).unwrap();
+        });
+        assert_eq!(cursor.ready().now_or_never(), Some(()));
+        assert_eq!(cursor.unsent_spans(), 1);
+        let (log, cursor, _status) = log_closed();
+        assert_eq!(cursor.ready().now_or_never(), Some(()));
+        drop(log);
+    }
+
+    fn log_closed() -> (BatchLog, Cursor, Arc<ExporterStatus>) {
+        let closed = log(1_000);
+        closed.0.close();
+        closed
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod configuration;
 mod data_dir;
 mod imports;
 mod process;
+mod sampling;
 mod sink;
 
 use std::io::{Read as _, Write as _};
