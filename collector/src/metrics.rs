@@ -105,7 +105,8 @@ fn encode_log(encoder: &mut DescriptorEncoder<'_>, log: &LogStatus) -> fmt::Resu
     Ok(())
 }
 
-type Row<S> = (&'static str, &'static str, fn(&S) -> &AtomicU64);
+type Counter<S> = fn(&S) -> &AtomicU64;
+type Row<S> = (&'static str, &'static str, Counter<S>);
 
 const RECEIVER: [Row<ReceiverStatus>; 4] = [
     (
@@ -159,7 +160,7 @@ const EXPORTER: [Row<ExporterStatus>; 5] = [
 ];
 
 /// Of exporters that sample, for each why spans were left out.
-const SAMPLED_OUT: [(&str, fn(&SamplingStatus) -> &AtomicU64); 2] = [
+const SAMPLED_OUT: [(&str, Counter<SamplingStatus>); 2] = [
     ("ratio", |sampling| &sampling.out_by_ratio_spans),
     ("route", |sampling| &sampling.out_by_route_spans),
 ];

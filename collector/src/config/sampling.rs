@@ -45,12 +45,14 @@ pub(super) fn resolve(
             let allowed = "more than 0 is needed, or one of sampling.keep_errors, keep_slower_than and keep_slowest";
             faults.add(setting.source, &setting.value, allowed);
         }
-        // Nothing would ever be left out by it.
-        (setting, Some(rule)) if sampling.tail.is_some() && sampling.ratio == Ratio::ALL => {
-            if setting.is_none() || ratio.is_some() {
-                let text = "all traces are kept anyway; give sampling.ratio, below 1, for those that no rule keeps";
-                faults.say(rule.source, text);
-            }
+        // Nothing would ever be left out; a ratio that could not be read is a fault already.
+        (setting, Some(rule))
+            if sampling.tail.is_some()
+                && sampling.ratio == Ratio::ALL
+                && setting.is_some() == ratio.is_some() =>
+        {
+            let text = "all traces are kept anyway; give sampling.ratio, below 1, for those that no rule keeps";
+            faults.say(rule.source, text);
         }
         _ => {}
     }

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_threshold_is_raised_and_never_lowered() {
-        let (low, high) = (trace(0x7fff_ffff_ffff_ff), trace(0x8000_0000_0000_00));
+        let (low, high) = (trace((1 << 55) - 1), trace(1 << 55));
         let as_ = |state: &'static str| Fate::KeepAs(state.into());
         for (trace_id, state, expected) in [
             (high, "", as_("ot=th:8")),

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 
@@ -94,9 +94,8 @@ impl Slowest {
     }
 
     fn key(&self, span: &SpanRef<'_>) -> u64 {
-        let mut state = self.hasher.build_hasher();
-        (span.resource.service_name, span.kind, span.name).hash(&mut state);
-        state.finish()
+        let operation = (span.resource.service_name, span.kind, span.name);
+        self.hasher.hash_one(operation)
     }
 }
 

@@ -16,7 +16,10 @@ use crate::wire::{SpanRef, walk};
 /// What `read` makes of `span`, sent by the service `shop`.
 pub(super) fn span_ref<T>(span: &Span, read: impl Fn(&SpanRef<'_>) -> T) -> T {
     let mut made = None;
-    walk(&batch(&[span.clone()]), |span| made = Some(read(&span))).unwrap();
+    walk(&batch(std::slice::from_ref(span)), |span| {
+        made = Some(read(&span))
+    })
+    .unwrap();
     made.unwrap()
 }
 
