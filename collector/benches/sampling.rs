@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bellwether_collector::export::{Config, Ratio, Sampling, Tail, Target, Worker};
 use bellwether_collector::log::{BatchLog, OnFull, ReaderConfig};
+use bellwether_collector::signal::Signal;
 use bellwether_collector::status::ExporterStatus;
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -81,7 +82,9 @@ fn measure(address: &str, sampling: Sampling) -> (f64, u64) {
     runtime.block_on(async {
         for turn in 0..SPANS / REQUEST {
             let request = requests[turn % requests.len()].clone();
-            log.append(request, REQUEST as u64).await.expect("room");
+            log.append(Signal::Traces, request, REQUEST as u64)
+                .await
+                .expect("room");
         }
         log.close();
         let began = thread_nanos();

@@ -27,6 +27,8 @@ pub(super) struct GivenExporter {
     pub(super) headers: Vec<(String, Setting)>,
     /// What stands under `sampling.drop`.
     pub(super) drop: Vec<Setting>,
+    /// What it is to take, one or more; `None` when that is not said.
+    pub(super) signals: Option<Vec<Setting>>,
 }
 
 /// Reads an environment variable.
@@ -74,6 +76,7 @@ impl GivenExporter {
             settings: BTreeMap::from([("url", url)]),
             headers: Vec::new(),
             drop: Vec::new(),
+            signals: None,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::exporters::HEADERS;
+use super::exporters::{HEADERS, SIGNALS};
 use super::given::{Given, GivenExporter};
 use super::sampling::DROP;
 use super::settings::{EXPORTER, SETTINGS, Takes};
@@ -60,6 +60,12 @@ impl Lines {
             let value = (key.in_force)(exporter);
             let is_list = key.key == DROP && !given.drop.is_empty();
             if value.is_none() && !is_list {
+                continue;
+            }
+            if key.key == SIGNALS {
+                let settings = given.signals.as_deref().unwrap_or_default();
+                let value = value.unwrap_or_default();
+                self.line(&format!("{indent}{SIGNALS}: {value}"), settings.first());
                 continue;
             }
             let mut name = format!("{indent}{}", key.key);

@@ -7,6 +7,8 @@ mod outcome;
 mod peer;
 mod retry;
 mod sampling;
+#[cfg(test)]
+mod signal_tests;
 mod split;
 mod target;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::net::rpc_status::{Code, PartialSuccess, RpcStatus, partial_success};
 /// What became of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The peer took it, perhaps without some of its spans.
+    /// The peer took it, perhaps without some of its items.
     Taken(PartialSuccess),
     /// Not now: send the same again.
     Retry {
@@ -20,7 +20,7 @@ pub(super) enum Outcome {
         /// When, if the peer told.
         after: Option<Duration>,
     },
-    /// Not sent at all: it would be larger than a request may be, so fewer spans have to go at once.
+    /// Not sent at all: it would be larger than a request may be, so fewer items have to go at once.
     TooLarge {
         /// What would be larger than what.
         reason: String,
@@ -124,7 +124,7 @@ pub(super) fn of_http(reply: &Reply) -> Outcome {
     }
 }
 
-/// With these a peer says that it takes no spans at this address: the URL names another one, or another protocol.
+/// With these a peer says that it takes no such thing at this address: the URL names another one, or another protocol.
 const WRONG_URL: [StatusCode; 3] = [
     StatusCode::NOT_FOUND,
     StatusCode::METHOD_NOT_ALLOWED,

@@ -12,8 +12,8 @@ use super::zipkin::{self, EncodeError};
 use crate::net::client::{Client, ClientError, Endpoint, Pieces, Protocol, Reply};
 use crate::net::grpc;
 use crate::net::rpc_status::{Code, RpcStatus};
+use crate::signal::{BySignal, Signal};
 
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const USER_AGENT: &str = concat!("bellwether-collector/", env!("CARGO_PKG_VERSION"));
 
 /// gRPC's default limit is 4 MiB for a message; merged requests stay a little below.
@@ -32,22 +32,22 @@ pub(super) struct Peer {
     /// The exporter's, for what it tells.
     name: String,
     kind: TargetKind,
-    path: String,
+    paths: BySignal<String>,
     headers: HeaderMap,
     /// With the headers that say so.
     gzip: Option<(Gzip, HeaderMap)>,
     client: Client,
     max_bytes: usize,
-    max_spans: u64,
+    max_items: u64,
 }
 
 impl Peer {
     pub(super) fn new(config: Config) -> Self {
         let target = config.target;
-        let (protocol, path, content_type) = match target.kind {
-            TargetKind::OtlpGrpc => (Protocol::Http2, EXPORT.to_owned(), "application/grpc"),
-            TargetKind::OtlpHttp => (Protocol::Http1, target.path, "application/x-protobuf"),
-            TargetKind::Zipkin => (Protocol::Http1, target.path, "application/json"),
+        let (protocol, content_type) = match target.kind {
+            TargetKind::OtlpGrpc => (Protocol::Http2, "application/grpc"),
+            TargetKind::OtlpHttp => (Protocol::Http1, "application/x-protobuf"),
+            TargetKind::Zipkin => (Protocol::Http1, "application/json"),
         };
         let max_bytes = match target.kind {
             TargetKind::OtlpGrpc | TargetKind::OtlpHttp => MAX_OTLP_BYTES,
@@ -74,7 +74,11 @@ impl Peer {
         Self {
             name: config.name,
             kind: target.kind,
-            path,
+            paths: BySignal {
+                traces: target.path_of(Signal::Traces),
+                logs: target.path_of(Signal::Logs),
+                metrics: target.path_of(Signal::Metrics),
+            },
             headers,
             gzip,
             client: Client::new(Endpoint {
@@ -85,7 +89,7 @@ impl Peer {
                 timeout: config.timeout,
             }),
             max_bytes,
-            max_spans: u64::MAX,
+            max_items: u64::MAX,
         }
     }
 
@@ -94,33 +98,38 @@ impl Peer {
         self.max_bytes
     }
 
-    /// Spans that one request has at most; fewer after [`Outcome::TooLarge`].
-    pub(super) fn max_spans(&self) -> u64 {
-        self.max_spans
+    /// Items that one request has at most; fewer after [`Outcome::TooLarge`].
+    pub(super) fn max_items(&self) -> u64 {
+        self.max_items
     }
 
-    /// Sends `batches` as one request. A peer that cannot read gzip gets it as it is, then and from then on.
-    pub(super) async fn send(&mut self, batches: Vec<Bytes>) -> Outcome {
+    /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read gzip gets it as it is, then and from then on.
+    pub(super) async fn send(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
         if self.gzip.is_none() {
-            return self.attempt(batches, false).await.0;
+            return self.attempt(signal, batches, false).await.0;
         }
-        let (outcome, may_read_gzip) = self.attempt(batches.clone(), true).await;
+        let (outcome, may_read_gzip) = self.attempt(signal, batches.clone(), true).await;
         if may_read_gzip {
             return outcome;
         }
-        let (plain, _) = self.attempt(batches, false).await;
+        let (plain, _) = self.attempt(signal, batches, false).await;
         if matches!(plain, Outcome::Taken(_)) {
             self.gzip = None;
             tracing::warn!(
                 exporter = self.name,
-                "the peer cannot read gzip, so spans go to it uncompressed; set its compression to none"
+                "the peer cannot read gzip, so requests go to it uncompressed; set its compression to none"
             );
         }
         plain
     }
 
     /// One attempt, and whether the peer may have read its encoding.
-    async fn attempt(&mut self, batches: Vec<Bytes>, compressed: bool) -> (Outcome, bool) {
+    async fn attempt(
+        &mut self,
+        signal: Signal,
+        batches: Vec<Bytes>,
+        compressed: bool,
+    ) -> (Outcome, bool) {
         let body = match self.body(batches, compressed) {
             Ok(body) => body,
             Err(refused) => return (refused, true),
@@ -129,7 +138,8 @@ impl Peer {
             Some((_, headers)) if compressed => headers,
             _ => &self.headers,
         };
-        match self.client.post(&self.path, headers, body).await {
+        let path = self.paths.of(signal);
+        match self.client.post(path, headers, body).await {
             Ok(reply) if self.kind == TargetKind::OtlpGrpc => {
                 (of_grpc(&reply), !is_unimplemented(&reply))
             }
@@ -178,12 +188,12 @@ impl Peer {
         match zipkin::encode(batches, MAX_JSON_BYTES) {
             Ok(json) => {
                 if json.len() <= MAX_JSON_BYTES / 4 {
-                    self.max_spans = self.max_spans.saturating_mul(2);
+                    self.max_items = self.max_items.saturating_mul(2);
                 }
                 Ok(json.into())
             }
             Err(error @ EncodeError::TooLarge { fits, .. }) => {
-                self.max_spans = fits.max(1);
+                self.max_items = fits.max(1);
                 let reason = error.to_string();
                 Err(Outcome::TooLarge { reason })
             }

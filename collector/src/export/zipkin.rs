@@ -72,10 +72,8 @@ fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
     if start_micros > 0 {
         json.key("timestamp").number(start_micros);
     }
-    // An end before the start is a clock that was set back: the duration is not known.
-    if span.end_unix_nano >= span.start_unix_nano && span.end_unix_nano > 0 {
-        json.key("duration")
-            .number((span.duration_nanos() / 1_000).max(1));
+    if let Some(micros) = duration_micros(span, &origin) {
+        json.key("duration").number(micros);
     }
     origin.put_local_endpoint(json, span.resource.service_name);
     origin.put_remote_endpoint(json);
@@ -85,6 +83,16 @@ fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
     }
     tags.put(json, span, &rare);
     json.close_object();
+}
+
+/// Zipkin's smallest duration is 1. An end before the start is a clock that was set back, and a start of zero is none:
+/// the duration is not known.
+fn duration_micros(span: &SpanRef<'_>, origin: &Origin<'_>) -> Option<u64> {
+    if span.end_unix_nano == 0 {
+        return origin.duration_micros;
+    }
+    let is_known = span.start_unix_nano > 0 && span.end_unix_nano >= span.start_unix_nano;
+    is_known.then(|| (span.duration_nanos() / 1_000).max(1))
 }
 
 /// The ids, as Zipkin had them where the span came from there.
@@ -386,11 +394,9 @@ mod tests {
         check(lasting(2_000), "/duration", json!(2));
         check(|span| span.end_time_unix_nano = 0, "/duration", json!(null));
         check(|span| span.end_time_unix_nano = 1, "/duration", json!(null));
-        check(
-            |span| span.start_time_unix_nano = 0,
-            "/timestamp",
-            json!(null),
-        );
+        for absent in ["/timestamp", "/duration"] {
+            check(|span| span.start_time_unix_nano = 0, absent, json!(null));
+        }
     }
 
     #[test]
@@ -690,6 +696,9 @@ mod tests {
         }
         assert_eq!(there_and_back(&root)["shared"], json!(true));
         assert_eq!(there_and_back(&root)["parentId"], json!(null));
+        let mut without_start = expected.clone();
+        without_start.as_object_mut().unwrap().remove("timestamp");
+        assert_eq!(there_and_back(&without_start), without_start);
         for kind in ["CLIENT", "PRODUCER", "CONSUMER"] {
             let mut span = expected.clone();
             span.as_object_mut().unwrap().remove("shared");

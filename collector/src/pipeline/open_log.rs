@@ -60,7 +60,10 @@ impl OpenLog {
 }
 
 fn exporter_status(config: &export::Config) -> Arc<ExporterStatus> {
-    let mut status = ExporterStatus::named(config.name.as_str());
+    let mut status = ExporterStatus {
+        signals: config.signals,
+        ..ExporterStatus::named(config.name.as_str())
+    };
     if config.sampling.is_on() {
         status.sampling.rules = config.sampling.to_string();
     }

@@ -10,6 +10,7 @@ use super::config::Tail;
 use super::tail::{Traces, nanos};
 use super::unwanted::Unwanted;
 use crate::log::{Cursor, Record};
+use crate::signal::Signal;
 use crate::status::now_unix_nano;
 
 /// Bytes read ahead at once: less than a request has, since it is held beside one.
@@ -175,7 +176,9 @@ impl LookAhead {
         };
         let mut noted = None;
         for record in &records {
-            traces.note(record, unwanted);
+            if record.signal == Signal::Traces {
+                traces.note(record, unwanted);
+            }
             self.mark(record, traces.index().inserted());
             noted = Some(record.sequence);
             // The others come again when there is room.
@@ -198,7 +201,8 @@ impl LookAhead {
                 if arrived < mark.first_unix_nano.saturating_add(nanos(span))
                     && now < mark.first_read + span =>
             {
-                mark.last_sequence = record.sequence;
+                // Signals come apart, so that one of them may be ahead.
+                mark.last_sequence = mark.last_sequence.max(record.sequence);
                 mark.last_unix_nano = mark.last_unix_nano.max(arrived);
                 mark.last_read = now;
                 mark.traces = traces;

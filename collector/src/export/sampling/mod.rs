@@ -37,6 +37,7 @@ use tail::Traces;
 use unwanted::{Spans, Unwanted};
 
 use crate::log::{Cursor, Record};
+use crate::signal::Signal;
 use crate::status::{ExporterStatus, add};
 use crate::wire::{Fate, SpanRef, retain};
 
@@ -85,7 +86,7 @@ impl Sampler {
     }
 
     /// As [`Cursor::next`], of what was decided, with what is to be sent of it. A record of which nothing is has no spans
-    /// and no bytes.
+    /// and no bytes. Other signals come as late as traces do, and whole.
     pub(super) async fn next(
         &mut self,
         cursor: &mut Cursor,
@@ -98,6 +99,12 @@ impl Sampler {
                 }
                 None => None,
             };
+            if let Some(due) = due
+                && !cursor.has_more()
+            {
+                self.forget(due.sequence);
+                continue;
+            }
             let mut records = cursor.next(max_bytes).await?;
             let Some(first) = records.first().map(|record| record.sequence) else {
                 continue;
@@ -110,7 +117,7 @@ impl Sampler {
                 self.tell(early);
                 return Some(self.sample(records, max_bytes, early.is_some()));
             }
-            // The log dropped what was waited for.
+            // What was due is sent, or the log dropped it.
             self.forget(first.saturating_sub(1));
         }
     }
@@ -123,7 +130,10 @@ impl Sampler {
             self.handed.pop_front();
             tally.count(&self.status);
         }
-        self.forget(sequence);
+        // Of other signals earlier records may still have to be sent.
+        if self.status.signals.iter().eq([Signal::Traces]) {
+            self.forget(sequence);
+        }
     }
 
     fn forget(&mut self, sequence: u64) {
@@ -139,10 +149,13 @@ impl Sampler {
         let mut sampled: Vec<Record> = Vec::with_capacity(records.len());
         for record in records {
             let mut tally = Tally::default();
-            if early {
-                tally.early = record.spans;
+            if early && record.signal == Signal::Traces {
+                tally.early = record.items;
             }
-            let record = self.sample_one(record, &mut tally);
+            let record = match record.signal {
+                Signal::Traces => self.sample_one(record, &mut tally),
+                Signal::Logs | Signal::Metrics => record,
+            };
             bytes += record.bytes.len();
             if bytes > max_bytes && !sampled.is_empty() {
                 break;
@@ -175,7 +188,7 @@ impl Sampler {
             None => record.bytes,
         };
         Record {
-            spans: retained.spans,
+            items: retained.spans,
             bytes,
             ..record
         }

@@ -13,6 +13,7 @@ use super::slowest::Slowest;
 use super::testing::{Exporter, batch, exporters, failed, ids, lasting, span_ref};
 use super::{Ratio, Sampling, Tail};
 use crate::log::OnFull;
+use crate::signal::Signal;
 use crate::wire::test_support::span;
 
 const WAIT_MILLIS: u64 = 10_000;
@@ -173,7 +174,7 @@ proptest! {
         for (at_millis, spans) in &stream {
             let made: Vec<_> = spans.iter().map(|(id, given)| made(given, *id)).collect();
             let arrived = BEGAN_UNIX_NANO + at_millis * 1_000_000;
-            log.append_at(Bytes::from(batch(&made)), made.len() as u64, arrived);
+            log.append_at(Signal::Traces, Bytes::from(batch(&made)), made.len() as u64, arrived);
         }
         log.close();
         let exporter = &mut exporters[0];

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
 use super::{Ratio, Sampler, Sampling, Tail};
 use crate::log::{BatchLog, Cursor, Full, OnFull, ReaderConfig, Record};
+use crate::signal::Signal;
 use crate::status::ExporterStatus;
 use crate::wire::test_support::{encode, resource_spans};
 use crate::wire::{SpanRef, walk};
@@ -89,7 +90,7 @@ pub(super) fn exporters(
 /// In memory an append never waits.
 pub(super) fn append(log: &BatchLog, spans: &[Span]) -> Result<(), Full> {
     let bytes = Bytes::from(batch(spans));
-    log.append(bytes, spans.len() as u64)
+    log.append(Signal::Traces, bytes, spans.len() as u64)
         .now_or_never()
         .unwrap()
 }
@@ -126,7 +127,7 @@ pub(super) fn ids(records: &[Record]) -> Vec<u64> {
         let spans = walk(&record.bytes, |span| {
             ids.push(u64::from_be_bytes(span.span_id));
         });
-        assert_eq!(spans, Ok(record.spans as usize));
+        assert_eq!(spans, Ok(record.items as usize));
     }
     ids
 }

@@ -74,7 +74,7 @@ async fn a_trace_is_decided_as_a_whole_once_its_time_is_over() {
     assert_eq!(ids(&second), [12]);
     exporter.settle(&second);
     assert_eq!(counts(&exporter), [2, 0, 2, 0, 0, 0]);
-    assert_eq!(exporter.cursor.unsent_spans(), 0);
+    assert_eq!(exporter.cursor.unsent().traces, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -351,9 +351,9 @@ async fn malformed_bytes_go_as_they_are() {
     let (log, mut exporter) = one(1 << 20, policy);
     let mut bytes = batch(&[span(1, 1, 0)]);
     bytes.pop();
-    log.append_at(Bytes::from(bytes.clone()), 1, 1);
+    log.append_at(Signal::Traces, Bytes::from(bytes.clone()), 1, 1);
     let records = exporter.next().await.unwrap();
-    assert_eq!((&records[0].bytes[..], records[0].spans), (&bytes[..], 1));
+    assert_eq!((&records[0].bytes[..], records[0].items), (&bytes[..], 1));
 }
 
 #[test]
@@ -368,4 +368,31 @@ fn an_exporter_that_sends_everything_has_no_sampler() {
         let sampler = Sampler::new(&policy, Arc::default(), &exporter.cursor);
         assert!(sampler.is_none());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_signals_come_whole_and_as_late_as_traces_before_them() {
+    let (log, mut exporter) = one(1 << 20, errors_only());
+    let other = |bytes: &'static [u8]| {
+        let appended = log.append(Signal::Logs, Bytes::from_static(bytes), 7);
+        futures_util::FutureExt::now_or_never(appended)
+            .unwrap()
+            .unwrap();
+    };
+    append(&log, &[failed(span(1, 11, 0)), span(2, 21, 0)]).unwrap();
+    other(b"first");
+    append(&log, &[failed(span(1, 12, 0))]).unwrap();
+    other(b"second");
+    silent(&mut exporter, WAIT / 2).await;
+    let traces = exporter.next().await.unwrap();
+    assert_eq!(ids(&traces), [11, 12]);
+    exporter.settle(&traces);
+    let logs = exporter.next().await.unwrap();
+    let bytes: Vec<_> = logs.iter().map(|record| &record.bytes[..]).collect();
+    assert_eq!(bytes, [&b"first"[..], b"second"]);
+    assert_eq!(logs[0].items, 7);
+    exporter.settle(&logs);
+    assert_eq!(counts(&exporter), [1, 0, 2, 0, 0, 0]);
+    append(&log, &[failed(span(3, 31, 0))]).unwrap();
+    assert_eq!(ids(&exporter.next().await.unwrap()), [31]);
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use crate::signal::Signals;
 use crate::status::{
     ErrorAt, ExporterStatus, LogStatus, ReceiverStatus, SamplingStatus, Status, now_unix_nano,
 };
@@ -31,6 +32,8 @@ struct ReceiverReport {
     not_listening: Option<String>,
     accepted_batches: u64,
     accepted_spans: u64,
+    accepted_log_records: u64,
+    accepted_data_points: u64,
     refused_batches: u64,
     rejected_batches: u64,
     last_error: Option<LastErrorReport>,
@@ -39,11 +42,19 @@ struct ReceiverReport {
 #[derive(Debug, Serialize)]
 struct ExporterReport {
     name: String,
+    /// What it takes.
+    signals: Signals,
     sent_spans: u64,
+    sent_log_records: u64,
+    sent_data_points: u64,
     sent_requests: u64,
     retries: u64,
     dropped_spans: u64,
+    dropped_log_records: u64,
+    dropped_data_points: u64,
     set_aside_spans: u64,
+    set_aside_log_records: u64,
+    set_aside_data_points: u64,
     /// Null when everything is sent.
     sampling: Option<SamplingReport>,
     queue_bytes: u64,
@@ -112,12 +123,15 @@ pub(super) fn report(views: &Views, status: &Status) -> StatusReport {
 }
 
 fn receiver(status: &ReceiverStatus) -> ReceiverReport {
+    let accepted = status.accepted().load();
     ReceiverReport {
         protocol: status.protocol,
         address: status.address.clone().ok(),
         not_listening: status.address.clone().err(),
         accepted_batches: read(&status.accepted_batches),
-        accepted_spans: read(&status.accepted_spans),
+        accepted_spans: accepted.traces,
+        accepted_log_records: accepted.logs,
+        accepted_data_points: accepted.metrics,
         refused_batches: read(&status.refused_batches),
         rejected_batches: read(&status.rejected_batches),
         last_error: status.last_error.get().map(last_error),
@@ -126,13 +140,22 @@ fn receiver(status: &ReceiverStatus) -> ReceiverReport {
 
 fn exporter(status: &ExporterStatus, now_unix_nano: u64) -> ExporterReport {
     let oldest = read(&status.oldest_unix_nano);
+    let (sent, dropped) = (status.sent().load(), status.dropped().load());
+    let set_aside = status.set_aside().load();
     ExporterReport {
         name: status.name.clone(),
-        sent_spans: read(&status.sent_spans),
+        signals: status.signals,
+        sent_spans: sent.traces,
+        sent_log_records: sent.logs,
+        sent_data_points: sent.metrics,
         sent_requests: read(&status.sent_requests),
         retries: read(&status.retries),
-        dropped_spans: read(&status.dropped_spans),
-        set_aside_spans: read(&status.set_aside_spans),
+        dropped_spans: dropped.traces,
+        dropped_log_records: dropped.logs,
+        dropped_data_points: dropped.metrics,
+        set_aside_spans: set_aside.traces,
+        set_aside_log_records: set_aside.logs,
+        set_aside_data_points: set_aside.metrics,
         sampling: sampling(&status.sampling),
         queue_bytes: read(&status.queue_bytes),
         oldest_seconds: (oldest > 0).then(|| now_unix_nano.saturating_sub(oldest) as f64 / 1e9),
