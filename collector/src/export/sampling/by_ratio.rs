@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_share_that_is_kept_is_the_ratio() {
-        const TRACES: u64 = 200_000;
+        const TRACES: u64 = 20_000;
         for ratio in ["0.5", "0.1", "0.01"] {
             let rule = by_ratio(ratio);
             let kept = (0..TRACES).filter(|_| {

@@ -200,9 +200,10 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
         fn the_newest_traces_are_known(
-            steps in prop::collection::vec((0..3_000_u64, any::<bool>(), any::<bool>()), 0..6_000),
+            steps in prop::collection::vec((0..3_000_u64, any::<bool>(), any::<bool>()), 2_000..4_000),
         ) {
             let mut index = Index::new(0);
             let mut model: VecDeque<(u64, Found, bool)> = VecDeque::new();

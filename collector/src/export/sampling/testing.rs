@@ -18,7 +18,7 @@ use crate::wire::{SpanRef, walk};
 pub(super) fn span_ref<T>(span: &Span, read: impl Fn(&SpanRef<'_>) -> T) -> T {
     let mut made = None;
     walk(&batch(std::slice::from_ref(span)), |span| {
-        made = Some(read(&span))
+        made = Some(read(&span));
     })
     .unwrap();
     made.unwrap()

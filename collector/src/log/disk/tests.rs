@@ -211,9 +211,9 @@ async fn a_scout_is_ahead_and_forgotten_by_the_next_start() {
     assert!(!fixture.cursors[0].is_pressed());
     let sent = fixture.next(0, 1).await;
     fixture.cursors[0].ack(sent[0].sequence);
-    drop(scout);
+    // What is saved while it is there is what a crash leaves.
     fixture.log.finish().await;
-    drop(fixture);
+    drop((scout, fixture));
     let mut fixture = open(directory.path(), &["a"]);
     assert_eq!(fixture.status.left_bytes.load(Ordering::Relaxed), 0);
     // A scout begins where its cursor is, also among what is read back.
