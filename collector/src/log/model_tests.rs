@@ -192,7 +192,7 @@ proptest! {
 #[test]
 fn a_scout_that_is_pushed_on_is_nobodys_loss() {
     let mut state = State::new(LIMIT);
-    let status = Arc::default();
+    let status: Arc<ExporterStatus> = Arc::default();
     let sender = state.add_reader(reader(&status));
     let scout = state.add_scout(sender);
     let mut notices = Vec::new();
@@ -203,7 +203,7 @@ fn a_scout_that_is_pushed_on_is_nobodys_loss() {
     assert_eq!(notices.len(), 1, "{notices:?}");
     assert_eq!(state.unsent(scout), state.unsent(sender));
     state.remove_reader(scout);
-    assert_eq!(status.dropped_spans.load(Ordering::Relaxed), 7);
+    assert_eq!(status.dropped().load().traces, 7);
 }
 
 #[test]

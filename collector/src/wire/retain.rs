@@ -40,7 +40,8 @@ pub fn retain<'a, 's>(
 ) -> Result<Retained, WireError> {
     let mut retaining = Retaining {
         fate,
-        out: ProtoWriter::new(0, usize::MAX),
+        // A guess between the small shares that are usual and all of it.
+        out: ProtoWriter::new(request.len() / 4, usize::MAX),
         index: 0,
         kept: 0,
         changed: false,
