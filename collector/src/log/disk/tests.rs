@@ -211,7 +211,9 @@ async fn a_scout_is_ahead_and_forgotten_by_the_next_start() {
     assert!(!fixture.cursors[0].is_pressed());
     let sent = fixture.next(0, 1).await;
     fixture.cursors[0].ack(sent[0].sequence);
-    // What is saved while it is there is what a crash leaves.
+    // What is saved while it is there, and has not seen everything, is what a crash leaves.
+    fixture.append("four").await;
+    assert!(scout.has_more());
     fixture.log.finish().await;
     drop((scout, fixture));
     let mut fixture = open(directory.path(), &["a"]);
@@ -220,9 +222,9 @@ async fn a_scout_is_ahead_and_forgotten_by_the_next_start() {
     let mut scout = fixture.cursors[0].scout();
     let ahead = scout.next(1 << 20).await.unwrap();
     let texts: Vec<_> = ahead.iter().map(|record| &record.bytes[..]).collect();
-    assert_eq!(texts, [&b"two"[..], b"three"]);
-    scout.ack(ahead[1].sequence);
-    assert_eq!(fixture.texts(0).await, ["two", "three"]);
+    assert_eq!(texts, [&b"two"[..], b"three", b"four"]);
+    scout.ack(ahead[2].sequence);
+    assert_eq!(fixture.texts(0).await, ["two", "three", "four"]);
 }
 
 #[tokio::test]
