@@ -1,6 +1,7 @@
 //! Flags, `BELLWETHER_…` variables and a YAML file as a checked `Config`: every fault at once, each with where
 //! it came from, its value and what is allowed. Called by `main_with`, read by `pipeline`.
 
+mod access;
 mod args;
 mod exporters;
 mod file;
@@ -8,7 +9,6 @@ mod given;
 mod memory;
 mod print;
 mod sampling;
-mod secret;
 mod settings;
 mod shares;
 mod source;
@@ -22,6 +22,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+pub use access::{Access, Connections};
 use args::Asked;
 use given::Given;
 pub use shares::{EXPORT_REQUEST_BYTES, Shares};
@@ -57,6 +58,8 @@ pub struct Config {
     pub web: ListenAddress,
     /// Host names the pages answer to beside those they always do.
     pub web_hosts: Vec<String>,
+    /// Who may send, and how long connections stay.
+    pub access: Access,
     /// Where spans are sent on to; none is fine.
     pub export: Vec<export::Config>,
     /// The share of traces that exporters send which were told none of their own.
@@ -158,7 +161,14 @@ impl Config {
         let retention = retention(given.one("retention"), faults);
         let storage = Storage::resolve(given, retention, faults);
         let sample_ratio = faults.checked(given.one("sample_ratio"), sampling::ratio);
-        let mut export = exporters::resolve(given, storage.on_full, from.variable, faults);
+        let access = Access::resolve(given, from.variable, faults);
+        let mut export = exporters::resolve(
+            given,
+            storage.on_full,
+            access.reload_interval,
+            from.variable,
+            faults,
+        );
         let memory = Shares::resolve(given.one("memory_limit"), &export, from.root, faults);
         memory.share_index(&mut export);
         Self {
@@ -172,6 +182,7 @@ impl Config {
             otlp_http,
             zipkin,
             web,
+            access,
             export,
         }
     }

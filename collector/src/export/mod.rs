@@ -2,6 +2,7 @@
 
 mod config;
 mod gzip;
+mod headers;
 mod json;
 mod outcome;
 mod peer;
@@ -21,7 +22,8 @@ mod worker_tests;
 mod zipkin;
 mod zipkin_origin;
 
-pub use config::{Compression, Config, DEFAULT_TIMEOUT, Retry};
+pub use config::{Compression, Config, DEFAULT_RELOAD_INTERVAL, DEFAULT_TIMEOUT, Retry};
+pub use headers::{Headers, value as header_value};
 pub use sampling::{DEFAULT_DECISION_WAIT, Ratio, Sampling, Tail};
 pub use target::{Target, TargetError, TargetKind};
 pub use worker::Worker;

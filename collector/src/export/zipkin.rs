@@ -311,13 +311,17 @@ fn put_tag(json: &mut Json, key: &str, value: AnyValueRef<'_>) {
 /// A link as the OpenTelemetry Collector writes and reads it back: trace, span, trace state, attributes, dropped
 /// attributes.
 fn link_text(link: LinkRef<'_>) -> String {
-    let mut ids = Json::with_capacity(128);
-    ids.hex_digits(&link.trace_id);
-    ids.raw("|");
-    ids.hex_digits(&link.span_id);
-    let ids = String::from_utf8(ids.into_bytes()).unwrap_or_default();
-    let attributes = serde_json::Value::Object(attributes_to_json(link.attributes));
-    format!("{ids}||{attributes}|0")
+    let mut text = Json::with_capacity(128);
+    text.hex_digits(&link.trace_id);
+    text.raw("|");
+    text.hex_digits(&link.span_id);
+    text.raw("|");
+    text.raw(link.trace_state);
+    text.raw("|");
+    text.raw(&serde_json::Value::Object(attributes_to_json(link.attributes)).to_string());
+    text.raw("|");
+    text.raw(itoa::Buffer::new().format(link.dropped_attributes));
+    String::from_utf8(text.into_bytes()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -529,12 +533,14 @@ mod tests {
                 span.links = vec![Link {
                     trace_id: vec![1; 16],
                     span_id: vec![2; 8],
+                    trace_state: "a=b|c".into(),
                     attributes: vec![attribute("k", "v")],
+                    dropped_attributes_count: 3,
                     ..Link::default()
                 }];
             },
             "/tags/otlp.link.0",
-            json!("01010101010101010101010101010101|0202020202020202||{\"k\":\"v\"}|0"),
+            json!("01010101010101010101010101010101|0202020202020202|a=b|c|{\"k\":\"v\"}|3"),
         );
     }
 
@@ -736,7 +742,10 @@ mod tests {
         walk(request, |span| {
             let event = |event: EventRef<'_>| (micros(event.time_unix_nano), event.name.to_owned());
             let events = span.events().map(event).filter(|(time, _)| *time > 0);
-            let links = span.links().map(|link| (link.trace_id, link.span_id));
+            let links = span.links().map(|link| {
+                let dropped = link.dropped_attributes;
+                (link.trace_id, link.span_id, link.trace_state, dropped)
+            });
             // A message is of failures alone.
             let failed = (span.status == StatusCode::Error).then(|| span.status_message());
             told.push(format!(
