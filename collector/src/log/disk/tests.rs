@@ -196,6 +196,38 @@ async fn a_new_exporter_begins_with_the_oldest_that_is_kept() {
 }
 
 #[tokio::test]
+async fn a_scout_is_ahead_and_forgotten_by_the_next_start() {
+    let directory = TempDir::new().unwrap();
+    let mut fixture = open(directory.path(), &["a"]);
+    let mut scout = fixture.cursors[0].scout();
+    for text in ["one", "two", "three"] {
+        fixture.append(text).await;
+    }
+    scout.ready().await;
+    let ahead = scout.next(1 << 20).await.unwrap();
+    assert_eq!(ahead.len(), 3);
+    scout.ack(ahead[2].sequence);
+    assert!(!scout.has_more() && fixture.cursors[0].has_more());
+    assert!(!fixture.cursors[0].is_pressed());
+    let sent = fixture.next(0, 1).await;
+    fixture.cursors[0].ack(sent[0].sequence);
+    // What is saved while it is there, and has not seen everything, is what a crash leaves.
+    fixture.append("four").await;
+    assert!(scout.has_more());
+    fixture.log.finish().await;
+    drop((scout, fixture));
+    let mut fixture = open(directory.path(), &["a"]);
+    assert_eq!(fixture.status.left_bytes.load(Ordering::Relaxed), 0);
+    // A scout begins where its cursor is, also among what is read back.
+    let mut scout = fixture.cursors[0].scout();
+    let ahead = scout.next(1 << 20).await.unwrap();
+    let texts: Vec<_> = ahead.iter().map(|record| &record.bytes[..]).collect();
+    assert_eq!(texts, [&b"two"[..], b"three", b"four"]);
+    scout.ack(ahead[2].sequence);
+    assert_eq!(fixture.texts(0).await, ["two", "three", "four"]);
+}
+
+#[tokio::test]
 async fn what_an_exporter_left_behind_goes_after_the_retention() {
     let directory = TempDir::new().unwrap();
     let log = open(directory.path(), &["old"]);
