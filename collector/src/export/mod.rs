@@ -2,12 +2,13 @@
 
 mod config;
 mod gzip;
-mod json;
 mod outcome;
 mod peer;
 mod retry;
+mod size;
 mod split;
 mod target;
+mod telling;
 #[cfg(test)]
 mod tls_tests;
 #[cfg(test)]
@@ -16,7 +17,6 @@ mod worker;
 #[cfg(test)]
 mod worker_tests;
 mod zipkin;
-mod zipkin_origin;
 
 pub use config::{Compression, Config, DEFAULT_TIMEOUT, Retry};
 pub use target::{Target, TargetError, TargetKind};

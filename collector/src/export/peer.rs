@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::config::{Compression, Config};
 use super::gzip::Gzip;
-use super::outcome::{Outcome, of_grpc, of_http};
+use super::outcome::{Outcome, of_grpc, of_http, of_zipkin};
+use super::size::SizeLimit;
 use super::target::TargetKind;
 use super::zipkin::{self, EncodeError};
 use crate::net::client::{Client, ClientError, Endpoint, Pieces, Protocol, Reply};
@@ -39,6 +40,8 @@ pub(super) struct Peer {
     client: Client,
     max_bytes: usize,
     max_spans: u64,
+    /// Of what is sent, before it is compressed.
+    size: SizeLimit,
 }
 
 impl Peer {
@@ -49,9 +52,9 @@ impl Peer {
             TargetKind::OtlpHttp => (Protocol::Http1, target.path, "application/x-protobuf"),
             TargetKind::Zipkin => (Protocol::Http1, target.path, "application/json"),
         };
-        let max_bytes = match target.kind {
-            TargetKind::OtlpGrpc | TargetKind::OtlpHttp => MAX_OTLP_BYTES,
-            TargetKind::Zipkin => MAX_ZIPKIN_BYTES,
+        let (max_bytes, max_sent) = match target.kind {
+            TargetKind::OtlpGrpc | TargetKind::OtlpHttp => (MAX_OTLP_BYTES, MAX_OTLP_BYTES),
+            TargetKind::Zipkin => (MAX_ZIPKIN_BYTES, MAX_JSON_BYTES),
         };
         let mut headers = config.headers;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -86,12 +89,13 @@ impl Peer {
             }),
             max_bytes,
             max_spans: u64::MAX,
+            size: SizeLimit::new(max_sent),
         }
     }
 
-    /// Bytes of OTLP that one request is made of at most.
+    /// Bytes of OTLP that one request is made of at most; fewer after [`Outcome::TooLarge`].
     pub(super) fn max_bytes(&self) -> usize {
-        self.max_bytes
+        self.max_bytes.min(self.size.bytes())
     }
 
     /// Spans that one request has at most; fewer after [`Outcome::TooLarge`].
@@ -101,7 +105,9 @@ impl Peer {
 
     /// Sends `batches` as one request. A peer that cannot read gzip gets it as it is, then and from then on.
     pub(super) async fn send(&mut self, batches: Vec<Bytes>) -> Outcome {
-        if self.gzip.is_none() {
+        // There is memory for the compressed form of a request of the usual size; a span that alone is larger goes as it is.
+        let length: usize = batches.iter().map(Bytes::len).sum();
+        if self.gzip.is_none() || length > self.max_bytes {
             return self.attempt(batches, false).await.0;
         }
         let (outcome, may_read_gzip) = self.attempt(batches.clone(), true).await;
@@ -121,7 +127,7 @@ impl Peer {
 
     /// One attempt, and whether the peer may have read its encoding.
     async fn attempt(&mut self, batches: Vec<Bytes>, compressed: bool) -> (Outcome, bool) {
-        let body = match self.body(batches, compressed) {
+        let (body, length) = match self.body(batches, compressed) {
             Ok(body) => body,
             Err(refused) => return (refused, true),
         };
@@ -130,12 +136,13 @@ impl Peer {
             _ => &self.headers,
         };
         match self.client.post(&self.path, headers, body).await {
-            Ok(reply) if self.kind == TargetKind::OtlpGrpc => {
-                (of_grpc(&reply), !is_unimplemented(&reply))
-            }
             Ok(reply) => {
-                let readable = reply.status != StatusCode::UNSUPPORTED_MEDIA_TYPE;
-                (of_http(&reply), readable)
+                let (outcome, readable) = match self.kind {
+                    TargetKind::OtlpGrpc => (of_grpc(&reply), !is_unimplemented(&reply)),
+                    TargetKind::OtlpHttp => (of_http(&reply), is_supported(&reply)),
+                    TargetKind::Zipkin => (of_zipkin(&reply), is_supported(&reply)),
+                };
+                (self.learn(outcome, length), readable)
             }
             Err(error @ ClientError::Request(_)) => {
                 let reason = error.to_string();
@@ -149,12 +156,24 @@ impl Peer {
         }
     }
 
-    /// Serialized requests one after another are one merged request, so OTLP goes out as it came in.
-    fn body(&mut self, batches: Vec<Bytes>, compressed: bool) -> Result<Pieces, Outcome> {
+    /// Learns from the answer to `length` bytes how many the peer takes.
+    fn learn(&mut self, outcome: Outcome, length: usize) -> Outcome {
+        match outcome {
+            Outcome::Taken(_) => self.size.taken(),
+            Outcome::TooLarge { reason } if !self.size.refused(length) => return refused(reason),
+            _ => {}
+        }
+        outcome
+    }
+
+    /// Serialized requests one after another are one merged request, so OTLP goes out as it came in. The request's body,
+    /// and how many bytes it is made of.
+    fn body(&mut self, batches: Vec<Bytes>, compressed: bool) -> Result<(Pieces, usize), Outcome> {
         let pieces = match self.kind {
             TargetKind::OtlpHttp | TargetKind::OtlpGrpc => batches,
             TargetKind::Zipkin => vec![self.zipkin(&batches)?],
         };
+        let whole = pieces.iter().map(Bytes::len).sum();
         let pieces = match &mut self.gzip {
             Some((gzip, _)) if compressed => vec![
                 gzip.compress(&pieces)
@@ -163,21 +182,23 @@ impl Peer {
             _ => pieces,
         };
         if self.kind != TargetKind::OtlpGrpc {
-            return Ok(Pieces::new(pieces));
+            return Ok((Pieces::new(pieces), whole));
         }
         let length = pieces.iter().map(Bytes::len).sum();
         let prefix = grpc::prefix(length, compressed)
             .ok_or_else(|| refused(format!("{length} bytes are no gRPC message")))?;
         let prefix = Bytes::copy_from_slice(&prefix);
-        Ok(Pieces::new(std::iter::once(prefix).chain(pieces)))
+        let pieces = Pieces::new(std::iter::once(prefix).chain(pieces));
+        Ok((pieces, whole))
     }
 
     /// How many spans make a request of JSON is learnt: what would have fitted after one that was too large, and twice
     /// as many again where that leaves room.
     fn zipkin(&mut self, batches: &[Bytes]) -> Result<Bytes, Outcome> {
-        match zipkin::encode(batches, MAX_JSON_BYTES) {
+        let limit = self.size.bytes();
+        match zipkin::encode(batches, limit) {
             Ok(json) => {
-                if json.len() <= MAX_JSON_BYTES / 4 {
+                if json.len() <= limit / 4 {
                     self.max_spans = self.max_spans.saturating_mul(2);
                 }
                 Ok(json.into())
@@ -190,6 +211,11 @@ impl Peer {
             Err(error) => Err(refused(error.to_string())),
         }
     }
+}
+
+/// Whether an HTTP server may have read a body as it is encoded.
+fn is_supported(reply: &Reply) -> bool {
+    reply.status != StatusCode::UNSUPPORTED_MEDIA_TYPE
 }
 
 /// What a gRPC server answers to an encoding that it cannot read, and to a method that it does not have.

@@ -12,15 +12,13 @@ use super::config::Config;
 use super::outcome::Outcome;
 use super::peer::Peer;
 use super::retry::Backoff;
-use super::split::{self, Part};
+use super::split::{Limits, Part, Parts};
+use super::telling::{Refusals, Warnings};
 use crate::log::{Cursor, Record};
-use crate::status::{ExporterStatus, add};
+use crate::status::{ExporterStatus, add, now_unix_nano};
 
 /// The longest wait between attempts while draining: the time left is short.
 const DRAIN_WAIT: Duration = Duration::from_secs(1);
-
-/// Refusals for good are told at most so often; those in between are told together.
-const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Sends one reader's records to one peer.
 #[derive(Debug)]
@@ -33,6 +31,7 @@ pub struct Worker {
     suspects: Suspects,
     in_parts: InParts,
     refusals: Refusals,
+    warnings: Warnings,
 }
 
 impl Worker {
@@ -51,6 +50,7 @@ impl Worker {
             suspects: Suspects::default(),
             in_parts: InParts::default(),
             refusals: Refusals::default(),
+            warnings: Warnings::default(),
         }
     }
 
@@ -102,7 +102,12 @@ impl Worker {
                 Sent::Settled => cursor.ack(last),
                 // It is all there at the next start: no reason to hold the shutdown up.
                 Sent::Later { .. } if cursor.is_on_disk() && self.is_draining() => return,
-                Sent::Later { after } => self.wait(after).await,
+                Sent::Later { after } => {
+                    // A peer that is away for long must not keep memory from those that are there.
+                    drop(records);
+                    cursor.let_go();
+                    self.wait(after).await;
+                }
                 // The peer asks for less now.
                 Sent::TooLarge => {}
                 Sent::Refused {
@@ -133,18 +138,15 @@ impl Worker {
                 if rejected > 0 {
                     let reason = format!("the peer took a part only: {}", partial.error_message);
                     self.refusals.count(&self.status, rejected, &reason);
-                } else if !partial.error_message.is_empty() {
-                    tracing::debug!(
-                        exporter = self.status.name,
-                        warning = partial.error_message,
-                        "the peer took everything, with a warning"
-                    );
+                } else {
+                    self.warnings.tell(&self.status.name, partial.error_message);
                 }
                 Sent::Settled
             }
             Outcome::Retry { reason, after } => {
                 self.status.last_error.set(reason.as_str());
                 if !std::mem::replace(&mut self.failing, true) {
+                    self.status.fails_since(now_unix_nano());
                     tracing::warn!(
                         exporter = self.status.name,
                         reason,
@@ -165,29 +167,47 @@ impl Worker {
         }
     }
 
+    /// Whether a record has to go in parts, and can.
     fn is_too_large(&self, record: &Record) -> bool {
-        record.bytes.len() > self.peer.max_bytes() || record.spans > self.peer.max_spans()
+        let Limits { bytes, spans } = self.limits();
+        record.spans > 1 && (record.bytes.len() > bytes || record.spans > spans)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            bytes: self.peer.max_bytes(),
+            spans: self.peer.max_spans(),
+        }
     }
 
     /// Sends one record that is larger than a request may be, in requests of fewer spans.
     async fn send_in_parts(&mut self, record: &Record) -> Sent {
         let mut done = self.in_parts.resume(record.sequence);
-        while let Some(Part { bytes, spans }) = split::part(
-            &record.bytes,
-            done,
-            self.peer.max_bytes(),
-            self.peer.max_spans(),
-        ) {
-            match self.send(vec![bytes.into()], spans).await {
+        let mut parts = Parts::new(&record.bytes, done, self.limits());
+        while let Some(part) = parts.next() {
+            let (pieces, spans) = match part {
+                Part::Request { pieces, spans } => (pieces, spans),
+                Part::Unfit { spans, reason } => {
+                    self.refusals.count(&self.status, spans, &reason);
+                    done += spans;
+                    self.in_parts.done = done;
+                    continue;
+                }
+            };
+            match self.send(pieces, spans).await {
                 Sent::Settled => {}
                 later @ Sent::Later { .. } => return later,
-                Sent::TooLarge => continue,
+                Sent::TooLarge => {
+                    parts = Parts::new(&record.bytes, done, self.limits());
+                    continue;
+                }
                 Sent::Refused { reason, .. } => {
                     self.refusals.count(&self.status, spans, &reason);
                 }
             }
             done += spans;
             self.in_parts.done = done;
+            parts.limit_spans(self.peer.max_spans());
         }
         Sent::Settled
     }
@@ -195,6 +215,7 @@ impl Worker {
     fn works_again(&mut self) {
         self.backoff.reset();
         if std::mem::take(&mut self.failing) {
+            self.status.fails_since(0);
             tracing::info!(exporter = self.status.name, "the peer answers again");
         }
     }
@@ -235,7 +256,7 @@ enum Sent {
     Settled,
     /// To be tried again.
     Later { after: Option<Duration> },
-    /// Not sent, since it would be too large: the peer now takes less at once.
+    /// Too large, for us or for the peer: less goes at once from now on.
     TooLarge,
     /// Refused for good and not counted yet.
     Refused { reason: String, by_content: bool },
@@ -290,42 +311,6 @@ impl InParts {
             };
         }
         self.done
-    }
-}
-
-/// Spans that the peer refused for good: counted at once, told in one line for many.
-#[derive(Debug, Default)]
-struct Refusals {
-    told_at: Option<Instant>,
-    untold_spans: u64,
-}
-
-impl Refusals {
-    fn count(&mut self, status: &ExporterStatus, spans: u64, reason: &str) {
-        add(&status.set_aside_spans, spans);
-        status.last_error.set(reason);
-        self.untold_spans += spans;
-        let now = Instant::now();
-        if self.told_at.is_none_or(|told| now - told >= TELL_EVERY) {
-            self.told_at = Some(now);
-            self.tell(status, reason);
-        }
-    }
-
-    fn tell_rest(&mut self, status: &ExporterStatus) {
-        if self.untold_spans > 0 {
-            let reason = status.last_error.get().map(|error| error.message);
-            self.tell(status, &reason.unwrap_or_default());
-        }
-    }
-
-    fn tell(&mut self, status: &ExporterStatus, reason: &str) {
-        tracing::warn!(
-            exporter = status.name,
-            spans = std::mem::take(&mut self.untold_spans),
-            reason,
-            "the peer refused spans for good: they are set aside"
-        );
     }
 }
 

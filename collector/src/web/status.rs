@@ -167,6 +167,7 @@ fn exporter_card(exporter: &ExporterStatus, now: u64) -> Markup {
     let retries = load(&exporter.retries);
     let dropped = load(&exporter.dropped_spans);
     let set_aside = load(&exporter.set_aside_spans);
+    let failing = load(&exporter.failing_unix_nano);
     html! {
         article.card data-key=(exporter.name) {
             h3 { bdi { (exporter.name) } }
@@ -175,6 +176,12 @@ fn exporter_card(exporter: &ExporterStatus, now: u64) -> Markup {
                 (counted(load(&exporter.sent_requests), "request"))
                 @if retries > 0 { "; tried again " (count(retries)) " times" }
                 "."
+            }
+            @if failing > 0 {
+                p.bad {
+                    "Its peer has taken nothing for " (coarse(now.saturating_sub(failing) as f64 / 1e9))
+                    "; this is tried again."
+                }
             }
             @if waiting == 0 {
                 p.muted { "Nothing is waiting." }
@@ -267,6 +274,7 @@ mod tests {
             dropped_spans: 7.into(),
             queue_bytes: 2048.into(),
             oldest_unix_nano: (now_unix_nano() - 5_000_000_000).into(),
+            failing_unix_nano: (now_unix_nano() - 3_000_000_000).into(),
             ..ExporterStatus::default()
         };
         let text = show(&Status {
@@ -293,6 +301,7 @@ mod tests {
             "just now: truncated <protobuf>",
             "Sent 1,000 spans in 4 requests",
             "2.00 KiB waiting, the oldest for 5 s",
+            "Its peer has taken nothing for 3 s; this is tried again",
             "Dropped 7 spans",
             "Counted 1,200 spans since the start, in 2.00 KiB",
             "9 spans of operations beyond the limit",

@@ -423,7 +423,8 @@ impl DiskCursor {
         self.shared.state().unsent_spans(self.reader)
     }
 
-    fn let_go(&mut self) {
+    /// Lets another reader have a record of more than its share of memory.
+    pub(super) fn let_go(&mut self) {
         if let Some(permit) = self.oversize.take() {
             self.shared.state().hold_oversize(0);
             // Only now: whoever has it next says how much that one holds.
