@@ -1,6 +1,10 @@
 //! The exporters: one worker each, reading the batch log at its own pace. `pipeline` starts and drains them.
 
 mod config;
+#[cfg(test)]
+mod fault_peers;
+#[cfg(test)]
+mod fault_tests;
 mod gzip;
 mod outcome;
 mod peer;

@@ -8,6 +8,7 @@ use super::config::{Compression, Config};
 use super::gzip::Gzip;
 use super::outcome::{Outcome, of_grpc, of_http, of_zipkin};
 use super::size::SizeLimit;
+use super::split::Limits;
 use super::target::TargetKind;
 use super::zipkin::{self, EncodeError};
 use crate::net::client::{Client, ClientError, Endpoint, Pieces, Protocol, Reply};
@@ -93,14 +94,25 @@ impl Peer {
         }
     }
 
-    /// Bytes of OTLP that one request is made of at most; fewer after [`Outcome::TooLarge`].
-    pub(super) fn max_bytes(&self) -> usize {
-        self.max_bytes.min(self.size.bytes())
+    /// What one request is made of at most, in OTLP; less after [`Outcome::TooLarge`].
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            bytes: self.max_bytes.min(self.size.bytes()),
+            spans: self.max_spans,
+            // What a peer of OTLP takes is for it to say.
+            span_bytes: match self.kind {
+                TargetKind::OtlpGrpc | TargetKind::OtlpHttp => usize::MAX,
+                TargetKind::Zipkin => MAX_JSON_BYTES,
+            },
+        }
     }
 
-    /// Spans that one request has at most; fewer after [`Outcome::TooLarge`].
-    pub(super) fn max_spans(&self) -> u64 {
-        self.max_spans
+    /// The pieces of one batch as batches to send: what is read to be written anew is read whole.
+    pub(super) fn batches(&self, pieces: Vec<Bytes>) -> Vec<Bytes> {
+        match self.kind {
+            TargetKind::Zipkin if pieces.len() > 1 => vec![pieces.concat().into()],
+            _ => pieces,
+        }
     }
 
     /// Sends `batches` as one request. A peer that cannot read gzip gets it as it is, then and from then on.

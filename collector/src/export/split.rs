@@ -27,6 +27,8 @@ pub(super) struct Limits {
     pub(super) bytes: usize,
     /// Spans; at least one goes.
     pub(super) spans: u64,
+    /// Bytes of a span that goes alone.
+    pub(super) span_bytes: usize,
 }
 
 /// A part of a batch.
@@ -39,7 +41,7 @@ pub(super) enum Part {
         /// Spans in it.
         spans: u64,
     },
-    /// Spans that are not sent, since what would have to be repeated with them is too large.
+    /// Spans that are not sent, since they or what would have to be repeated with them are too large.
     Unfit {
         /// How many.
         spans: u64,
@@ -156,7 +158,12 @@ impl<'a> Parts<'a> {
     }
 
     /// A span that alone is larger than a request should be: its own bytes are not copied.
-    fn alone(&self, place: Place<'a>) -> Vec<Bytes> {
+    fn alone(&self, place: Place<'a>) -> Part {
+        let (bytes, most) = (place.span.len(), self.limits.span_bytes);
+        if bytes > most {
+            let reason = format!("a span of {bytes} bytes; at most {most} are sent at once");
+            return Part::Unfit { spans: 1, reason };
+        }
         let span_field = head(SPANS, place.span.len());
         let scope_length = self.scope.length + span_field.len() + place.span.len();
         let scope_field = head(SCOPE_SPANS, scope_length);
@@ -166,7 +173,10 @@ impl<'a> Parts<'a> {
         before.extend(scope_field);
         before.extend_from_slice(&self.scope.bytes);
         before.extend(span_field);
-        vec![before.into(), self.request.slice_ref(place.span)]
+        Part::Request {
+            pieces: vec![before.into(), self.request.slice_ref(place.span)],
+            spans: 1,
+        }
     }
 }
 
@@ -187,10 +197,7 @@ impl Iterator for Parts<'_> {
             if request.spans == 0 && !fits {
                 self.spans.next();
                 self.last = Some(place);
-                return Some(Part::Request {
-                    pieces: self.alone(place),
-                    spans: 1,
-                });
+                return Some(self.alone(place));
             }
             if request.spans > 0 && (!fits || request.spans >= self.limits.spans) {
                 break;
@@ -352,9 +359,17 @@ mod tests {
     use proptest::prelude::*;
     use prost::Message;
 
+    fn limits(bytes: usize, spans: u64) -> Limits {
+        Limits {
+            bytes,
+            spans,
+            span_bytes: usize::MAX,
+        }
+    }
+
     fn parts(request: &[u8], bytes: usize, spans: u64) -> Vec<Part> {
         let request = Bytes::copy_from_slice(request);
-        Parts::new(&request, 0, Limits { bytes, spans }).collect()
+        Parts::new(&request, 0, limits(bytes, spans)).collect()
     }
 
     /// The requests alone, each whole, with its spans.
@@ -436,7 +451,7 @@ mod tests {
             let done = parts.iter().take(resume).map(|part| match part {
                 Part::Unfit { spans, .. } | Part::Request { spans, .. } => *spans,
             }).sum();
-            let limits = Limits { bytes: max_bytes, spans: max_spans };
+            let limits = limits(max_bytes, max_spans);
             let rest: Vec<_> = Parts::new(&Bytes::from(request), done, limits).collect();
             prop_assert_eq!(&rest[..], parts.get(resume..).unwrap_or_default());
         }
@@ -506,11 +521,7 @@ mod tests {
         let small = |id| test_support::span(1, id, 0);
         let group = test_support::resource_spans("shop", vec![small(1), large, small(3)]);
         let request = Bytes::from(test_support::encode(vec![group]));
-        let limits = Limits {
-            bytes: 2_000,
-            spans: 10,
-        };
-        let parts: Vec<_> = Parts::new(&request, 0, limits).collect();
+        let parts: Vec<_> = Parts::new(&request, 0, limits(2_000, 10)).collect();
         let Part::Request { pieces, spans: 1 } = &parts[1] else {
             panic!("{parts:?}");
         };
@@ -519,6 +530,15 @@ mod tests {
         let sent = requests(&parts);
         let all: Vec<_> = sent.iter().flat_map(|(bytes, _)| ids(bytes)).collect();
         assert_eq!(all, ids(&request));
+
+        let bounded = Limits {
+            span_bytes: 4_000,
+            ..limits(2_000, 10)
+        };
+        let parts: Vec<_> = Parts::new(&request, 0, bounded).collect();
+        let told = format!("{:?}", parts[1]);
+        assert!(told.contains("at most 4000 are sent at once"), "{told}");
+        assert_eq!(requests(&parts).len(), 2);
     }
 
     #[test]

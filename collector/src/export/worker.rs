@@ -84,9 +84,9 @@ impl Worker {
     }
 
     async fn work(&mut self, cursor: &mut Cursor) {
-        while let Some(mut records) = cursor.next(self.peer.max_bytes()).await {
+        while let Some(mut records) = cursor.next(self.peer.limits().bytes).await {
             self.suspects.narrow(&mut records);
-            keep_spans(&mut records, self.peer.max_spans());
+            keep_spans(&mut records, self.peer.limits().spans);
             let Some(last) = records.last().map(|record| record.sequence) else {
                 continue;
             };
@@ -169,21 +169,14 @@ impl Worker {
 
     /// Whether a record has to go in parts, and can.
     fn is_too_large(&self, record: &Record) -> bool {
-        let Limits { bytes, spans } = self.limits();
+        let Limits { bytes, spans, .. } = self.peer.limits();
         record.spans > 1 && (record.bytes.len() > bytes || record.spans > spans)
-    }
-
-    fn limits(&self) -> Limits {
-        Limits {
-            bytes: self.peer.max_bytes(),
-            spans: self.peer.max_spans(),
-        }
     }
 
     /// Sends one record that is larger than a request may be, in requests of fewer spans.
     async fn send_in_parts(&mut self, record: &Record) -> Sent {
         let mut done = self.in_parts.resume(record.sequence);
-        let mut parts = Parts::new(&record.bytes, done, self.limits());
+        let mut parts = Parts::new(&record.bytes, done, self.peer.limits());
         while let Some(part) = parts.next() {
             let (pieces, spans) = match part {
                 Part::Request { pieces, spans } => (pieces, spans),
@@ -194,11 +187,11 @@ impl Worker {
                     continue;
                 }
             };
-            match self.send(pieces, spans).await {
+            match self.send(self.peer.batches(pieces), spans).await {
                 Sent::Settled => {}
                 later @ Sent::Later { .. } => return later,
                 Sent::TooLarge => {
-                    parts = Parts::new(&record.bytes, done, self.limits());
+                    parts = Parts::new(&record.bytes, done, self.peer.limits());
                     continue;
                 }
                 Sent::Refused { reason, .. } => {
@@ -207,7 +200,7 @@ impl Worker {
             }
             done += spans;
             self.in_parts.done = done;
-            parts.limit_spans(self.peer.max_spans());
+            parts.limit_spans(self.peer.limits().spans);
         }
         Sent::Settled
     }

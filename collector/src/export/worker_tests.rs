@@ -40,12 +40,12 @@ pub(super) struct Fixture {
     pub(super) log: BatchLog,
     pub(super) status: Arc<ExporterStatus>,
     drain: watch::Sender<Option<Instant>>,
-    worker: JoinHandle<()>,
+    pub(super) worker: JoinHandle<()>,
 }
 
 impl Fixture {
     /// A worker for `url` that finds `batches` waiting.
-    fn start(url: &str, batches: &[Vec<u8>]) -> Self {
+    pub(super) fn start(url: &str, batches: &[Vec<u8>]) -> Self {
         Self::start_with(Config::to(Target::parse(url).unwrap()), batches)
     }
 
@@ -147,14 +147,14 @@ pub(super) struct HttpPeer {
 }
 
 impl HttpPeer {
-    async fn start(
+    pub(super) async fn start(
         script: impl Fn(u64, Bytes) -> Response<Answer> + Send + Sync + 'static,
     ) -> Self {
         let (listener, _) = bind().await;
         Self::serve(listener, script)
     }
 
-    fn serve(
+    pub(super) fn serve(
         listener: TcpListener,
         script: impl Fn(u64, Bytes) -> Response<Answer> + Send + Sync + 'static,
     ) -> Self {

@@ -49,7 +49,7 @@ impl Json {
     }
 
     /// A string value that is JSON itself.
-    pub(super) fn quoted(&mut self, nested: Self) {
+    pub(super) fn quoted(&mut self, nested: &Self) {
         self.full |= nested.full;
         self.text(&nested.out);
     }
@@ -257,7 +257,7 @@ mod tests {
             json.base64(&[7; 10_000]);
             let mut nested = json.nested();
             nested.string(&"y".repeat(100));
-            json.quoted(nested);
+            json.quoted(&nested);
             json
         };
         let whole = write(usize::MAX).into_bytes();

@@ -184,7 +184,7 @@ fn put_event(json: &mut Json, event: EventRef<'_>) {
     text.string(event.name);
     text.raw(": ");
     put_object(&mut text, event.attributes);
-    json.quoted(text);
+    json.quoted(&text);
 }
 
 /// A name no longer than [`MOST_NAME_BYTES`].

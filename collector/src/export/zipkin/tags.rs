@@ -173,5 +173,5 @@ fn put_link(json: &mut Json, link: &LinkRef<'_>) {
     put_object(&mut text, link.attributes.clone());
     text.raw("|");
     text.raw(itoa::Buffer::new().format(link.dropped_attributes));
-    json.quoted(text);
+    json.quoted(&text);
 }

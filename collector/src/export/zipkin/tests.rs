@@ -333,7 +333,7 @@ fn what_every_span_repeats_is_bounded() {
 fn more_of_a_resource_than_every_span_can_repeat_is_left_out_and_counted() {
     let name = "ü".repeat(5_000);
     let mut group = resource_spans(&name, vec![test_support::span(7, 1, 0)]);
-    group.scope_spans[0].scope.as_mut().unwrap().name = name.clone();
+    group.scope_spans[0].scope.as_mut().unwrap().name = name;
     let resource = group.resource.as_mut().unwrap();
     resource.attributes.extend([
         attribute("first", "1"),
@@ -353,6 +353,8 @@ fn more_of_a_resource_than_every_span_can_repeat_is_left_out_and_counted() {
     );
 }
 
+type Change = Box<dyn Fn(&mut Span)>;
+
 #[test]
 fn no_span_takes_more_memory_than_a_request() {
     let many = |value: Proto| ArrayValue {
@@ -371,7 +373,7 @@ fn no_span_takes_more_memory_than_a_request() {
         attributes: vec![list(Proto::IntValue(1))],
         ..Link::default()
     };
-    let changes: Vec<Box<dyn Fn(&mut Span)>> = vec![
+    let changes: Vec<Change> = vec![
         Box::new(|span| span.name = long()),
         Box::new(|span| span.trace_state = long()),
         Box::new(|span| span.attributes = vec![attribute("k", &long())]),

@@ -25,7 +25,7 @@ pub(super) fn put_text(json: &mut Json, value: AnyValueRef<'_>) {
         AnyValueRef::Array(_) | AnyValueRef::KvList(_) => {
             let mut nested = json.nested();
             put_value(&mut nested, value, MAX_DEPTH);
-            json.quoted(nested);
+            json.quoted(&nested);
         }
     }
 }
