@@ -353,7 +353,7 @@ fn more_of_a_resource_than_every_span_can_repeat_is_left_out_and_counted() {
     );
 }
 
-type Change = Box<dyn Fn(&mut Span)>;
+type Change<'a> = Box<dyn Fn(&mut Span) + 'a>;
 
 #[test]
 fn no_span_takes_more_memory_than_a_request() {
@@ -373,7 +373,7 @@ fn no_span_takes_more_memory_than_a_request() {
         attributes: vec![list(Proto::IntValue(1))],
         ..Link::default()
     };
-    let changes: Vec<Change> = vec![
+    let changes: Vec<Change<'_>> = vec![
         Box::new(|span| span.name = long()),
         Box::new(|span| span.trace_state = long()),
         Box::new(|span| span.attributes = vec![attribute("k", &long())]),
