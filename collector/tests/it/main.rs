@@ -4,9 +4,20 @@
 
 mod configuration;
 mod data_dir;
+#[cfg(target_os = "linux")]
+#[path = "../../src/export/fault_peers.rs"]
+mod fault_peers;
 mod imports;
+#[cfg(target_os = "linux")]
+mod isolation;
+#[cfg(target_os = "linux")]
+mod load;
+#[cfg(target_os = "linux")]
+mod overload;
 mod process;
 mod sink;
+#[cfg(target_os = "linux")]
+mod soak;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

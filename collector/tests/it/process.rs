@@ -134,6 +134,11 @@ impl Collector {
         lines.iter().any(|line| line["message"] == message)
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Memory it holds.
     #[cfg(target_os = "linux")]
     pub(crate) fn resident_bytes(&self) -> u64 {

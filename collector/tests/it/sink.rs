@@ -1,10 +1,11 @@
-//! An OTLP peer over HTTP that notes every span id it takes, and can be told to take none.
+//! An OTLP peer over HTTP that notes every span id it takes, and can be told to take none, or to take its time.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
@@ -18,6 +19,10 @@ pub(crate) struct Sink {
 #[derive(Default)]
 struct State {
     refusing: AtomicBool,
+    /// Time it takes for a span, nanoseconds.
+    pace: AtomicU64,
+    /// From the start of the first span of a request, when that was not long ago, to its arrival here.
+    delays: Mutex<Vec<Duration>>,
     /// How often each span came.
     taken: Mutex<BTreeMap<u64, u32>>,
 }
@@ -51,6 +56,19 @@ impl Sink {
     /// Whether it answers with 503 from now on.
     pub(crate) fn refuse(&self, refusing: bool) {
         self.state.refusing.store(refusing, Ordering::SeqCst);
+    }
+
+    /// How long it takes for each span from now on.
+    pub(crate) fn pace(&self, of_a_span: Duration) {
+        let nanos = of_a_span.as_nanos() as u64;
+        self.state.pace.store(nanos, Ordering::SeqCst);
+    }
+
+    /// From the start of the oldest span of each batch to its arrival, in ascending order.
+    pub(crate) fn delays(&self) -> Vec<Duration> {
+        let mut delays = self.state.delays.lock().unwrap().clone();
+        delays.sort_unstable();
+        delays
     }
 
     /// How often each span came.
@@ -90,19 +108,46 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
             writer.write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n")?;
             continue;
         }
-        let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();
+        let Ok(request) = ExportTraceServiceRequest::decode(&body[..]) else {
+            writer.write_all(b"HTTP/1.1 400 Bad\r\ncontent-length: 13\r\n\r\nnot protobuf!")?;
+            continue;
+        };
+        state.note_delays(&request);
         let scopes = request
             .resource_spans
             .into_iter()
             .flat_map(|r| r.scope_spans);
         let mut taken = state.taken.lock().unwrap();
+        let before = taken.len();
         for span in scopes.flat_map(|scope| scope.spans) {
             let id = u64::from_be_bytes(span.span_id.try_into().unwrap());
             *taken.entry(id).or_default() += 1;
         }
+        let spans = (taken.len() - before) as u64;
         drop(taken);
+        let pause = state.pace.load(Ordering::SeqCst) * spans;
+        std::thread::park_timeout(Duration::from_nanos(pause));
         writer.write_all(
             b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n",
         )?;
+    }
+}
+
+impl State {
+    /// Of each batch in a merged request.
+    fn note_delays(&self, request: &ExportTraceServiceRequest) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let mut delays = self.delays.lock().unwrap();
+        for resource_spans in &request.resource_spans {
+            let first = resource_spans.scope_spans.first();
+            let first = first.and_then(|scope| scope.spans.first());
+            let Some(started) = first.map(|span| Duration::from_nanos(span.start_time_unix_nano))
+            else {
+                continue;
+            };
+            if now.saturating_sub(started) < Duration::from_secs(3_600) {
+                delays.push(now.saturating_sub(started));
+            }
+        }
     }
 }
