@@ -233,19 +233,6 @@ fn many_senders_of_large_bodies_do_not_break_the_memory_limit() {
             post(&collector.traces(), &small).0 == 200
         });
         let recovered = over.elapsed();
-        // Too large for the limit in force is for good; anything else that is not taken is for now.
-        for answer in answers.keys() {
-            let known = [
-                "200",
-                "413",
-                "503 retry",
-                "OK",
-                "Unavailable",
-                "ResourceExhausted",
-            ];
-            assert!(known.contains(&&**answer), "{answers:?}");
-        }
-        assert!(answers["200"] > 0, "{answers:?}");
         let waiting = || metric(&collector, "bellwether_queue_bytes") != Some(0.0);
         wait_for_at_most(PATIENCE, "the log to be sent", || !waiting());
         let (_, status) = get(&collector.web("/api/v1/status"));
@@ -263,6 +250,23 @@ fn many_senders_of_large_bodies_do_not_break_the_memory_limit() {
             of("sent_spans"),
             of("dropped_spans"),
         ));
+        // Too large for the limit in force is for good; anything else that is not taken is for now. A sender of a body that
+        // is far too large may be cut off before it has read so, which it takes for a broken connection and tries again.
+        for answer in answers.keys() {
+            let known = [
+                "200",
+                "413",
+                "503 retry",
+                "OK",
+                "Unavailable",
+                "ResourceExhausted",
+            ];
+            assert!(
+                known.contains(&&**answer) || answer.starts_with("io: "),
+                "{answers:?}"
+            );
+        }
+        assert!(answers.contains_key("200"), "{answers:?}");
         assert_eq!(
             accepted,
             of("sent_spans") + of("dropped_spans") + of("set_aside_spans"),
