@@ -27,12 +27,14 @@ pub const EXPORT_REQUEST_BYTES: usize = 4 * MIB;
 const MIB: usize = 1024 * 1024;
 const DEFAULT_MEMORY_LIMIT: usize = 256 * MIB;
 const LEAST_MEMORY_LIMIT: usize = 64 * MIB;
-/// Of the limit, for the process itself: code, stacks, connections, names.
-const PROCESS_BYTES: usize = 16 * MIB;
+/// Of the limit, for the process itself: code (10 MiB), stacks, connections, names, the spans of a batch that is looked
+/// through.
+const PROCESS_BYTES: usize = 24 * MIB;
 /// What a connection that has carried large bodies holds while it is idle.
 const CONNECTION_BYTES: usize = 64 * 1024;
 const LEAST_CONNECTIONS: usize = 64;
 const MOST_CONNECTIONS: usize = 4096;
+const LEAST_WINDOW_BYTES: usize = 64 * 1024;
 /// The least that is left to the log when every exporter has its requests in hand.
 const LEAST_LOG_BYTES: usize = 4 * MIB;
 
@@ -40,6 +42,12 @@ impl Shares {
     /// Connections that each listener keeps open at once: what they hold when idle is an eighth of the limit.
     pub fn connections(&self) -> usize {
         (self.limit / 8 / CONNECTION_BYTES).clamp(LEAST_CONNECTIONS, MOST_CONNECTIONS)
+    }
+
+    /// Bytes that a request over HTTP/2 may be ahead of what is counted: 1 MiB, and less below 256 MiB.
+    pub fn stream_window(&self) -> u32 {
+        let window = (self.limit / 256).clamp(LEAST_WINDOW_BYTES, MIB);
+        u32::try_from(window).unwrap_or(u32::MAX)
     }
 
     /// Three eighths for the log, a quarter each for kept traces and views, the rest for bodies, of what the
@@ -103,6 +111,11 @@ mod tests {
         check(64 * MIB, 128);
         check(256 * MIB, 512);
         check(1 << 40, 4096);
+        let window = |limit| Shares::of(limit, 0).stream_window() as usize;
+        assert_eq!(
+            [0, 64 * MIB, 1 << 40].map(window),
+            [64 * 1024, MIB / 4, MIB]
+        );
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub struct Config {
     pub first_byte_timeout: Duration,
     /// How long an HTTP/1.1 connection may take for one request head, the idle time before it included.
     pub head_timeout: Duration,
+    /// Bytes of a request that HTTP/2 reads ahead of the handler, and a quarter of those of a connection: they are counted
+    /// only when the handler takes them.
+    pub stream_window_bytes: u32,
     /// How long requests under way may take to finish once the listener is shut down.
     pub drain: Duration,
 }
@@ -38,6 +41,7 @@ impl Default for Config {
             max_connections: 4096,
             first_byte_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(75),
+            stream_window_bytes: 1024 * 1024,
             drain: Duration::from_secs(10),
         }
     }
@@ -46,8 +50,8 @@ impl Default for Config {
 /// Of a request's head, HTTP/1.1 and HTTP/2 alike.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 const MAX_STREAMS: u32 = 256;
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Windows of streams that a connection's own has room for.
+const CONNECTION_WINDOWS: u32 = 4;
 /// Bytes of a body that HTTP/1.1 reads ahead of the handler. A connection keeps about twice as many while it is idle, and
 /// there may be thousands, which no budget counts.
 const READ_AHEAD_BYTES: usize = 32 * 1024;
@@ -211,8 +215,12 @@ async fn connection<H, F, B>(
         Version::Http2 => {
             let connection = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
-                .initial_stream_window_size(STREAM_WINDOW_BYTES)
-                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                .initial_stream_window_size(config.stream_window_bytes)
+                .initial_connection_window_size(
+                    config
+                        .stream_window_bytes
+                        .saturating_mul(CONNECTION_WINDOWS),
+                )
                 .max_concurrent_streams(MAX_STREAMS)
                 .max_header_list_size(MAX_HEADER_BYTES as u32)
                 .keep_alive_interval(PING_INTERVAL)

@@ -1,7 +1,7 @@
 //! Far more than the collector can take: its memory stays under the limit, what it refuses is sent again by any client, what
 //! it took is delivered or counted as dropped, and it is well again at once. Results: `docs/overload.md`.
 //!
-//! Ten seconds each at 64 MiB; a minute each at 64, 128 and 256 MiB by
+//! Ten seconds each at 128 MiB; a minute each at 64, 128 and 256 MiB by
 //! `BELLWETHER_FULL=1 cargo test --release -p bellwether-collector --test it overload -- --nocapture --test-threads=1`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const MIB: u64 = 1 << 20;
 
 fn limits() -> &'static [u64] {
-    if is_full() { &[64, 128, 256] } else { &[64] }
+    // A program that was not optimized has 14 MiB more of code alone.
+    if is_full() { &[64, 128, 256] } else { &[128] }
 }
 
 fn lasting() -> Duration {
