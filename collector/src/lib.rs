@@ -1,5 +1,5 @@
 //! The Bellwether collector: takes OpenTelemetry spans, sends them on, and shows the latency between
-//! services.
+//! services. Logs and metrics ([`signal`]) take the same way past the views.
 //!
 //! The modules in reading order follow one batch: it comes in over [`net`] to [`receive`], [`intake`]
 //! walks it in place ([`wire`]), appends it to the [`log`] and counts it into the [`views`]; [`export`]
@@ -16,6 +16,7 @@ pub mod net;
 pub mod pipeline;
 pub mod probe;
 pub mod receive;
+pub mod signal;
 pub mod status;
 pub mod views;
 pub mod web;

@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: child processes, HTTP, waiting, peers. The tests are in `tests/it`.
 
+pub mod bodies;
 pub mod cases;
 pub mod http;
 pub mod load;

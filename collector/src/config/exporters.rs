@@ -12,9 +12,12 @@ use crate::export::{self, Compression, Retry, Target, TargetKind};
 use crate::log::OnFull;
 use crate::net::client::Protocol;
 use crate::net::client_tls::{ClientTls, Identity};
+use crate::signal::{Signal, Signals};
 
 /// The key of an exporter's headers.
 pub(super) const HEADERS: &str = "headers";
+/// The key of what an exporter takes.
+pub(super) const SIGNALS: &str = "signals";
 
 /// Each costs time to check and memory to run.
 const MOST_EXPORTERS: usize = 64;
@@ -96,9 +99,11 @@ fn one(
     let own_on_full = faults.checked(given.one("on_full"), storage::on_full);
     let headers = headers(given, target.as_ref(), variable, faults);
     let tls = tls(given, target.as_ref(), faults);
+    let signals = signals(given, target.as_ref(), faults);
     let target = target?;
     Some(export::Config {
         name: name.unwrap_or_else(|| target.to_string()),
+        signals: signals.unwrap_or(target.kind.signals()),
         headers,
         timeout: timeout.unwrap_or(export::DEFAULT_TIMEOUT),
         compression: compression.unwrap_or_default(),
@@ -128,6 +133,40 @@ fn retry(given: &GivenExporter, faults: &mut Faults) -> Retry {
         faults.add(setting.source, &setting.value, allowed);
     }
     retry
+}
+
+/// What it is told to take; `None` when it is not told.
+fn signals(given: &GivenExporter, target: Option<&Target>, faults: &mut Faults) -> Option<Signals> {
+    let mut taken = Vec::new();
+    for setting in given.signals.as_ref()? {
+        let Some(signal) = faults.checked(Some(setting.clone()), signal) else {
+            continue;
+        };
+        let name = signal.name();
+        let fault = match target {
+            Some(target) if !target.kind.signals().has(signal) => {
+                format!("{target} cannot be sent {name}; Zipkin takes traces only")
+            }
+            _ if taken.contains(&signal) => "it stands twice; leave one out".to_owned(),
+            _ => {
+                taken.push(signal);
+                continue;
+            }
+        };
+        faults.add(setting.source.clone(), name, fault);
+    }
+    Some(taken.into_iter().collect())
+}
+
+fn signal(text: &str) -> Result<Signal, String> {
+    Signal::named(text.trim())
+        .ok_or_else(|| format!("allowed are {}", Signal::ALL.map(Signal::name).join(", ")))
+}
+
+/// As a list of the file's.
+pub(super) fn write_signals(signals: Signals) -> String {
+    let names: Vec<_> = signals.iter().map(Signal::name).collect();
+    format!("[{}]", names.join(", "))
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::rc::Rc;
 
-use super::exporters::HEADERS;
+use super::exporters::{HEADERS, SIGNALS};
 use super::given::{Given, GivenExporter};
 use super::settings::{EXPORTER, SETTINGS, Takes};
 use super::source::{Faults, Setting, Source};
@@ -121,6 +121,7 @@ impl Reader<'_> {
             source: self.at(node.line, path),
             settings: BTreeMap::new(),
             headers: Vec::new(),
+            signals: None,
         };
         // `tls` for `tls.ca_file`.
         let mut names: Vec<_> = EXPORTER.iter().map(|key| first(key.key)).collect();
@@ -129,6 +130,8 @@ impl Reader<'_> {
             let path = join(path, &entry.key);
             if entry.key == HEADERS {
                 exporter.headers = self.headers(&entry.node, &path);
+            } else if entry.key == SIGNALS {
+                exporter.signals = self.signals(&entry.node, &path);
             } else if let Some(key) = EXPORTER.iter().find(|key| key.key == entry.key) {
                 let setting = self.text(&entry.node, &path);
                 exporter
@@ -157,6 +160,18 @@ impl Reader<'_> {
                 exporter.settings.insert(key.key, setting);
             }
         }
+    }
+
+    /// Nothing after the colon is as if the key were not there, but an empty list is an exporter without a use.
+    fn signals(&mut self, node: &Node, path: &str) -> Option<Vec<Setting>> {
+        match &node.value {
+            Value::Nothing => return None,
+            Value::List(nodes) if nodes.is_empty() => {
+                self.misshapen(node, path, "at least one of traces, logs and metrics");
+            }
+            _ => {}
+        }
+        Some(self.texts(node, path))
     }
 
     /// Names of headers are the peer's, so any is taken here.

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::exporters::HEADERS;
+use super::exporters::{HEADERS, SIGNALS};
 use super::given::{Given, GivenExporter};
 use super::settings::{EXPORTER, SETTINGS, Takes};
 use super::source::{Setting, one_line};
@@ -59,6 +59,11 @@ impl Lines {
             let Some(value) = (key.in_force)(exporter) else {
                 continue;
             };
+            if key.key == SIGNALS {
+                let settings = given.signals.as_deref().unwrap_or_default();
+                self.line(&format!("{indent}{SIGNALS}: {value}"), settings.first());
+                continue;
+            }
             let setting = given.one(key.key);
             match key.key.split_once('.') {
                 None => self.value(&format!("{indent}{}", key.key), &value, setting.as_ref()),

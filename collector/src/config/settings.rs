@@ -173,8 +173,8 @@ pub(super) const SETTINGS: &[Key] = &[
         value: "URL",
         takes: Takes::Exporters,
         default: "none",
-        help: "Where to send spans on to: otlp+grpc://HOST:4317, otlp+http://HOST:4318 or zipkin+http://HOST:9411, and \
-               in TLS otlp+grpcs, otlp+https and zipkin+https; may be repeated",
+        help: "Where to send spans on to, and logs and metrics over OTLP: otlp+grpc://HOST:4317, otlp+http://HOST:4318 or \
+               zipkin+http://HOST:9411, and in TLS otlp+grpcs, otlp+https and zipkin+https; may be repeated",
         in_force: |config| {
             config
                 .export
@@ -202,7 +202,8 @@ pub(super) const EXPORTER: &[ExporterKey] = &[
         key: "url",
         value: "URL",
         default: "required",
-        help: "Where to send, as `--export` takes it; a port that is not named is the protocol's own (4317, 4318, 9411)",
+        help: "Where to send, as `--export` takes it; a port that is not named is the protocol's own (4317, 4318, 9411), and \
+               behind a path of `otlp+http` come `/v1/traces`, `/v1/logs` and `/v1/metrics`",
         in_force: |export| Some(export.target.to_string()),
     },
     ExporterKey {
@@ -211,6 +212,13 @@ pub(super) const EXPORTER: &[ExporterKey] = &[
         default: "the URL",
         help: "What it is called in logs, status and metrics, up to 100 characters; each exporter has its own",
         in_force: |export| Some(export.name.clone()),
+    },
+    ExporterKey {
+        key: exporters::SIGNALS,
+        value: "list",
+        default: "all that the protocol has",
+        help: "What it takes, of `traces`, `logs` and `metrics`; the others pass it by; Zipkin has traces only",
+        in_force: |export| Some(exporters::write_signals(export.signals)),
     },
     ExporterKey {
         key: exporters::HEADERS,
@@ -232,7 +240,7 @@ pub(super) const EXPORTER: &[ExporterKey] = &[
         key: "compression",
         value: "NAME",
         default: "none",
-        help: "`none` or `gzip`; a peer that says it cannot read gzip gets its spans uncompressed",
+        help: "`none` or `gzip`; a peer that says it cannot read gzip gets its requests uncompressed",
         in_force: |export| Some(exporters::write_compression(export.compression).to_owned()),
     },
     ExporterKey {

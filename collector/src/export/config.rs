@@ -7,6 +7,7 @@ use http::HeaderMap;
 use super::target::Target;
 use crate::log::OnFull;
 use crate::net::client_tls::ClientTls;
+use crate::signal::Signals;
 
 /// How long a peer has to answer, unless told otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -14,8 +15,10 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// One exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where its spans go.
+    /// Where its batches go.
     pub target: Target,
+    /// What it takes; what it does not passes it by.
+    pub signals: Signals,
     /// What it is called in logs, status and metrics; unique.
     pub name: String,
     /// Sent with every request, beside the exporter's own. Values are marked sensitive.
@@ -67,6 +70,7 @@ impl Config {
     pub fn to(target: Target) -> Self {
         Self {
             name: target.to_string(),
+            signals: target.kind.signals(),
             target,
             headers: HeaderMap::new(),
             timeout: DEFAULT_TIMEOUT,

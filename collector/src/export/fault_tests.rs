@@ -21,6 +21,7 @@ use super::{Config, Retry, Target, Worker};
 use crate::log::disk::{DiskConfig, Durability};
 use crate::log::{BatchLog, ReaderConfig};
 use crate::net::body::Answer;
+use crate::signal::Signal;
 use crate::status::ExporterStatus;
 use crate::wire::test_support::{self, attribute, encode, resource_spans, span};
 
@@ -313,7 +314,7 @@ async fn an_exporter_that_waits_leaves_the_memory_for_large_batches_to_others() 
     };
     let (log, cursors) = open();
     for service in ["a", "b", "c"] {
-        log.append(batch(service, 5_000).into(), 5_000)
+        log.append(Signal::Traces, batch(service, 5_000).into(), 5_000)
             .await
             .unwrap();
     }

@@ -9,6 +9,8 @@ mod gzip;
 mod outcome;
 mod peer;
 mod retry;
+#[cfg(test)]
+mod signal_tests;
 mod size;
 mod split;
 mod target;

@@ -12,7 +12,7 @@ use crate::net::rpc_status::{Code, PartialSuccess, RpcStatus, partial_success};
 /// What became of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The peer took it, perhaps without some of its spans.
+    /// The peer took it, perhaps without some of its items.
     Taken(PartialSuccess),
     /// Not now: send the same again.
     Retry {
@@ -21,7 +21,7 @@ pub(super) enum Outcome {
         /// When, if the peer told.
         after: Option<Duration>,
     },
-    /// More than a request may be, here or with the peer: fewer spans have to go at once.
+    /// More than a request may be, here or with the peer: fewer items have to go at once.
     TooLarge {
         /// What is larger than what.
         reason: String,
@@ -172,7 +172,7 @@ fn redirect_hint(reply: &Reply) -> String {
     )
 }
 
-/// With these a peer says that it takes no spans at this address: the URL names another one, or another protocol.
+/// With these a peer says that it takes no such thing at this address: the URL names another one, or another protocol.
 const WRONG_URL: [StatusCode; 3] = [
     StatusCode::NOT_FOUND,
     StatusCode::METHOD_NOT_ALLOWED,

@@ -14,8 +14,8 @@ use super::zipkin::{self, EncodeError};
 use crate::net::client::{Client, ClientError, Endpoint, Pieces, Protocol, Reply};
 use crate::net::grpc;
 use crate::net::rpc_status::{Code, RpcStatus};
+use crate::signal::{BySignal, Signal};
 
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const USER_AGENT: &str = concat!("bellwether-collector/", env!("CARGO_PKG_VERSION"));
 
 /// gRPC's default limit is 4 MiB for a message; merged requests stay a little below.
@@ -34,13 +34,13 @@ pub(super) struct Peer {
     /// The exporter's, for what it tells.
     name: String,
     kind: TargetKind,
-    path: String,
+    paths: BySignal<String>,
     headers: HeaderMap,
     /// With the headers that say so.
     gzip: Option<(Gzip, HeaderMap)>,
     client: Client,
     max_bytes: usize,
-    max_spans: u64,
+    max_items: u64,
     /// Of what is sent, before it is compressed.
     size: SizeLimit,
 }
@@ -48,10 +48,10 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(config: Config) -> Self {
         let target = config.target;
-        let (protocol, path, content_type) = match target.kind {
-            TargetKind::OtlpGrpc => (Protocol::Http2, EXPORT.to_owned(), "application/grpc"),
-            TargetKind::OtlpHttp => (Protocol::Http1, target.path, "application/x-protobuf"),
-            TargetKind::Zipkin => (Protocol::Http1, target.path, "application/json"),
+        let (protocol, content_type) = match target.kind {
+            TargetKind::OtlpGrpc => (Protocol::Http2, "application/grpc"),
+            TargetKind::OtlpHttp => (Protocol::Http1, "application/x-protobuf"),
+            TargetKind::Zipkin => (Protocol::Http1, "application/json"),
         };
         let (max_bytes, max_sent) = match target.kind {
             TargetKind::OtlpGrpc | TargetKind::OtlpHttp => (MAX_OTLP_BYTES, MAX_OTLP_BYTES),
@@ -78,7 +78,11 @@ impl Peer {
         Self {
             name: config.name,
             kind: target.kind,
-            path,
+            paths: BySignal {
+                traces: target.path_of(Signal::Traces),
+                logs: target.path_of(Signal::Logs),
+                metrics: target.path_of(Signal::Metrics),
+            },
             headers,
             gzip,
             client: Client::new(Endpoint {
@@ -89,7 +93,7 @@ impl Peer {
                 timeout: config.timeout,
             }),
             max_bytes,
-            max_spans: u64::MAX,
+            max_items: u64::MAX,
             size: SizeLimit::new(max_sent),
         }
     }
@@ -98,9 +102,9 @@ impl Peer {
     pub(super) fn limits(&self) -> Limits {
         Limits {
             bytes: self.max_bytes.min(self.size.bytes()),
-            spans: self.max_spans,
+            items: self.max_items,
             // What a peer of OTLP takes is for it to say.
-            span_bytes: match self.kind {
+            item_bytes: match self.kind {
                 TargetKind::OtlpGrpc | TargetKind::OtlpHttp => usize::MAX,
                 TargetKind::Zipkin => MAX_JSON_BYTES,
             },
@@ -115,30 +119,35 @@ impl Peer {
         }
     }
 
-    /// Sends `batches` as one request. A peer that cannot read gzip gets it as it is, then and from then on.
-    pub(super) async fn send(&mut self, batches: Vec<Bytes>) -> Outcome {
-        // There is memory for the compressed form of a request of the usual size; a span that alone is larger goes as it is.
+    /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read gzip gets it as it is, then and from then on.
+    pub(super) async fn send(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
+        // There is memory for the compressed form of a request of the usual size; an item that alone is larger goes as it is.
         let length: usize = batches.iter().map(Bytes::len).sum();
         if self.gzip.is_none() || length > self.max_bytes {
-            return self.attempt(batches, false).await.0;
+            return self.attempt(signal, batches, false).await.0;
         }
-        let (outcome, may_read_gzip) = self.attempt(batches.clone(), true).await;
+        let (outcome, may_read_gzip) = self.attempt(signal, batches.clone(), true).await;
         if may_read_gzip {
             return outcome;
         }
-        let (plain, _) = self.attempt(batches, false).await;
+        let (plain, _) = self.attempt(signal, batches, false).await;
         if matches!(plain, Outcome::Taken(_)) {
             self.gzip = None;
             tracing::warn!(
                 exporter = self.name,
-                "the peer cannot read gzip, so spans go to it uncompressed; set its compression to none"
+                "the peer cannot read gzip, so requests go to it uncompressed; set its compression to none"
             );
         }
         plain
     }
 
     /// One attempt, and whether the peer may have read its encoding.
-    async fn attempt(&mut self, batches: Vec<Bytes>, compressed: bool) -> (Outcome, bool) {
+    async fn attempt(
+        &mut self,
+        signal: Signal,
+        batches: Vec<Bytes>,
+        compressed: bool,
+    ) -> (Outcome, bool) {
         let (body, length) = match self.body(batches, compressed) {
             Ok(body) => body,
             Err(refused) => return (refused, true),
@@ -147,7 +156,8 @@ impl Peer {
             Some((_, headers)) if compressed => headers,
             _ => &self.headers,
         };
-        match self.client.post(&self.path, headers, body).await {
+        let path = self.paths.of(signal);
+        match self.client.post(path, headers, body).await {
             Ok(reply) => {
                 let (outcome, readable) = match self.kind {
                     TargetKind::OtlpGrpc => (of_grpc(&reply), !is_unimplemented(&reply)),
@@ -211,12 +221,12 @@ impl Peer {
         match zipkin::encode(batches, limit) {
             Ok(json) => {
                 if json.len() <= limit / 4 {
-                    self.max_spans = self.max_spans.saturating_mul(2);
+                    self.max_items = self.max_items.saturating_mul(2);
                 }
                 Ok(json.into())
             }
             Err(error @ EncodeError::TooLarge { fits, .. }) => {
-                self.max_spans = fits.max(1);
+                self.max_items = fits.max(1);
                 let reason = error.to_string();
                 Err(Outcome::TooLarge { reason })
             }

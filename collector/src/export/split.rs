@@ -1,4 +1,4 @@
-//! Cuts one batch that is larger than a peer takes into requests of fewer spans. Called by the worker; the only
+//! Cuts one batch that is larger than a peer takes into requests of fewer items. Called by the worker; the only
 //! place that builds OTLP anew, and rarely. One pass over the batch makes all its requests, each in memory of its own
 //! size.
 
@@ -7,44 +7,51 @@ use std::iter::Peekable;
 use bytes::Bytes;
 
 use crate::net::proto::{Fields, Value, fields, put_bytes_field, put_head, put_varint_field};
+use crate::signal::Signal;
 
-/// `ExportTraceServiceRequest.resource_spans`.
-const RESOURCE_SPANS: u32 = 1;
-/// `ResourceSpans.scope_spans`.
-const SCOPE_SPANS: u32 = 2;
-/// `ScopeSpans.spans`.
-const SPANS: u32 = 2;
+/// The fields in which the messages are that lead from a request to its items; the same for every signal down to the
+/// scope, and data points are below their metric and its kind of data.
+type Levels = &'static [&'static [u32]];
+
+fn levels(signal: Signal) -> Levels {
+    const IN_SCOPES: Levels = &[&[1], &[2], &[2]];
+    match signal {
+        Signal::Traces | Signal::Logs => IN_SCOPES,
+        Signal::Metrics => &[&[1], &[2], &[2], &[5, 7, 9, 10, 11], &[1]],
+    }
+}
+
+/// Messages around an item, at the most: resource, scope, metric, its data.
+const MOST_AROUND: usize = 4;
 
 /// Tag and length of one message, at the most.
 const HEAD_BYTES: usize = 6;
-/// Those of a span, its scope and its resource.
-const HEADS_BYTES: usize = 3 * HEAD_BYTES;
 
 /// How large a request may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Bytes; a span that alone has more goes alone.
+    /// Bytes; an item that alone has more goes alone.
     pub(super) bytes: usize,
-    /// Spans; at least one goes.
-    pub(super) spans: u64,
-    /// Bytes of a span that goes alone.
-    pub(super) span_bytes: usize,
+    /// Spans, log records or data points; at least one goes.
+    pub(super) items: u64,
+    /// Bytes of an item that goes alone.
+    pub(super) item_bytes: usize,
 }
 
 /// A part of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// An `ExportTraceServiceRequest`.
+    /// A request of the batch's signal.
     Request {
         /// Its bytes, in pieces.
         pieces: Vec<Bytes>,
-        /// Spans in it.
-        spans: u64,
+        /// Spans, log records or data points in it.
+        items: u64,
     },
-    /// Spans that are not sent, since they or what would have to be repeated with them are too large.
+    /// Items that are not sent, since they or what would have to be repeated with them are too large.
     Unfit {
         /// How many.
-        spans: u64,
+        items: u64,
         /// Why.
         reason: String,
     },
@@ -54,31 +61,36 @@ pub(super) enum Part {
 pub(super) struct Parts<'a> {
     request: &'a Bytes,
     limits: Limits,
-    spans: Peekable<Spans<'a>>,
-    /// The last span of the parts before.
+    levels: Levels,
+    items: Peekable<Items<'a>>,
+    /// The last item of the parts before.
     last: Option<Place<'a>>,
-    resource: Envelope<'a>,
-    scope: Envelope<'a>,
+    envelopes: [Envelope<'a>; MOST_AROUND],
 }
 
-/// A span, and the messages around it.
-#[derive(Clone, Copy)]
+/// A field that is a message.
+#[derive(Clone, Copy, Debug, Default)]
+struct Message<'a> {
+    number: u32,
+    bytes: &'a [u8],
+}
+
+/// An item, and the messages around it, the outermost first.
+#[derive(Clone, Copy, Debug)]
 struct Place<'a> {
-    resource: &'a [u8],
-    scope: &'a [u8],
-    span: &'a [u8],
+    around: [Message<'a>; MOST_AROUND],
+    item: Message<'a>,
 }
 
-/// The spans of a request, in order.
-struct Spans<'a> {
-    resources: Fields<'a>,
-    resource: &'a [u8],
-    scopes: Fields<'a>,
-    scope: &'a [u8],
-    spans: Fields<'a>,
+/// The items of a request, in order.
+struct Items<'a> {
+    levels: Levels,
+    /// Messages that are being read, the outermost, which is the request, first.
+    open: Vec<Fields<'a>>,
+    around: [Message<'a>; MOST_AROUND],
 }
 
-/// A message around spans, without what it holds of them: every request repeats it.
+/// A message around items, without what it holds of them: every request repeats it.
 #[derive(Default)]
 struct Envelope<'a> {
     of: &'a [u8],
@@ -89,93 +101,94 @@ struct Envelope<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// The parts of `request` from span number `from` on.
-    pub(super) fn new(request: &'a Bytes, from: u64, limits: Limits) -> Self {
-        let mut spans = Spans {
-            resources: fields(request),
-            resource: &[],
-            scopes: fields(&[]),
-            scope: &[],
-            spans: fields(&[]),
+    /// The parts of `request`, which is of `signal`, from item number `from` on.
+    pub(super) fn new(signal: Signal, request: &'a Bytes, from: u64, limits: Limits) -> Self {
+        let levels = levels(signal);
+        let mut items = Items {
+            levels,
+            open: vec![fields(request)],
+            around: Default::default(),
         };
-        let last = (0..from).map_while(|_| spans.next()).last();
+        let last = (0..from).map_while(|_| items.next()).last();
         Self {
             request,
             limits,
-            spans: spans.peekable(),
+            levels,
+            items: items.peekable(),
             last,
-            resource: Envelope::default(),
-            scope: Envelope::default(),
+            envelopes: Default::default(),
         }
     }
 
-    /// Puts at most so many spans in a request from now on.
-    pub(super) fn limit_spans(&mut self, spans: u64) {
-        self.limits.spans = spans;
+    /// Puts at most so many items in a request from now on.
+    pub(super) fn limit_items(&mut self, items: u64) {
+        self.limits.items = items;
     }
 
-    /// Measures what is around a span, once for all spans in it.
+    /// Measures what is around an item, once for all items in it.
     fn enter(&mut self, place: Place<'a>) {
-        if !std::ptr::eq(self.resource.of, place.resource) {
-            self.resource = Envelope::of(place.resource, SCOPE_SPANS, self.limits.bytes);
-        }
-        if !std::ptr::eq(self.scope.of, place.scope) {
-            self.scope = Envelope::of(place.scope, SPANS, self.limits.bytes);
+        let below = self.levels.iter().skip(1);
+        for ((envelope, message), below) in self.envelopes.iter_mut().zip(place.around).zip(below) {
+            if !std::ptr::eq(envelope.of, message.bytes) {
+                *envelope = Envelope::of(message.bytes, below, self.limits.bytes);
+            }
         }
     }
 
-    /// The spans that cannot go since the envelope they share is too large for a request, or too large to be sent again
+    /// The items that cannot go since an envelope they share is too large for a request, or too large to be sent again
     /// with each few of them: from half a request on, more would be repeated than is new.
     fn unfit(&mut self, place: Place<'a>) -> Option<Part> {
         let most = self.limits.bytes;
-        let last = self.last.as_ref();
-        let again = |of: fn(&Place<'a>) -> &'a [u8]| {
-            last.is_some_and(|last| std::ptr::eq(of(last), of(&place)))
-        };
-        let allowed = |again| if again { most / 2 } else { most };
-        let resource = self.resource.length;
-        let both = resource + self.scope.length;
-        let of: fn(&Place<'a>) -> &'a [u8] = if resource > allowed(again(|place| place.resource)) {
-            |place| place.resource
-        } else if both > allowed(again(|place| place.scope)) {
-            |place| place.scope
-        } else {
-            return None;
-        };
-        let mut spans = 0;
-        while let Some(skipped) = self
-            .spans
-            .next_if(|next| std::ptr::eq(of(next), of(&place)))
-        {
+        let shared = self.last.map_or(0, |last| last.shared(place));
+        let mut length = 0;
+        let depth = self
+            .envelopes
+            .iter()
+            .enumerate()
+            .find_map(|(level, envelope)| {
+                length += envelope.length;
+                let allowed = if level < shared { most / 2 } else { most };
+                (length > allowed).then_some(level + 1)
+            })?;
+        let mut items = 0;
+        while let Some(skipped) = self.items.next_if(|next| next.shared(place) >= depth) {
             self.last = Some(skipped);
-            spans += 1;
+            items += 1;
         }
         let reason = format!(
-            "resource and scope of these spans have {both} bytes, too many to be sent with each part of a batch that \
-             does not fit one request of {most} bytes"
+            "what is around these items, such as their resource and scope, has {length} bytes: too many to be sent with \
+             each part of a batch that does not fit one request of {most} bytes"
         );
-        Some(Part::Unfit { spans, reason })
+        Some(Part::Unfit { items, reason })
     }
 
-    /// A span that alone is larger than a request should be: its own bytes are not copied.
+    /// An item that alone is larger than a request should be: its own bytes are not copied.
     fn alone(&self, place: Place<'a>) -> Part {
-        let (bytes, most) = (place.span.len(), self.limits.span_bytes);
+        let (bytes, most) = (place.item.bytes.len(), self.limits.item_bytes);
         if bytes > most {
-            let reason = format!("a span of {bytes} bytes; at most {most} are sent at once");
-            return Part::Unfit { spans: 1, reason };
+            let reason = format!("an item of {bytes} bytes; at most {most} are sent at once");
+            return Part::Unfit { items: 1, reason };
         }
-        let span_field = head(SPANS, place.span.len());
-        let scope_length = self.scope.length + span_field.len() + place.span.len();
-        let scope_field = head(SCOPE_SPANS, scope_length);
-        let resource_length = self.resource.length + scope_field.len() + scope_length;
-        let mut before = head(RESOURCE_SPANS, resource_length);
-        before.extend_from_slice(&self.resource.bytes);
-        before.extend(scope_field);
-        before.extend_from_slice(&self.scope.bytes);
-        before.extend(span_field);
+        let item_head = head(place.item.number, bytes);
+        let mut length = item_head.len() + bytes;
+        let around = place.around.iter().zip(&self.envelopes);
+        let mut before: Vec<_> = around
+            .filter(|(message, _)| message.number > 0)
+            .rev()
+            .map(|(message, envelope)| {
+                let head = head(message.number, envelope.length + length);
+                length += head.len() + envelope.length;
+                [head, envelope.bytes.clone()].concat()
+            })
+            .collect();
+        before.reverse();
+        before.push(item_head);
         Part::Request {
-            pieces: vec![before.into(), self.request.slice_ref(place.span)],
-            spans: 1,
+            pieces: vec![
+                before.concat().into(),
+                self.request.slice_ref(place.item.bytes),
+            ],
+            items: 1,
         }
     }
 }
@@ -184,58 +197,73 @@ impl Iterator for Parts<'_> {
     type Item = Part;
 
     fn next(&mut self) -> Option<Part> {
-        let first = *self.spans.peek()?;
+        let first = *self.items.peek()?;
         self.enter(first);
         if let Some(unfit) = self.unfit(first) {
             return Some(unfit);
         }
         let mut request = Request::default();
-        while let Some(&place) = self.spans.peek() {
+        while let Some(&place) = self.items.peek() {
             self.enter(place);
-            let added = request.added(place, &self.resource, &self.scope);
-            let fits = request.bytes.len() + added <= self.limits.bytes;
-            if request.spans == 0 && !fits {
-                self.spans.next();
+            let fits = request.length_with(place, &self.envelopes) <= self.limits.bytes;
+            if request.items == 0 && !fits {
+                self.items.next();
                 self.last = Some(place);
                 return Some(self.alone(place));
             }
-            if request.spans > 0 && (!fits || request.spans >= self.limits.spans) {
+            if request.items > 0 && (!fits || request.items >= self.limits.items) {
                 break;
             }
-            request.push(place, &self.resource, &self.scope);
-            self.spans.next();
+            request.push(place, &self.envelopes);
+            self.items.next();
         }
         self.last = request.last;
         Some(request.finish())
     }
 }
 
-impl<'a> Iterator for Spans<'a> {
+impl Place<'_> {
+    /// How many of the messages around two items are the same, from the outermost on.
+    fn shared(&self, other: Place<'_>) -> usize {
+        let both = self.around.iter().zip(other.around);
+        let same = both.take_while(|(own, other)| {
+            own.number > 0 && std::ptr::eq(own.bytes.as_ptr(), other.bytes.as_ptr())
+        });
+        same.count()
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
     type Item = Place<'a>;
 
     fn next(&mut self) -> Option<Place<'a>> {
         loop {
-            if let Some(span) = self.spans.next_message(SPANS) {
+            let level = self.open.len().checked_sub(1)?;
+            let wanted = self.levels.get(level)?;
+            let Some(message) = self.open.last_mut()?.find_map(|field| match field {
+                (number, Value::Bytes(bytes)) if wanted.contains(&number) => {
+                    Some(Message { number, bytes })
+                }
+                _ => None,
+            }) else {
+                self.open.pop();
+                continue;
+            };
+            if level + 1 == self.levels.len() {
                 return Some(Place {
-                    resource: self.resource,
-                    scope: self.scope,
-                    span,
+                    around: self.around,
+                    item: message,
                 });
             }
-            if let Some(scope) = self.scopes.next_message(SCOPE_SPANS) {
-                self.scope = scope;
-                self.spans = fields(scope);
-                continue;
-            }
-            self.resource = self.resources.next_message(RESOURCE_SPANS)?;
-            self.scopes = fields(self.resource);
+            *self.around.get_mut(level)? = message;
+            self.open.push(fields(message.bytes));
         }
     }
 }
 
 impl<'a> Envelope<'a> {
-    /// Of a message whose field `inner` holds the spans; at most `most` bytes of it are kept.
-    fn of(of: &'a [u8], inner: u32, most: usize) -> Self {
+    /// Of a message whose fields `inner` hold the items; at most `most` bytes of it are kept.
+    fn of(of: &'a [u8], inner: &[u32], most: usize) -> Self {
         let mut envelope = Self {
             of,
             bytes: Vec::new(),
@@ -245,7 +273,7 @@ impl<'a> Envelope<'a> {
         for (number, value) in fields(of) {
             head.clear();
             let content: &[u8] = match value {
-                Value::Bytes(bytes) if number != inner => {
+                Value::Bytes(bytes) if !inner.contains(&number) => {
                     put_head(&mut head, number, bytes.len());
                     bytes
                 }
@@ -265,83 +293,59 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// A request under way. A message that is open in it has no length yet.
+/// A request under way. A message that is open in it has no head yet.
 #[derive(Default)]
 struct Request<'a> {
     bytes: Vec<u8>,
-    spans: u64,
+    items: u64,
     last: Option<Place<'a>>,
-    resource_at: usize,
-    scope_at: usize,
+    /// The messages that are open, the outermost first: their field, and where they start.
+    open: Vec<(u32, usize)>,
 }
 
 impl<'a> Request<'a> {
-    fn is_in_resource(&self, place: Place<'a>) -> bool {
-        (self.last).is_some_and(|last| std::ptr::eq(last.resource, place.resource))
+    fn shared(&self, place: Place<'a>) -> usize {
+        self.last.map_or(0, |last| last.shared(place))
     }
 
-    fn is_in_scope(&self, place: Place<'a>) -> bool {
-        (self.last).is_some_and(|last| std::ptr::eq(last.scope, place.scope))
+    /// How long it is with one more item, at the most.
+    fn length_with(&self, place: Place<'a>, envelopes: &[Envelope<'_>]) -> usize {
+        let new = envelopes.iter().skip(self.shared(place));
+        let around: usize = new.map(|envelope| envelope.length).sum();
+        // Of the item and of everything around it, twice: what is open has no head yet.
+        let heads = (2 * MOST_AROUND + 1) * HEAD_BYTES;
+        self.bytes.len() + around + heads + place.item.bytes.len()
     }
 
-    /// Bytes that one more span makes it longer, at the most.
-    fn added(&self, place: Place<'a>, resource: &Envelope<'_>, scope: &Envelope<'_>) -> usize {
-        let mut added = place.span.len() + HEADS_BYTES;
-        if !self.is_in_scope(place) {
-            added += scope.length;
+    fn push(&mut self, place: Place<'a>, envelopes: &[Envelope<'_>]) {
+        let shared = self.shared(place);
+        self.close_down_to(shared);
+        let around = place.around.iter().zip(envelopes).skip(shared);
+        for (message, envelope) in around.filter(|(message, _)| message.number > 0) {
+            self.open.push((message.number, self.bytes.len()));
+            self.bytes.extend_from_slice(&envelope.bytes);
         }
-        if !self.is_in_resource(place) {
-            added += resource.length;
-        }
-        // The heads of messages that are open are not in it yet.
-        added + 2 * HEAD_BYTES
-    }
-
-    fn push(&mut self, place: Place<'a>, resource: &Envelope<'_>, scope: &Envelope<'_>) {
-        let (in_resource, in_scope) = (self.is_in_resource(place), self.is_in_scope(place));
-        if !in_scope {
-            self.close_scope();
-        }
-        if !in_resource {
-            self.close_resource();
-            self.resource_at = self.bytes.len();
-            self.bytes.extend_from_slice(&resource.bytes);
-        }
-        if !in_scope {
-            self.scope_at = self.bytes.len();
-            self.bytes.extend_from_slice(&scope.bytes);
-        }
-        put_bytes_field(&mut self.bytes, SPANS, place.span);
-        self.spans += 1;
+        put_bytes_field(&mut self.bytes, place.item.number, place.item.bytes);
+        self.items += 1;
         self.last = Some(place);
     }
 
-    fn close_scope(&mut self) {
-        if self.spans > 0 {
-            close(&mut self.bytes, SCOPE_SPANS, self.scope_at);
-        }
-    }
-
-    fn close_resource(&mut self) {
-        if self.spans > 0 {
-            close(&mut self.bytes, RESOURCE_SPANS, self.resource_at);
+    fn close_down_to(&mut self, depth: usize) {
+        while self.open.len() > depth
+            && let Some((number, start)) = self.open.pop()
+        {
+            let head = head(number, self.bytes.len() - start);
+            self.bytes.splice(start..start, head);
         }
     }
 
     fn finish(mut self) -> Part {
-        self.close_scope();
-        self.close_resource();
+        self.close_down_to(0);
         Part::Request {
             pieces: vec![self.bytes.into()],
-            spans: self.spans,
+            items: self.items,
         }
     }
-}
-
-/// Makes what was written from `start` on the value of the field `number`.
-fn close(bytes: &mut Vec<u8>, number: u32, start: usize) {
-    let head = head(number, bytes.len() - start);
-    bytes.splice(start..start, head);
 }
 
 fn head(number: u32, length: usize) -> Vec<u8> {
@@ -353,32 +357,108 @@ fn head(number: u32, length: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::any_request::{any_logs, any_metrics};
     use crate::wire::{test_support, walk};
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::metrics::v1::metric;
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
     use proptest::prelude::*;
     use prost::Message;
 
-    fn limits(bytes: usize, spans: u64) -> Limits {
+    fn limits(bytes: usize, items: u64) -> Limits {
         Limits {
             bytes,
-            spans,
-            span_bytes: usize::MAX,
+            items,
+            item_bytes: usize::MAX,
         }
     }
 
     fn parts(request: &[u8], bytes: usize, spans: u64) -> Vec<Part> {
         let request = Bytes::copy_from_slice(request);
-        Parts::new(&request, 0, limits(bytes, spans)).collect()
+        Parts::new(Signal::Traces, &request, 0, limits(bytes, spans)).collect()
     }
 
     /// The requests alone, each whole, with its spans.
     fn requests(parts: &[Part]) -> Vec<(Vec<u8>, u64)> {
         let whole = |part: &Part| match part {
-            Part::Request { pieces, spans } => Some((pieces.concat(), *spans)),
+            Part::Request { pieces, items } => Some((pieces.concat(), *items)),
             Part::Unfit { .. } => None,
         };
         parts.iter().filter_map(whole).collect()
+    }
+
+    /// Every log record with all that is around it.
+    fn log_records(request: &[u8]) -> Vec<String> {
+        let request = ExportLogsServiceRequest::decode(request).unwrap();
+        let mut all = Vec::new();
+        for group in &request.resource_logs {
+            for scope in &group.scope_logs {
+                for record in &scope.log_records {
+                    let around = (&group.resource, &group.schema_url, &scope.scope);
+                    all.push(format!("{around:?} {} {record:?}", scope.schema_url));
+                }
+            }
+        }
+        all
+    }
+
+    /// Every data point with all that is around it.
+    fn data_points(request: &[u8]) -> Vec<String> {
+        use metric::Data::{ExponentialHistogram, Gauge, Histogram, Sum, Summary};
+        let request = ExportMetricsServiceRequest::decode(request).unwrap();
+        let mut all = Vec::new();
+        for group in &request.resource_metrics {
+            for scope in &group.scope_metrics {
+                let around = (&group.resource, &group.schema_url, &scope.scope);
+                let around = format!("{around:?} {}", scope.schema_url);
+                for metric in &scope.metrics {
+                    let mut bare = metric.clone();
+                    let points: Vec<_> = match bare.data.as_mut() {
+                        None => Vec::new(),
+                        Some(Gauge(data)) => taken(&mut data.data_points),
+                        Some(Sum(data)) => taken(&mut data.data_points),
+                        Some(Histogram(data)) => taken(&mut data.data_points),
+                        Some(ExponentialHistogram(data)) => taken(&mut data.data_points),
+                        Some(Summary(data)) => taken(&mut data.data_points),
+                    };
+                    let with = |point: &String| format!("{around} {bare:?} {point}");
+                    all.extend(points.iter().map(with));
+                }
+            }
+        }
+        all
+    }
+
+    fn taken<T: std::fmt::Debug>(points: &mut Vec<T>) -> Vec<String> {
+        let points = points.drain(..);
+        points.map(|point| format!("{point:?}")).collect()
+    }
+
+    /// Items that are neither repeated nor lost, whatever their signal.
+    fn check_parts(
+        signal: Signal,
+        request: &[u8],
+        items: fn(&[u8]) -> Vec<String>,
+        (max_bytes, max_items): (usize, u64),
+    ) {
+        let whole = Bytes::copy_from_slice(request);
+        let parts: Vec<_> = Parts::new(signal, &whole, 0, limits(max_bytes, max_items)).collect();
+        let sent = requests(&parts);
+        let all: Vec<_> = sent.iter().flat_map(|(bytes, _)| items(bytes)).collect();
+        let unfit = parts.iter().any(|part| matches!(part, Part::Unfit { .. }));
+        if unfit {
+            let mut rest = items(request).into_iter();
+            assert!(all.iter().all(|item| rest.any(|other| other == *item)));
+        } else {
+            assert_eq!(all, items(request));
+        }
+        for (bytes, count) in &sent {
+            assert_eq!(*count, items(bytes).len() as u64);
+            assert!(*count == 1 || bytes.len() <= max_bytes);
+            assert!(*count <= max_items.max(1));
+        }
     }
 
     fn ids(request: &[u8]) -> Vec<([u8; 8], String, String)> {
@@ -432,7 +512,7 @@ mod tests {
             let parts = parts(&request, max_bytes, max_spans);
             let sent: Vec<_> = requests(&parts).iter().flat_map(|(bytes, _)| ids(bytes)).collect();
             let unfit: u64 = parts.iter().map(|part| match part {
-                Part::Unfit { spans, .. } => *spans,
+                Part::Unfit { items, .. } => *items,
                 Part::Request { .. } => 0,
             }).sum();
             let all = ids(&request);
@@ -449,16 +529,30 @@ mod tests {
             }
             // Going on after some of them makes the same rest.
             let done = parts.iter().take(resume).map(|part| match part {
-                Part::Unfit { spans, .. } | Part::Request { spans, .. } => *spans,
+                Part::Unfit { items, .. } | Part::Request { items, .. } => *items,
             }).sum();
             let limits = limits(max_bytes, max_spans);
-            let rest: Vec<_> = Parts::new(&Bytes::from(request), done, limits).collect();
+            let rest: Vec<_> = Parts::new(Signal::Traces, &Bytes::from(request), done, limits).collect();
             prop_assert_eq!(&rest[..], parts.get(resume..).unwrap_or_default());
         }
 
         #[test]
+        fn parts_of_logs_and_metrics_hold_every_item_once_with_all_around_it(
+            logs in any_logs(),
+            metrics in any_metrics(),
+            most in (0usize..2_000, 0u64..6),
+        ) {
+            check_parts(Signal::Logs, &logs.encode_to_vec(), log_records, most);
+            check_parts(Signal::Metrics, &metrics.encode_to_vec(), data_points, most);
+        }
+
+        #[test]
         fn any_bytes_end(bytes in any::<Vec<u8>>()) {
-            prop_assert!(parts(&bytes, 10, 3).len() <= bytes.len());
+            let bytes = Bytes::from(bytes);
+            for signal in Signal::ALL {
+                let parts = Parts::new(signal, &bytes, 0, limits(10, 3));
+                prop_assert!(parts.count() <= bytes.len());
+            }
         }
     }
 
@@ -468,9 +562,9 @@ mod tests {
         let sent = requests(&parts);
         let bytes = sent.iter().map(|(bytes, _)| bytes.len()).sum();
         let unfit = parts.iter().map(|part| match part {
-            Part::Unfit { spans, reason } => {
+            Part::Unfit { items, reason } => {
                 assert!(reason.contains("too many to be sent"), "{reason}");
-                *spans
+                *items
             }
             Part::Request { .. } => 0,
         });
@@ -521,8 +615,8 @@ mod tests {
         let small = |id| test_support::span(1, id, 0);
         let group = test_support::resource_spans("shop", vec![small(1), large, small(3)]);
         let request = Bytes::from(test_support::encode(vec![group]));
-        let parts: Vec<_> = Parts::new(&request, 0, limits(2_000, 10)).collect();
-        let Part::Request { pieces, spans: 1 } = &parts[1] else {
+        let parts: Vec<_> = Parts::new(Signal::Traces, &request, 0, limits(2_000, 10)).collect();
+        let Part::Request { pieces, items: 1 } = &parts[1] else {
             panic!("{parts:?}");
         };
         let inside = request.as_ptr_range().contains(&pieces[1].as_ptr());
@@ -532,10 +626,10 @@ mod tests {
         assert_eq!(all, ids(&request));
 
         let bounded = Limits {
-            span_bytes: 4_000,
+            item_bytes: 4_000,
             ..limits(2_000, 10)
         };
-        let parts: Vec<_> = Parts::new(&request, 0, bounded).collect();
+        let parts: Vec<_> = Parts::new(Signal::Traces, &request, 0, bounded).collect();
         let told = format!("{:?}", parts[1]);
         assert!(told.contains("at most 4000 are sent at once"), "{told}");
         assert_eq!(requests(&parts).len(), 2);
@@ -550,12 +644,12 @@ mod tests {
             let mut scope = Vec::new();
             for id in 1..=2 {
                 let span = test_support::span(1, id + 100 * service, 0);
-                put_bytes_field(&mut scope, SPANS, &span.encode_to_vec());
+                put_bytes_field(&mut scope, 2, &span.encode_to_vec());
                 scope.extend(group);
             }
             let mut resource_spans = group.to_vec();
-            put_bytes_field(&mut resource_spans, SCOPE_SPANS, &scope);
-            put_bytes_field(&mut request, RESOURCE_SPANS, &resource_spans);
+            put_bytes_field(&mut resource_spans, 2, &scope);
+            put_bytes_field(&mut request, 1, &resource_spans);
             request.extend(group);
         }
         let sent = requests(&parts(&request, 1 << 20, 1));

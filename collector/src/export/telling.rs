@@ -4,48 +4,67 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::signal::{Items, Signal};
 use crate::status::{ExporterStatus, add};
 
 /// Refusals for good are told at most so often; those in between are told together. Other words of warning, too.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// Spans that the peer refused for good: counted at once, told in one line for many.
+/// `reason` with the signal that it is about; most often there are but traces.
+pub(super) fn of_signal(signal: Signal, reason: &str) -> String {
+    match signal {
+        Signal::Traces => reason.to_owned(),
+        Signal::Logs | Signal::Metrics => format!("{}: {reason}", signal.name()),
+    }
+}
+
+/// What the peer refused for good: counted at once, told in one line for many.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     told_at: Option<Instant>,
-    untold_spans: u64,
+    untold: Items,
 }
 
 impl Refusals {
-    pub(super) fn count(&mut self, status: &ExporterStatus, spans: u64, reason: &str) {
-        add(&status.set_aside_spans, spans);
-        status.last_error.set(reason);
-        self.untold_spans += spans;
+    pub(super) fn count(
+        &mut self,
+        status: &ExporterStatus,
+        signal: Signal,
+        items: u64,
+        reason: &str,
+    ) {
+        add(status.set_aside().of(signal), items);
+        let reason = of_signal(signal, reason);
+        status.last_error.set(reason.as_str());
+        self.untold += Items::only(signal, items);
         let now = Instant::now();
         if self.told_at.is_none_or(|told| now - told >= TELL_EVERY) {
             self.told_at = Some(now);
-            self.tell(status, reason);
+            self.tell(status, &reason);
         }
     }
 
     pub(super) fn tell_rest(&mut self, status: &ExporterStatus) {
-        if self.untold_spans > 0 {
+        if !self.untold.is_empty() {
             let reason = status.last_error.get().map(|error| error.message);
             self.tell(status, &reason.unwrap_or_default());
         }
     }
 
     fn tell(&mut self, status: &ExporterStatus, reason: &str) {
+        let untold = std::mem::take(&mut self.untold);
         tracing::warn!(
             exporter = status.name,
-            spans = std::mem::take(&mut self.untold_spans),
+            spans = untold.traces,
+            log_records = untold.told(Signal::Logs),
+            data_points = untold.told(Signal::Metrics),
             reason,
-            "the peer refused spans for good: they are set aside"
+            "the peer refused some for good: they are set aside"
         );
     }
 }
 
-/// What peers say of spans that they have taken: told once, and again only when it is something else.
+/// What peers say of what they have taken: told once, and again only when it is something else.
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
     told: Option<(String, Instant)>,

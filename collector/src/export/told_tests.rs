@@ -19,6 +19,7 @@ use super::worker_tests::{
     Fixture, GrpcPeer, HttpPeer, Taken, answer, batches, bind, collect, counts, until,
 };
 use super::{Compression, Config, Retry, Target};
+use crate::signal::Signal;
 
 fn to(url: &str) -> Config {
     Config::to(Target::parse(url).unwrap())
@@ -123,7 +124,7 @@ async fn a_peer_without_gzip_loses_nothing() {
     };
     fixture
         .log
-        .append(Bytes::from(more.clone()), 3)
+        .append(Signal::Traces, Bytes::from(more.clone()), 3)
         .await
         .unwrap();
     fixture.finish().await;
@@ -152,7 +153,7 @@ async fn a_refusal_that_is_not_of_gzip_leaves_it_on() {
     };
     fixture
         .log
-        .append(Bytes::from(more.clone()), 3)
+        .append(Signal::Traces, Bytes::from(more.clone()), 3)
         .await
         .unwrap();
     fixture.finish().await;

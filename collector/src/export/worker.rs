@@ -1,5 +1,6 @@
 //! One exporter at work: takes what the log has, sends it until the peer takes it, and moves on. Started by
-//! `pipeline`, one task each.
+//! `pipeline`, one task each. A request holds one signal; what a peer refuses for good of one signal, because it does not
+//! take such requests at all, is counted as that signal's and holds nothing else back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use super::outcome::Outcome;
 use super::peer::Peer;
 use super::retry::Backoff;
 use super::split::{Limits, Part, Parts};
-use super::telling::{Refusals, Warnings};
+use super::telling::{Refusals, Warnings, of_signal};
 use crate::log::{Cursor, Record};
+use crate::signal::{BySignal, Signal};
 use crate::status::{ExporterStatus, add, now_unix_nano};
 
 /// The longest wait between attempts while draining: the time left is short.
@@ -28,7 +30,7 @@ pub struct Worker {
     drain: watch::Receiver<Option<Instant>>,
     backoff: Backoff,
     failing: bool,
-    suspects: Suspects,
+    suspects: BySignal<Suspects>,
     in_parts: InParts,
     refusals: Refusals,
     warnings: Warnings,
@@ -47,7 +49,7 @@ impl Worker {
             status,
             drain,
             failing: false,
-            suspects: Suspects::default(),
+            suspects: BySignal::default(),
             in_parts: InParts::default(),
             refusals: Refusals::default(),
             warnings: Warnings::default(),
@@ -64,20 +66,24 @@ impl Worker {
             () = self.work(&mut cursor) => {}
             () = deadline => {}
         }
-        let spans = cursor.unsent_spans();
-        if spans > 0 && cursor.is_on_disk() {
+        let unsent = cursor.unsent();
+        if !unsent.is_empty() && cursor.is_on_disk() {
             tracing::info!(
                 exporter = self.status.name,
-                spans,
-                "spans this exporter could not send yet stay in the data directory"
+                spans = unsent.traces,
+                log_records = unsent.told(Signal::Logs),
+                data_points = unsent.told(Signal::Metrics),
+                "what this exporter could not send yet stays in the data directory"
             );
-        } else if spans > 0 {
+        } else if !unsent.is_empty() {
             let last_error = self.status.last_error.get().map(|error| error.message);
             tracing::warn!(
                 exporter = self.status.name,
-                spans,
+                spans = unsent.traces,
+                log_records = unsent.told(Signal::Logs),
+                data_points = unsent.told(Signal::Metrics),
                 last_error,
-                "the shutdown's time is over: spans this exporter could not send are lost"
+                "the shutdown's time is over: what this exporter could not send is lost"
             );
         }
         self.refusals.tell_rest(&self.status);
@@ -85,17 +91,20 @@ impl Worker {
 
     async fn work(&mut self, cursor: &mut Cursor) {
         while let Some(mut records) = cursor.next(self.peer.limits().bytes).await {
-            self.suspects.narrow(&mut records);
-            keep_spans(&mut records, self.peer.limits().spans);
+            let Some(signal) = records.first().map(|record| record.signal) else {
+                continue;
+            };
+            self.suspects.of_mut(signal).narrow(&mut records);
+            keep_items(&mut records, self.peer.limits().items);
             let Some(last) = records.last().map(|record| record.sequence) else {
                 continue;
             };
             let outcome = match &records[..] {
                 [record] if self.is_too_large(record) => self.send_in_parts(record).await,
                 _ => {
-                    let spans = records.iter().map(|record| record.spans).sum();
+                    let items = records.iter().map(|record| record.items).sum();
                     let batches = records.iter().map(|record| record.bytes.clone());
-                    self.send(batches.collect(), spans).await
+                    self.send(signal, batches.collect(), items).await
                 }
             };
             match outcome {
@@ -113,49 +122,50 @@ impl Worker {
                 Sent::Refused {
                     by_content: true, ..
                 } if records.len() > 1 => {
-                    self.suspects.bisect(&records);
+                    self.suspects.of_mut(signal).bisect(&records);
                 }
                 Sent::Refused { reason, .. } => {
-                    let spans = records.iter().map(|record| record.spans).sum();
-                    self.refusals.count(&self.status, spans, &reason);
+                    let items = records.iter().map(|record| record.items).sum();
+                    self.refusals.count(&self.status, signal, items, &reason);
                     cursor.ack(last);
                 }
             }
         }
     }
 
-    /// Sends one request, and counts what became of it.
-    async fn send(&mut self, batches: Vec<Bytes>, spans: u64) -> Sent {
+    /// Sends one request of `signal`, and counts what became of it.
+    async fn send(&mut self, signal: Signal, batches: Vec<Bytes>, items: u64) -> Sent {
         if self.failing {
             add(&self.status.retries, 1);
         }
-        match self.peer.send(batches).await {
+        match self.peer.send(signal, batches).await {
             Outcome::Taken(partial) => {
                 self.works_again();
-                let rejected = partial.rejected_spans.min(spans);
+                let rejected = partial.rejected.min(items);
                 add(&self.status.sent_requests, 1);
-                add(&self.status.sent_spans, spans - rejected);
+                add(self.status.sent().of(signal), items - rejected);
                 if rejected > 0 {
                     let reason = format!("the peer took a part only: {}", partial.error_message);
-                    self.refusals.count(&self.status, rejected, &reason);
+                    self.refusals.count(&self.status, signal, rejected, &reason);
                 } else {
                     self.warnings.tell(&self.status.name, partial.error_message);
                 }
                 Sent::Settled
             }
             Outcome::Retry { reason, after } => {
-                self.status.last_error.set(reason.as_str());
+                self.status.last_error.set(of_signal(signal, &reason));
                 if !std::mem::replace(&mut self.failing, true) {
                     self.status.fails_since(now_unix_nano());
                     tracing::warn!(
                         exporter = self.status.name,
+                        signal = signal.name(),
                         reason,
-                        "cannot send spans; they wait while this is tried again"
+                        "cannot send; what is to be sent waits while this is tried again"
                     );
                 }
                 Sent::Later { after }
             }
-            Outcome::TooLarge { .. } if spans > 1 => Sent::TooLarge,
+            Outcome::TooLarge { .. } if items > 1 => Sent::TooLarge,
             Outcome::TooLarge { reason } => Sent::Refused {
                 reason,
                 by_content: true,
@@ -169,38 +179,39 @@ impl Worker {
 
     /// Whether a record has to go in parts, and can.
     fn is_too_large(&self, record: &Record) -> bool {
-        let Limits { bytes, spans, .. } = self.peer.limits();
-        record.spans > 1 && (record.bytes.len() > bytes || record.spans > spans)
+        let Limits { bytes, items, .. } = self.peer.limits();
+        record.items > 1 && (record.bytes.len() > bytes || record.items > items)
     }
 
-    /// Sends one record that is larger than a request may be, in requests of fewer spans.
+    /// Sends one record that is larger than a request may be, in requests of fewer items.
     async fn send_in_parts(&mut self, record: &Record) -> Sent {
         let mut done = self.in_parts.resume(record.sequence);
-        let mut parts = Parts::new(&record.bytes, done, self.peer.limits());
+        let signal = record.signal;
+        let mut parts = Parts::new(signal, &record.bytes, done, self.peer.limits());
         while let Some(part) = parts.next() {
-            let (pieces, spans) = match part {
-                Part::Request { pieces, spans } => (pieces, spans),
-                Part::Unfit { spans, reason } => {
-                    self.refusals.count(&self.status, spans, &reason);
-                    done += spans;
+            let (pieces, items) = match part {
+                Part::Request { pieces, items } => (pieces, items),
+                Part::Unfit { items, reason } => {
+                    self.refusals.count(&self.status, signal, items, &reason);
+                    done += items;
                     self.in_parts.done = done;
                     continue;
                 }
             };
-            match self.send(self.peer.batches(pieces), spans).await {
+            match self.send(signal, self.peer.batches(pieces), items).await {
                 Sent::Settled => {}
                 later @ Sent::Later { .. } => return later,
                 Sent::TooLarge => {
-                    parts = Parts::new(&record.bytes, done, self.peer.limits());
+                    parts = Parts::new(signal, &record.bytes, done, self.peer.limits());
                     continue;
                 }
                 Sent::Refused { reason, .. } => {
-                    self.refusals.count(&self.status, spans, &reason);
+                    self.refusals.count(&self.status, signal, items, &reason);
                 }
             }
-            done += spans;
+            done += items;
             self.in_parts.done = done;
-            parts.limit_spans(self.peer.limits().spans);
+            parts.limit_items(self.peer.limits().items);
         }
         Sent::Settled
     }
@@ -232,12 +243,12 @@ impl Worker {
     }
 }
 
-/// Cuts `records` down to those that have `max_spans` together, but at least one.
-fn keep_spans(records: &mut Vec<Record>, max_spans: u64) {
-    let mut spans = 0_u64;
+/// Cuts `records` down to those that have `max_items` together, but at least one.
+fn keep_items(records: &mut Vec<Record>, max_items: u64) {
+    let mut items = 0_u64;
     let fit = records.iter().take_while(|record| {
-        spans = spans.saturating_add(record.spans);
-        spans <= max_spans
+        items = items.saturating_add(record.items);
+        items <= max_items
     });
     let fit = fit.count();
     records.truncate(fit.max(1));
@@ -295,7 +306,7 @@ struct InParts {
 }
 
 impl InParts {
-    /// Spans of this record that are settled already.
+    /// Items of this record that are settled already.
     fn resume(&mut self, sequence: u64) -> u64 {
         if self.sequence != Some(sequence) {
             *self = Self {

@@ -35,6 +35,7 @@ use crate::log::{BatchLog, Cursor};
 use crate::metrics::FlowMetrics;
 use crate::net::server;
 use crate::receive::{Others, Receiver, otlp_grpc, otlp_http, zipkin};
+use crate::signal::{Signal, Signals};
 use crate::status::{ReceiverStatus, Status, now_unix_nano};
 use crate::views::{self, Views};
 use crate::web::{self, Web};
@@ -283,6 +284,7 @@ fn start_receivers(
         otlp_http,
         zipkin,
     });
+    let takes = taken_signals(status);
     let mut receivers = JoinSet::new();
     for (bound, status) in bound.into_iter().zip(&status.receivers) {
         let Ok(Listening { listener, .. }) = bound else {
@@ -290,6 +292,7 @@ fn start_receivers(
         };
         let receiver = Receiver {
             intake: intake.clone(),
+            takes,
             budget: budget.clone(),
             status: Arc::clone(status),
             others: Arc::clone(&others),
@@ -303,6 +306,13 @@ fn start_receivers(
         };
     }
     receivers
+}
+
+/// What is of use to anybody: traces to the views, and whatever an exporter takes.
+fn taken_signals(status: &Status) -> Signals {
+    let exporters = status.exporters.iter();
+    let exported = exporters.flat_map(|exporter| exporter.signals.iter());
+    exported.chain([Signal::Traces]).collect()
 }
 
 /// Lets time pass for the views, also while no span arrives: calls stop waiting for their other half, and

@@ -15,6 +15,7 @@ use crate::net::body::{Answer, discard};
 use crate::net::inflate::Encoding;
 use crate::net::rpc_status::Code;
 use crate::net::{grpc, server};
+use crate::signal::Signal;
 
 const SPANS: &str = "/api/v2/spans";
 const TAKES: &str = "this port takes POST /api/v2/spans, Zipkin's JSON v2 or protobuf";
@@ -128,5 +129,5 @@ where
     B::Error: std::error::Error,
 {
     let body = read_batch(receiver, encoding, body).await?;
-    Ok(receiver.admit(format, body).await?)
+    Ok(receiver.admit(Signal::Traces, format, body).await?)
 }

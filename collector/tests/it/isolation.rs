@@ -260,7 +260,7 @@ fn bytes_that_nobody_can_read_cost_their_sender_alone() {
         collector.terminate();
         collector.exits_with_success()
     };
-    let refused = "the peer refused spans for good: they are set aside";
+    let refused = "the peer refused some for good: they are set aside";
     let line = lines.iter().find(|line| line["message"] == refused);
     assert_eq!(line.expect("told")["spans"], 7);
 }

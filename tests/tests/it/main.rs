@@ -15,3 +15,4 @@ mod python;
 mod rolling;
 mod scrape;
 mod sdk;
+mod signals;

@@ -80,10 +80,8 @@ fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
     if start_micros > 0 {
         json.key("timestamp").number(start_micros);
     }
-    // An end before the start is a clock that was set back: the duration is not known.
-    if span.end_unix_nano >= span.start_unix_nano && span.end_unix_nano > 0 {
-        json.key("duration")
-            .number((span.duration_nanos() / 1_000).max(1));
+    if let Some(micros) = duration_micros(span, &origin) {
+        json.key("duration").number(micros);
     }
     origin.put_local_endpoint(json, cut(span.resource.service_name));
     origin.put_remote_endpoint(json);
@@ -93,6 +91,16 @@ fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
     }
     tags.put(json, span, &rare);
     json.close_object();
+}
+
+/// Zipkin's smallest duration is 1. An end before the start is a clock that was set back, and a start of zero is none:
+/// the duration is not known.
+fn duration_micros(span: &SpanRef<'_>, origin: &Origin<'_>) -> Option<u64> {
+    if span.end_unix_nano == 0 {
+        return origin.duration_micros;
+    }
+    let is_known = span.start_unix_nano > 0 && span.end_unix_nano >= span.start_unix_nano;
+    is_known.then(|| (span.duration_nanos() / 1_000).max(1))
 }
 
 /// The ids, as Zipkin had them where the span came from there.

@@ -175,7 +175,17 @@ fn kinds_and_times_that_are_missing() {
     };
     assert_eq!(times(json!({})), (0, 0));
     assert_eq!(times(json!({ "timestamp": 5 })), (5_000, 0));
-    assert_eq!(times(json!({ "timestamp": 0, "duration": 3 })), (0, 3_000));
+    // Without a start there is no end to put: it would be one in 1970.
+    let without_start = span(json!({ "timestamp": 0, "duration": 3 }));
+    assert_eq!(
+        without_start.attributes,
+        [typed("zipkin.duration", Proto::IntValue(3))]
+    );
+    assert_eq!(times(json!({ "timestamp": 0, "duration": 3 })), (0, 0));
+    assert_eq!(
+        times(json!({ "timestamp": "9007199254740993.5", "duration": "0" })),
+        (9_007_199_254_740_993_000, 0)
+    );
     assert_eq!(
         times(json!({ "timestamp": "5", "duration": 1.5e3 })),
         (5_000, 1_505_000)
@@ -487,6 +497,12 @@ fn endpoints_that_the_tags_tell_already_are_not_told_again() {
         attributes(json!({"ipv4": null, "port": null}), json!({})),
         [""; 0]
     );
+    for no_port in [json!(-1), json!(0), json!(65_536), json!("1e30")] {
+        assert_eq!(
+            attributes(json!({"serviceName": "pg", "port": no_port}), json!({})),
+            ["peer.service"]
+        );
+    }
 }
 
 #[test]
@@ -541,8 +557,8 @@ fn faults_say_what_and_where() {
         "there is an array where an object is expected",
     );
     check(
-        r#"[{"localEndpoint":{"port":65536}}]"#,
-        "`65536` is no whole number in the range",
+        r#"[{"localEndpoint":{"port":80.5}}]"#,
+        "`80.5` is no whole number in the range",
     );
     check(
         r#"[{"binaryAnnotations":[]}]"#,
@@ -740,6 +756,36 @@ fn the_most_memory_is_enough_for_the_worst() {
     decoded(zipkin_protobuf(&body, body.len() * MOST_MEMORY));
 }
 
+/// One span as `ListOfSpans` has it, of the fields that grow most.
+fn tiny_span(
+    service: Option<u8>,
+    ports: (bool, bool),
+    (parent, shared, debug): (bool, bool, bool),
+    duration: bool,
+    remote: bool,
+    tag: bool,
+) -> Vec<u8> {
+    let mut span = [field(1, &[1]), field(3, &[1])].concat();
+    let port = |present: bool| if present { vec![0x20, 1] } else { vec![] };
+    let name = service.map(|name| field(1, &[name])).unwrap_or_default();
+    span.extend(field(8, &[name, port(ports.0)].concat()));
+    if remote {
+        span.extend(field(9, &[field(1, b"a"), port(ports.1)].concat()));
+    }
+    if parent {
+        span.extend(field(2, &[2]));
+    }
+    for (number, set) in [(13, shared), (12, debug), (7, duration)] {
+        if set {
+            span.extend([number << 3, 1]);
+        }
+    }
+    if tag {
+        span.extend(field(11, &field(1, b"a")));
+    }
+    field(1, &span)
+}
+
 /// Texts that the reader of spans looks at, and others.
 fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -830,6 +876,25 @@ proptest! {
         }
         let cut = cut.index(body.len());
         prop_assert!(zipkin_json(&body.as_bytes()[..cut], limit).is_err());
+    }
+
+    /// Each body is many spans alike, of as many services as there are short names, which hide each other.
+    #[test]
+    fn the_most_memory_is_enough_for_any_small_spans(
+        services in prop::option::of(1..128_u8),
+        ports: (bool, bool),
+        flags: (bool, bool, bool),
+        (duration, remote, tag) in any::<(bool, bool, bool)>(),
+        count in prop::sample::select(vec![1, 2, 17, 1_000]),
+    ) {
+        let spans = (0..count).map(|n| {
+            let service = services.map(|services| (n % usize::from(services)) as u8);
+            tiny_span(service, ports, flags, duration, remote, tag)
+        });
+        let body = spans.collect::<Vec<_>>().concat();
+        let made = zipkin_protobuf(&body, body.len() * MOST_MEMORY + 1024);
+        let taken: usize = decoded(made).resource_spans.iter().map(|group| group.scope_spans[0].spans.len()).sum();
+        prop_assert_eq!(taken, count);
     }
 
     #[test]

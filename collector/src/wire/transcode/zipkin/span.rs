@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::attribute::put_true;
+use super::attribute::{put_number, put_true};
 use super::endpoint::Endpoint;
 use crate::wire::span::{SpanKind, StatusCode};
 use crate::wire::transcode::proto_writer::{Expected, ProtoWriter};
@@ -135,12 +135,15 @@ impl Draft<'_> {
                 "timestamp {start} and duration {duration} are beyond the year 2554; both are microseconds"
             ));
         };
-        // Zero stands for a time that is not known, as in OTLP.
-        if start != 0 {
-            out.fixed64(7, start);
-        }
-        if duration != 0 {
-            out.fixed64(8, end);
+        // Zero stands for a time that is not known, as in OTLP, which has no duration but from a start to an end.
+        match (start, duration) {
+            (0, 0) => {}
+            (0, duration) => put_number(out, 9, DURATION, duration),
+            (start, 0) => out.fixed64(7, start),
+            (start, _) => {
+                out.fixed64(7, start);
+                out.fixed64(8, end);
+            }
         }
         Ok(())
     }
@@ -160,6 +163,8 @@ impl Draft<'_> {
     }
 }
 
+/// How long a span took whose start is not known, in microseconds.
+const DURATION: &str = "zipkin.duration";
 /// That a span was to be reported whatever the sampling said.
 const DEBUG: &str = "zipkin.debug";
 
