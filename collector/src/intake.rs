@@ -87,7 +87,7 @@ impl Intake {
         batch: Bytes,
         count: fn(&[u8]) -> Result<u64, WireError>,
     ) -> Result<u64, Refused> {
-        let items = count(&batch).map_err(|fault| Refused::Malformed { signal, fault })?;
+        let items = count(&batch).map_err(|fault| Refused::malformed(signal, fault))?;
         if items > 0 {
             self.log.append(signal, batch, items).await?;
         }
@@ -101,7 +101,8 @@ impl Intake {
             if spans.len() < SPANS_AT_ONCE {
                 spans.push(span);
             }
-        })?;
+        });
+        let total = total.map_err(|fault| Refused::malformed(Signal::Traces, fault))?;
         if total == 0 {
             return Ok(0);
         }
@@ -114,23 +115,19 @@ impl Intake {
         let arrived = now_unix_nano();
         self.views.count(&spans, arrived);
         if total > spans.len() {
-            self.count_rest(batch, spans, arrived)?;
+            self.count_rest(batch, spans, arrived);
         }
         Ok(total as u64)
     }
 
     /// Counts the spans behind the first ones, which `piece` holds, by walking the batch again in pieces of
     /// [`SPANS_AT_ONCE`].
-    fn count_rest<'a>(
-        &self,
-        batch: &'a [u8],
-        mut piece: Vec<SpanRef<'a>>,
-        arrived: u64,
-    ) -> Result<(), WireError> {
+    fn count_rest<'a>(&self, batch: &'a [u8], mut piece: Vec<SpanRef<'a>>, arrived: u64) {
         let counted = piece.len();
         piece.clear();
         let mut index = 0;
-        walk(batch, |span| {
+        // It was walked to its end before.
+        let _ = walk(batch, |span| {
             if index >= counted {
                 piece.push(span);
             }
@@ -139,11 +136,10 @@ impl Intake {
                 self.views.count(&piece, arrived);
                 piece.clear();
             }
-        })?;
+        });
         if !piece.is_empty() {
             self.views.count(&piece, arrived);
         }
-        Ok(())
     }
 }
 
@@ -157,6 +153,10 @@ fn spare_memory(spans: &mut Vec<SpanRef<'_>>, batch_bytes: usize) {
 }
 
 impl Refused {
+    fn malformed(signal: Signal, fault: WireError) -> Self {
+        Self::Malformed { signal, fault }
+    }
+
     fn counter(self, status: &ReceiverStatus) -> &AtomicU64 {
         match self {
             Self::Malformed { .. } | Self::TooLarge(_) => &status.rejected_batches,
@@ -171,13 +171,6 @@ fn request_name(signal: Signal) -> &'static str {
         Signal::Traces => "ExportTraceServiceRequest",
         Signal::Logs => "ExportLogsServiceRequest",
         Signal::Metrics => "ExportMetricsServiceRequest",
-    }
-}
-
-impl From<WireError> for Refused {
-    fn from(fault: WireError) -> Self {
-        let signal = Signal::Traces;
-        Self::Malformed { signal, fault }
     }
 }
 
@@ -315,7 +308,7 @@ mod tests {
         let mut batch = test_support::request("shop", 3);
         batch.pop();
         let fault = walk(&batch, |_| ()).unwrap_err();
-        fixture.check(batch, Err(Refused::from(fault)), 0);
+        fixture.check(batch, Err(Refused::malformed(Signal::Traces, fault)), 0);
         assert_eq!(fixture.exporter.unsent().traces, 0);
         assert_eq!(fixture.counts(), [0, 0, 0, 1]);
         let error = fixture.receiver.last_error.get().unwrap();

@@ -103,7 +103,7 @@ fn encode_log(encoder: &mut DescriptorEncoder<'_>, log: &LogStatus) -> fmt::Resu
 
 type Row<S> = (&'static str, &'static str, fn(&S) -> &AtomicU64);
 
-const RECEIVER: [Row<ReceiverStatus>; 6] = [
+const RECEIVER: [Row<ReceiverStatus>; 8] = [
     (
         "bellwether_receiver_accepted_batches",
         "Batches answered with success",
@@ -133,6 +133,16 @@ const RECEIVER: [Row<ReceiverStatus>; 6] = [
         "bellwether_receiver_rejected_batches",
         "Batches refused for good: malformed or too large",
         |receiver| &receiver.rejected_batches,
+    ),
+    (
+        "bellwether_receiver_denied_requests",
+        "Requests refused for want of a valid token",
+        |receiver| &receiver.denied_requests,
+    ),
+    (
+        "bellwether_receiver_failed_handshakes",
+        "Connections refused before their first request: no TLS, no certificate, or one of a stranger",
+        |receiver| &receiver.failed_handshakes,
     ),
 ];
 

@@ -50,6 +50,8 @@ pub struct ReceiverStatus {
     pub protocol: &'static str,
     /// The address really bound, as `HOST:PORT`; why it is not listening, when it could not be bound.
     pub address: Result<String, String>,
+    /// What keeps others out.
+    pub locks: Locks,
     /// Batches answered with success.
     pub accepted_batches: AtomicU64,
     /// Spans in them.
@@ -62,8 +64,23 @@ pub struct ReceiverStatus {
     pub refused_batches: AtomicU64,
     /// Batches refused for good (malformed, too large).
     pub rejected_batches: AtomicU64,
+    /// Requests refused for want of a valid token.
+    pub denied_requests: AtomicU64,
+    /// Connections refused before their first request: no TLS where there has to be, no certificate, one of a stranger.
+    pub failed_handshakes: AtomicU64,
     /// The last refusal or rejection.
     pub last_error: LastError,
+}
+
+/// What a listener asks of those who come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Locks {
+    /// Connections are in TLS.
+    pub tls: bool,
+    /// Clients show a certificate.
+    pub client_certificates: bool,
+    /// Requests have a token.
+    pub tokens: bool,
 }
 
 /// What one exporter sent, and what is waiting for it.
@@ -124,6 +141,12 @@ impl ReceiverStatus {
         Self::new(protocol, Ok(address))
     }
 
+    /// With these locks.
+    #[must_use]
+    pub fn with_locks(self, locks: Locks) -> Self {
+        Self { locks, ..self }
+    }
+
     /// Of a receiver that could not be bound, and why.
     pub fn left_out(protocol: &'static str, reason: String) -> Self {
         Self::new(protocol, Err(reason))
@@ -133,12 +156,15 @@ impl ReceiverStatus {
         Self {
             protocol,
             address,
+            locks: Locks::default(),
             accepted_batches: AtomicU64::new(0),
             accepted_spans: AtomicU64::new(0),
             accepted_log_records: AtomicU64::new(0),
             accepted_data_points: AtomicU64::new(0),
             refused_batches: AtomicU64::new(0),
             rejected_batches: AtomicU64::new(0),
+            denied_requests: AtomicU64::new(0),
+            failed_handshakes: AtomicU64::new(0),
             last_error: LastError::default(),
         }
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::exporters::{HEADERS, SIGNALS};
 use super::given::{Given, GivenExporter};
-use super::settings::{EXPORTER, SETTINGS, Takes};
+use super::settings::{EXPORTER, Key, SETTINGS, Takes};
 use super::source::{Faults, Setting, Source};
 use super::yaml::{self, Entry, Node, Value};
 
@@ -78,26 +78,46 @@ impl Reader<'_> {
                 return given;
             }
         };
-        let names: Vec<_> = SETTINGS.iter().map(|key| key.key).collect();
+        let mut names: Vec<_> = SETTINGS.iter().map(|key| first(key.key)).collect();
+        names.dedup();
         for entry in self.entries(&root, "", &names) {
-            let Some(key) = SETTINGS.iter().find(|key| key.key == entry.key) else {
-                continue;
-            };
-            match key.takes {
-                Takes::One => {
-                    let setting = self.text(&entry.node, key.key);
-                    given
-                        .settings
-                        .extend(setting.map(|setting| (key.key, vec![setting])));
-                }
-                Takes::Several => {
-                    let settings = self.texts(&entry.node, key.key);
-                    given.settings.insert(key.key, settings);
-                }
-                Takes::Exporters => given.exporters = self.exporters(&entry.node, key.key),
+            match SETTINGS.iter().find(|key| key.key == entry.key) {
+                Some(key) => self.setting(key, entry, &mut given),
+                None => self.group(entry, &mut given),
             }
         }
         given
+    }
+
+    /// Keys within a key.
+    fn group(&mut self, group: &Entry, given: &mut Given) {
+        let keys = SETTINGS.iter().filter_map(|key| {
+            let name = key.key.strip_prefix(&*group.key)?.strip_prefix('.')?;
+            Some((name, key))
+        });
+        let keys: Vec<_> = keys.collect();
+        let names: Vec<_> = keys.iter().map(|(name, _)| *name).collect();
+        for entry in self.entries(&group.node, &group.key, &names) {
+            if let Some((_, key)) = keys.iter().find(|(name, _)| *name == entry.key) {
+                self.setting(key, entry, given);
+            }
+        }
+    }
+
+    fn setting(&mut self, key: &'static Key, entry: &Entry, given: &mut Given) {
+        match key.takes {
+            Takes::One => {
+                let setting = self.text(&entry.node, key.key);
+                given
+                    .settings
+                    .extend(setting.map(|setting| (key.key, vec![setting])));
+            }
+            Takes::Several => {
+                let settings = self.texts(&entry.node, key.key);
+                given.settings.insert(key.key, settings);
+            }
+            Takes::Exporters => given.exporters = self.exporters(&entry.node, key.key),
+        }
     }
 
     fn exporters(&mut self, node: &Node, path: &str) -> Vec<GivenExporter> {
@@ -179,6 +199,14 @@ impl Reader<'_> {
         let mut headers = Vec::new();
         for entry in self.table(node, path) {
             let path = join(path, &entry.key);
+            // Not as if it were not there: a request without it would go out unauthorised.
+            if matches!(entry.node.value, Value::Nothing) {
+                let source = self.at(entry.line, &path);
+                self.faults.say(
+                    source,
+                    "the value is empty; give one, or leave the header out",
+                );
+            }
             let setting = self.text(&entry.node, &path);
             headers.extend(setting.map(|setting| (entry.key.clone(), setting)));
         }

@@ -2,7 +2,6 @@
 //! `print` to tell where each value came from.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 
 use super::args::Flags;
 use super::file;
@@ -29,8 +28,7 @@ pub(super) struct GivenExporter {
     pub(super) signals: Option<Vec<Setting>>,
 }
 
-/// Reads an environment variable.
-pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+pub(super) use crate::secret::Variable;
 
 impl Given {
     /// From the command line, the environment, and the file that one of them names.

@@ -53,7 +53,7 @@ impl Shares {
     /// Three eighths for the log, a quarter each for kept traces and views, the rest for bodies, of what the
     /// process itself and the allocator's gaps leave; the requests that exporters have in hand come out of the log's.
     pub(super) fn of(limit: usize, in_hand: usize) -> Self {
-        let shared = limit.saturating_sub(PROCESS_BYTES) / 8 * 7;
+        let shared = limit.saturating_sub(PROCESS_BYTES) / 16 * 13;
         let (log, quarter) = (shared / 8 * 3, shared / 4);
         Self {
             limit,
@@ -93,7 +93,7 @@ fn least_memory_limit(in_hand: usize) -> usize {
     let log = in_hand
         .saturating_mul(EXPORT_REQUEST_BYTES)
         .saturating_add(LEAST_LOG_BYTES);
-    (log.saturating_mul(64) / 21)
+    (log.saturating_mul(128) / 39)
         .saturating_add(PROCESS_BYTES + 64)
         .max(LEAST_MEMORY_LIMIT)
 }

@@ -352,8 +352,9 @@ fn a_file_says_all_that_flags_say_and_more() {
     assert_eq!(vendor.name, "vendor");
     let asked_by = format!("{}:14: exporters[1].url", file.name());
     assert_eq!(vendor.asked_by, asked_by);
-    assert_eq!(vendor.headers["authorization"], "Bearer s3cret");
-    assert_eq!(vendor.headers["x-team"], "observability");
+    let headers = vendor.headers.read().unwrap();
+    assert_eq!(headers["authorization"], "Bearer s3cret");
+    assert_eq!(headers["x-team"], "observability");
     assert_eq!(vendor.timeout, Duration::from_secs(2));
     assert_eq!(vendor.compression, Compression::Gzip);
     assert_eq!(vendor.retry.first, Duration::from_millis(50));
@@ -456,7 +457,7 @@ exporters:
             "FILE:2: retension: there is no such key; did you mean `retention`?",
             "FILE:3: otlp-grpc: there is no such key; did you mean `otlp_grpc`?",
             "FILE:4: nonsense: there is no such key; allowed are listen, otlp_grpc, otlp_http, zipkin, web, web_hosts, \
-             memory_limit, data_dir, durability, data_limit, on_full, retention, exporters",
+             memory_limit, data_dir, durability, data_limit, on_full, retention, tls, auth, cors, connections, reload_interval, exporters",
             "FILE:5: memory_limit: one value is needed here",
             "FILE:6: web: stands in line 1 already; leave one out",
             "FILE:7: web_hosts: a list (lines that begin with `- `) is needed here",
@@ -558,6 +559,21 @@ durability: received  # FILE:9
 data_limit: 2GiB  # FILE:10
 on_full: refuse  # default
 retention: 2m  # BELLWETHER_RETENTION
+tls:
+  client_ids: []  # default
+  receivers: []  # default
+  client_receivers: []  # default
+auth:
+  tokens: []  # default
+  receivers: []  # default
+cors:
+  origins: []  # default
+  headers: []  # default
+connections:
+  max_age: 1h  # default
+  grace: 30s  # default
+  idle_timeout: 75s  # default
+reload_interval: 5s  # default
 exporters:
   - url: otlp+grpc://tempo:4317  # FILE:13
     name: otlp+grpc://tempo:4317  # default

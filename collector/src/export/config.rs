@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-
+use super::headers::Headers;
 use super::target::Target;
 use crate::log::OnFull;
 use crate::net::client_tls::ClientTls;
@@ -11,6 +10,9 @@ use crate::signal::Signals;
 
 /// How long a peer has to answer, unless told otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often files are looked at that may be rotated, unless told otherwise.
+pub const DEFAULT_RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +23,10 @@ pub struct Config {
     pub signals: Signals,
     /// What it is called in logs, status and metrics; unique.
     pub name: String,
-    /// Sent with every request, beside the exporter's own. Values are marked sensitive.
-    pub headers: HeaderMap,
+    /// Sent with every request, beside the exporter's own.
+    pub headers: Headers,
+    /// How often the files that headers come from are read again.
+    pub reload_interval: Duration,
     /// How long a request may take, from its first byte sent to its answer's last one read.
     pub timeout: Duration,
     /// How bodies are compressed.
@@ -72,7 +76,8 @@ impl Config {
             name: target.to_string(),
             signals: target.kind.signals(),
             target,
-            headers: HeaderMap::new(),
+            headers: Headers::default(),
+            reload_interval: DEFAULT_RELOAD_INTERVAL,
             timeout: DEFAULT_TIMEOUT,
             compression: Compression::None,
             tls: ClientTls::default(),

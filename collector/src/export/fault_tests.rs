@@ -166,12 +166,12 @@ async fn a_tls_peer_that_is_gone_and_a_name_that_is() {
 
 #[tokio::test]
 async fn a_peer_that_refuses_everything_is_not_failing() {
-    let peer = HttpPeer::start(|_, _| answer(401, &[])).await;
+    let peer = HttpPeer::start(|_, _| answer(404, &[])).await;
     let url = format!("otlp+http://{}", peer.address);
     let mut fixture = Fixture::start_with(hasty(&url), &batches(&["a", "b"]));
     fixture.finish().await;
     fixture.check(0, 6, 0);
-    assert!(fixture.last_error().contains("401"));
+    assert!(fixture.last_error().contains("404"));
     assert_eq!(fixture.status.failing_unix_nano.load(Ordering::Relaxed), 0);
 }
 

@@ -6,6 +6,7 @@ mod fault_peers;
 #[cfg(test)]
 mod fault_tests;
 mod gzip;
+mod headers;
 mod outcome;
 mod peer;
 mod retry;
@@ -24,6 +25,7 @@ mod worker;
 mod worker_tests;
 mod zipkin;
 
-pub use config::{Compression, Config, DEFAULT_TIMEOUT, Retry};
+pub use config::{Compression, Config, DEFAULT_RELOAD_INTERVAL, DEFAULT_TIMEOUT, Retry};
+pub use headers::{Headers, value as header_value};
 pub use target::{Target, TargetError, TargetKind};
 pub use worker::Worker;

@@ -21,6 +21,14 @@ pub(super) enum Outcome {
         /// When, if the peer told.
         after: Option<Duration>,
     },
+    /// Not with these credentials, which may be rotated and are mended by people: send the same again, with what they are
+    /// then.
+    Denied {
+        /// What happened.
+        reason: String,
+        /// Whether something in the request may be the cause rather than who sends it.
+        perhaps_by_content: bool,
+    },
     /// More than a request may be, here or with the peer: fewer items have to go at once.
     TooLarge {
         /// What is larger than what.
@@ -44,6 +52,7 @@ pub(super) fn of_grpc(reply: &Reply) -> Outcome {
     let reason = || {
         let hint = match status.code {
             Code::Unimplemented | Code::NotFound => "; check host and port of the export URL",
+            Code::Unauthenticated | Code::PermissionDenied => CHECK_CREDENTIALS,
             _ => "",
         };
         format!(
@@ -80,9 +89,11 @@ pub(super) fn of_grpc(reply: &Reply) -> Outcome {
         | Code::DataLoss
         | Code::ResourceExhausted => retry(),
         Code::Unknown if is_no_answer => retry(),
-        Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied | Code::NotFound => {
-            refused(false)
-        }
+        Code::Unauthenticated | Code::PermissionDenied => Outcome::Denied {
+            reason: reason(),
+            perhaps_by_content: status.code == Code::PermissionDenied,
+        },
+        Code::Unimplemented | Code::NotFound => refused(false),
         Code::Unknown
         | Code::InvalidArgument
         | Code::AlreadyExists
@@ -100,8 +111,15 @@ pub(super) fn of_http(reply: &Reply) -> Outcome {
             PartialSuccess::default()
         });
     }
-    let reason = http_reason(reply);
+    let mut reason = http_reason(reply);
     match reply.status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            reason.push_str(CHECK_CREDENTIALS);
+            Outcome::Denied {
+                reason,
+                perhaps_by_content: reply.status == StatusCode::FORBIDDEN,
+            }
+        }
         StatusCode::REQUEST_TIMEOUT
         | StatusCode::TOO_EARLY
         | StatusCode::TOO_MANY_REQUESTS
@@ -129,6 +147,9 @@ pub(super) fn of_http(reply: &Reply) -> Outcome {
         },
     }
 }
+
+const CHECK_CREDENTIALS: &str =
+    "; check the exporter's headers and client certificate; all waits meanwhile";
 
 /// The meaning of an answer of Zipkin. It answers 400 to what it cannot read, and 500 when its storage fails, which
 /// passes: only where a 500 says itself that the request is malformed is it one for good.
@@ -226,6 +247,8 @@ mod tests {
         Taken,
         Retry(Option<u64>),
         Smaller,
+        Wait,
+        WaitOrSplit,
         Split,
         SetAside,
     }
@@ -242,6 +265,14 @@ mod tests {
                 reason,
                 by_content: false,
             } => (Kind::SetAside, reason),
+            Outcome::Denied {
+                reason,
+                perhaps_by_content: false,
+            } => (Kind::Wait, reason),
+            Outcome::Denied {
+                reason,
+                perhaps_by_content: true,
+            } => (Kind::WaitOrSplit, reason),
             Outcome::TooLarge { reason } => (Kind::Smaller, reason),
         };
         assert_eq!(kind, expected, "{reason}");
@@ -302,7 +333,9 @@ mod tests {
         check(grpc(Code::InvalidArgument, second), Kind::Split, "why");
         check(grpc(Code::Internal, None), Kind::Split, "why");
         check(grpc(Code::Unimplemented, None), Kind::SetAside, "why");
-        check(grpc(Code::PermissionDenied, None), Kind::SetAside, "why");
+        let hint = "check the exporter's headers";
+        check(grpc(Code::Unauthenticated, None), Kind::Wait, hint);
+        check(grpc(Code::PermissionDenied, None), Kind::WaitOrSplit, hint);
     }
 
     #[test]
@@ -351,9 +384,17 @@ mod tests {
             check(http(status, "7"), Kind::Split, "why");
         }
         check(http(413, "7"), Kind::Smaller, "why");
-        for status in [401, 403, 404, 405, 415, 501, 505] {
+        for status in [404, 405, 415, 501, 505] {
             check(http(status, "7"), Kind::SetAside, "why");
         }
+        let hint = "why; check the exporter's headers";
+        check(http(401, ""), Kind::Wait, hint);
+        check(http(403, ""), Kind::WaitOrSplit, hint);
+        check(
+            of_grpc(&reply(401, &[], b"")),
+            Kind::Wait,
+            "check the exporter's headers",
+        );
         let hint = "check host, port and path of the export URL";
         check(http(404, ""), Kind::SetAside, hint);
         check(http(415, ""), Kind::SetAside, hint);

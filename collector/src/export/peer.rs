@@ -2,10 +2,11 @@
 //! it. Called by the worker.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::config::{Compression, Config};
 use super::gzip::Gzip;
+use super::headers::LiveHeaders;
 use super::outcome::{Outcome, of_grpc, of_http, of_zipkin};
 use super::size::SizeLimit;
 use super::split::Limits;
@@ -27,7 +28,7 @@ const MAX_ZIPKIN_BYTES: usize = 1024 * 1024;
 /// Where it becomes more, less of it goes at once: `config` reckons with so much in each exporter's hand.
 const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
 
-const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -35,9 +36,10 @@ pub(super) struct Peer {
     name: String,
     kind: TargetKind,
     paths: BySignal<String>,
+    given: LiveHeaders,
+    /// Those given and its own, as they are sent; without what tells of gzip.
     headers: HeaderMap,
-    /// With the headers that say so.
-    gzip: Option<(Gzip, HeaderMap)>,
+    gzip: Option<Gzip>,
     client: Client,
     max_bytes: usize,
     max_items: u64,
@@ -48,33 +50,14 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(config: Config) -> Self {
         let target = config.target;
-        let (protocol, content_type) = match target.kind {
-            TargetKind::OtlpGrpc => (Protocol::Http2, "application/grpc"),
-            TargetKind::OtlpHttp => (Protocol::Http1, "application/x-protobuf"),
-            TargetKind::Zipkin => (Protocol::Http1, "application/json"),
+        let protocol = match target.kind {
+            TargetKind::OtlpGrpc => Protocol::Http2,
+            TargetKind::OtlpHttp | TargetKind::Zipkin => Protocol::Http1,
         };
         let (max_bytes, max_sent) = match target.kind {
             TargetKind::OtlpGrpc | TargetKind::OtlpHttp => (MAX_OTLP_BYTES, MAX_OTLP_BYTES),
             TargetKind::Zipkin => (MAX_ZIPKIN_BYTES, MAX_JSON_BYTES),
         };
-        let mut headers = config.headers;
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers
-            .entry(header::USER_AGENT)
-            .or_insert(HeaderValue::from_static(USER_AGENT));
-        if target.kind == TargetKind::OtlpGrpc {
-            headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        }
-        let gzip = (config.compression == Compression::Gzip).then(|| {
-            let mut headers = headers.clone();
-            match target.kind {
-                TargetKind::OtlpGrpc => headers.insert("grpc-encoding", GZIP),
-                TargetKind::OtlpHttp | TargetKind::Zipkin => {
-                    headers.insert(header::CONTENT_ENCODING, GZIP)
-                }
-            };
-            (Gzip::new(), headers)
-        });
         Self {
             name: config.name,
             kind: target.kind,
@@ -83,8 +66,9 @@ impl Peer {
                 logs: target.path_of(Signal::Logs),
                 metrics: target.path_of(Signal::Metrics),
             },
-            headers,
-            gzip,
+            given: LiveHeaders::new(config.headers, config.reload_interval),
+            headers: with_own(HeaderMap::new(), target.kind),
+            gzip: (config.compression == Compression::Gzip).then(Gzip::new),
             client: Client::new(Endpoint {
                 host: target.host,
                 port: target.port,
@@ -119,8 +103,47 @@ impl Peer {
         }
     }
 
-    /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read gzip gets it as it is, then and from then on.
+    /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read gzip gets it as it is, then and
+    /// from then on.
     pub(super) async fn send(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
+        if let Some(given) = self.given.refresh(&self.name).await {
+            self.headers = with_own(given, self.kind);
+        }
+        match self.send_in_its_encoding(signal, batches).await {
+            Outcome::Denied {
+                reason,
+                perhaps_by_content,
+            } => self.denied(signal, reason, perhaps_by_content).await,
+            outcome => outcome,
+        }
+    }
+
+    /// Wrong credentials are for people to mend, and may be in the middle of a rotation: batches wait for that, as they do
+    /// for a peer that is down. A proxy that dislikes one batch answers with the same 403, though, and must not hold the
+    /// others back for good: it takes an empty request.
+    async fn denied(
+        &mut self,
+        signal: Signal,
+        reason: String,
+        perhaps_by_content: bool,
+    ) -> Outcome {
+        if perhaps_by_content {
+            let (probe, _) = self.attempt(signal, Vec::new(), false).await;
+            if matches!(probe, Outcome::Taken(_) | Outcome::Refused { .. }) {
+                let by_content = true;
+                return Outcome::Refused { reason, by_content };
+            }
+        }
+        // A certificate that was rotated meanwhile is shown by a new connection only.
+        self.client.disconnect();
+        self.given.suspect();
+        Outcome::Denied {
+            reason,
+            perhaps_by_content,
+        }
+    }
+
+    async fn send_in_its_encoding(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
         // There is memory for the compressed form of a request of the usual size; an item that alone is larger goes as it is.
         let length: usize = batches.iter().map(Bytes::len).sum();
         if self.gzip.is_none() || length > self.max_bytes {
@@ -152,12 +175,16 @@ impl Peer {
             Ok(body) => body,
             Err(refused) => return (refused, true),
         };
-        let headers = match &self.gzip {
-            Some((_, headers)) if compressed => headers,
-            _ => &self.headers,
-        };
+        let mut headers = self.headers.clone();
+        if compressed {
+            let name = match self.kind {
+                TargetKind::OtlpGrpc => GRPC_ENCODING,
+                TargetKind::OtlpHttp | TargetKind::Zipkin => header::CONTENT_ENCODING,
+            };
+            headers.insert(name, HeaderValue::from_static("gzip"));
+        }
         let path = self.paths.of(signal);
-        match self.client.post(path, headers, body).await {
+        match self.client.post(path, &headers, body).await {
             Ok(reply) => {
                 let (outcome, readable) = match self.kind {
                     TargetKind::OtlpGrpc => (of_grpc(&reply), !is_unimplemented(&reply)),
@@ -197,7 +224,7 @@ impl Peer {
         };
         let whole = pieces.iter().map(Bytes::len).sum();
         let pieces = match &mut self.gzip {
-            Some((gzip, _)) if compressed => vec![
+            Some(gzip) if compressed => vec![
                 gzip.compress(&pieces)
                     .ok_or_else(|| refused("the request could not be compressed".to_owned()))?,
             ],
@@ -238,6 +265,23 @@ impl Peer {
 /// Whether an HTTP server may have read a body as it is encoded.
 fn is_supported(reply: &Reply) -> bool {
     reply.status != StatusCode::UNSUPPORTED_MEDIA_TYPE
+}
+
+/// `headers` and those that every request to such a peer has.
+fn with_own(mut headers: HeaderMap, kind: TargetKind) -> HeaderMap {
+    let content_type = match kind {
+        TargetKind::OtlpGrpc => "application/grpc",
+        TargetKind::OtlpHttp => "application/x-protobuf",
+        TargetKind::Zipkin => "application/json",
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers
+        .entry(header::USER_AGENT)
+        .or_insert(HeaderValue::from_static(USER_AGENT));
+    if kind == TargetKind::OtlpGrpc {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    headers
 }
 
 /// What a gRPC server answers to an encoding that it cannot read, and to a method that it does not have.

@@ -152,19 +152,8 @@ impl Worker {
                 }
                 Sent::Settled
             }
-            Outcome::Retry { reason, after } => {
-                self.status.last_error.set(of_signal(signal, &reason));
-                if !std::mem::replace(&mut self.failing, true) {
-                    self.status.fails_since(now_unix_nano());
-                    tracing::warn!(
-                        exporter = self.status.name,
-                        signal = signal.name(),
-                        reason,
-                        "cannot send; what is to be sent waits while this is tried again"
-                    );
-                }
-                Sent::Later { after }
-            }
+            Outcome::Retry { reason, after } => self.later(signal, &reason, after),
+            Outcome::Denied { reason, .. } => self.later(signal, &reason, None),
             Outcome::TooLarge { .. } if items > 1 => Sent::TooLarge,
             Outcome::TooLarge { reason } => Sent::Refused {
                 reason,
@@ -175,6 +164,21 @@ impl Worker {
                 Sent::Refused { reason, by_content }
             }
         }
+    }
+
+    /// To be tried again, which is told when it begins.
+    fn later(&mut self, signal: Signal, reason: &str, after: Option<Duration>) -> Sent {
+        self.status.last_error.set(of_signal(signal, reason));
+        if !std::mem::replace(&mut self.failing, true) {
+            self.status.fails_since(now_unix_nano());
+            tracing::warn!(
+                exporter = self.status.name,
+                signal = signal.name(),
+                reason,
+                "cannot send; what is to be sent waits while this is tried again"
+            );
+        }
+        Sent::Later { after }
     }
 
     /// Whether a record has to go in parts, and can.

@@ -211,10 +211,10 @@ impl BatchLog {
         Ok((Self(Kind::Disk(Arc::new(log))), cursors.collect(), recovery))
     }
 
-    /// Appends a batch for every reader that takes its signal; with none it is not kept. Returns when the batch is as safe as the log
-    /// promises: at once in memory, once it is written, and perhaps synced, on disk. Who stops waiting may find it
-    /// appended all the same. Takes the batch as it is: see [`compact`] for bytes that may be a small part of a
-    /// large allocation.
+    /// Appends a batch for every reader that takes its signal; with none it is not kept. Returns when the batch is as
+    /// safe as the log promises: at once in memory, once it is written, and perhaps synced, on disk. Who stops waiting
+    /// may find it appended all the same. Takes the batch as it is: see [`compact`] for bytes that may be a small part
+    /// of a large allocation.
     ///
     /// # Errors
     /// [`Full`]; nothing is kept then.
@@ -282,9 +282,10 @@ impl MemoryLog {
 }
 
 impl Cursor {
-    /// The next records, in order and all of one signal, as many as fit `max_bytes` together but at least one; waits for
-    /// one. The cursor does not move: the same records come again until [`ack`](Self::ack), unless the cap pushed
-    /// them out meanwhile. Records of another signal that lie between come after them. `None` once the log is closed and everything was read. May be cancelled.
+    /// The next records, in order and all of one signal, as many as fit `max_bytes` together but at least one; waits
+    /// for one. The cursor does not move: the same records come again until [`ack`](Self::ack), unless the cap pushed
+    /// them out meanwhile. Records of another signal that lie between come after them. `None` once the log is closed
+    /// and everything was read. May be cancelled.
     pub async fn next(&mut self, max_bytes: usize) -> Option<Vec<Record>> {
         match &mut self.0 {
             CursorKind::Memory(cursor) => cursor.next(max_bytes).await,

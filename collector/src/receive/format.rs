@@ -21,8 +21,8 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// `body`, which is of `signal`, as OTLP protobuf. Memory for it is reserved from `budget` before it is made; `body`'s own is given back
-    /// after.
+    /// `body`, which is of `signal`, as OTLP protobuf. Memory for it is reserved from `budget` before it is made;
+    /// `body`'s own is given back after.
     ///
     /// # Errors
     /// The status to answer with.

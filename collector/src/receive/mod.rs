@@ -1,12 +1,15 @@
 //! The receivers: OTLP over gRPC and over HTTP, and Zipkin, each a service that `net` serves. `pipeline` binds their
 //! listeners and starts them.
 
+mod access;
+pub mod cors;
 mod format;
 mod http;
 pub mod otlp_grpc;
 pub mod otlp_http;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 pub mod zipkin;
 
 use std::sync::Arc;
@@ -18,6 +21,7 @@ use crate::net::grpc::RETRY_AFTER;
 use crate::net::rpc_status::{Code, RpcStatus};
 use crate::signal::{Signal, Signals};
 use crate::status::{ReceiverStatus, add};
+pub use access::Access;
 use format::Format;
 
 /// What a receiver works with; cheap to clone.
@@ -31,6 +35,8 @@ pub struct Receiver {
     pub budget: Budget,
     /// What this listener counts.
     pub status: Arc<ReceiverStatus>,
+    /// What it asks of requests.
+    pub access: Arc<Access>,
     /// Where all receivers listen, told to who mixes them up.
     pub others: Arc<Others>,
 }

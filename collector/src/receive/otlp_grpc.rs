@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::format::Format;
 use super::http::Failure;
-use super::{Receiver, otlp_http};
+use super::{Receiver, access, otlp_http};
 use crate::net::body::{Answer, discard};
 use crate::net::rpc_status::{Code, RpcStatus};
 use crate::net::{grpc, server};
@@ -31,7 +31,12 @@ pub async fn serve(
 ) -> usize {
     let handler = move |request, _peer| {
         let receiver = receiver.clone();
-        async move { answer(&receiver, request).await }
+        async move {
+            access::guard(&receiver, request, otlp_http::failure, |request| {
+                answer(&receiver, request)
+            })
+            .await
+        }
     };
     server::serve(listener, handler, config, shutdown).await
 }

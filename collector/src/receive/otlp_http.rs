@@ -8,11 +8,11 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body;
 use tokio::net::TcpListener;
 
-use super::Receiver;
 use super::format::Format;
 use super::http::{
     Failure, JSON, MAX_BODY_BYTES, PROTOBUF, content_encoding, media_type, read_batch,
 };
+use super::{Receiver, access};
 use crate::net::body::{Answer, discard};
 use crate::net::inflate::Encoding;
 use crate::net::rpc_status::Code;
@@ -30,7 +30,12 @@ pub async fn serve(
 ) -> usize {
     let handler = move |request, _peer| {
         let receiver = receiver.clone();
-        async move { answer(&receiver, request).await }
+        async move {
+            access::guard(&receiver, request, failure, |request| {
+                answer(&receiver, request)
+            })
+            .await
+        }
     };
     server::serve(listener, handler, config, shutdown).await
 }

@@ -228,13 +228,7 @@ mod tests {
             Arc::new(ReceiverStatus {
                 protocol,
                 address: address.map(str::to_owned).map_err(str::to_owned),
-                accepted_batches: 0.into(),
-                accepted_spans: 0.into(),
-                accepted_log_records: 0.into(),
-                accepted_data_points: 0.into(),
-                refused_batches: 0.into(),
-                rejected_batches: 0.into(),
-                last_error: Default::default(),
+                ..ReceiverStatus::listening(protocol, String::new())
             })
         };
         Status {

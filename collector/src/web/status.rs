@@ -10,7 +10,9 @@ use super::layout::{Frame, Tab, page as frame_page};
 use super::query::PageQuery;
 use super::{Web, live};
 use crate::signal::{Items, Signal, Signals};
-use crate::status::{ErrorAt, ExporterStatus, LogStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::status::{
+    ErrorAt, ExporterStatus, Locks, LogStatus, ReceiverStatus, Status, now_unix_nano,
+};
 use crate::views::report::ViewsStatus;
 
 /// The handler.
@@ -140,11 +142,13 @@ fn views_card(views: &ViewsStatus) -> Markup {
 fn receiver_card(receiver: &ReceiverStatus, now: u64) -> Markup {
     let refused = load(&receiver.refused_batches);
     let rejected = load(&receiver.rejected_batches);
+    let denied = load(&receiver.denied_requests);
+    let failed = load(&receiver.failed_handshakes);
     html! {
         article.card data-key=(receiver.protocol) {
             h3 { (protocol_name(receiver.protocol)) }
             @match &receiver.address {
-                Ok(address) => p { "Listening on " code { (address) } "." },
+                Ok(address) => p { "Listening on " code { (address) } (asks_for(receiver.locks)) "." },
                 Err(reason) => p.warn { b { "Not listening: " } (reason) "." },
             }
             p {
@@ -157,9 +161,26 @@ fn receiver_card(receiver: &ReceiverStatus, now: u64) -> Markup {
             @if rejected > 0 {
                 p.bad { "Refused " (counted(rejected, "request")) " for good: malformed or too large." }
             }
+            @if denied > 0 {
+                p.warn { "Refused " (counted(denied, "request")) " for want of a valid token." }
+            }
+            @if failed > 0 {
+                p.warn { "Refused " (counted(failed, "connection")) " before a request: no TLS, no certificate, or one of a stranger." }
+            }
             (last_error(receiver.last_error.get(), now))
         }
     }
+}
+
+/// What a listener asks for, in the words that follow its address.
+fn asks_for(locks: Locks) -> String {
+    let transport = match (locks.tls, locks.client_certificates) {
+        (false, _) => ", in plaintext",
+        (true, false) => ", in TLS",
+        (true, true) => ", in TLS with client certificates",
+    };
+    let tokens = if locks.tokens { ", for a token" } else { "" };
+    format!("{transport}{tokens}")
 }
 
 fn exporter_card(exporter: &ExporterStatus, now: u64) -> Markup {
@@ -273,11 +294,7 @@ mod tests {
             address,
             accepted_batches: 2.into(),
             accepted_spans: 1200.into(),
-            accepted_log_records: 0.into(),
-            accepted_data_points: 0.into(),
-            refused_batches: 0.into(),
-            rejected_batches: 0.into(),
-            last_error: Default::default(),
+            ..ReceiverStatus::listening("otlp-grpc", String::new())
         }
     }
 
@@ -302,6 +319,8 @@ mod tests {
     fn counters_are_told_in_words() {
         let failing = receiver(Err("the port 4317 is taken".to_owned()));
         failing.rejected_batches.store(1, Ordering::Relaxed);
+        failing.denied_requests.store(2, Ordering::Relaxed);
+        failing.failed_handshakes.store(3, Ordering::Relaxed);
         failing.last_error.set("truncated <protobuf>");
         let exporter = ExporterStatus {
             name: "otlp+grpc://localhost:4317".to_owned(),
@@ -320,7 +339,14 @@ mod tests {
         taking.accepted_log_records.store(5, Ordering::Relaxed);
         taking.accepted_data_points.store(3, Ordering::Relaxed);
         let text = show(&Status {
-            receivers: vec![Arc::new(taking), Arc::new(failing)],
+            receivers: vec![
+                Arc::new(taking.with_locks(Locks {
+                    tls: true,
+                    client_certificates: true,
+                    tokens: true,
+                })),
+                Arc::new(failing),
+            ],
             exporters: vec![Arc::new(exporter)],
             log: Some(Arc::new(LogStatus {
                 directory: "/data".to_owned(),
@@ -333,7 +359,9 @@ mod tests {
             })),
         });
         for part in [
-            "Listening on 127.0.0.1:4317",
+            "Listening on 127.0.0.1:4317, in TLS with client certificates, for a token.",
+            "Refused 2 requests for want of a valid token",
+            "Refused 3 connections before a request",
             "Took 1,200 spans, 5 log records and 3 data points in 2 requests",
             "Not listening: the port 4317 is taken",
             "Refused 1 request for good",

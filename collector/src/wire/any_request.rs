@@ -66,13 +66,20 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_link()(trace in 1..=u128::MAX, span: u64, attributes in attributes()) -> Link {
+    fn any_link()(
+        trace in 1..=u128::MAX,
+        span: u64,
+        trace_state in "[a-z=,|]{0,4}",
+        attributes in attributes(),
+        dropped_attributes_count: u32,
+    ) -> Link {
         Link {
             trace_id: trace.to_be_bytes().into(),
             span_id: span.to_be_bytes().into(),
+            trace_state,
             attributes,
+            dropped_attributes_count,
             flags: 1,
-            ..Link::default()
         }
     }
 }

@@ -97,12 +97,12 @@ pub struct LinkRef<'a> {
     pub trace_id: [u8; 16],
     /// The linked span.
     pub span_id: [u8; 8],
-    /// Its trace's state; empty when absent.
+    /// `trace_state`; empty when absent.
     pub trace_state: &'a str,
-    /// Attributes that its sender left out.
-    pub dropped_attributes: u32,
     /// Its attributes.
     pub attributes: Attributes<'a>,
+    /// `dropped_attributes_count`.
+    pub dropped_attributes: u64,
 }
 
 impl<'a> SpanRef<'a> {
@@ -239,8 +239,7 @@ fn link_ref(mut reader: Reader<'_>) -> Result<Option<LinkRef<'_>>, WireError> {
             TRACE_STATE => {
                 trace_state = std::str::from_utf8(reader.len_bytes()?).unwrap_or_default();
             }
-            // A uint32: what does not fit is cut, as everywhere in protobuf.
-            DROPPED => dropped_attributes = reader.varint()? as u32,
+            DROPPED => dropped_attributes = reader.varint()?,
             _ => reader.skip(tag, MAX_DEPTH)?,
         }
     }
@@ -249,8 +248,8 @@ fn link_ref(mut reader: Reader<'_>) -> Result<Option<LinkRef<'_>>, WireError> {
             trace_id,
             span_id,
             trace_state,
-            dropped_attributes,
             attributes,
+            dropped_attributes,
         }),
         _ => None,
     })

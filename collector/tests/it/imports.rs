@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and what of the others it may use. `config`, `pipeline` and the crate's root may use any.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 15] = [
+    ("secret", &[]),
+    ("allocator", &[]),
     ("signal", &[]),
     ("budget", &[]),
     ("status", &["signal"]),
@@ -28,12 +30,14 @@ const ARROWS: [(&str, &[&str]); 13] = [
     (
         "receive",
         &[
-            "budget", "intake", "log", "net", "signal", "status", "views", "wire",
+            "budget", "intake", "log", "net", "secret", "signal", "status", "views", "wire",
         ],
     ),
     (
         "export",
-        &["budget", "log", "net", "signal", "status", "views", "wire"],
+        &[
+            "budget", "log", "net", "secret", "signal", "status", "views", "wire",
+        ],
     ),
     ("probe", &["config"]),
 ];

@@ -41,7 +41,7 @@ fn run(
     beside: &[String],
     over: fn(&Collector, Plan) -> Load,
 ) -> (Report, Vec<Duration>, Vec<Value>) {
-    let sink = Sink::start();
+    let sink = Sink::of_ids();
     let mut args = vec!["--memory-limit".to_owned(), LIMIT.to_string()];
     for url in beside.iter().chain([&sink.url()]) {
         args.extend(["--export".to_owned(), url.clone()]);
@@ -64,10 +64,10 @@ fn run(
 }
 
 fn isolated(over: fn(&Collector, Plan) -> Load, name: &str) {
-    let others = [Sink::start(), Sink::start()].map(|sink| sink.url());
+    let others = [Sink::of_ids(), Sink::of_ids()].map(|sink| sink.url());
     let (_, alone, _) = run(&others, over);
     let hanging = FaultPeer::start(Fault::Hang);
-    let refusing = FaultPeer::start(Fault::Say(b"HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n"));
+    let refusing = FaultPeer::start(Fault::Say(b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n"));
     let others = [&hanging, &refusing].map(|peer| format!("otlp+http://{}", peer.address));
     let (report, delays, exporters) = run(&others, over);
 
@@ -88,7 +88,7 @@ fn isolated(over: fn(&Collector, Plan) -> Load, name: &str) {
     assert_eq!(refused["sent_spans"], 0, "{refused}");
     assert!(refused["set_aside_spans"].as_u64() > Some(0), "{refused}");
     assert!(
-        refused["last_error"]["message"].to_string().contains("401"),
+        refused["last_error"]["message"].to_string().contains("404"),
         "{refused}"
     );
 
@@ -117,7 +117,7 @@ fn peers_that_hang_or_refuse_hold_nobody_back_over_grpc() {
 
 fn nothing_is_lost_where_senders_are_pushed_back(over: fn(&Collector, Plan) -> Load) {
     let hanging = FaultPeer::start(Fault::Hang);
-    let good = Sink::start();
+    let good = Sink::of_ids();
     let urls = [format!("otlp+http://{}", hanging.address), good.url()];
     let limit = LIMIT.to_string();
     let collector = Collector::start(&[
@@ -181,7 +181,7 @@ fn peers_that_are_bad_in_every_way_at_once_hold_nobody_back() {
         Fault::Drip(b"HTTP/1.1 200 OK\r\nx: "),
     ]
     .map(FaultPeer::start);
-    let good = Sink::start();
+    let good = Sink::of_ids();
     let urls = bad
         .iter()
         .map(|peer| format!("otlp+http://{}", peer.address));
@@ -224,7 +224,7 @@ fn peers_that_are_bad_in_every_way_at_once_hold_nobody_back() {
 
 #[test]
 fn bytes_that_nobody_can_read_cost_their_sender_alone() {
-    let sink = Sink::start();
+    let sink = Sink::of_ids();
     sink.refuse(true);
     let url = sink.url();
     let collector = Collector::start(&["--export", &url]);

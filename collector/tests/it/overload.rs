@@ -58,7 +58,7 @@ fn plan() -> Plan {
 #[test]
 fn a_peer_slower_than_its_senders_has_them_pushed_back() {
     for &limit in limits() {
-        let sink = Sink::start();
+        let sink = Sink::of_ids();
         sink.pace(OF_A_SPAN);
         let memory = format!("{limit}MiB");
         let url = sink.url();
@@ -207,7 +207,7 @@ fn flood_over_grpc(url: String, stop: Arc<AtomicBool>) -> JoinHandle<Answers> {
 fn many_senders_of_large_bodies_do_not_break_the_memory_limit() {
     let bodies = Arc::new(Bodies::make());
     for &limit in limits() {
-        let sink = Sink::start();
+        let sink = Sink::of_ids();
         let (memory, url) = (format!("{limit}MiB"), sink.url());
         let args = ["--memory-limit", &memory, "--export", &url];
         let collector = Collector::start_with(&args, &[("BELLWETHER_GRACE", "60s")]);

@@ -1,6 +1,7 @@
-//! An OTLP peer over HTTP that notes every span id it takes, and can be told to take none, or to take its time.
+//! An OTLP peer over HTTP that notes every span id it takes, and of all signals the bytes; it can be told to take none, or to
+//! take its time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,11 +26,22 @@ struct State {
     delays: Mutex<Vec<Duration>>,
     /// How often each span came.
     taken: Mutex<BTreeMap<u64, u32>>,
+    /// Whether nothing is kept but ids.
+    ids_alone: AtomicBool,
+    /// What came to each path, in pieces of one resource.
+    pieces: Mutex<BTreeMap<String, BTreeSet<Vec<u8>>>>,
 }
 
 impl Sink {
     pub(crate) fn start() -> Self {
         Self::listen(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// One that keeps nothing but ids, for much load.
+    pub(crate) fn of_ids() -> Self {
+        let sink = Self::start();
+        sink.state.ids_alone.store(true, Ordering::SeqCst);
+        sink
     }
 
     pub(crate) fn listen(listener: TcpListener) -> Self {
@@ -76,6 +88,12 @@ impl Sink {
         self.state.taken.lock().unwrap().clone()
     }
 
+    /// What came to a path, as requests of one resource each.
+    pub(crate) fn pieces(&self, path: &str) -> BTreeSet<Vec<u8>> {
+        let pieces = self.state.pieces.lock().unwrap();
+        pieces.get(path).cloned().unwrap_or_default()
+    }
+
     /// Of `expected`, how many have not come.
     pub(crate) fn lacks<'a>(&self, expected: impl IntoIterator<Item = &'a u64>) -> usize {
         let taken = self.state.taken.lock().unwrap();
@@ -88,12 +106,13 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
     loop {
-        let mut length = 0;
+        let (mut length, mut path) = (0, None);
         loop {
             let mut line = String::new();
             if reader.read_line(&mut line)? == 0 {
                 return Ok(());
             }
+            path = path.or_else(|| line.split(' ').nth(1).map(str::to_owned));
             let line = line.trim().to_ascii_lowercase();
             if let Some(value) = line.strip_prefix("content-length:") {
                 length = value.trim().parse().unwrap();
@@ -108,10 +127,17 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
             writer.write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n")?;
             continue;
         }
-        let Ok(request) = ExportTraceServiceRequest::decode(&body[..]) else {
+        let path = path.unwrap_or_default();
+        let is_traces = path == "/v1/traces";
+        let request = if is_traces { &body[..] } else { &[] };
+        let Ok(request) = ExportTraceServiceRequest::decode(request) else {
             writer.write_all(b"HTTP/1.1 400 Bad\r\ncontent-length: 13\r\n\r\nnot protobuf!")?;
             continue;
         };
+        if !state.ids_alone.load(Ordering::SeqCst) {
+            let mut noted = state.pieces.lock().unwrap();
+            noted.entry(path).or_default().extend(pieces(&body));
+        }
         state.note_delays(&request);
         let scopes = request
             .resource_spans
@@ -150,4 +176,19 @@ impl State {
             }
         }
     }
+}
+
+/// A merged request as requests of one resource each; those are its only field.
+fn pieces(mut body: &[u8]) -> Vec<Vec<u8>> {
+    let mut pieces = Vec::new();
+    while !body.is_empty() {
+        assert_eq!(body[0], 1 << 3 | 2);
+        let mut rest = &body[1..];
+        let length = prost::encoding::decode_varint(&mut rest).unwrap();
+        let end = body.len() - rest.len() + length as usize;
+        let (piece, behind) = body.split_at(end);
+        pieces.push(piece.to_vec());
+        body = behind;
+    }
+    pieces
 }

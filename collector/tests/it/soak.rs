@@ -74,7 +74,7 @@ fn segments(directory: &TempDir) -> (usize, u64) {
 
 #[test]
 fn at_half_of_its_capacity_it_holds_at_the_end_what_it_held_when_warm() {
-    let (directory, sink) = (TempDir::new().unwrap(), Sink::start());
+    let (directory, sink) = (TempDir::new().unwrap(), Sink::of_ids());
     let (path, url) = (directory.path().to_str().unwrap(), sink.url());
     let data_limit = 256 << 20;
     let args = [

@@ -207,7 +207,7 @@ fn tags_are_texts_and_come_once() {
         ..Link::default()
     };
     let told = Link {
-        trace_state: "a=b".into(),
+        trace_state: "a=b|c".into(),
         dropped_attributes_count: 5,
         ..link.clone()
     };
@@ -219,7 +219,7 @@ fn tags_are_texts_and_come_once() {
     check(
         |span| span.links = vec![told],
         "/tags/otlp.link.0",
-        json!("01010101010101010101010101010101|0202020202020202|a=b|{\"k\":\"v\"}|5"),
+        json!("01010101010101010101010101010101|0202020202020202|a=b|c|{\"k\":\"v\"}|5"),
     );
 }
 
@@ -491,7 +491,10 @@ fn as_told(request: &[u8]) -> Vec<String> {
     walk(request, |span| {
         let event = |event: EventRef<'_>| (micros(event.time_unix_nano), event.name.to_owned());
         let events = span.events().map(event).filter(|(time, _)| *time > 0);
-        let links = span.links().map(|link| (link.trace_id, link.span_id));
+        let links = span.links().map(|link| {
+            let dropped = link.dropped_attributes;
+            (link.trace_id, link.span_id, link.trace_state, dropped)
+        });
         // A message is of failures alone.
         let failed = (span.status == StatusCode::Error).then(|| span.status_message());
         told.push(format!(

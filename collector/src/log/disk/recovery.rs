@@ -137,7 +137,7 @@ impl Note {
                 log_records = unsent.items.told(Signal::Logs),
                 data_points = unsent.items.told(Signal::Metrics),
                 bytes = unsent.bytes,
-                "a backlog waits for an exporter that is not configured any more: it is kept for the retention, unless its room is needed"
+                "what waits for an exporter that is not configured any more is kept for the retention, unless its room is needed"
             ),
         }
     }

@@ -317,7 +317,7 @@ async fn files_that_are_none_of_ours_are_left_alone() {
         bytes[8] = version;
         fs::write(path.join(name), &bytes).unwrap();
     };
-    later(&segment(7), 2);
+    later(&segment(7), 3);
     fs::copy(path.join(segment(1)), path.join(segment(9))).unwrap();
     for foreign in ["notes.txt", "1.segment", "18446744073709551615.segment"] {
         fs::write(path.join(foreign), "nobody's").unwrap();
@@ -338,6 +338,23 @@ async fn files_that_are_none_of_ours_are_left_alone() {
         assert!(names.contains(&name), "{name}: {names:?}");
     }
     assert!(begins[0] > 0);
+}
+
+/// What an earlier version wrote, which knew traces alone and had nothing else in its files.
+#[tokio::test]
+async fn segments_of_version_1_are_read_as_traces() {
+    let directory = TempDir::new().unwrap();
+    filled(directory.path(), &["one", "two"]).await;
+    let path = directory.path().join(segment(1));
+    let mut bytes = fs::read(&path).unwrap();
+    assert_eq!(bytes[8..12], [2, 0, 0, 0]);
+    bytes[8] = 1;
+    fs::write(&path, &bytes).unwrap();
+    let log = open(directory.path(), &["a"]);
+    assert_eq!(log.cursors[0].unsent(), Items::only(Signal::Traces, 2));
+    let appended = log.log.append(Signal::Logs, "three".into(), 1);
+    appended.await.unwrap();
+    assert_eq!(log.rest(0).await, ["one", "two", "three"]);
 }
 
 #[tokio::test]

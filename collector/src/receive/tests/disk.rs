@@ -38,6 +38,7 @@ fn receiver(directory: &TempDir, budget: &Budget) -> Receiver {
         view_bytes: 1 << 20,
     }));
     Receiver {
+        access: Arc::default(),
         intake: Intake::new(log, views),
         takes: Signals::ALL,
         budget: budget.clone(),

@@ -88,6 +88,7 @@ async fn start_taking(takes: Signals, budget: Budget) -> Fixture {
         takes,
         budget: budget.clone(),
         status: Arc::new(ReceiverStatus::listening(protocol, address.to_owned())),
+        access: Arc::default(),
         others: Arc::clone(&others),
     };
     let for_grpc = receiver("otlp-grpc", &grpc);
@@ -97,8 +98,8 @@ async fn start_taking(takes: Signals, budget: Budget) -> Fixture {
     let zipkin_status = Arc::clone(&for_zipkin.status);
     let (config, never) = (server::Config::default(), std::future::pending::<()>);
     let [at_grpc, at_http, at_zipkin] = listeners.try_into().unwrap();
-    tokio::spawn(otlp_grpc::serve(at_grpc, for_grpc, config, never()));
-    tokio::spawn(otlp_http::serve(at_http, for_http, config, never()));
+    tokio::spawn(otlp_grpc::serve(at_grpc, for_grpc, config.clone(), never()));
+    tokio::spawn(otlp_http::serve(at_http, for_http, config.clone(), never()));
     tokio::spawn(super::zipkin::serve(at_zipkin, for_zipkin, config, never()));
     Fixture {
         grpc,

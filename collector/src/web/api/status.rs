@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 
 use crate::signal::Signals;
-use crate::status::{ErrorAt, ExporterStatus, LogStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::status::{
+    ErrorAt, ExporterStatus, Locks, LogStatus, ReceiverStatus, Status, now_unix_nano,
+};
 use crate::views::Views;
 use crate::views::report::ViewsStatus;
 
@@ -28,12 +30,17 @@ struct ReceiverReport {
     address: Option<String>,
     /// Why it is not listening.
     not_listening: Option<String>,
+    locks: Locks,
     accepted_batches: u64,
     accepted_spans: u64,
     accepted_log_records: u64,
     accepted_data_points: u64,
     refused_batches: u64,
     rejected_batches: u64,
+    /// For want of a valid token.
+    denied_requests: u64,
+    /// Connections that did not get as far as a request.
+    failed_handshakes: u64,
     last_error: Option<LastErrorReport>,
 }
 
@@ -108,12 +115,15 @@ fn receiver(status: &ReceiverStatus) -> ReceiverReport {
         protocol: status.protocol,
         address: status.address.clone().ok(),
         not_listening: status.address.clone().err(),
+        locks: status.locks,
         accepted_batches: read(&status.accepted_batches),
         accepted_spans: accepted.traces,
         accepted_log_records: accepted.logs,
         accepted_data_points: accepted.metrics,
         refused_batches: read(&status.refused_batches),
         rejected_batches: read(&status.rejected_batches),
+        denied_requests: read(&status.denied_requests),
+        failed_handshakes: read(&status.failed_handshakes),
         last_error: status.last_error.get().map(last_error),
     }
 }

@@ -263,6 +263,11 @@ fn failure_is_any_error_but_false() {
         json!({"otel.status_code": "STATUS_CODE_OK"}),
         Some((Code::Ok, "")),
     );
+    check(json!({"otel.status_code": "Ok"}), Some((Code::Ok, "")));
+    check(
+        json!({"otel.status_code": "Error"}),
+        Some((Code::Error, "")),
+    );
     check(json!({"otel.status_code": "UNSET"}), None);
     check(
         json!({"otel.status_code": "STATUS_CODE_ERROR", "error": "false"}),
@@ -271,6 +276,31 @@ fn failure_is_any_error_but_false() {
     check(
         json!({"otel.status_code": "OK", "error": "boom"}),
         Some((Code::Error, "boom")),
+    );
+    // As the OpenTelemetry Collector tells it.
+    let described = |error: &str| json!({"error": error, "otel.status_code": "Error", "otel.status_description": "boom"});
+    let message = |tags: Value| {
+        let span = span(json!({ "tags": tags }));
+        let other = |tag: &KeyValue| tag.key == "otel.status_description";
+        (
+            span.status.map(|status| status.message),
+            span.attributes.iter().any(other),
+        )
+    };
+    let boom = || Some("boom".to_owned());
+    assert_eq!(message(described("true")), (boom(), false));
+    assert_eq!(message(described("")), (boom(), false));
+    assert_eq!(
+        message(described("crash")),
+        (Some("crash".to_owned()), true)
+    );
+    assert_eq!(
+        message(json!({"otel.status_code": "OK", "otel.status_description": "boom"})),
+        (boom(), false)
+    );
+    assert_eq!(
+        message(json!({"otel.status_description": "boom"})),
+        (None, true)
     );
     let odd = span(json!({"tags": {"otel.status_code": "MAYBE"}}));
     assert_eq!(odd.attributes, [attribute("otel.status_code", "MAYBE")]);
@@ -332,6 +362,10 @@ fn annotations_with_attributes_are_events_with_attributes() {
     check("\"retry\": {\"attempt\":2}", "retry", attempt());
     check("{\"retry\": {\"attempt\": 2}}", "retry", attempt());
     check("{\"retry\": {}}", "retry", vec![]);
+    check("retry|{\"attempt\":2}|3", "retry", attempt());
+    let piped = span(json!({"annotations": [{"timestamp": 5, "value": "a|{\"b\":\"|\"}|3"}]}));
+    assert_eq!(piped.events[0].dropped_attributes_count, 3);
+    assert_eq!(piped.events[0].attributes, [attribute("b", "|")]);
     check("\"a \\\"b\\\"\": {\"attempt\":2}", "a \"b\"", attempt());
     for text in [
         "{}",
@@ -339,6 +373,9 @@ fn annotations_with_attributes_are_events_with_attributes() {
         "{\"a\":{},\"b\":{}}",
         "{\"a\":1}",
         "\"a\": {} and more",
+        "a|b",
+        "a|{}|many",
+        "a|{]|1",
         "{",
         "\"",
     ] {
@@ -358,6 +395,12 @@ fn spans_are_grouped_by_service_and_scope() {
         span(json!(null), json!(null)),
         span(json!({"serviceName": null}), json!(null)),
     ]));
+    let old = json!({"traceId": "7", "id": "2", "tags": {"otel.library.name": "x", "otel.library.version": "1"}});
+    let [of_old] = &self::groups(&json!([old]))[..] else {
+        panic!("one group was sent");
+    };
+    let scope = of_old.scope_spans[0].scope.clone().unwrap_or_default();
+    assert_eq!((&*scope.name, &*scope.version), ("x", "1"));
     let counts: Vec<_> = groups
         .iter()
         .map(|group| {
