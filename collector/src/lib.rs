@@ -5,6 +5,7 @@
 //! walks it in place ([`wire`]), appends it to the [`log`] and counts it into the [`views`]; [`export`]
 //! sends it on; [`web`] shows the views. [`pipeline`] is the only file that names every stage.
 
+pub mod allocator;
 pub mod budget;
 pub mod config;
 pub mod export;

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    bellwether_collector::allocator::settle();
     bellwether_collector::main_with(std::env::args_os())
 }

@@ -118,6 +118,8 @@ pub struct ExporterStatus {
     pub queue_bytes: AtomicU64,
     /// Arrival of the oldest batch it has not sent yet, Unix nanoseconds; 0 when it has none.
     pub oldest_unix_nano: AtomicU64,
+    /// Since when nothing could be sent, Unix nanoseconds; 0 while its peer answers.
+    pub failing_unix_nano: AtomicU64,
     /// The last failure.
     pub last_error: LastError,
 }
@@ -205,6 +207,11 @@ impl ExporterStatus {
             name: name.into(),
             ..Self::default()
         }
+    }
+
+    /// Nothing can be sent since `unix_nano`; 0 when the peer answers again.
+    pub fn fails_since(&self, unix_nano: u64) {
+        self.failing_unix_nano.store(unix_nano, Ordering::Relaxed);
     }
 
     /// Items its peer acknowledged.

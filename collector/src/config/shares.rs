@@ -29,12 +29,14 @@ pub const EXPORT_REQUEST_BYTES: usize = 4 * MIB;
 const MIB: usize = 1024 * 1024;
 const DEFAULT_MEMORY_LIMIT: usize = 256 * MIB;
 const LEAST_MEMORY_LIMIT: usize = 64 * MIB;
-/// Of the limit, for the process itself: code, stacks, connections, names.
-const PROCESS_BYTES: usize = 16 * MIB;
+/// Of the limit, for the process itself: code (10 MiB), stacks, connections, names, the spans of a batch that is looked
+/// through.
+const PROCESS_BYTES: usize = 24 * MIB;
 /// What a connection that has carried large bodies holds while it is idle.
 const CONNECTION_BYTES: usize = 64 * 1024;
 const LEAST_CONNECTIONS: usize = 64;
 const MOST_CONNECTIONS: usize = 4096;
+const LEAST_WINDOW_BYTES: usize = 64 * 1024;
 /// Of the log's share, what tail sampling takes for its index where there is any.
 const INDEX_PART: usize = 8;
 /// The least that is left to the log when every exporter has its requests in hand.
@@ -46,10 +48,16 @@ impl Shares {
         (self.limit / 8 / CONNECTION_BYTES).clamp(LEAST_CONNECTIONS, MOST_CONNECTIONS)
     }
 
+    /// Bytes that a request over HTTP/2 may be ahead of what is counted: 1 MiB, and less below 256 MiB.
+    pub fn stream_window(&self) -> u32 {
+        let window = (self.limit / 256).clamp(LEAST_WINDOW_BYTES, MIB);
+        u32::try_from(window).unwrap_or(u32::MAX)
+    }
+
     /// Three eighths for the log, a quarter each for kept traces and views, the rest for bodies, of what the
     /// process itself and the allocator's gaps leave; the requests that exporters have in hand come out of the log's.
     pub(super) fn of(limit: usize, in_hand: usize) -> Self {
-        let shared = limit.saturating_sub(PROCESS_BYTES) / 8 * 7;
+        let shared = limit.saturating_sub(PROCESS_BYTES) / 16 * 13;
         let (log, quarter) = (shared / 8 * 3, shared / 4);
         Self {
             limit,
@@ -119,7 +127,7 @@ fn least_memory_limit(in_hand: usize, samples_traces: bool) -> usize {
     let log = in_hand
         .saturating_mul(EXPORT_REQUEST_BYTES)
         .saturating_add(LEAST_LOG_BYTES + index);
-    (log.saturating_mul(64) / 21)
+    (log.saturating_mul(128) / 39)
         .saturating_add(PROCESS_BYTES + 64)
         .max(LEAST_MEMORY_LIMIT)
 }
@@ -137,6 +145,11 @@ mod tests {
         check(64 * MIB, 128);
         check(256 * MIB, 512);
         check(1 << 40, 4096);
+        let window = |limit| Shares::of(limit, 0).stream_window() as usize;
+        assert_eq!(
+            [0, 64 * MIB, 1 << 40].map(window),
+            [64 * 1024, MIB / 4, MIB]
+        );
     }
 
     #[test]

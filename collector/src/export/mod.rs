@@ -1,17 +1,22 @@
 //! The exporters: one worker each, reading the batch log at its own pace. `pipeline` starts and drains them.
 
 mod config;
+#[cfg(test)]
+mod fault_peers;
+#[cfg(test)]
+mod fault_tests;
 mod gzip;
 mod headers;
-mod json;
 mod outcome;
 mod peer;
 mod retry;
 mod sampling;
 #[cfg(test)]
 mod signal_tests;
+mod size;
 mod split;
 mod target;
+mod telling;
 #[cfg(test)]
 mod tls_tests;
 #[cfg(test)]
@@ -20,7 +25,6 @@ mod worker;
 #[cfg(test)]
 mod worker_tests;
 mod zipkin;
-mod zipkin_origin;
 
 pub use config::{Compression, Config, DEFAULT_RELOAD_INTERVAL, DEFAULT_TIMEOUT, Retry};
 pub use headers::{Headers, value as header_value};

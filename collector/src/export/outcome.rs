@@ -1,5 +1,6 @@
-//! What a peer's answer means: taken, to be sent again, or refused for good (OTLP specification, sections
-//! OTLP/gRPC Response and OTLP/HTTP Response). Called by `peer`.
+//! What a peer's answer means: taken, to be sent again, to be sent in smaller requests, or refused for good (OTLP
+//! specification, sections OTLP/gRPC Response and OTLP/HTTP Response). What is no answer of the protocol at all, as from a
+//! proxy on the way, loses nothing: it is sent again. Called by `peer`.
 
 use std::time::{Duration, SystemTime};
 
@@ -28,9 +29,9 @@ pub(super) enum Outcome {
         /// Whether something in the request may be the cause rather than who sends it.
         perhaps_by_content: bool,
     },
-    /// Not sent at all: it would be larger than a request may be, so fewer items have to go at once.
+    /// More than a request may be, here or with the peer: fewer items have to go at once.
     TooLarge {
-        /// What would be larger than what.
+        /// What is larger than what.
         reason: String,
     },
     /// Never: sending the same again cannot help.
@@ -46,7 +47,8 @@ pub(super) enum Outcome {
 pub(super) fn of_grpc(reply: &Reply) -> Outcome {
     let told = RpcStatus::from_trailers(&reply.trailers)
         .or_else(|| RpcStatus::from_trailers(&reply.headers));
-    let status = told.unwrap_or_else(|| without_grpc_status(reply.status));
+    let is_no_answer = told.is_none();
+    let status = told.unwrap_or_else(|| without_grpc_status(reply));
     let reason = || {
         let hint = match status.code {
             Code::Unimplemented | Code::NotFound => "; check host and port of the export URL",
@@ -59,45 +61,48 @@ pub(super) fn of_grpc(reply: &Reply) -> Outcome {
             status.message
         )
     };
+    let retry = || Outcome::Retry {
+        reason: reason(),
+        after: status.retry_after,
+    };
+    let refused = |by_content| Outcome::Refused {
+        reason: reason(),
+        by_content,
+    };
     match status.code {
         // The message's prefix tells nothing that the body's length does not.
         Code::Ok => Outcome::Taken(partial_success(
             &reply.body.slice(reply.body.len().min(5)..),
         )),
+        Code::ResourceExhausted if status.retry_after.is_none() => {
+            Outcome::TooLarge { reason: reason() }
+        }
+        // So tonic's servers say it, which would be asked the same for ever.
+        Code::OutOfRange if status.message.contains("message length too large") => {
+            Outcome::TooLarge { reason: reason() }
+        }
         Code::Cancelled
         | Code::DeadlineExceeded
         | Code::Aborted
         | Code::OutOfRange
         | Code::Unavailable
-        | Code::DataLoss => Outcome::Retry {
-            reason: reason(),
-            after: status.retry_after,
-        },
-        Code::ResourceExhausted if status.retry_after.is_some() => Outcome::Retry {
-            reason: reason(),
-            after: status.retry_after,
-        },
+        | Code::DataLoss
+        | Code::ResourceExhausted => retry(),
+        Code::Unknown if is_no_answer => retry(),
         Code::Unauthenticated | Code::PermissionDenied => Outcome::Denied {
             reason: reason(),
             perhaps_by_content: status.code == Code::PermissionDenied,
         },
-        Code::Unimplemented | Code::NotFound => Outcome::Refused {
-            reason: reason(),
-            by_content: false,
-        },
+        Code::Unimplemented | Code::NotFound => refused(false),
         Code::Unknown
         | Code::InvalidArgument
         | Code::AlreadyExists
-        | Code::ResourceExhausted
         | Code::FailedPrecondition
-        | Code::Internal => Outcome::Refused {
-            reason: reason(),
-            by_content: true,
-        },
+        | Code::Internal => refused(true),
     }
 }
 
-/// The meaning of an answer over HTTP, of OTLP and Zipkin alike.
+/// The meaning of an answer over HTTP, of OTLP and, but for [`of_zipkin`], Zipkin.
 pub(super) fn of_http(reply: &Reply) -> Outcome {
     if reply.status.is_success() {
         return Outcome::Taken(if is_protobuf(reply) {
@@ -106,13 +111,7 @@ pub(super) fn of_http(reply: &Reply) -> Outcome {
             PartialSuccess::default()
         });
     }
-    let mut reason = match text_of(reply) {
-        text if text.is_empty() => format!("the peer answered {}", reply.status),
-        text => format!("the peer answered {}: {text}", reply.status),
-    };
-    if WRONG_URL.contains(&reply.status) {
-        reason.push_str("; check host, port and path of the export URL");
-    }
+    let mut reason = http_reason(reply);
     match reply.status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             reason.push_str(CHECK_CREDENTIALS);
@@ -121,15 +120,22 @@ pub(super) fn of_http(reply: &Reply) -> Outcome {
                 perhaps_by_content: reply.status == StatusCode::FORBIDDEN,
             }
         }
-        StatusCode::TOO_MANY_REQUESTS
+        StatusCode::REQUEST_TIMEOUT
+        | StatusCode::TOO_EARLY
+        | StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
         | StatusCode::GATEWAY_TIMEOUT => Outcome::Retry {
             reason,
             after: reply.retry_after(SystemTime::now()),
         },
+        // Never followed: the headers may hold a secret that is not for everybody whom a peer names.
+        status if status.is_redirection() => Outcome::Retry {
+            reason,
+            after: None,
+        },
+        StatusCode::PAYLOAD_TOO_LARGE => Outcome::TooLarge { reason },
         StatusCode::BAD_REQUEST
-        | StatusCode::PAYLOAD_TOO_LARGE
         | StatusCode::UNPROCESSABLE_ENTITY
         | StatusCode::INTERNAL_SERVER_ERROR => Outcome::Refused {
             reason,
@@ -145,6 +151,48 @@ pub(super) fn of_http(reply: &Reply) -> Outcome {
 const CHECK_CREDENTIALS: &str =
     "; check the exporter's headers and client certificate; all waits meanwhile";
 
+/// The meaning of an answer of Zipkin. It answers 400 to what it cannot read, and 500 when its storage fails, which
+/// passes: only where a 500 says itself that the request is malformed is it one for good.
+pub(super) fn of_zipkin(reply: &Reply) -> Outcome {
+    let storage_failed = reply.status == StatusCode::INTERNAL_SERVER_ERROR
+        && !text_of(reply).to_ascii_lowercase().contains("malformed");
+    if storage_failed {
+        return Outcome::Retry {
+            reason: http_reason(reply),
+            after: reply.retry_after(SystemTime::now()),
+        };
+    }
+    of_http(reply)
+}
+
+fn http_reason(reply: &Reply) -> String {
+    let mut reason = match text_of(reply) {
+        text if text.is_empty() => format!("the peer answered {}", reply.status),
+        text => format!("the peer answered {}: {text}", reply.status),
+    };
+    if WRONG_URL.contains(&reply.status) {
+        reason.push_str("; check host, port and path of the export URL");
+    }
+    reason.push_str(&redirect_hint(reply));
+    reason
+}
+
+/// Where a peer wants to be asked instead, without what may be a secret in it.
+fn redirect_hint(reply: &Reply) -> String {
+    const LONGEST: usize = 200;
+    let location = reply.headers.get(http::header::LOCATION);
+    let Some(location) = location.filter(|_| reply.status.is_redirection()) else {
+        return String::new();
+    };
+    let location = String::from_utf8_lossy(location.as_bytes());
+    let place = location.split(['?', '#']).next().unwrap_or_default();
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    let place: String = place.chars().take(LONGEST).collect();
+    format!(
+        "; it sends us to {place}, which is not followed: write it into the export URL if it is right"
+    )
+}
+
 /// With these a peer says that it takes no such thing at this address: the URL names another one, or another protocol.
 const WRONG_URL: [StatusCode; 3] = [
     StatusCode::NOT_FOUND,
@@ -153,7 +201,8 @@ const WRONG_URL: [StatusCode; 3] = [
 ];
 
 /// What an HTTP status without a gRPC one stands for (grpc/doc/http-grpc-status-mapping.md).
-fn without_grpc_status(status: StatusCode) -> RpcStatus {
+fn without_grpc_status(reply: &Reply) -> RpcStatus {
+    let status = reply.status;
     let code = match status.as_u16() {
         400 => Code::Internal,
         401 => Code::Unauthenticated,
@@ -162,7 +211,11 @@ fn without_grpc_status(status: StatusCode) -> RpcStatus {
         429 | 502..=504 => Code::Unavailable,
         _ => Code::Unknown,
     };
-    RpcStatus::new(code, format!("no grpc-status, HTTP status {status}"))
+    let hint = redirect_hint(reply);
+    RpcStatus {
+        retry_after: reply.retry_after(SystemTime::now()),
+        ..RpcStatus::new(code, format!("no grpc-status, HTTP status {status}{hint}"))
+    }
 }
 
 /// The peer's own words, as far as there are any.
@@ -193,6 +246,7 @@ mod tests {
     enum Kind {
         Taken,
         Retry(Option<u64>),
+        Smaller,
         Wait,
         WaitOrSplit,
         Split,
@@ -219,7 +273,7 @@ mod tests {
                 reason,
                 perhaps_by_content: true,
             } => (Kind::WaitOrSplit, reason),
-            Outcome::TooLarge { reason } => panic!("no answer means that: {reason}"),
+            Outcome::TooLarge { reason } => (Kind::Smaller, reason),
         };
         assert_eq!(kind, expected, "{reason}");
         assert!(reason.contains(part), "`{reason}` lacks `{part}`");
@@ -268,7 +322,7 @@ mod tests {
         );
         check(
             grpc(Code::ResourceExhausted, None),
-            Kind::Split,
+            Kind::Smaller,
             "RESOURCE_EXHAUSTED: why",
         );
         check(
@@ -292,13 +346,24 @@ mod tests {
             b"",
         );
         check(of_grpc(&only), Kind::Retry(None), "UNAVAILABLE: a b");
-        check(of_grpc(&reply(503, &[], b"")), Kind::Retry(None), "503");
-        check(of_grpc(&reply(404, &[], b"")), Kind::SetAside, "404");
-        check(
-            of_grpc(&reply(200, &[], b"")),
-            Kind::Split,
-            "no grpc-status",
-        );
+        let none = |status, headers: &[(&'static str, &str)]| of_grpc(&reply(status, headers, b""));
+        check(none(503, &[]), Kind::Retry(None), "503");
+        check(none(503, &[("retry-after", "7")]), Kind::Retry(Some(7)), "");
+        check(none(404, &[]), Kind::SetAside, "404");
+        check(none(400, &[]), Kind::Split, "no grpc-status");
+        for status in [200, 204, 500] {
+            check(none(status, &[]), Kind::Retry(None), "no grpc-status");
+        }
+        let elsewhere = [("location", "https://u:p@b/c?key=secret")];
+        check(none(302, &elsewhere), Kind::Retry(None), "sends us to b/c,");
+    }
+
+    #[test]
+    fn a_message_too_large_for_tonic_goes_in_parts() {
+        let mut answer = reply(200, &[], b"");
+        let text = "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes";
+        RpcStatus::new(Code::OutOfRange, text).put_trailers(&mut answer.trailers);
+        check(of_grpc(&answer), Kind::Smaller, "OUT_OF_RANGE");
     }
 
     #[test]
@@ -306,7 +371,7 @@ mod tests {
         let http = |status, after: &str| of_http(&reply(status, &[("retry-after", after)], b"why"));
         check(http(200, ""), Kind::Taken, "");
         check(http(202, ""), Kind::Taken, "");
-        for status in [429, 502, 503, 504] {
+        for status in [408, 425, 429, 502, 503, 504] {
             check(http(status, ""), Kind::Retry(None), "why");
             check(http(status, "7"), Kind::Retry(Some(7)), "why");
             check(
@@ -315,10 +380,11 @@ mod tests {
                 "why",
             );
         }
-        for status in [400, 413, 422, 500] {
+        for status in [400, 422, 500] {
             check(http(status, "7"), Kind::Split, "why");
         }
-        for status in [301, 404, 405, 415, 501] {
+        check(http(413, "7"), Kind::Smaller, "why");
+        for status in [404, 405, 415, 501, 505] {
             check(http(status, "7"), Kind::SetAside, "why");
         }
         let hint = "why; check the exporter's headers";
@@ -337,6 +403,36 @@ mod tests {
             Kind::SetAside,
             "check host and port",
         );
+    }
+
+    #[test]
+    fn a_redirect_is_told_and_not_followed() {
+        for status in [301, 302, 303, 307, 308] {
+            let away = |location| of_http(&reply(status, &[("location", location)], b""));
+            let secret = away("https://user:pass@other:1/v1/traces?key=secret#x");
+            check(
+                secret.clone(),
+                Kind::Retry(None),
+                "sends us to other:1/v1/traces,",
+            );
+            for hidden in ["secret", "pass"] {
+                assert!(!format!("{secret:?}").contains(hidden));
+            }
+            check(of_http(&reply(status, &[], b"")), Kind::Retry(None), "");
+        }
+    }
+
+    #[test]
+    fn zipkin_answers_500_when_its_storage_fails() {
+        let zipkin = |status, text: &str| of_zipkin(&reply(status, &[], text.as_bytes()));
+        let storage = "java.lang.IllegalStateException: could not connect";
+        check(zipkin(500, storage), Kind::Retry(None), "could not connect");
+        check(zipkin(500, ""), Kind::Retry(None), "500");
+        let malformed = "Malformed reading List<Span> from json";
+        check(zipkin(500, malformed), Kind::Split, malformed);
+        check(zipkin(400, ""), Kind::Split, "400");
+        check(zipkin(413, ""), Kind::Smaller, "413");
+        check(zipkin(202, ""), Kind::Taken, "");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use super::config::{Compression, Config};
 use super::gzip::Gzip;
 use super::headers::LiveHeaders;
-use super::outcome::{Outcome, of_grpc, of_http};
+use super::outcome::{Outcome, of_grpc, of_http, of_zipkin};
+use super::size::SizeLimit;
+use super::split::Limits;
 use super::target::TargetKind;
 use super::zipkin::{self, EncodeError};
 use crate::net::client::{Client, ClientError, Endpoint, Pieces, Protocol, Reply};
@@ -41,6 +43,8 @@ pub(super) struct Peer {
     client: Client,
     max_bytes: usize,
     max_items: u64,
+    /// Of what is sent, before it is compressed.
+    size: SizeLimit,
 }
 
 impl Peer {
@@ -50,9 +54,9 @@ impl Peer {
             TargetKind::OtlpGrpc => Protocol::Http2,
             TargetKind::OtlpHttp | TargetKind::Zipkin => Protocol::Http1,
         };
-        let max_bytes = match target.kind {
-            TargetKind::OtlpGrpc | TargetKind::OtlpHttp => MAX_OTLP_BYTES,
-            TargetKind::Zipkin => MAX_ZIPKIN_BYTES,
+        let (max_bytes, max_sent) = match target.kind {
+            TargetKind::OtlpGrpc | TargetKind::OtlpHttp => (MAX_OTLP_BYTES, MAX_OTLP_BYTES),
+            TargetKind::Zipkin => (MAX_ZIPKIN_BYTES, MAX_JSON_BYTES),
         };
         Self {
             name: config.name,
@@ -74,17 +78,29 @@ impl Peer {
             }),
             max_bytes,
             max_items: u64::MAX,
+            size: SizeLimit::new(max_sent),
         }
     }
 
-    /// Bytes of OTLP that one request is made of at most.
-    pub(super) fn max_bytes(&self) -> usize {
-        self.max_bytes
+    /// What one request is made of at most, in OTLP; less after [`Outcome::TooLarge`].
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            bytes: self.max_bytes.min(self.size.bytes()),
+            items: self.max_items,
+            // What a peer of OTLP takes is for it to say.
+            item_bytes: match self.kind {
+                TargetKind::OtlpGrpc | TargetKind::OtlpHttp => usize::MAX,
+                TargetKind::Zipkin => MAX_JSON_BYTES,
+            },
+        }
     }
 
-    /// Items that one request has at most; fewer after [`Outcome::TooLarge`].
-    pub(super) fn max_items(&self) -> u64 {
-        self.max_items
+    /// The pieces of one batch as batches to send: what is read to be written anew is read whole.
+    pub(super) fn batches(&self, pieces: Vec<Bytes>) -> Vec<Bytes> {
+        match self.kind {
+            TargetKind::Zipkin if pieces.len() > 1 => vec![pieces.concat().into()],
+            _ => pieces,
+        }
     }
 
     /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read gzip gets it as it is, then and
@@ -128,7 +144,9 @@ impl Peer {
     }
 
     async fn send_in_its_encoding(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
-        if self.gzip.is_none() {
+        // There is memory for the compressed form of a request of the usual size; an item that alone is larger goes as it is.
+        let length: usize = batches.iter().map(Bytes::len).sum();
+        if self.gzip.is_none() || length > self.max_bytes {
             return self.attempt(signal, batches, false).await.0;
         }
         let (outcome, may_read_gzip) = self.attempt(signal, batches.clone(), true).await;
@@ -153,7 +171,7 @@ impl Peer {
         batches: Vec<Bytes>,
         compressed: bool,
     ) -> (Outcome, bool) {
-        let body = match self.body(batches, compressed) {
+        let (body, length) = match self.body(batches, compressed) {
             Ok(body) => body,
             Err(refused) => return (refused, true),
         };
@@ -167,12 +185,13 @@ impl Peer {
         }
         let path = self.paths.of(signal);
         match self.client.post(path, &headers, body).await {
-            Ok(reply) if self.kind == TargetKind::OtlpGrpc => {
-                (of_grpc(&reply), !is_unimplemented(&reply))
-            }
             Ok(reply) => {
-                let readable = reply.status != StatusCode::UNSUPPORTED_MEDIA_TYPE;
-                (of_http(&reply), readable)
+                let (outcome, readable) = match self.kind {
+                    TargetKind::OtlpGrpc => (of_grpc(&reply), !is_unimplemented(&reply)),
+                    TargetKind::OtlpHttp => (of_http(&reply), is_supported(&reply)),
+                    TargetKind::Zipkin => (of_zipkin(&reply), is_supported(&reply)),
+                };
+                (self.learn(outcome, length), readable)
             }
             Err(error @ ClientError::Request(_)) => {
                 let reason = error.to_string();
@@ -186,12 +205,24 @@ impl Peer {
         }
     }
 
-    /// Serialized requests one after another are one merged request, so OTLP goes out as it came in.
-    fn body(&mut self, batches: Vec<Bytes>, compressed: bool) -> Result<Pieces, Outcome> {
+    /// Learns from the answer to `length` bytes how many the peer takes.
+    fn learn(&mut self, outcome: Outcome, length: usize) -> Outcome {
+        match outcome {
+            Outcome::Taken(_) => self.size.taken(),
+            Outcome::TooLarge { reason } if !self.size.refused(length) => return refused(reason),
+            _ => {}
+        }
+        outcome
+    }
+
+    /// Serialized requests one after another are one merged request, so OTLP goes out as it came in. The request's body,
+    /// and how many bytes it is made of.
+    fn body(&mut self, batches: Vec<Bytes>, compressed: bool) -> Result<(Pieces, usize), Outcome> {
         let pieces = match self.kind {
             TargetKind::OtlpHttp | TargetKind::OtlpGrpc => batches,
             TargetKind::Zipkin => vec![self.zipkin(&batches)?],
         };
+        let whole = pieces.iter().map(Bytes::len).sum();
         let pieces = match &mut self.gzip {
             Some(gzip) if compressed => vec![
                 gzip.compress(&pieces)
@@ -200,21 +231,23 @@ impl Peer {
             _ => pieces,
         };
         if self.kind != TargetKind::OtlpGrpc {
-            return Ok(Pieces::new(pieces));
+            return Ok((Pieces::new(pieces), whole));
         }
         let length = pieces.iter().map(Bytes::len).sum();
         let prefix = grpc::prefix(length, compressed)
             .ok_or_else(|| refused(format!("{length} bytes are no gRPC message")))?;
         let prefix = Bytes::copy_from_slice(&prefix);
-        Ok(Pieces::new(std::iter::once(prefix).chain(pieces)))
+        let pieces = Pieces::new(std::iter::once(prefix).chain(pieces));
+        Ok((pieces, whole))
     }
 
     /// How many spans make a request of JSON is learnt: what would have fitted after one that was too large, and twice
     /// as many again where that leaves room.
     fn zipkin(&mut self, batches: &[Bytes]) -> Result<Bytes, Outcome> {
-        match zipkin::encode(batches, MAX_JSON_BYTES) {
+        let limit = self.size.bytes();
+        match zipkin::encode(batches, limit) {
             Ok(json) => {
-                if json.len() <= MAX_JSON_BYTES / 4 {
+                if json.len() <= limit / 4 {
                     self.max_items = self.max_items.saturating_mul(2);
                 }
                 Ok(json.into())
@@ -227,6 +260,11 @@ impl Peer {
             Err(error) => Err(refused(error.to_string())),
         }
     }
+}
+
+/// Whether an HTTP server may have read a body as it is encoded.
+fn is_supported(reply: &Reply) -> bool {
+    reply.status != StatusCode::UNSUPPORTED_MEDIA_TYPE
 }
 
 /// `headers` and those that every request to such a peer has.

@@ -28,7 +28,9 @@ impl Backoff {
         // Half of it is certain and half is chance, so that senders that failed together come back apart.
         let jittered = self.next.mul_f64(rand::random_range(0.5..=1.0));
         self.next = self.next.saturating_mul(2).min(self.bounds.longest);
-        jittered.max(told.unwrap_or_default().min(LONGEST_TOLD))
+        let told = told.unwrap_or_default().min(LONGEST_TOLD);
+        // Everybody who was told the same would come back together, so it is chance up to a tenth later.
+        jittered.max(told.mul_f64(rand::random_range(1.0..=1.1)))
     }
 
     /// Starts over, after a success.
@@ -65,12 +67,20 @@ mod tests {
 
     #[test]
     fn a_told_time_is_kept_within_reason() {
+        for (told, expected) in [
+            (Duration::from_secs(7), Duration::from_secs(7)),
+            (Duration::MAX, LONGEST_TOLD),
+        ] {
+            let delay = |_| Backoff::new(Retry::default()).delay(Some(told));
+            let delays: Vec<_> = (0..20).map(delay).collect();
+            let (least, most) = (expected, expected.mul_f64(1.1));
+            assert!(
+                delays.iter().all(|delay| (least..=most).contains(delay)),
+                "{delays:?}"
+            );
+            assert!(delays.iter().any(|delay| *delay != delays[0]), "no chance");
+        }
         let mut backoff = Backoff::new(Retry::default());
-        assert_eq!(
-            backoff.delay(Some(Duration::from_secs(7))),
-            Duration::from_secs(7)
-        );
-        assert_eq!(backoff.delay(Some(Duration::MAX)), LONGEST_TOLD);
-        assert!(backoff.delay(Some(Duration::ZERO)) > Duration::ZERO);
+        assert!(backoff.delay(Some(Duration::ZERO)) >= Retry::default().first / 2);
     }
 }

@@ -14,16 +14,14 @@ use super::outcome::Outcome;
 use super::peer::Peer;
 use super::retry::Backoff;
 use super::sampling::{Sampler, Sampling};
-use super::split::{self, Part};
+use super::split::{Limits, Part, Parts};
+use super::telling::{Refusals, Warnings, of_signal};
 use crate::log::{Cursor, Record};
-use crate::signal::{BySignal, Items, Signal};
-use crate::status::{ExporterStatus, add};
+use crate::signal::{BySignal, Signal};
+use crate::status::{ExporterStatus, add, now_unix_nano};
 
 /// The longest wait between attempts while draining: the time left is short.
 const DRAIN_WAIT: Duration = Duration::from_secs(1);
-
-/// Refusals for good are told at most so often; those in between are told together.
-const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Sends one reader's records to one peer.
 #[derive(Debug)]
@@ -39,6 +37,7 @@ pub struct Worker {
     sampling: Sampling,
     /// From the start on, unless everything is sent.
     sampler: Option<Sampler>,
+    warnings: Warnings,
 }
 
 impl Worker {
@@ -59,6 +58,7 @@ impl Worker {
             suspects: BySignal::default(),
             in_parts: InParts::default(),
             refusals: Refusals::default(),
+            warnings: Warnings::default(),
         }
     }
 
@@ -102,7 +102,7 @@ impl Worker {
                 continue;
             };
             self.suspects.of_mut(signal).narrow(&mut records);
-            keep_items(&mut records, self.peer.max_items());
+            keep_items(&mut records, self.peer.limits().items);
             let Some(last) = records.last().map(|record| record.sequence) else {
                 continue;
             };
@@ -122,7 +122,12 @@ impl Worker {
                 Sent::Settled => self.settle(cursor, last),
                 // It is all there at the next start: no reason to hold the shutdown up.
                 Sent::Later { .. } if cursor.is_on_disk() && self.is_draining() => return,
-                Sent::Later { after } => self.wait(after).await,
+                Sent::Later { after } => {
+                    // A peer that is away for long must not keep memory from those that are there.
+                    drop(records);
+                    cursor.let_go();
+                    self.wait(after).await;
+                }
                 // The peer asks for less now.
                 Sent::TooLarge => {}
                 Sent::Refused {
@@ -142,8 +147,8 @@ impl Worker {
     /// The next records, with what sampling leaves of them.
     async fn next(&mut self, cursor: &mut Cursor) -> Option<Vec<Record>> {
         match &mut self.sampler {
-            Some(sampler) => sampler.next(cursor, self.peer.max_bytes()).await,
-            None => cursor.next(self.peer.max_bytes()).await,
+            Some(sampler) => sampler.next(cursor, self.peer.limits().bytes).await,
+            None => cursor.next(self.peer.limits().bytes).await,
         }
     }
 
@@ -169,12 +174,8 @@ impl Worker {
                 if rejected > 0 {
                     let reason = format!("the peer took a part only: {}", partial.error_message);
                     self.refusals.count(&self.status, signal, rejected, &reason);
-                } else if !partial.error_message.is_empty() {
-                    tracing::debug!(
-                        exporter = self.status.name,
-                        warning = partial.error_message,
-                        "the peer took everything, with a warning"
-                    );
+                } else {
+                    self.warnings.tell(&self.status.name, partial.error_message);
                 }
                 Sent::Settled
             }
@@ -196,6 +197,7 @@ impl Worker {
     fn later(&mut self, signal: Signal, reason: &str, after: Option<Duration>) -> Sent {
         self.status.last_error.set(of_signal(signal, reason));
         if !std::mem::replace(&mut self.failing, true) {
+            self.status.fails_since(now_unix_nano());
             tracing::warn!(
                 exporter = self.status.name,
                 signal = signal.name(),
@@ -206,31 +208,41 @@ impl Worker {
         Sent::Later { after }
     }
 
+    /// Whether a record has to go in parts, and can.
     fn is_too_large(&self, record: &Record) -> bool {
-        record.bytes.len() > self.peer.max_bytes() || record.items > self.peer.max_items()
+        let Limits { bytes, items, .. } = self.peer.limits();
+        record.items > 1 && (record.bytes.len() > bytes || record.items > items)
     }
 
     /// Sends one record that is larger than a request may be, in requests of fewer items.
     async fn send_in_parts(&mut self, record: &Record) -> Sent {
         let mut done = self.in_parts.resume(record.sequence);
         let signal = record.signal;
-        while let Some(Part { bytes, items }) = split::part(
-            signal,
-            &record.bytes,
-            done,
-            self.peer.max_bytes(),
-            self.peer.max_items(),
-        ) {
-            match self.send(signal, vec![bytes.into()], items).await {
+        let mut parts = Parts::new(signal, &record.bytes, done, self.peer.limits());
+        while let Some(part) = parts.next() {
+            let (pieces, items) = match part {
+                Part::Request { pieces, items } => (pieces, items),
+                Part::Unfit { items, reason } => {
+                    self.refusals.count(&self.status, signal, items, &reason);
+                    done += items;
+                    self.in_parts.done = done;
+                    continue;
+                }
+            };
+            match self.send(signal, self.peer.batches(pieces), items).await {
                 Sent::Settled => {}
                 later @ Sent::Later { .. } => return later,
-                Sent::TooLarge => continue,
+                Sent::TooLarge => {
+                    parts = Parts::new(signal, &record.bytes, done, self.peer.limits());
+                    continue;
+                }
                 Sent::Refused { reason, .. } => {
                     self.refusals.count(&self.status, signal, items, &reason);
                 }
             }
             done += items;
             self.in_parts.done = done;
+            parts.limit_items(self.peer.limits().items);
         }
         Sent::Settled
     }
@@ -238,6 +250,7 @@ impl Worker {
     fn works_again(&mut self) {
         self.backoff.reset();
         if std::mem::take(&mut self.failing) {
+            self.status.fails_since(0);
             tracing::info!(exporter = self.status.name, "the peer answers again");
         }
     }
@@ -278,18 +291,10 @@ enum Sent {
     Settled,
     /// To be tried again.
     Later { after: Option<Duration> },
-    /// Not sent, since it would be too large: the peer now takes less at once.
+    /// Too large, for us or for the peer: less goes at once from now on.
     TooLarge,
     /// Refused for good and not counted yet.
     Refused { reason: String, by_content: bool },
-}
-
-/// `reason` with the signal that it is about; most often there are but traces.
-fn of_signal(signal: Signal, reason: &str) -> String {
-    match signal {
-        Signal::Traces => reason.to_owned(),
-        Signal::Logs | Signal::Metrics => format!("{}: {reason}", signal.name()),
-    }
 }
 
 /// The search for the records that made the peer refuse a merged request: where its parts end that are still to
@@ -341,46 +346,6 @@ impl InParts {
             };
         }
         self.done
-    }
-}
-
-/// What the peer refused for good: counted at once, told in one line for many.
-#[derive(Debug, Default)]
-struct Refusals {
-    told_at: Option<Instant>,
-    untold: Items,
-}
-
-impl Refusals {
-    fn count(&mut self, status: &ExporterStatus, signal: Signal, items: u64, reason: &str) {
-        add(status.set_aside().of(signal), items);
-        let reason = of_signal(signal, reason);
-        status.last_error.set(reason.as_str());
-        self.untold += Items::only(signal, items);
-        let now = Instant::now();
-        if self.told_at.is_none_or(|told| now - told >= TELL_EVERY) {
-            self.told_at = Some(now);
-            self.tell(status, &reason);
-        }
-    }
-
-    fn tell_rest(&mut self, status: &ExporterStatus) {
-        if !self.untold.is_empty() {
-            let reason = status.last_error.get().map(|error| error.message);
-            self.tell(status, &reason.unwrap_or_default());
-        }
-    }
-
-    fn tell(&mut self, status: &ExporterStatus, reason: &str) {
-        let untold = std::mem::take(&mut self.untold);
-        tracing::warn!(
-            exporter = status.name,
-            spans = untold.traces,
-            log_records = untold.told(Signal::Logs),
-            data_points = untold.told(Signal::Metrics),
-            reason,
-            "the peer refused some for good: they are set aside"
-        );
     }
 }
 

@@ -340,6 +340,15 @@ impl Cursor {
         }
     }
 
+    /// Gives up what was handed out last, for a while: the same records come again when asked for. On disk one reader at a
+    /// time may have a record of more than its share of memory, and the next one need not wait any longer then.
+    pub fn let_go(&mut self) {
+        match &mut self.0 {
+            CursorKind::Memory(_) => {}
+            CursorKind::Disk(cursor) => cursor.let_go(),
+        }
+    }
+
     /// Items that are neither acknowledged nor counted as dropped yet.
     pub fn unsent(&self) -> Items {
         match &self.0 {

@@ -15,14 +15,35 @@ pub enum Value<'a> {
     Skipped,
 }
 
+/// The fields of a message, read as the iterator advances.
+#[derive(Clone, Debug, Default)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+}
+
 /// The fields of `message`, in order; ends at the first byte that is no protobuf.
-pub fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
-    let mut rest = message;
-    std::iter::from_fn(move || {
-        let (field, after) = split_field(rest)?;
-        rest = after;
+pub fn fields(message: &[u8]) -> Fields<'_> {
+    Fields { rest: message }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (field, after) = split_field(self.rest)?;
+        self.rest = after;
         Some(field)
-    })
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// The next value of the length-delimited field `wanted`.
+    pub fn next_message(&mut self, wanted: u32) -> Option<&'a [u8]> {
+        self.find_map(|field| match field {
+            (number, Value::Bytes(bytes)) if number == wanted => Some(bytes),
+            _ => None,
+        })
+    }
 }
 
 /// Appends a varint field; protobuf leaves out zero.
@@ -35,9 +56,14 @@ pub fn put_varint_field(out: &mut Vec<u8>, number: u32, value: u64) {
 
 /// Appends a length-delimited field.
 pub fn put_bytes_field(out: &mut Vec<u8>, number: u32, value: &[u8]) {
-    put_varint(out, u64::from(number) << 3 | 2);
-    put_varint(out, value.len() as u64);
+    put_head(out, number, value.len());
     out.extend_from_slice(value);
+}
+
+/// Appends what stands before the `length` bytes of a length-delimited field.
+pub fn put_head(out: &mut Vec<u8>, number: u32, length: usize) {
+    put_varint(out, u64::from(number) << 3 | 2);
+    put_varint(out, length as u64);
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {

@@ -182,6 +182,7 @@ impl Collector {
         let budget = Budget::new(config.memory.bodies);
         let net = server::Config {
             max_connections: config.memory.connections(),
+            stream_window_bytes: config.memory.stream_window(),
             ..server::Config::default()
         };
         let senders = server::Config {

@@ -288,7 +288,7 @@ impl Traces {
         } = self;
         protected.retain(|key| {
             traces
-                .find(hasher.hash_one(key.0), |trace| {
+                .find(hash_id(hasher, key.0), |trace| {
                     (trace.trace_id, trace.serial) == *key
                 })
                 .is_some()
@@ -449,5 +449,30 @@ mod tests {
         assert!(traces.bytes() <= 1 << 20);
         let queued = traces.ordinary.len() + traces.protected.len();
         assert!(queued < traces.len() + 2 * MAX_CLASSES, "{queued}");
+    }
+    #[test]
+    fn traces_that_spans_are_added_to_for_ever_stay_within_the_limit() {
+        let limit = 1 << 20;
+        let mut traces = Traces::new(limit, 3_600_000_000_000);
+        let mut keep = |trace: u64, span: u64, bytes: usize| {
+            let mut span = test_support::span(u128::from(trace), span, 0);
+            span.name = format!("operation {}", trace % 50);
+            span.attributes = vec![test_support::attribute("note", &"x".repeat(bytes))];
+            let request =
+                test_support::encode(vec![test_support::resource_spans("shop", vec![span])]);
+            walk(&request, |span| traces.keep(&[span], 1_000_000_000)).unwrap();
+            assert!(traces.bytes() <= limit, "{trace}: {}", traces.bytes());
+            let queued = traces.ordinary.len() + traces.protected.len();
+            assert!(queued >= traces.len(), "{queued} of {}", traces.len());
+        };
+        // So many that the queue of the protected ones is swept.
+        for trace in 1..=20_000 {
+            keep(trace, 1, 0);
+        }
+        for round in 2..100 {
+            for trace in 1..=300 {
+                keep(trace, round, 500);
+            }
+        }
     }
 }

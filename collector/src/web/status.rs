@@ -188,6 +188,7 @@ fn exporter_card(exporter: &ExporterStatus, now: u64) -> Markup {
     let waiting = load(&exporter.queue_bytes);
     let oldest = load(&exporter.oldest_unix_nano);
     let retries = load(&exporter.retries);
+    let failing = load(&exporter.failing_unix_nano);
     let dropped = exporter.dropped().load();
     let set_aside = exporter.set_aside().load();
     html! {
@@ -198,6 +199,12 @@ fn exporter_card(exporter: &ExporterStatus, now: u64) -> Markup {
                 (counted(load(&exporter.sent_requests), "request"))
                 @if retries > 0 { "; tried again " (count(retries)) " times" }
                 "."
+            }
+            @if failing > 0 {
+                p.bad {
+                    "Its peer has taken nothing for " (coarse(now.saturating_sub(failing) as f64 / 1e9))
+                    "; this is tried again."
+                }
             }
             (sampled(&exporter.sampling))
             @if waiting == 0 {
@@ -363,6 +370,7 @@ mod tests {
             },
             queue_bytes: 2048.into(),
             oldest_unix_nano: (now_unix_nano() - 5_000_000_000).into(),
+            failing_unix_nano: (now_unix_nano() - 3_000_000_000).into(),
             ..ExporterStatus::default()
         };
         let taking = receiver(Ok("127.0.0.1:4317".to_owned()));
@@ -400,6 +408,7 @@ mod tests {
             "Set 2 data points aside",
             "Takes traces and metrics only.",
             "2.00 KiB waiting, the oldest for 5 s",
+            "Its peer has taken nothing for 3 s; this is tried again",
             "Dropped 7 spans",
             "Is told to send failed traces, 10 % of the others",
             "Left out 1,000 spans, 100 of them of routes",

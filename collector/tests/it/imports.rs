@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and what of the others it may use. `config`, `pipeline` and the crate's root may use any.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("secret", &[]),
+    ("allocator", &[]),
     ("signal", &[]),
     ("budget", &[]),
     ("status", &["signal"]),

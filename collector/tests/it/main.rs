@@ -7,16 +7,26 @@ mod configuration;
 mod data_dir;
 #[cfg(target_os = "linux")]
 mod durability;
+#[path = "../../src/export/fault_peers.rs"]
+mod fault_peers;
 #[cfg(target_os = "linux")]
 mod file_system;
+#[cfg(target_os = "linux")]
+mod flood;
 mod imports;
+#[cfg(target_os = "linux")]
+mod isolation;
 mod load;
+#[cfg(target_os = "linux")]
+mod overload;
 mod process;
 mod sampling;
 mod secure;
 mod sender;
 mod signals;
 mod sink;
+#[cfg(target_os = "linux")]
+mod soak;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -38,7 +38,7 @@ impl Collector {
 
     /// With these variables; without any drain delay, unless they say so.
     pub(crate) fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut command = command(env!("CARGO_BIN_EXE_bellwether"));
+        let mut command = command(&program());
         command.args(ANY_PORTS).args(args);
         command.env("BELLWETHER_DRAIN_DELAY", "0s");
         command.envs(variables.iter().copied());
@@ -134,8 +134,7 @@ impl Collector {
         lines.iter().any(|line| line["message"] == message)
     }
 
-    /// Its process.
-    #[cfg(target_os = "linux")]
+    /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -223,6 +222,12 @@ pub(crate) fn bellwether_with(args: &[&str], variables: &[(&str, &str)]) -> Outp
     let mut command = command(env!("CARGO_BIN_EXE_bellwether"));
     let variables = variables.iter().copied();
     command.args(args).envs(variables).output().unwrap()
+}
+
+/// The collector that Cargo built with these tests, or another one: `BELLWETHER_PROGRAM`.
+fn program() -> String {
+    std::env::var("BELLWETHER_PROGRAM")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_bellwether").to_owned())
 }
 
 fn command(program: &str) -> Command {

@@ -157,7 +157,8 @@ impl DiskCursor {
         until(&self.shared.changed, closed_or_more).await;
     }
 
-    fn let_go(&mut self) {
+    /// Lets another reader have a record of more than its share of memory.
+    pub(in crate::log) fn let_go(&mut self) {
         if let Some(permit) = self.oversize.take() {
             self.shared.state().hold_oversize(0);
             // Only now: whoever has it next says how much that one holds.

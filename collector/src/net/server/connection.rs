@@ -27,8 +27,8 @@ use super::door::{Door, Opened, Version, wrong_door};
 use super::{BoxError, Config, MAX_HEADER_BYTES};
 
 const MAX_STREAMS: u32 = 256;
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Windows of streams that a connection's own has room for.
+const CONNECTION_WINDOWS: u32 = 4;
 /// Of an HTTP/2 frame; senders that do not ask use 16 KiB. A frame is read whole before any of it is handed on, and each
 /// is a turn through everything above the socket.
 const MAX_FRAME_BYTES: u32 = 64 * 1024;
@@ -128,8 +128,10 @@ where
         Version::Http2 => {
             let connection = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
-                .initial_stream_window_size(STREAM_WINDOW_BYTES)
-                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                .initial_stream_window_size(life.stream_window_bytes)
+                .initial_connection_window_size(
+                    life.stream_window_bytes.saturating_mul(CONNECTION_WINDOWS),
+                )
                 .max_frame_size(MAX_FRAME_BYTES)
                 .max_concurrent_streams(MAX_STREAMS)
                 .max_header_list_size(MAX_HEADER_BYTES as u32)
@@ -184,6 +186,7 @@ where
 /// How long a connection has to live, and what it is doing.
 struct Life {
     idle_timeout: Duration,
+    stream_window_bytes: u32,
     too_old_at: Option<Instant>,
     grace: Duration,
     retired: AtomicBool,
@@ -206,6 +209,7 @@ impl Life {
             .map(|age| age.mul_f64(rand::random_range(0.9..=1.1)));
         Self {
             idle_timeout: config.idle_timeout,
+            stream_window_bytes: config.stream_window_bytes,
             too_old_at: age.map(|age| now + age),
             grace: config.max_age_grace,
             retired: AtomicBool::new(false),

@@ -38,6 +38,9 @@ pub struct Config {
     pub max_age: Option<Duration>,
     /// How long requests under way may take to finish beyond that age.
     pub max_age_grace: Duration,
+    /// Bytes of a request that HTTP/2 reads ahead of the handler, and a quarter of those of a connection: they are counted
+    /// only when the handler takes them.
+    pub stream_window_bytes: u32,
     /// How long requests under way may take to finish once the listener is shut down.
     pub drain: Duration,
     /// What to shake hands by; `None`: plaintext.
@@ -63,6 +66,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(75),
             max_age: None,
             max_age_grace: Duration::from_secs(30),
+            stream_window_bytes: 1024 * 1024,
             drain: Duration::from_secs(10),
             tls: None,
             status: None,

@@ -66,6 +66,8 @@ struct ExporterReport {
     queue_bytes: u64,
     /// Age of the oldest batch that was not sent yet; null when there is none.
     oldest_seconds: Option<f64>,
+    /// For how long its peer has taken nothing; null while it answers. The last error may be over then.
+    failing_seconds: Option<f64>,
     last_error: Option<LastErrorReport>,
 }
 
@@ -148,7 +150,8 @@ fn receiver(status: &ReceiverStatus) -> ReceiverReport {
 }
 
 fn exporter(status: &ExporterStatus, now_unix_nano: u64) -> ExporterReport {
-    let oldest = read(&status.oldest_unix_nano);
+    let seconds_since =
+        |since: u64| (since > 0).then(|| now_unix_nano.saturating_sub(since) as f64 / 1e9);
     let (sent, dropped) = (status.sent().load(), status.dropped().load());
     let set_aside = status.set_aside().load();
     ExporterReport {
@@ -167,7 +170,8 @@ fn exporter(status: &ExporterStatus, now_unix_nano: u64) -> ExporterReport {
         set_aside_data_points: set_aside.metrics,
         sampling: sampling(&status.sampling),
         queue_bytes: read(&status.queue_bytes),
-        oldest_seconds: (oldest > 0).then(|| now_unix_nano.saturating_sub(oldest) as f64 / 1e9),
+        oldest_seconds: seconds_since(read(&status.oldest_unix_nano)),
+        failing_seconds: seconds_since(read(&status.failing_unix_nano)),
         last_error: status.last_error.get().map(last_error),
     }
 }

@@ -1,17 +1,25 @@
-//! Writes JSON text piece by piece, without a document in between. Called by `zipkin`.
+//! Writes JSON text piece by piece, without a document in between and up to a limit. Called by `zipkin`.
 
-/// JSON under way. The caller opens and closes in order; commas are put where they belong.
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+/// JSON under way. The caller opens and closes in order; commas are put where they belong. What would go beyond the limit
+/// is not written, nor anything after it.
 pub(super) struct Json {
     out: Vec<u8>,
+    limit: usize,
+    full: bool,
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 impl Json {
-    /// Room for about `bytes`.
-    pub(super) fn with_capacity(bytes: usize) -> Self {
+    /// At most `limit` bytes, and room for about `bytes` of them.
+    pub(super) fn with_limit(limit: usize, bytes: usize) -> Self {
         Self {
-            out: Vec::with_capacity(bytes),
+            out: Vec::with_capacity(bytes.min(limit)),
+            limit,
+            full: false,
         }
     }
 
@@ -20,25 +28,46 @@ impl Json {
         self.out.len()
     }
 
+    /// Whether something did not fit.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Counts as full from now on.
+    pub(super) fn give_up(&mut self) {
+        self.full = true;
+    }
+
     /// What was written.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.out
     }
 
+    /// JSON that is to be a string in this one: no longer than what is left here.
+    pub(super) fn nested(&self) -> Self {
+        Self::with_limit(self.limit - self.out.len(), 0)
+    }
+
+    /// A string value that is JSON itself.
+    pub(super) fn quoted(&mut self, nested: &Self) {
+        self.full |= nested.full;
+        self.text(&nested.out);
+    }
+
     pub(super) fn open_object(&mut self) {
-        self.out.push(b'{');
+        self.push(b"{");
     }
 
     pub(super) fn close_object(&mut self) {
-        self.out.push(b'}');
+        self.push(b"}");
     }
 
     pub(super) fn open_array(&mut self) {
-        self.out.push(b'[');
+        self.push(b"[");
     }
 
     pub(super) fn close_array(&mut self) {
-        self.out.push(b']');
+        self.push(b"]");
     }
 
     /// Begins an array's next element.
@@ -50,32 +79,49 @@ impl Json {
     pub(super) fn key(&mut self, key: &str) -> &mut Self {
         self.comma();
         self.string(key);
-        self.out.push(b':');
+        self.push(b":");
         self
     }
 
     /// An object's next member, key and value, that was written elsewhere.
     pub(super) fn member(&mut self, member: &[u8]) {
         self.comma();
-        self.out.extend_from_slice(member);
+        self.push(member);
     }
 
     /// A string value.
     pub(super) fn string(&mut self, text: &str) {
-        self.out.push(b'"');
-        let mut rest = text.as_bytes();
+        self.text(text.as_bytes());
+    }
+
+    fn text(&mut self, mut rest: &[u8]) {
+        self.push(b"\"");
         // Runs without anything to escape, which is nearly always all of it, are copied whole.
-        while let Some(at) = find_escape(rest) {
+        while let Some(at) = find_escape(rest).filter(|_| !self.full) {
             let (run, from) = rest.split_at(at);
-            self.out.extend_from_slice(run);
+            self.push(run);
             let Some((&byte, after)) = from.split_first() else {
                 break;
             };
             self.escape(byte);
             rest = after;
         }
-        self.out.extend_from_slice(rest);
-        self.out.push(b'"');
+        self.push(rest);
+        self.push(b"\"");
+    }
+
+    /// A string value of bytes in base64 (RFC 4648 §4, with padding).
+    pub(super) fn base64(&mut self, bytes: &[u8]) {
+        /// Without a remainder, so that the pieces are one text.
+        const PIECE: usize = 3 * 1024;
+        self.push(b"\"");
+        for piece in bytes.chunks(PIECE) {
+            if self.full {
+                return;
+            }
+            self.raw(&BASE64.encode(piece));
+        }
+        self.push(b"\"");
     }
 
     /// A number value.
@@ -85,27 +131,45 @@ impl Json {
 
     /// A string value of hex digits.
     pub(super) fn hex(&mut self, bytes: &[u8]) {
-        self.out.push(b'"');
+        self.push(b"\"");
         self.hex_digits(bytes);
-        self.out.push(b'"');
+        self.push(b"\"");
     }
 
     /// Hex digits alone.
     pub(super) fn hex_digits(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            self.out.push(digit(byte >> 4));
-            self.out.push(digit(byte & 15));
+            self.push(&[digit(byte >> 4), digit(byte & 15)]);
         }
     }
 
     /// Text as it is.
     pub(super) fn raw(&mut self, text: &str) {
-        self.out.extend_from_slice(text.as_bytes());
+        self.push(text.as_bytes());
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.full |= bytes.len() > self.limit - self.out.len();
+        if !self.full {
+            self.grow(bytes.len());
+            self.out.extend_from_slice(bytes);
+        }
+    }
+
+    /// Twice as much room when it is used up, but none beyond the limit.
+    fn grow(&mut self, bytes: usize) {
+        let (length, capacity) = (self.out.len(), self.out.capacity());
+        if bytes > capacity - length {
+            let wanted = (length + bytes)
+                .max(capacity.saturating_mul(2))
+                .min(self.limit);
+            self.out.reserve_exact(wanted - length);
+        }
     }
 
     fn comma(&mut self) {
         if !matches!(self.out.last(), None | Some(b'{' | b'[')) {
-            self.out.push(b',');
+            self.push(b",");
         }
     }
 
@@ -159,7 +223,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_comes_back(key in any::<String>(), text in any::<String>(), bytes in any::<[u8; 8]>()) {
-            let mut json = Json::with_capacity(0);
+            let mut json = Json::with_limit(usize::MAX, 0);
             json.open_array();
             for _ in 0..2 {
                 json.element();
@@ -182,10 +246,47 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_written_beyond_the_limit() {
+        let write = |limit| {
+            let mut json = Json::with_limit(limit, 1 << 20);
+            json.open_array();
+            for text in ["\"one\"", "two", &"x".repeat(40), "", &"\n".repeat(1 << 20)] {
+                json.element();
+                json.string(text);
+            }
+            json.base64(&[7; 10_000]);
+            let mut nested = json.nested();
+            nested.string(&"y".repeat(100));
+            json.quoted(&nested);
+            json
+        };
+        let whole = write(usize::MAX).into_bytes();
+        for limit in 1..100 {
+            let json = write(limit);
+            assert!(json.is_full());
+            assert!(json.out.capacity() <= limit);
+            assert!(whole.starts_with(&json.into_bytes()));
+        }
+        assert!(!write(whole.len()).is_full());
+        assert!(write(whole.len() - 1).is_full());
+    }
+
+    #[test]
+    fn bytes_are_base64() {
+        for length in [0, 1, 2, 3, 3 * 1024, 3 * 1024 + 1] {
+            let bytes = vec![0xfb; length];
+            let mut json = Json::with_limit(usize::MAX, 0);
+            json.base64(&bytes);
+            let text: String = serde_json::from_slice(&json.into_bytes()).unwrap();
+            assert_eq!(BASE64.decode(text).unwrap(), bytes);
+        }
+    }
+
+    #[test]
     fn every_control_character_is_escaped() {
         for code in 0..=0x7f_u8 {
             let text = char::from(code).to_string();
-            let mut json = Json::with_capacity(0);
+            let mut json = Json::with_limit(usize::MAX, 0);
             json.string(&text);
             let bytes = json.into_bytes();
             assert_eq!(serde_json::from_slice::<String>(&bytes).unwrap(), text);

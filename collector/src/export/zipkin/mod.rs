@@ -1,0 +1,207 @@
+//! Spans as Zipkin JSON v2, written straight from the received bytes (OpenTelemetry specification, trace/
+//! sdk_exporters/zipkin.md; Zipkin API v2, `ListOfSpans`). Called by `peer`.
+
+mod json;
+mod origin;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use bytes::Bytes;
+
+use self::json::Json;
+use self::origin::Origin;
+use self::tags::Tags;
+use self::value::put_object;
+use crate::net::proto::{Value, fields};
+use crate::wire::{EventRef, SpanKind, SpanRef, WireError, walk};
+
+/// Longest name of a service or a scope: every span repeats it.
+const MOST_NAME_BYTES: usize = 4 * 1024;
+
+/// Why there is no JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum EncodeError {
+    /// The first fault in the bytes.
+    #[error("not readable as OTLP: {0}")]
+    Malformed(#[from] WireError),
+    /// It would be too long, which only fewer spans can help.
+    #[error("as Zipkin JSON it is larger than the {limit} bytes that are sent at once")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+        /// Spans that would fit.
+        fits: u64,
+    },
+}
+
+/// All spans of `batches` as one JSON array of at most `limit` bytes and its end; never more memory than that is used,
+/// twice as much while a list or a map becomes text. Each span repeats its resource, so a few bytes of OTLP may stand for
+/// any number of them.
+///
+/// # Errors
+/// [`EncodeError`].
+pub(super) fn encode(batches: &[Bytes], limit: usize) -> Result<Vec<u8>, EncodeError> {
+    // Attribute names and values come as they are; ids double and the framing is spelt out.
+    let expected: usize = batches.iter().map(|batch| batch.len() * 2).sum();
+    let mut json = Json::with_limit(limit, expected);
+    let mut tags = Tags::default();
+    let mut fits = 0;
+    json.open_array();
+    for batch in batches {
+        walk(batch, |span| {
+            if !json.is_full() {
+                json.element();
+                put_span(&mut json, &mut tags, &span);
+                fits += u64::from(!json.is_full());
+            }
+        })?;
+    }
+    if json.is_full() {
+        return Err(EncodeError::TooLarge { limit, fits });
+    }
+    let mut bytes = json.into_bytes();
+    bytes.push(b']');
+    Ok(bytes)
+}
+
+fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
+    let origin = Origin::of(span);
+    json.open_object();
+    json.key("traceId").hex(&span.trace_id);
+    put_ids(json, span, &origin);
+    if let Some(kind) = kind(span.kind) {
+        json.key("kind").string(kind);
+    }
+    json.key("name").string(span.name);
+    // An absent time is no time at the epoch.
+    let start_micros = span.start_unix_nano / 1_000;
+    if start_micros > 0 {
+        json.key("timestamp").number(start_micros);
+    }
+    if let Some(micros) = duration_micros(span, &origin) {
+        json.key("duration").number(micros);
+    }
+    origin.put_local_endpoint(json, cut(span.resource.service_name));
+    origin.put_remote_endpoint(json);
+    let rare = Rare::of(span);
+    if rare.events {
+        put_annotations(json, span);
+    }
+    tags.put(json, span, &rare);
+    json.close_object();
+}
+
+/// Zipkin's smallest duration is 1. An end before the start is a clock that was set back, and a start of zero is none:
+/// the duration is not known.
+fn duration_micros(span: &SpanRef<'_>, origin: &Origin<'_>) -> Option<u64> {
+    if span.end_unix_nano == 0 {
+        return origin.duration_micros;
+    }
+    let is_known = span.start_unix_nano > 0 && span.end_unix_nano >= span.start_unix_nano;
+    is_known.then(|| (span.duration_nanos() / 1_000).max(1))
+}
+
+/// The ids, as Zipkin had them where the span came from there.
+fn put_ids(json: &mut Json, span: &SpanRef<'_>, origin: &Origin<'_>) {
+    match origin.shared_id {
+        Some(id) => {
+            json.key("id").string(id);
+            json.key("shared").raw("true");
+        }
+        None => json.key("id").hex(&span.span_id),
+    }
+    match (origin.parent_id, span.parent_span_id) {
+        (Some(parent), _) => json.key("parentId").string(parent),
+        // The parent of a server half is its client half, which is the same span to Zipkin.
+        (None, Some(parent)) if origin.shared_id.is_none() => json.key("parentId").hex(&parent),
+        _ => {}
+    }
+    if origin.debug {
+        json.key("debug").raw("true");
+    }
+}
+
+/// Fields of `Span` that most spans do not have, looked for in one pass instead of one for each.
+#[derive(Default)]
+struct Rare {
+    events: bool,
+    links: bool,
+    dropped_attributes: u64,
+    dropped_events: u64,
+    dropped_links: u64,
+}
+
+impl Rare {
+    fn of(span: &SpanRef<'_>) -> Self {
+        let mut rare = Self::default();
+        for field in fields(span.raw) {
+            match field {
+                (10, Value::Varint(count)) => rare.dropped_attributes = count,
+                (11, Value::Bytes(_)) => rare.events = true,
+                (12, Value::Varint(count)) => rare.dropped_events = count,
+                (13, Value::Bytes(_)) => rare.links = true,
+                (14, Value::Varint(count)) => rare.dropped_links = count,
+                _ => {}
+            }
+        }
+        rare
+    }
+}
+
+/// Zipkin has no kind for work inside a service.
+fn kind(kind: SpanKind) -> Option<&'static str> {
+    match kind {
+        SpanKind::Unspecified | SpanKind::Internal => None,
+        SpanKind::Server => Some("SERVER"),
+        SpanKind::Client => Some("CLIENT"),
+        SpanKind::Producer => Some("PRODUCER"),
+        SpanKind::Consumer => Some("CONSUMER"),
+    }
+}
+
+fn put_annotations(json: &mut Json, span: &SpanRef<'_>) {
+    json.key("annotations").open_array();
+    for event in span.events() {
+        if json.is_full() {
+            break;
+        }
+        // Zipkin refuses a whole request for one annotation without a time, so it takes its span's; an absent time is
+        // no time at the epoch.
+        let times = [event.time_unix_nano, span.start_unix_nano].map(|nanos| nanos / 1_000);
+        let Some(micros) = times.into_iter().find(|&micros| micros > 0) else {
+            continue;
+        };
+        json.element();
+        json.open_object();
+        json.key("timestamp").number(micros);
+        put_event(json.key("value"), event);
+        json.close_object();
+    }
+    json.close_array();
+}
+
+/// An event's name, with its attributes behind it when it has some, both as JSON.
+fn put_event(json: &mut Json, event: EventRef<'_>) {
+    if event.attributes.clone().next().is_none() {
+        json.string(event.name);
+        return;
+    }
+    let mut text = json.nested();
+    text.string(event.name);
+    text.raw(": ");
+    put_object(&mut text, event.attributes);
+    json.quoted(&text);
+}
+
+/// A name no longer than [`MOST_NAME_BYTES`].
+fn cut(name: &str) -> &str {
+    if name.len() <= MOST_NAME_BYTES {
+        return name;
+    }
+    // A character is at most four bytes, so one of these is its start.
+    (0..4)
+        .find_map(|back| name.get(..MOST_NAME_BYTES - back))
+        .unwrap_or_default()
+}
