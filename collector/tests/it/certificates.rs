@@ -40,12 +40,12 @@ impl Authority {
 
     /// For a server on loopback.
     pub(crate) fn server(&self) -> Signed {
-        self.sign(CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap())
+        self.sign(&CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap())
     }
 
     /// For a workload with this SPIFFE ID.
     pub(crate) fn workload(&self, id: &str) -> Signed {
-        self.sign(workload(id))
+        self.sign(&workload(id))
     }
 
     /// The same, long over.
@@ -53,10 +53,10 @@ impl Authority {
         let mut params = workload(id);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2020, 1, 2);
-        self.sign(params)
+        self.sign(&params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Signed {
+    fn sign(&self, params: &CertificateParams) -> Signed {
         let key = KeyPair::generate().unwrap();
         Signed {
             cert: params.signed_by(&key, &self.0).unwrap().pem(),

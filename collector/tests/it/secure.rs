@@ -133,7 +133,7 @@ fn rotated_files_are_taken_up_while_a_connection_lives_on() {
         sender.is_let_in("cart")
     });
     assert!(
-        !Sender::new(Kind::Http, &collector, Some(old_tls.clone()))
+        !Sender::new(Kind::Http, &collector, Some(old_tls))
             .token(TOKEN)
             .is_let_in("cart")
     );
