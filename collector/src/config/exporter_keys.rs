@@ -1,7 +1,7 @@
 //! What one exporter can be told in the file: the second half of the table in `settings`, and of its documentation.
 
 use super::value::write_duration;
-use super::{exporters, storage};
+use super::{exporters, sampling, storage};
 use crate::export;
 
 /// A key of one exporter in the file.
@@ -109,5 +109,67 @@ pub(super) const EXPORTER: &[ExporterKey] = &[
         default: "as `on_full` above",
         help: "`refuse` or `drop_oldest`, for this exporter alone",
         in_force: |export| Some(storage::write_on_full(export.on_full).to_owned()),
+    },
+    ExporterKey {
+        key: "sampling.ratio",
+        value: "RATIO",
+        default: "as `sample_ratio` above",
+        help: "Share of traces to send, 0 to 1: of all of them, or of those that no `keep_…` keeps; needed with one",
+        in_force: |export| Some(export.sampling.ratio.to_string()),
+    },
+    ExporterKey {
+        key: "sampling.drop_health_checks",
+        value: "BOOL",
+        default: "false",
+        help: "Whether to leave out server spans of `/healthz`, `/livez`, `/readyz`, `/startupz`, `/health/live`, \
+               `/health/ready`, `/health/started` and `grpc.health.v1.Health`, and what is below them in the same request",
+        in_force: |export| {
+            let drops = export.sampling.drop_health_checks;
+            drops.then(|| "true".to_owned())
+        },
+    },
+    ExporterKey {
+        key: sampling::DROP,
+        value: "list",
+        default: "none",
+        help: "Further server spans to leave out in the same way, each by its route, its path or its whole name, up to 64",
+        // Written from what was given, as the only list.
+        in_force: |_| None,
+    },
+    ExporterKey {
+        key: "sampling.keep_errors",
+        value: "BOOL",
+        default: "false",
+        help: "Whether to send every trace that has a span with status ERROR",
+        in_force: |export| {
+            let tail = export.sampling.tail.as_ref()?;
+            tail.keep_errors.then(|| "true".to_owned())
+        },
+    },
+    ExporterKey {
+        key: "sampling.keep_slower_than",
+        value: "DURATION",
+        default: "none",
+        help: "Send every trace with an entry span (server, consumer or root) that took longer, 1ms to 1h",
+        in_force: |export| {
+            Some(write_duration(
+                export.sampling.tail.as_ref()?.keep_slower_than?,
+            ))
+        },
+    },
+    ExporterKey {
+        key: "sampling.keep_slowest",
+        value: "RATIO",
+        default: "none",
+        help: "Send every trace with an entry span among about this share of the slowest of its operation, of what was seen \
+               of that before; up to 0.5",
+        in_force: |export| Some(export.sampling.tail.as_ref()?.keep_slowest?.to_string()),
+    },
+    ExporterKey {
+        key: "sampling.decision_wait",
+        value: "DURATION",
+        default: "10s",
+        help: "How long a trace is waited for, from its first span on, before a `keep_…` decides, 100ms to 10m",
+        in_force: |export| Some(write_duration(export.sampling.tail.as_ref()?.decision_wait)),
     },
 ];

@@ -149,6 +149,22 @@ pub(super) const SETTINGS: &[Key] = &[
         in_force: |config| vec![storage::write_on_full(config.storage.on_full).to_owned()],
     },
     Key {
+        key: "sample_ratio",
+        flag: "sample-ratio",
+        value: "RATIO",
+        takes: Takes::One,
+        default: "1",
+        help: "Share of traces to send on, above 0 and up to 1, the same traces as everything else that keeps this share or \
+               more; pages and API show all of them; for every exporter that the file gives no `sampling.ratio`",
+        in_force: |config| {
+            config
+                .sample_ratio
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        },
+    },
+    Key {
         key: "retention",
         flag: "retention",
         value: "DURATION",
