@@ -344,10 +344,13 @@ async fn silent_connections_give_way_when_every_place_is_taken() {
     let mut silent = fixture.connect().await;
     let mut slow = fixture.connect().await;
     slow.write_all(b"GET / HT").await.unwrap();
+    // Each keeps its place, so that the second needs the slow one's.
+    let mut kept = Vec::new();
     for _ in 0..2 {
         let mut late = fixture.connect().await;
         send(&mut late, "GET").await;
         assert!(read(&mut late).await.ends_with("done"));
+        kept.push(late);
     }
     assert_eq!(read(&mut silent).await, "");
     send(&mut known, "GET").await;
