@@ -30,13 +30,15 @@ pub(super) struct Place {
     pub(super) offset: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reader {
     pub(super) id: ReaderId,
     pub(super) status: Arc<ExporterStatus>,
     pub(super) on_full: OnFull,
     /// When its exporter was found to be configured no more, Unix nanoseconds; `None` while it is.
     pub(super) left_unix_nano: Option<u64>,
+    /// Looks ahead for another reader: it is not saved, and what it loses is nobody's loss.
+    pub(super) scout: bool,
     /// The first record that it may want and that is neither acknowledged nor given up.
     pub(super) place: Place,
     /// The first record of each signal that is not acknowledged: one may be ahead of the others.
@@ -110,6 +112,7 @@ impl Reader {
             status,
             on_full,
             left_unix_nano,
+            scout: false,
             place: Place::default(),
             acknowledged: BySignal::default(),
             sending: Signal::default(),
@@ -120,6 +123,23 @@ impl Reader {
             here: Totals::default(),
             oldest_unix_nano: 0,
             episode: None,
+        }
+    }
+
+    /// One at the same place that looks ahead and counts in nobody's status.
+    pub(super) fn scout(&self, id: ReaderId) -> Self {
+        Self {
+            id,
+            status: Arc::new(ExporterStatus {
+                signals: self.status.signals,
+                ..ExporterStatus::default()
+            }),
+            on_full: OnFull::DropOldest,
+            scout: true,
+            handed: VecDeque::new(),
+            held: VecDeque::new(),
+            episode: None,
+            ..self.clone()
         }
     }
 
@@ -152,6 +172,13 @@ impl Reader {
             taken += *totals.of(signal);
         }
         taken
+    }
+
+    /// Whether there is a record that it wants.
+    pub(super) fn has_more(&self) -> bool {
+        let ahead = self.handed.iter().filter(|handed| !self.is_wanted(handed));
+        let ahead: u64 = ahead.map(|handed| handed.totals.records).sum();
+        self.unsent.records > ahead
     }
 
     pub(super) fn unsent_items(&self) -> Items {
@@ -333,7 +360,7 @@ impl Reader {
             }
         }
         self.enter_next(segments);
-        if lost.records == 0 {
+        if lost.records == 0 || self.scout {
             return None;
         }
         let starts = self.episode.is_none();
