@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::rc::Rc;
 
+use super::exporter_keys::EXPORTER;
 use super::exporters::{HEADERS, SIGNALS};
 use super::given::{Given, GivenExporter};
 use super::sampling::DROP;
-use super::settings::{EXPORTER, Key, SETTINGS, Takes};
+use super::settings::{Key, SETTINGS, Takes};
 use super::source::{Faults, Setting, Source};
 use super::yaml::{self, Entry, Node, Value};
 

@@ -3,6 +3,7 @@
 
 mod access;
 mod args;
+mod exporter_keys;
 mod exporters;
 mod file;
 mod given;

@@ -4,10 +4,11 @@
 use std::fmt::Write as _;
 
 use super::Config;
+use super::exporter_keys::EXPORTER;
 use super::exporters::{HEADERS, SIGNALS};
 use super::given::{Given, GivenExporter};
 use super::sampling::DROP;
-use super::settings::{EXPORTER, SETTINGS, Takes};
+use super::settings::{SETTINGS, Takes};
 use super::source::{Setting, one_line};
 use crate::{export, secret};
 

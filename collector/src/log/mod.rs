@@ -268,6 +268,23 @@ impl BatchLog {
         }
     }
 
+    /// Returns when the log takes nothing any more because of a fault in its own code; what it has is still read and sent,
+    /// and nothing that was answered with success is lost. In memory that does not happen.
+    pub async fn broken(&self) {
+        match &self.0 {
+            Kind::Memory(_) => std::future::pending().await,
+            Kind::Disk(log) => log.broken().await,
+        }
+    }
+
+    /// Whether [`broken`](Self::broken) has returned, or would.
+    pub fn is_broken(&self) -> bool {
+        match &self.0 {
+            Kind::Memory(_) => false,
+            Kind::Disk(log) => log.is_broken(),
+        }
+    }
+
     /// Bytes kept in memory now, the records' own overhead included.
     pub fn used(&self) -> usize {
         match &self.0 {
@@ -675,6 +692,10 @@ mod tests {
         assert!(traces.unsent().is_empty());
         assert_eq!(sequences(all, 1).await, [4]);
         all.ack(4);
+        assert_eq!(log.used(), 0);
+        drop(cursors.remove(0));
+        let appended = log.append(Signal::Metrics, batch(100), 1);
+        appended.now_or_never().unwrap().unwrap();
         assert_eq!(log.used(), 0);
     }
 

@@ -1,6 +1,6 @@
 //! One reader of the log on disk: how far it has come, what it still has to send, and what it lost. Moved by `state`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::{AddAssign, SubAssign};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,6 +47,8 @@ pub(super) struct Reader {
     sending: Signal,
     /// Records from `place` on that were looked at last, in order: those of `sending` were handed out.
     handed: VecDeque<Handed>,
+    /// Those behind `place` that are acknowledged already, by sequence; `unsent` and `here` still have them.
+    ahead: BTreeMap<u64, Handed>,
     /// Pushed out while being sent: lost, unless an acknowledgement says otherwise.
     held: VecDeque<Handed>,
     /// What it takes of all from `place` on.
@@ -115,6 +117,7 @@ impl Reader {
             acknowledged: BySignal::default(),
             sending: Signal::default(),
             handed: VecDeque::new(),
+            ahead: BTreeMap::new(),
             held: VecDeque::new(),
             unsent: Totals::default(),
             here: Totals::default(),
@@ -180,9 +183,7 @@ impl Reader {
 
     pub(super) fn unsent_items(&self) -> Items {
         let mut unsent = self.unsent.items;
-        for ahead in self.handed.iter().filter(|handed| !self.is_wanted(handed)) {
-            unsent -= ahead.totals.items;
-        }
+        unsent -= self.ahead.values().map(|ahead| ahead.totals.items).sum();
         unsent += self.held.iter().map(|held| held.totals.items).sum();
         unsent
     }
@@ -271,7 +272,14 @@ impl Reader {
         let past = sequence.saturating_add(1);
         let acknowledged = self.acknowledged.of_mut(self.sending);
         *acknowledged = past.max(*acknowledged);
-        self.pass(segments)
+        let bytes = self.pass(segments);
+        let ahead = self.handed.iter().copied();
+        let ahead: Vec<_> = ahead
+            .filter(|handed| self.takes(handed.signal) && !self.is_wanted(handed))
+            .map(|handed| (handed.end.sequence, handed))
+            .collect();
+        self.ahead.extend(ahead);
+        bytes
     }
 
     /// Moves past what it does not want of the records that it looked at, up to the first one that it wants; the bytes
@@ -282,9 +290,10 @@ impl Reader {
             && !self.is_wanted(&handed)
         {
             self.handed.pop_front();
+            self.ahead.remove(&handed.end.sequence);
             while self.place.segment != handed.end.segment {
-                self.lose(self.here.items);
-                self.unsent -= self.here;
+                let lost = self.give_up_here();
+                self.lose(lost.items);
                 if !self.enter_next(segments) {
                     break;
                 }
@@ -316,28 +325,38 @@ impl Reader {
 
     /// Gives up the rest of its segment, which cannot be read; what that loses.
     pub(super) fn leave(&mut self, segments: &Segments) -> Totals {
-        let lost = std::mem::take(&mut self.here);
-        self.unsent -= lost;
+        let lost = self.give_up_here();
         self.lose(lost.items);
         self.enter_next(segments);
         lost
     }
 
-    /// Moves past the oldest segment, which the cap pushes out; a line when that begins to lose items.
-    pub(super) fn push_out(&mut self, segments: &Segments) -> Option<Notice> {
+    /// Forgets the rest of its segment; what of it was not acknowledged.
+    fn give_up_here(&mut self) -> Totals {
         let mut lost = std::mem::take(&mut self.here);
         self.unsent -= lost;
         let segment = self.place.segment;
+        self.ahead.retain(|_, ahead| {
+            let is_here = ahead.end.segment == segment;
+            if is_here {
+                lost -= ahead.totals;
+            }
+            !is_here
+        });
+        lost
+    }
+
+    /// Moves past the oldest segment, which the cap pushes out; a line when that begins to lose items.
+    pub(super) fn push_out(&mut self, segments: &Segments) -> Option<Notice> {
+        let segment = self.place.segment;
+        let mut lost = self.give_up_here();
         while let Some(handed) = self.handed.front().copied()
             && handed.end.segment == segment
         {
             self.handed.pop_front();
-            let wanted = self.is_wanted(&handed);
-            if wanted && handed.signal == self.sending {
-                self.held.push_back(handed);
-            }
-            if !wanted || handed.signal == self.sending {
+            if handed.signal == self.sending && self.is_wanted(&handed) {
                 lost -= handed.totals;
+                self.held.push_back(handed);
             }
         }
         self.enter_next(segments);
