@@ -36,7 +36,7 @@ fn main() {
     };
     let slowest = Tail {
         keep_slowest: Some(ratio("0.01")),
-        ..errors.clone()
+        ..errors
     };
     let tail = |tail| Sampling {
         tail: Some(tail),
