@@ -12,6 +12,7 @@ mod file_system;
 mod imports;
 mod load;
 mod process;
+mod sampling;
 mod secure;
 mod sender;
 mod signals;

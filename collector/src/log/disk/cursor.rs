@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::scan::{self, Answer, Ask, Damage};
 use super::state::Next;
 use super::{Shared, segment_name};
-use crate::log::{Read, ReaderId, Record, tell};
+use crate::log::{Read, ReaderId, Record, tell, until};
 use crate::signal::Items;
 
 /// Between two attempts to read a file that cannot be read.
@@ -22,6 +22,7 @@ const READ_PAUSE: Duration = Duration::from_secs(1);
 pub(in crate::log) struct DiskCursor {
     shared: Arc<Shared>,
     reader: ReaderId,
+    is_scout: bool,
     oversize: Option<OwnedSemaphorePermit>,
     /// A failure is told when it begins and when it ends.
     failing: bool,
@@ -32,6 +33,7 @@ impl DiskCursor {
         Self {
             shared,
             reader,
+            is_scout: false,
             oversize: None,
             failing: false,
         }
@@ -132,6 +134,29 @@ impl DiskCursor {
         self.shared.state().unsent(self.reader)
     }
 
+    pub(in crate::log) fn scout(&self) -> Self {
+        let reader = self.shared.state().add_scout(self.reader);
+        let mut scout = Self::new(Arc::clone(&self.shared), reader);
+        scout.is_scout = true;
+        scout
+    }
+
+    pub(in crate::log) fn has_more(&self) -> bool {
+        self.shared.state().has_more(self.reader)
+    }
+
+    pub(in crate::log) fn is_pressed(&self) -> bool {
+        self.shared.state().is_pressed(self.reader)
+    }
+
+    pub(in crate::log) async fn ready(&self) {
+        let closed_or_more = || {
+            let state = self.shared.state();
+            state.is_closed() || state.has_more(self.reader)
+        };
+        until(&self.shared.changed, closed_or_more).await;
+    }
+
     fn let_go(&mut self) {
         if let Some(permit) = self.oversize.take() {
             self.shared.state().hold_oversize(0);
@@ -144,5 +169,8 @@ impl DiskCursor {
 impl Drop for DiskCursor {
     fn drop(&mut self) {
         self.let_go();
+        if self.is_scout {
+            self.shared.state().remove_scout(self.reader);
+        }
     }
 }

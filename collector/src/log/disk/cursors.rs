@@ -61,7 +61,8 @@ pub(super) fn load(files: &dyn Files) -> io::Result<Result<Option<Vec<Saved>>, S
 
 /// What to save of `readers`.
 pub(super) fn of(readers: &[Reader]) -> Vec<Saved> {
-    let saved = readers.iter().map(|reader| Saved {
+    let lasting = readers.iter().filter(|reader| !reader.scout);
+    let saved = lasting.map(|reader| Saved {
         name: reader.status.name.clone(),
         next: reader.place.sequence,
         signals: reader.status.signals,

@@ -195,8 +195,10 @@ impl State {
         if let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) {
             let bytes = reader.settle(sequence, &self.segments);
             advance(reader, &self.segments);
-            self.unsaved_bytes += bytes;
-            self.unsaved = true;
+            if !reader.scout {
+                self.unsaved_bytes += bytes;
+                self.unsaved = true;
+            }
             // Not only when all is sent: an exporter that keeps up with a backlog drops nothing either.
             if reader.unsent.bytes <= self.limits.capacity / 2
                 && let Some(items) = reader.episode.take()
@@ -212,8 +214,38 @@ impl State {
     }
 
     pub(super) fn unsent(&self, id: ReaderId) -> Items {
-        let reader = self.readers.iter().find(|reader| reader.id == id);
-        reader.map_or_else(Items::default, Reader::unsent_items)
+        self.reader(id)
+            .map_or_else(Items::default, Reader::unsent_items)
+    }
+
+    pub(super) fn has_more(&self, id: ReaderId) -> bool {
+        self.reader(id).is_some_and(Reader::has_more)
+    }
+
+    /// Whether what the reader has not acknowledged takes more than half of the capacity.
+    pub(super) fn is_pressed(&self, id: ReaderId) -> bool {
+        self.reader(id).is_some_and(|Reader { unsent, .. }| {
+            let headers = unsent.records.saturating_mul(RECORD_HEADER as u64);
+            unsent.bytes.saturating_add(headers) > self.limits.capacity / 2
+        })
+    }
+
+    /// A reader at the place of reader `of` that is not saved and counts in nobody's status.
+    pub(super) fn add_scout(&mut self, of: ReaderId) -> ReaderId {
+        let greatest = self.readers.iter().map(|reader| reader.id.0).max();
+        let id = ReaderId(greatest.map_or(0, |greatest| greatest + 1));
+        let scout = self.reader(of).map(|reader| reader.scout(id));
+        self.readers.extend(scout);
+        id
+    }
+
+    pub(super) fn remove_scout(&mut self, id: ReaderId) {
+        self.readers.retain(|reader| reader.id != id);
+        self.free();
+    }
+
+    fn reader(&self, id: ReaderId) -> Option<&Reader> {
+        self.readers.iter().find(|reader| reader.id == id)
     }
 
     /// Reckons with a reader that holds one record beyond its share; 0 when it has let go.
@@ -224,6 +256,11 @@ impl State {
 
     pub(super) fn close(&mut self) {
         self.closed = true;
+    }
+
+    /// Whether nothing more will come.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed && self.pending_bytes == 0
     }
 
     /// Takes nothing more, and has the writer end once everything is written.

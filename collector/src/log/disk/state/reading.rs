@@ -24,7 +24,7 @@ impl State {
             reader.ask_again();
             advance(reader, &self.segments);
             if reader.unsent.records == 0 {
-                let end = self.closed && self.pending_bytes == 0;
+                let end = self.is_closed();
                 return Next::Here(if end { Read::End } else { Read::Nothing });
             }
             let place = reader.place;
@@ -82,13 +82,15 @@ impl State {
         };
         if found.is_empty() {
             let lost = reader.leave(&self.segments);
-            let exporter = reader.status.name.clone();
-            notices.push(Notice::Unreadable {
-                exporter,
-                segment: ask.id,
-                records: lost.records,
-                items: lost.items,
-            });
+            // A scout's exporter comes here itself.
+            if !reader.scout {
+                notices.push(Notice::Unreadable {
+                    exporter: reader.status.name.clone(),
+                    segment: ask.id,
+                    records: lost.records,
+                    items: lost.items,
+                });
+            }
             self.free();
             self.publish();
             return (None, notices);
