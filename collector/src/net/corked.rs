@@ -122,6 +122,8 @@ fn lock<T>(state: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::AsyncWriteExt;
     use tokio::sync::oneshot;
 
@@ -147,7 +149,8 @@ mod tests {
             });
             let _ = tell.send(failed.await);
         });
-        let failed = told.await.unwrap().unwrap_err();
+        let told = tokio::time::timeout(Duration::from_secs(10), told).await;
+        let failed = told.unwrap().unwrap().unwrap_err();
         assert_eq!(failed.kind(), io::ErrorKind::BrokenPipe);
     }
 
