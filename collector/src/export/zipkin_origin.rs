@@ -48,7 +48,7 @@ impl<'a> Origin<'a> {
             (PARENT_ID, AnyValueRef::Str(id)) => self.parent_id = Some(id).filter(is_id),
             (DEBUG, AnyValueRef::Bool(debug)) => self.debug = debug,
             (DURATION, AnyValueRef::Int(micros)) => {
-                self.duration_micros = u64::try_from(micros).ok()
+                self.duration_micros = u64::try_from(micros).ok();
             }
             _ => self.read_remote(key, value),
         }

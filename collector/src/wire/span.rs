@@ -237,7 +237,7 @@ fn link_ref(mut reader: Reader<'_>) -> Result<Option<LinkRef<'_>>, WireError> {
             TRACE_ID => trace_id = reader.len_bytes()?,
             SPAN_ID => span_id = reader.len_bytes()?,
             TRACE_STATE => {
-                trace_state = std::str::from_utf8(reader.len_bytes()?).unwrap_or_default()
+                trace_state = std::str::from_utf8(reader.len_bytes()?).unwrap_or_default();
             }
             DROPPED => dropped_attributes = reader.varint()?,
             _ => reader.skip(tag, MAX_DEPTH)?,
