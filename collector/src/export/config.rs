@@ -34,14 +34,16 @@ pub struct Config {
     pub asked_by: String,
 }
 
-/// How bodies leave.
+/// How bodies leave. A peer that cannot read how gets them as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
     /// As they are.
     #[default]
     None,
-    /// Gzip. A peer that says it cannot read it gets them as they are.
+    /// Gzip.
     Gzip,
+    /// Zstandard; only OTLP has it.
+    Zstd,
 }
 
 /// Waits between attempts, before chance takes up to half off: each is twice the one before, within these bounds.
@@ -79,11 +81,11 @@ impl Config {
     }
 
     /// Requests of the largest size that it holds at once, at the most: the one that is sent, and what that is
-    /// compressed from.
+    /// compressed from, the compressor's tables included.
     pub fn requests_in_hand(&self) -> usize {
         match self.compression {
             Compression::None => 1,
-            Compression::Gzip => 2,
+            Compression::Gzip | Compression::Zstd => 2,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The exporters: one worker each, reading the batch log at its own pace. `pipeline` starts and drains them.
 
+mod compress;
 mod config;
-mod gzip;
 mod json;
 mod outcome;
 mod peer;

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::config::{Compression, Config};
-use super::gzip::Gzip;
+use super::compress::Compressor;
+use super::config::Config;
 use super::outcome::{Outcome, of_grpc, of_http};
 use super::target::TargetKind;
 use super::zipkin::{self, EncodeError};
@@ -19,13 +19,19 @@ const USER_AGENT: &str = concat!("bellwether-collector/", env!("CARGO_PKG_VERSIO
 /// gRPC's default limit is 4 MiB for a message; merged requests stay a little below.
 const MAX_OTLP_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 
+/// Of a compressor. Where bodies are compressed, `config` reckons with 8 MiB in each exporter's hand: a record that is a
+/// request by itself and what it becomes, beside these tables; or several records, the same in one piece, and that
+/// compressed.
+pub(super) const TABLE_BYTES: usize = 640 * 1024;
+
 /// As JSON it usually becomes two to four times as large; Zipkin takes 10 MiB by default.
 const MAX_ZIPKIN_BYTES: usize = 1024 * 1024;
 
 /// Where it becomes more, less of it goes at once: `config` reckons with so much in each exporter's hand.
 const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
 
-const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+/// The same where both it and what it is compressed to are in hand.
+const MAX_COMPRESSED_JSON_BYTES: usize = 3 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -34,11 +40,18 @@ pub(super) struct Peer {
     kind: TargetKind,
     path: String,
     headers: HeaderMap,
-    /// With the headers that say so.
-    gzip: Option<(Gzip, HeaderMap)>,
+    compressing: Option<Compressing>,
     client: Client,
-    max_bytes: usize,
     max_spans: u64,
+}
+
+#[derive(Debug)]
+struct Compressing {
+    compressor: Compressor,
+    /// Those that say so.
+    headers: HeaderMap,
+    /// The peer has taken a request in it.
+    is_proven: bool,
 }
 
 impl Peer {
@@ -49,10 +62,6 @@ impl Peer {
             TargetKind::OtlpHttp => (Protocol::Http1, target.path, "application/x-protobuf"),
             TargetKind::Zipkin => (Protocol::Http1, target.path, "application/json"),
         };
-        let max_bytes = match target.kind {
-            TargetKind::OtlpGrpc | TargetKind::OtlpHttp => MAX_OTLP_BYTES,
-            TargetKind::Zipkin => MAX_ZIPKIN_BYTES,
-        };
         let mut headers = config.headers;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers
@@ -61,22 +70,25 @@ impl Peer {
         if target.kind == TargetKind::OtlpGrpc {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
-        let gzip = (config.compression == Compression::Gzip).then(|| {
+        let compressing = Compressor::new(config.compression).map(|compressor| {
             let mut headers = headers.clone();
-            match target.kind {
-                TargetKind::OtlpGrpc => headers.insert("grpc-encoding", GZIP),
-                TargetKind::OtlpHttp | TargetKind::Zipkin => {
-                    headers.insert(header::CONTENT_ENCODING, GZIP)
-                }
+            let name = match target.kind {
+                TargetKind::OtlpGrpc => grpc::ENCODING,
+                TargetKind::OtlpHttp | TargetKind::Zipkin => header::CONTENT_ENCODING,
             };
-            (Gzip::new(), headers)
+            headers.insert(name, compressor.encoding());
+            Compressing {
+                compressor,
+                headers,
+                is_proven: false,
+            }
         });
         Self {
             name: config.name,
             kind: target.kind,
             path,
             headers,
-            gzip,
+            compressing,
             client: Client::new(Endpoint {
                 host: target.host,
                 port: target.port,
@@ -84,14 +96,29 @@ impl Peer {
                 tls: target.tls.then_some(config.tls),
                 timeout: config.timeout,
             }),
-            max_bytes,
             max_spans: u64::MAX,
         }
     }
 
     /// Bytes of OTLP that one request is made of at most.
     pub(super) fn max_bytes(&self) -> usize {
-        self.max_bytes
+        match self.kind {
+            TargetKind::Zipkin => MAX_ZIPKIN_BYTES,
+            TargetKind::OtlpGrpc | TargetKind::OtlpHttp if self.compressing.is_some() => {
+                MAX_OTLP_BYTES - TABLE_BYTES
+            }
+            TargetKind::OtlpGrpc | TargetKind::OtlpHttp => MAX_OTLP_BYTES,
+        }
+    }
+
+    /// The same where it is made of several records, which are put into one piece before they are compressed.
+    pub(super) fn max_merged_bytes(&self) -> usize {
+        match self.kind {
+            TargetKind::OtlpGrpc | TargetKind::OtlpHttp if self.compressing.is_some() => {
+                self.max_bytes() / 3 * 2
+            }
+            _ => self.max_bytes(),
+        }
     }
 
     /// Spans that one request has at most; fewer after [`Outcome::TooLarge`].
@@ -99,21 +126,32 @@ impl Peer {
         self.max_spans
     }
 
-    /// Sends `batches` as one request. A peer that cannot read gzip gets it as it is, then and from then on.
+    /// Sends `batches` as one request. A peer that cannot read how it is compressed gets it as it is, then and from then
+    /// on. Some say so, and some take what they cannot read for a bad request: one that has taken nothing compressed yet
+    /// and refuses the first is asked again without.
     pub(super) async fn send(&mut self, batches: Vec<Bytes>) -> Outcome {
-        if self.gzip.is_none() {
+        let Some(compressing) = &self.compressing else {
             return self.attempt(batches, false).await.0;
-        }
-        let (outcome, may_read_gzip) = self.attempt(batches.clone(), true).await;
-        if may_read_gzip {
-            return outcome;
+        };
+        let (is_proven, encoding) = (compressing.is_proven, compressing.compressor.encoding());
+        let (outcome, may_be_read) = self.attempt(batches.clone(), true).await;
+        match &outcome {
+            Outcome::Taken(_) => {
+                if let Some(compressing) = &mut self.compressing {
+                    compressing.is_proven = true;
+                }
+                return outcome;
+            }
+            Outcome::Refused { .. } if !may_be_read || !is_proven => {}
+            _ => return outcome,
         }
         let (plain, _) = self.attempt(batches, false).await;
         if matches!(plain, Outcome::Taken(_)) {
-            self.gzip = None;
+            self.compressing = None;
             tracing::warn!(
                 exporter = self.name,
-                "the peer cannot read gzip, so spans go to it uncompressed; set its compression to none"
+                encoding = encoding.to_str().unwrap_or_default(),
+                "the peer cannot read this encoding, so spans go to it uncompressed; set its compression to another"
             );
         }
         plain
@@ -125,8 +163,8 @@ impl Peer {
             Ok(body) => body,
             Err(refused) => return (refused, true),
         };
-        let headers = match &self.gzip {
-            Some((_, headers)) if compressed => headers,
+        let headers = match &self.compressing {
+            Some(compressing) if compressed => &compressing.headers,
             _ => &self.headers,
         };
         match self.client.post(&self.path, headers, body).await {
@@ -155,9 +193,11 @@ impl Peer {
             TargetKind::OtlpHttp | TargetKind::OtlpGrpc => batches,
             TargetKind::Zipkin => vec![self.zipkin(&batches)?],
         };
-        let pieces = match &mut self.gzip {
-            Some((gzip, _)) if compressed => vec![
-                gzip.compress(&pieces)
+        let pieces = match &mut self.compressing {
+            Some(compressing) if compressed => vec![
+                compressing
+                    .compressor
+                    .compress(&pieces)
                     .ok_or_else(|| refused("the request could not be compressed".to_owned()))?,
             ],
             _ => pieces,
@@ -175,9 +215,13 @@ impl Peer {
     /// How many spans make a request of JSON is learnt: what would have fitted after one that was too large, and twice
     /// as many again where that leaves room.
     fn zipkin(&mut self, batches: &[Bytes]) -> Result<Bytes, Outcome> {
-        match zipkin::encode(batches, MAX_JSON_BYTES) {
+        let most = match self.compressing {
+            Some(_) => MAX_COMPRESSED_JSON_BYTES,
+            None => MAX_JSON_BYTES,
+        };
+        match zipkin::encode(batches, most) {
             Ok(json) => {
-                if json.len() <= MAX_JSON_BYTES / 4 {
+                if json.len() <= most / 4 {
                     self.max_spans = self.max_spans.saturating_mul(2);
                 }
                 Ok(json.into())
@@ -203,5 +247,40 @@ fn refused(reason: String) -> Outcome {
     Outcome::Refused {
         reason,
         by_content: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::{Compression, Config, Target};
+
+    const REQUEST: usize = 4 * 1024 * 1024;
+
+    #[test]
+    fn what_is_in_hand_is_what_the_memory_limit_is_shared_out_by() {
+        for (url, compression) in [
+            ("otlp+grpc://a", Compression::None),
+            ("otlp+grpc://a", Compression::Gzip),
+            ("otlp+http://a", Compression::Zstd),
+        ] {
+            let config = Config {
+                compression,
+                ..Config::to(Target::parse(url).unwrap())
+            };
+            let most = config.requests_in_hand() * REQUEST;
+            let peer = Peer::new(config);
+            let bound = zstd_safe::compress_bound(peer.max_bytes());
+            let (one, several) = match compression {
+                Compression::None => (peer.max_bytes(), peer.max_merged_bytes()),
+                _ => (
+                    peer.max_bytes() + bound + TABLE_BYTES,
+                    peer.max_merged_bytes() * 3 + TABLE_BYTES,
+                ),
+            };
+            assert!(one <= most && several <= most, "{one} {several} of {most}");
+        }
+        let json = MAX_ZIPKIN_BYTES + 2 * MAX_COMPRESSED_JSON_BYTES + TABLE_BYTES;
+        assert!(json <= 2 * REQUEST);
     }
 }

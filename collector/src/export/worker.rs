@@ -84,7 +84,7 @@ impl Worker {
     }
 
     async fn work(&mut self, cursor: &mut Cursor) {
-        while let Some(mut records) = cursor.next(self.peer.max_bytes()).await {
+        while let Some(mut records) = cursor.next(self.peer.max_merged_bytes()).await {
             self.suspects.narrow(&mut records);
             keep_spans(&mut records, self.peer.max_spans());
             let Some(last) = records.last().map(|record| record.sequence) else {

@@ -4,6 +4,7 @@
 pub mod body;
 pub mod client;
 pub mod client_tls;
+pub mod encoding;
 pub mod grpc;
 pub mod inflate;
 pub mod proto;

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use tonic::codec::CompressionEncoding;
 
-use super::{PROTOBUF, decoded, framed, gzip, post, start, start_with, tonic_client};
+use super::{PROTOBUF, decoded, framed, gzip, post, start, start_with, tonic_client, zstd};
 use crate::budget::Budget;
 use crate::net::client::Protocol;
 use crate::net::rpc_status::{Code, RpcStatus};
@@ -26,9 +26,15 @@ async fn a_generated_grpc_client_is_served() {
     let answer = client.clone().export(decoded(&batch)).await.unwrap();
     assert_eq!(answer.into_inner().partial_success, None);
     fixture.took(&batch).await;
-    let mut compressing = client.clone().send_compressed(CompressionEncoding::Gzip);
-    compressing.export(decoded(&batch)).await.unwrap();
-    fixture.took(&batch).await;
+    for encoding in [
+        CompressionEncoding::Gzip,
+        CompressionEncoding::Deflate,
+        CompressionEncoding::Zstd,
+    ] {
+        let mut compressing = client.clone().send_compressed(encoding);
+        compressing.export(decoded(&batch)).await.unwrap();
+        fixture.took(&batch).await;
+    }
     client
         .clone()
         .export(ExportTraceServiceRequest::default())
@@ -37,11 +43,11 @@ async fn a_generated_grpc_client_is_served() {
     fixture.took_nothing();
     assert_eq!(
         fixture.grpc_status.accepted_spans.load(Ordering::Relaxed),
-        1000
+        2000
     );
     assert_eq!(
         fixture.grpc_status.accepted_batches.load(Ordering::Relaxed),
-        3
+        5
     );
 }
 
@@ -135,7 +141,8 @@ async fn every_other_grpc_request_is_told_what_is_wrong() {
             let reply = post(&fixture.grpc, Protocol::Http2, path, headers, body).await;
             assert_eq!(reply.status, StatusCode::OK);
             assert_eq!(reply.headers["content-type"], "application/grpc");
-            assert_eq!(reply.headers["grpc-accept-encoding"], "identity,gzip");
+            let accepted = &reply.headers["grpc-accept-encoding"];
+            assert_eq!(accepted, "identity,gzip,deflate,zstd");
             let status = RpcStatus::from_trailers(&reply.headers).expect("a trailers-only answer");
             assert_eq!(status.code, code, "{}", status.message);
             assert!(
@@ -169,13 +176,21 @@ async fn every_other_grpc_request_is_told_what_is_wrong() {
         "gzip body is corrupt",
     )
     .await;
-    let zstd = [GRPC, ("grpc-encoding", "zstd")];
+    let bomb = framed(1, &zstd(&vec![0; (4 << 20) + 1]));
     check(
         TRACES,
-        &zstd,
+        &[GRPC, ("grpc-encoding", "zstd")],
+        bomb,
+        Code::ResourceExhausted,
+        "larger than the 4194304",
+    )
+    .await;
+    check(
+        TRACES,
+        &[GRPC, ("grpc-encoding", "snappy")],
         framed(1, b"a"),
         Code::Unimplemented,
-        "`zstd` is not taken",
+        "`snappy` is not taken; use gzip, deflate, zstd or identity",
     )
     .await;
     let logs = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
@@ -199,10 +214,10 @@ async fn every_other_grpc_request_is_told_what_is_wrong() {
     fixture.took_nothing();
     assert_eq!(
         fixture.grpc_status.rejected_batches.load(Ordering::Relaxed),
-        5
+        6
     );
     let last = fixture.grpc_status.last_error.get().unwrap().message;
-    assert!(last.contains("zstd"), "{last}");
+    assert!(last.contains("snappy"), "{last}");
 }
 
 #[tokio::test]
