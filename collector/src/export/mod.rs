@@ -2,6 +2,8 @@
 
 mod compress;
 mod config;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod json;
 mod outcome;
 mod peer;

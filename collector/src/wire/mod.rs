@@ -6,6 +6,8 @@
 pub(crate) mod any_request;
 mod attributes;
 mod json;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
 mod reader;
 mod span;
 #[cfg(test)]

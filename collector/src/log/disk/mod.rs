@@ -12,6 +12,8 @@
 mod cursors;
 mod files;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hot;
 #[cfg(test)]
 mod model_tests;
