@@ -317,3 +317,15 @@ impl File for Content {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn records_that_the_start_did_not_count_hold_back_no_others() {
+        // Of the first segment's three records the first lacks 50 bytes, so that its header leads past the second's and
+        // the third's; the second segment's two are whole.
+        let segments = [0, 2, 3, 120, 0, 2, 0, 120, 0, 2, 2, 0, 2, 0];
+        let cut = [2, 1, 100, 0, 50];
+        super::segments(&[&segments[..], &[200], &cut].concat());
+    }
+}

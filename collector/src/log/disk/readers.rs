@@ -68,6 +68,14 @@ impl Totals {
             bytes: bytes as u64,
         }
     }
+
+    fn at_most(self, other: Self) -> Self {
+        Self {
+            records: self.records.min(other.records),
+            spans: self.spans.min(other.spans),
+            bytes: self.bytes.min(other.bytes),
+        }
+    }
 }
 
 impl AddAssign for Totals {
@@ -187,8 +195,10 @@ impl Reader {
                     break;
                 }
             }
-            self.unsent -= handed.totals;
-            self.here -= handed.totals;
+            // Behind damage there may be more than the start counted: no other segment's records are taken off for them.
+            let counted = handed.totals.at_most(self.here);
+            self.unsent -= counted;
+            self.here -= counted;
             self.place = Place {
                 sequence: handed.end.sequence + 1,
                 ..handed.end

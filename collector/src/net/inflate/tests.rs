@@ -358,3 +358,64 @@ proptest! {
         }
     }
 }
+
+/// Deflate of literals alone, in one block whose codes are the literals' own bits: a byte behind the first five, which are
+/// `0xff` to fill up a byte of the head, is in the stream as it is, but for the order of its bits.
+fn literally(data: &[u8]) -> Vec<u8> {
+    let mut bits = Vec::new();
+    let mut put = |value: u32, count: u32| bits.extend((0..count).map(|bit| value >> bit & 1 == 1));
+    // The last block, with codes of its own: as few as there may be, and the lengths of their lengths.
+    put(0b101, 3);
+    put(0, 10);
+    put(3, 4);
+    [0, 0, 0, 2, 1, 0, 2]
+        .into_iter()
+        .for_each(|length| put(length, 3));
+    // Eight bits for 0 to 254, nine for 255 and the end, none for a distance.
+    (0..255).for_each(|_| put(0, 1));
+    put(0b1111, 4);
+    put(0b01, 2);
+    for &byte in data {
+        match byte {
+            255 => put(0b0_1111_1111, 9),
+            byte => put(byte.reverse_bits().into(), 8),
+        }
+    }
+    put(0b1_1111_1111, 9);
+    let byte = |bits: &[bool]| {
+        bits.iter()
+            .rev()
+            .fold(0, |byte, bit| byte << 1 | u8::from(*bit))
+    };
+    bits.chunks(8).map(byte).collect()
+}
+
+/// What follows `data` so that the checksum of both is `wanted`.
+fn patch(data: &[u8], wanted: u32) -> [u8; 4] {
+    let step = |byte: u32| (0..8).fold(byte, |crc, _| crc >> 1 ^ (crc & 1) * 0xedb8_8320);
+    let back = |crc: u32| {
+        let byte = (0..256)
+            .find(|&byte| step(byte) >> 24 == crc >> 24)
+            .unwrap();
+        (crc ^ step(byte)) << 8 | byte
+    };
+    let before = (0..4).fold(!wanted, |crc, _| back(crc));
+    (before ^ !libdeflater::crc32(data)).to_le_bytes()
+}
+
+#[test]
+fn a_trailer_in_the_middle_of_a_member_spoils_nothing() {
+    const CHECKSUM: u32 = 0x1122_3344;
+    let mut data = vec![0xff; 5];
+    let length = 5 + 8 + 40 + 4_u32;
+    let trailer = [CHECKSUM.to_le_bytes(), length.to_le_bytes()].concat();
+    data.extend(trailer.iter().map(|byte| byte.reverse_bits()));
+    data.extend(b"what would be written over while looking");
+    data.extend(patch(&data, CHECKSUM));
+    assert_eq!(libdeflater::crc32(&data), CHECKSUM);
+    let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    let body = [&head[..], &literally(&data), &trailer].concat();
+    assert_eq!(body.windows(8).filter(|bytes| *bytes == trailer).count(), 2);
+    check(&body, Encoding::Gzip, Ok(&data));
+    check(&body.repeat(2), Encoding::Gzip, Ok(&data.repeat(2)));
+}
