@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bellwether_collector::intake::Intake;
 use bellwether_collector::log::{BatchLog, OnFull, ReaderConfig};
+use bellwether_collector::signal::Signal;
 use bellwether_collector::status::{ExporterStatus, ReceiverStatus};
 use bellwether_collector::views::{Config, Views};
 use bellwether_collector::wire::walk;
@@ -47,7 +48,7 @@ fn admission(criterion: &mut Criterion) {
                         .map(|(turn, request)| fresh(request, turn / REQUESTS))
                         .unwrap_or_default()
                 },
-                |batch| black_box(intake.admit(batch, &status).now_or_never()),
+                |batch| black_box(intake.admit(Signal::Traces, batch, &status).now_or_never()),
                 BatchSize::LargeInput,
             );
         });

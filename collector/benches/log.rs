@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bellwether_collector::intake::Intake;
 use bellwether_collector::log::disk::{DiskConfig, Durability};
 use bellwether_collector::log::{BatchLog, Cursor, OnFull, ReaderConfig};
+use bellwether_collector::signal::Signal;
 use bellwether_collector::status::{ExporterStatus, LogStatus, ReceiverStatus};
 use bellwether_collector::views::{Config, Views};
 use bytes::Bytes;
@@ -55,7 +56,8 @@ fn start(spans: usize) {
         while left > 0 {
             // No more at once than the memory holds.
             let some = left.min(MEMORY / 4 / (request.len() + 128));
-            let appends = (0..some).map(|_| log.append(request.clone(), spans as u64));
+            let appends =
+                (0..some).map(|_| log.append(Signal::Traces, request.clone(), spans as u64));
             let appended = futures_util::future::join_all(appends).await;
             left -= some;
             assert!(appended.iter().all(Result::is_ok), "room");
@@ -65,7 +67,7 @@ fn start(spans: usize) {
     let began = Instant::now();
     let (_log, cursor) = open(&directory, Some(Durability::Received));
     let took = began.elapsed().as_secs_f64();
-    assert_eq!(cursor.unsent_spans(), (requests * spans) as u64);
+    assert_eq!(cursor.unsent().traces, (requests * spans) as u64);
     println!(
         "start with {requests} requests of {spans} spans waiting: {:.0} ms",
         took * 1e3
@@ -128,7 +130,10 @@ fn measure(log: &BatchLog, mut cursor: Cursor, spans: usize) -> (f64, f64) {
                     // Bytes of its own, as a body has them.
                     let request = &requests[(turn + sender) % requests.len()];
                     let batch = Bytes::from(request.to_vec());
-                    intake.admit(batch, &status).await.expect("room");
+                    intake
+                        .admit(Signal::Traces, batch, &status)
+                        .await
+                        .expect("room");
                     // In memory it never waits: the reader has to have its turn.
                     tokio::task::yield_now().await;
                 }

@@ -1,4 +1,5 @@
-//! Admission of one batch: walk, append, count. Called by `receive` for every body, whatever its protocol.
+//! Admission of one batch: walk, append, count. Called by `receive` for every body, whatever its protocol. Logs and metrics
+//! are checked, counted and appended; only traces are viewed.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -6,9 +7,10 @@ use std::sync::atomic::AtomicU64;
 use bytes::Bytes;
 
 use crate::log::{BatchLog, Full, compact};
+use crate::signal::Signal;
 use crate::status::{ReceiverStatus, add, now_unix_nano};
 use crate::views::Views;
-use crate::wire::{SpanRef, WireError, walk};
+use crate::wire::{SpanRef, WireError, count_data_points, count_log_records, walk};
 
 /// Spans given to the views at once. Bounds the memory that a body of many tiny spans can cost: a
 /// [`SpanRef`] is larger than the smallest span.
@@ -28,8 +30,13 @@ pub struct Intake {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Malformed: never send it again. 400 / `INVALID_ARGUMENT`.
-    #[error("malformed ExportTraceServiceRequest: {0}")]
-    Malformed(#[from] WireError),
+    #[error("malformed {}: {fault}", request_name(*.signal))]
+    Malformed {
+        /// What it should have been of.
+        signal: Signal,
+        /// What is wrong with it.
+        fault: WireError,
+    },
     /// Larger than the whole log: never send it again like this. 413 / `RESOURCE_EXHAUSTED`.
     #[error(transparent)]
     TooLarge(Full),
@@ -44,16 +51,26 @@ impl Intake {
         Self { log, views }
     }
 
-    /// Takes a batch into log and views; the number of spans in it. Returns when the log has it as safe as it promises.
+    /// Takes a batch into log and views; the number of items in it. Returns when the log has it as safe as it promises.
     ///
     /// # Errors
     /// [`Refused`]; nothing was kept or counted then, except in `status`.
-    pub async fn admit(&self, batch: Bytes, status: &ReceiverStatus) -> Result<u64, Refused> {
-        let taken = self.take(&compact(batch)).await;
+    pub async fn admit(
+        &self,
+        signal: Signal,
+        batch: Bytes,
+        status: &ReceiverStatus,
+    ) -> Result<u64, Refused> {
+        let batch = compact(batch);
+        let taken = match signal {
+            Signal::Traces => self.take_spans(&batch).await,
+            Signal::Logs => self.take(signal, batch, count_log_records).await,
+            Signal::Metrics => self.take(signal, batch, count_data_points).await,
+        };
         match &taken {
-            Ok(spans) => {
+            Ok(items) => {
                 add(&status.accepted_batches, 1);
-                add(&status.accepted_spans, *spans);
+                add(status.accepted().of(signal), *items);
             }
             Err(refused) => {
                 add(refused.counter(status), 1);
@@ -63,42 +80,54 @@ impl Intake {
         taken
     }
 
-    async fn take(&self, batch: &Bytes) -> Result<u64, Refused> {
+    /// Takes what is not viewed.
+    async fn take(
+        &self,
+        signal: Signal,
+        batch: Bytes,
+        count: fn(&[u8]) -> Result<u64, WireError>,
+    ) -> Result<u64, Refused> {
+        let items = count(&batch).map_err(|fault| Refused::malformed(signal, fault))?;
+        if items > 0 {
+            self.log.append(signal, batch, items).await?;
+        }
+        Ok(items)
+    }
+
+    async fn take_spans(&self, batch: &Bytes) -> Result<u64, Refused> {
         let guess = batch.len() / SMALL_SPAN_BYTES;
         let mut spans = Vec::with_capacity(guess.min(SPANS_AT_ONCE));
         let total = walk(batch, |span| {
             if spans.len() < SPANS_AT_ONCE {
                 spans.push(span);
             }
-        })?;
+        });
+        let total = total.map_err(|fault| Refused::malformed(Signal::Traces, fault))?;
         if total == 0 {
             return Ok(0);
         }
         if self.log.is_on_disk() {
             spare_memory(&mut spans, batch.len());
         }
-        self.log.append(batch.clone(), total as u64).await?;
+        let appended = self.log.append(Signal::Traces, batch.clone(), total as u64);
+        appended.await?;
         // Counted only now: a batch that is refused comes again.
         let arrived = now_unix_nano();
         self.views.count(&spans, arrived);
         if total > spans.len() {
-            self.count_rest(batch, spans, arrived)?;
+            self.count_rest(batch, spans, arrived);
         }
         Ok(total as u64)
     }
 
     /// Counts the spans behind the first ones, which `piece` holds, by walking the batch again in pieces of
     /// [`SPANS_AT_ONCE`].
-    fn count_rest<'a>(
-        &self,
-        batch: &'a [u8],
-        mut piece: Vec<SpanRef<'a>>,
-        arrived: u64,
-    ) -> Result<(), WireError> {
+    fn count_rest<'a>(&self, batch: &'a [u8], mut piece: Vec<SpanRef<'a>>, arrived: u64) {
         let counted = piece.len();
         piece.clear();
         let mut index = 0;
-        walk(batch, |span| {
+        // It was walked to its end before.
+        let _ = walk(batch, |span| {
             if index >= counted {
                 piece.push(span);
             }
@@ -107,11 +136,10 @@ impl Intake {
                 self.views.count(&piece, arrived);
                 piece.clear();
             }
-        })?;
+        });
         if !piece.is_empty() {
             self.views.count(&piece, arrived);
         }
-        Ok(())
     }
 }
 
@@ -125,11 +153,24 @@ fn spare_memory(spans: &mut Vec<SpanRef<'_>>, batch_bytes: usize) {
 }
 
 impl Refused {
+    fn malformed(signal: Signal, fault: WireError) -> Self {
+        Self::Malformed { signal, fault }
+    }
+
     fn counter(self, status: &ReceiverStatus) -> &AtomicU64 {
         match self {
-            Self::Malformed(_) | Self::TooLarge(_) => &status.rejected_batches,
+            Self::Malformed { .. } | Self::TooLarge(_) => &status.rejected_batches,
             Self::Full(_) => &status.refused_batches,
         }
+    }
+}
+
+/// As the .proto files have it.
+fn request_name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Traces => "ExportTraceServiceRequest",
+        Signal::Logs => "ExportLogsServiceRequest",
+        Signal::Metrics => "ExportMetricsServiceRequest",
     }
 }
 
@@ -153,6 +194,7 @@ mod tests {
     use super::*;
     use crate::log::disk::{DiskConfig, Durability};
     use crate::log::{Cursor, OnFull, ReaderConfig};
+    use crate::signal::Items;
     use crate::status::ExporterStatus;
     use crate::views::{Config, Range};
     use crate::wire::test_support::{self, encode, resource_spans};
@@ -193,7 +235,9 @@ mod tests {
 
         /// In memory it never waits.
         fn admit(&self, batch: Vec<u8>) -> Result<u64, Refused> {
-            let admitted = self.intake.admit(Bytes::from(batch), &self.receiver);
+            let admitted = self
+                .intake
+                .admit(Signal::Traces, Bytes::from(batch), &self.receiver);
             admitted.now_or_never().unwrap()
         }
 
@@ -212,7 +256,7 @@ mod tests {
     fn a_good_batch_is_kept_and_counted() {
         let fixture = fixture(1 << 20);
         fixture.check(test_support::request("shop", 3), Ok(3), 3);
-        assert_eq!(fixture.exporter.unsent_spans(), 3);
+        assert_eq!(fixture.exporter.unsent().traces, 3);
         assert_eq!(fixture.counts(), [1, 3, 0, 0]);
         let range = Range::Last(Duration::from_secs(300));
         let (_, services) = fixture.views.services(range);
@@ -223,8 +267,32 @@ mod tests {
     fn an_empty_batch_is_a_success_that_nobody_waits_for() {
         let fixture = fixture(1 << 20);
         fixture.check(Vec::new(), Ok(0), 0);
-        assert_eq!(fixture.exporter.unsent_spans(), 0);
+        assert_eq!(fixture.exporter.unsent().traces, 0);
         assert_eq!(fixture.counts(), [1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn logs_and_metrics_are_kept_and_counted_apart_and_not_viewed() {
+        for signal in [Signal::Logs, Signal::Metrics] {
+            let fixture = fixture(1 << 20);
+            let admit = |batch: Vec<u8>| {
+                let admitted = fixture
+                    .intake
+                    .admit(signal, batch.into(), &fixture.receiver);
+                admitted.now_or_never().unwrap()
+            };
+            let batch = test_support::request_of(signal, "shop", 3);
+            assert_eq!(admit(batch.clone()), Ok(3));
+            assert_eq!(fixture.exporter.unsent(), Items::only(signal, 3));
+            assert_eq!(fixture.receiver.accepted().load(), Items::only(signal, 3));
+            assert_eq!(fixture.views.spans_counted(), 0);
+
+            let cut = batch[..batch.len() - 1].to_vec();
+            assert!(matches!(admit(cut), Err(Refused::Malformed { .. })));
+            assert_eq!(admit(Vec::new()), Ok(0));
+            assert_eq!(fixture.exporter.unsent(), Items::only(signal, 3));
+            assert_eq!(fixture.counts(), [2, 0, 0, 1]);
+        }
     }
 
     #[test]
@@ -240,8 +308,8 @@ mod tests {
         let mut batch = test_support::request("shop", 3);
         batch.pop();
         let fault = walk(&batch, |_| ()).unwrap_err();
-        fixture.check(batch, Err(Refused::Malformed(fault)), 0);
-        assert_eq!(fixture.exporter.unsent_spans(), 0);
+        fixture.check(batch, Err(Refused::malformed(Signal::Traces, fault)), 0);
+        assert_eq!(fixture.exporter.unsent().traces, 0);
         assert_eq!(fixture.counts(), [0, 0, 0, 1]);
         let error = fixture.receiver.last_error.get().unwrap();
         assert!(error.message.contains("truncated"), "{}", error.message);
@@ -291,10 +359,12 @@ mod tests {
             "not tiny"
         );
         for (batch, spans) in [(tiny, spans), (ordinary, 3)] {
-            let answer = intake.admit(Bytes::from(batch), &receiver).await;
+            let answer = intake
+                .admit(Signal::Traces, Bytes::from(batch), &receiver)
+                .await;
             assert_eq!(answer, Ok(spans));
         }
         assert_eq!(views.spans_counted(), spans + 3);
-        assert_eq!(cursors[0].unsent_spans(), spans + 3);
+        assert_eq!(cursors[0].unsent().traces, spans + 3);
     }
 }

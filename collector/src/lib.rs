@@ -1,5 +1,5 @@
 //! The Bellwether collector: takes OpenTelemetry spans, sends them on, and shows the latency between
-//! services.
+//! services. Logs and metrics ([`signal`]) take the same way past the views.
 //!
 //! The modules in reading order follow one batch: it comes in over [`net`] to [`receive`], [`intake`]
 //! walks it in place ([`wire`]), appends it to the [`log`] and counts it into the [`views`]; [`export`]
@@ -18,6 +18,8 @@ pub mod net;
 pub mod pipeline;
 pub mod probe;
 pub mod receive;
+pub mod secret;
+pub mod signal;
 pub mod status;
 pub mod views;
 pub mod web;
@@ -29,6 +31,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use config::{Command, Config, ConfigError, Surroundings};
+use tokio::runtime::Runtime;
 
 /// Runs the `bellwether` command line `args` (whose first word is the program) to its end: 0 when all went
 /// well, 1 when the collector could not start or is not ready or the checked file has faults, 2 when what it should run
@@ -72,11 +75,19 @@ fn print(text: &str) -> Result<(), String> {
 }
 
 fn run(config: Config) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let serving = runtime("serve")?;
+    // Apart, so that the system shares processors out between taking spans and sending them: on one runtime senders in
+    // a hurry would leave exporters too few turns, and batches would be dropped that there is time to send.
+    let exporting = runtime("export")?;
+    serving
+        .block_on(pipeline::run(config, exporting.handle()))
+        .map_err(|error| error.to_string())
+}
+
+fn runtime(name: &str) -> Result<Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name(name)
         .enable_all()
         .build()
-        .map_err(|error| format!("cannot start the runtime: {error}"))?;
-    runtime
-        .block_on(pipeline::run(config))
-        .map_err(|error| error.to_string())
+        .map_err(|error| format!("cannot start a runtime: {error}"))
 }

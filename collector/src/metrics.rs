@@ -103,7 +103,7 @@ fn encode_log(encoder: &mut DescriptorEncoder<'_>, log: &LogStatus) -> fmt::Resu
 
 type Row<S> = (&'static str, &'static str, fn(&S) -> &AtomicU64);
 
-const RECEIVER: [Row<ReceiverStatus>; 4] = [
+const RECEIVER: [Row<ReceiverStatus>; 8] = [
     (
         "bellwether_receiver_accepted_batches",
         "Batches answered with success",
@@ -115,6 +115,16 @@ const RECEIVER: [Row<ReceiverStatus>; 4] = [
         |receiver| &receiver.accepted_spans,
     ),
     (
+        "bellwether_receiver_accepted_log_records",
+        "Log records in batches answered with success",
+        |receiver| &receiver.accepted_log_records,
+    ),
+    (
+        "bellwether_receiver_accepted_data_points",
+        "Data points in batches answered with success",
+        |receiver| &receiver.accepted_data_points,
+    ),
+    (
         "bellwether_receiver_refused_batches",
         "Batches refused for now, which their senders retry",
         |receiver| &receiver.refused_batches,
@@ -124,13 +134,33 @@ const RECEIVER: [Row<ReceiverStatus>; 4] = [
         "Batches refused for good: malformed or too large",
         |receiver| &receiver.rejected_batches,
     ),
+    (
+        "bellwether_receiver_denied_requests",
+        "Requests refused for want of a valid token",
+        |receiver| &receiver.denied_requests,
+    ),
+    (
+        "bellwether_receiver_failed_handshakes",
+        "Connections refused before their first request: no TLS, no certificate, or one of a stranger",
+        |receiver| &receiver.failed_handshakes,
+    ),
 ];
 
-const EXPORTER: [Row<ExporterStatus>; 5] = [
+const EXPORTER: [Row<ExporterStatus>; 11] = [
     (
         "bellwether_exporter_sent_spans",
         "Spans that the peer acknowledged",
         |exporter| &exporter.sent_spans,
+    ),
+    (
+        "bellwether_exporter_sent_log_records",
+        "Log records that the peer acknowledged",
+        |exporter| &exporter.sent_log_records,
+    ),
+    (
+        "bellwether_exporter_sent_data_points",
+        "Data points that the peer acknowledged",
+        |exporter| &exporter.sent_data_points,
     ),
     (
         "bellwether_exporter_sent_requests",
@@ -148,9 +178,29 @@ const EXPORTER: [Row<ExporterStatus>; 5] = [
         |exporter| &exporter.dropped_spans,
     ),
     (
+        "bellwether_exporter_dropped_log_records",
+        "Log records given up before they could be sent",
+        |exporter| &exporter.dropped_log_records,
+    ),
+    (
+        "bellwether_exporter_dropped_data_points",
+        "Data points given up before they could be sent",
+        |exporter| &exporter.dropped_data_points,
+    ),
+    (
         "bellwether_exporter_set_aside_spans",
         "Spans that the peer refused for good",
         |exporter| &exporter.set_aside_spans,
+    ),
+    (
+        "bellwether_exporter_set_aside_log_records",
+        "Log records that the peer refused for good",
+        |exporter| &exporter.set_aside_log_records,
+    ),
+    (
+        "bellwether_exporter_set_aside_data_points",
+        "Data points that the peer refused for good",
+        |exporter| &exporter.set_aside_data_points,
     ),
 ];
 
@@ -239,8 +289,10 @@ mod tests {
     fn each_counter_has_its_family_and_label() {
         let receiver = ReceiverStatus::listening("otlp-grpc", "127.0.0.1:4317".into());
         add(&receiver.accepted_spans, 7);
+        add(&receiver.accepted_data_points, 5);
         let exporter = ExporterStatus::named("otlp+grpc://a:4317");
         add(&exporter.dropped_spans, 3);
+        add(&exporter.set_aside_log_records, 2);
         add(&exporter.queue_bytes, 11);
         exporter.oldest_unix_nano.store(1, Ordering::Relaxed);
         let log = LogStatus {
@@ -256,6 +308,8 @@ mod tests {
         });
         for line in [
             "bellwether_receiver_accepted_spans_total{protocol=\"otlp-grpc\"} 7\n",
+            "bellwether_receiver_accepted_data_points_total{protocol=\"otlp-grpc\"} 5\n",
+            "bellwether_exporter_set_aside_log_records_total{exporter=\"otlp+grpc://a:4317\"} 2\n",
             "bellwether_receiver_rejected_batches_total{protocol=\"otlp-grpc\"} 0\n",
             "bellwether_exporter_dropped_spans_total{exporter=\"otlp+grpc://a:4317\"} 3\n",
             "bellwether_queue_bytes{exporter=\"otlp+grpc://a:4317\"} 11\n",

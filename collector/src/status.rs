@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
+use crate::signal::{BySignal, Items, Signal, Signals};
+
 /// Everything that is counted about the flow; built by `pipeline` before it starts any stage.
 #[derive(Debug, Default)]
 pub struct Status {
@@ -48,16 +50,37 @@ pub struct ReceiverStatus {
     pub protocol: &'static str,
     /// The address really bound, as `HOST:PORT`; why it is not listening, when it could not be bound.
     pub address: Result<String, String>,
+    /// What keeps others out.
+    pub locks: Locks,
     /// Batches answered with success.
     pub accepted_batches: AtomicU64,
     /// Spans in them.
     pub accepted_spans: AtomicU64,
+    /// Log records in them.
+    pub accepted_log_records: AtomicU64,
+    /// Data points in them.
+    pub accepted_data_points: AtomicU64,
     /// Batches refused for now (no room): their sender retries.
     pub refused_batches: AtomicU64,
     /// Batches refused for good (malformed, too large).
     pub rejected_batches: AtomicU64,
+    /// Requests refused for want of a valid token.
+    pub denied_requests: AtomicU64,
+    /// Connections refused before their first request: no TLS where there has to be, no certificate, one of a stranger.
+    pub failed_handshakes: AtomicU64,
     /// The last refusal or rejection.
     pub last_error: LastError,
+}
+
+/// What a listener asks of those who come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Locks {
+    /// Connections are in TLS.
+    pub tls: bool,
+    /// Clients show a certificate.
+    pub client_certificates: bool,
+    /// Requests have a token.
+    pub tokens: bool,
 }
 
 /// What one exporter sent, and what is waiting for it.
@@ -65,16 +88,30 @@ pub struct ReceiverStatus {
 pub struct ExporterStatus {
     /// Its name: the export URL, unless it was given another.
     pub name: String,
+    /// What it takes; the rest passes it by.
+    pub signals: Signals,
     /// Spans its peer acknowledged.
     pub sent_spans: AtomicU64,
+    /// Log records its peer acknowledged.
+    pub sent_log_records: AtomicU64,
+    /// Data points its peer acknowledged.
+    pub sent_data_points: AtomicU64,
     /// Requests its peer acknowledged.
     pub sent_requests: AtomicU64,
     /// Attempts after a first one that failed.
     pub retries: AtomicU64,
     /// Spans given up: pushed out of the full log before they could be sent.
     pub dropped_spans: AtomicU64,
+    /// Log records given up like that.
+    pub dropped_log_records: AtomicU64,
+    /// Data points given up like that.
+    pub dropped_data_points: AtomicU64,
     /// Spans its peer refused for good.
     pub set_aside_spans: AtomicU64,
+    /// Log records its peer refused for good.
+    pub set_aside_log_records: AtomicU64,
+    /// Data points its peer refused for good.
+    pub set_aside_data_points: AtomicU64,
     /// Bytes of the log it has not sent yet.
     pub queue_bytes: AtomicU64,
     /// Arrival of the oldest batch it has not sent yet, Unix nanoseconds; 0 when it has none.
@@ -102,6 +139,12 @@ impl ReceiverStatus {
         Self::new(protocol, Ok(address))
     }
 
+    /// With these locks.
+    #[must_use]
+    pub fn with_locks(self, locks: Locks) -> Self {
+        Self { locks, ..self }
+    }
+
     /// Of a receiver that could not be bound, and why.
     pub fn left_out(protocol: &'static str, reason: String) -> Self {
         Self::new(protocol, Err(reason))
@@ -111,11 +154,25 @@ impl ReceiverStatus {
         Self {
             protocol,
             address,
+            locks: Locks::default(),
             accepted_batches: AtomicU64::new(0),
             accepted_spans: AtomicU64::new(0),
+            accepted_log_records: AtomicU64::new(0),
+            accepted_data_points: AtomicU64::new(0),
             refused_batches: AtomicU64::new(0),
             rejected_batches: AtomicU64::new(0),
+            denied_requests: AtomicU64::new(0),
+            failed_handshakes: AtomicU64::new(0),
             last_error: LastError::default(),
+        }
+    }
+
+    /// Items in batches answered with success.
+    pub fn accepted(&self) -> BySignal<&AtomicU64> {
+        BySignal {
+            traces: &self.accepted_spans,
+            logs: &self.accepted_log_records,
+            metrics: &self.accepted_data_points,
         }
     }
 }
@@ -126,6 +183,52 @@ impl ExporterStatus {
         Self {
             name: name.into(),
             ..Self::default()
+        }
+    }
+
+    /// Items its peer acknowledged.
+    pub fn sent(&self) -> BySignal<&AtomicU64> {
+        BySignal {
+            traces: &self.sent_spans,
+            logs: &self.sent_log_records,
+            metrics: &self.sent_data_points,
+        }
+    }
+
+    /// Items given up: pushed out of the full log before they could be sent.
+    pub fn dropped(&self) -> BySignal<&AtomicU64> {
+        BySignal {
+            traces: &self.dropped_spans,
+            logs: &self.dropped_log_records,
+            metrics: &self.dropped_data_points,
+        }
+    }
+
+    /// Items its peer refused for good.
+    pub fn set_aside(&self) -> BySignal<&AtomicU64> {
+        BySignal {
+            traces: &self.set_aside_spans,
+            logs: &self.set_aside_log_records,
+            metrics: &self.set_aside_data_points,
+        }
+    }
+}
+
+impl BySignal<&AtomicU64> {
+    /// Adds to each counter.
+    pub fn add(&self, items: Items) {
+        for signal in Signal::ALL {
+            add(self.of(signal), *items.of(signal));
+        }
+    }
+
+    /// What the counters show.
+    pub fn load(&self) -> Items {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Items {
+            traces: load(self.traces),
+            logs: load(self.logs),
+            metrics: load(self.metrics),
         }
     }
 }

@@ -3,23 +3,27 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, header};
 
 use super::given::{Given, GivenExporter, Variable};
 use super::source::{Faults, Setting};
-use super::{secret, storage, value};
-use crate::export::{self, Compression, Retry, Target, TargetKind};
+use super::{storage, value};
+use crate::export::{self, Compression, Headers, Retry, Target, TargetKind};
 use crate::log::OnFull;
 use crate::net::client::Protocol;
-use crate::net::client_tls::{ClientTls, Identity};
+use crate::net::client_tls::ClientTls;
+use crate::net::pem::Identity;
+use crate::secret::Secret;
+use crate::signal::{Signal, Signals};
 
 /// The key of an exporter's headers.
 pub(super) const HEADERS: &str = "headers";
+/// The key of what an exporter takes.
+pub(super) const SIGNALS: &str = "signals";
 
 /// Each costs time to check and memory to run.
 const MOST_EXPORTERS: usize = 64;
 const MOST_HEADERS: usize = 32;
-const MOST_HEADER_BYTES: usize = 8 * 1024;
 const LONGEST_NAME: usize = 100;
 
 const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
@@ -43,10 +47,11 @@ const OWN_HEADERS: [HeaderName; 9] = [
 ];
 
 /// The exporters that can be, each known by its name; what keeps others from it is told. `on_full` is for those that have
-/// no choice of their own.
+/// no choice of their own, `reload_interval` for all.
 pub(super) fn resolve(
     given: &Given,
     on_full: OnFull,
+    reload_interval: Duration,
     variable: Variable<'_>,
     faults: &mut Faults,
 ) -> Vec<export::Config> {
@@ -57,7 +62,7 @@ pub(super) fn resolve(
             faults.say(given.source.clone(), text);
             break;
         }
-        let Some(exporter) = one(given, on_full, variable, faults) else {
+        let Some(exporter) = one(given, on_full, reload_interval, variable, faults) else {
             continue;
         };
         match exporters.iter().find(|other| other.name == exporter.name) {
@@ -79,6 +84,7 @@ pub(super) fn resolve(
 fn one(
     given: &GivenExporter,
     on_full: OnFull,
+    reload_interval: Duration,
     variable: Variable<'_>,
     faults: &mut Faults,
 ) -> Option<export::Config> {
@@ -98,10 +104,13 @@ fn one(
     let own_on_full = faults.checked(given.one("on_full"), storage::on_full);
     let headers = headers(given, target.as_ref(), variable, faults);
     let tls = tls(given, target.as_ref(), faults);
+    let signals = signals(given, target.as_ref(), faults);
     let target = target?;
     Some(export::Config {
         name: name.unwrap_or_else(|| target.to_string()),
+        signals: signals.unwrap_or(target.kind.signals()),
         headers,
+        reload_interval,
         timeout: timeout.unwrap_or(export::DEFAULT_TIMEOUT),
         compression: compression.unwrap_or_default(),
         tls,
@@ -130,6 +139,40 @@ fn retry(given: &GivenExporter, faults: &mut Faults) -> Retry {
         faults.add(setting.source, &setting.value, allowed);
     }
     retry
+}
+
+/// What it is told to take; `None` when it is not told.
+fn signals(given: &GivenExporter, target: Option<&Target>, faults: &mut Faults) -> Option<Signals> {
+    let mut taken = Vec::new();
+    for setting in given.signals.as_ref()? {
+        let Some(signal) = faults.checked(Some(setting.clone()), signal) else {
+            continue;
+        };
+        let name = signal.name();
+        let fault = match target {
+            Some(target) if !target.kind.signals().has(signal) => {
+                format!("{target} cannot be sent {name}; Zipkin takes traces only")
+            }
+            _ if taken.contains(&signal) => "it stands twice; leave one out".to_owned(),
+            _ => {
+                taken.push(signal);
+                continue;
+            }
+        };
+        faults.add(setting.source.clone(), name, fault);
+    }
+    Some(taken.into_iter().collect())
+}
+
+fn signal(text: &str) -> Result<Signal, String> {
+    Signal::named(text.trim())
+        .ok_or_else(|| format!("allowed are {}", Signal::ALL.map(Signal::name).join(", ")))
+}
+
+/// As a list of the file's.
+pub(super) fn write_signals(signals: Signals) -> String {
+    let names: Vec<_> = signals.iter().map(Signal::name).collect();
+    format!("[{}]", names.join(", "))
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -175,8 +218,8 @@ fn headers(
     target: Option<&Target>,
     variable: Variable<'_>,
     faults: &mut Faults,
-) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+) -> Headers {
+    let mut headers = Headers::default();
     let is_grpc = target.is_some_and(|target| target.kind == TargetKind::OtlpGrpc);
     for (index, (name, setting)) in given.headers.iter().enumerate() {
         if index == MOST_HEADERS {
@@ -187,12 +230,12 @@ fn headers(
         let header = header_name(name, is_grpc)
             .and_then(|name| Ok((name, header_value(&setting.value, variable)?)));
         match header {
-            Ok((name, _)) if headers.contains_key(&name) => {
+            Ok((name, _)) if headers.contains(&name) => {
                 let text = "stands twice (upper and lower case are the same); leave one out";
                 faults.say(setting.source.clone(), text);
             }
             Ok((name, value)) => {
-                headers.insert(name, value);
+                headers.push(name, value);
             }
             Err(text) => faults.say(setting.source.clone(), text),
         }
@@ -210,21 +253,11 @@ fn header_name(name: &str, is_grpc: bool) -> Result<HeaderName, String> {
     Ok(name)
 }
 
-fn header_value(template: &str, variable: Variable<'_>) -> Result<HeaderValue, String> {
-    let text = secret::resolve(template, variable)?;
-    let text = text.trim();
-    if text.len() > MOST_HEADER_BYTES {
-        return Err(format!(
-            "the value is longer than {MOST_HEADER_BYTES} bytes"
-        ));
-    }
-    let visible = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    let mut value = HeaderValue::from_str(text)
-        .ok()
-        .filter(|_| visible)
-        .ok_or("the value has characters that no header may have: ASCII on one line is allowed")?;
-    value.set_sensitive(true);
-    Ok(value)
+/// It is read anew while the collector runs; what is wrong already is better told now.
+fn header_value(template: &str, variable: Variable<'_>) -> Result<Secret, String> {
+    let secret = Secret::resolve(template, variable)?;
+    export::header_value(&secret)?;
+    Ok(secret)
 }
 
 fn tls(given: &GivenExporter, target: Option<&Target>, faults: &mut Faults) -> ClientTls {

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::rc::Rc;
 
-use super::exporters::HEADERS;
+use super::exporters::{HEADERS, SIGNALS};
 use super::given::{Given, GivenExporter};
-use super::settings::{EXPORTER, SETTINGS, Takes};
+use super::settings::{EXPORTER, Key, SETTINGS, Takes};
 use super::source::{Faults, Setting, Source};
 use super::yaml::{self, Entry, Node, Value};
 
@@ -78,26 +78,46 @@ impl Reader<'_> {
                 return given;
             }
         };
-        let names: Vec<_> = SETTINGS.iter().map(|key| key.key).collect();
+        let mut names: Vec<_> = SETTINGS.iter().map(|key| first(key.key)).collect();
+        names.dedup();
         for entry in self.entries(&root, "", &names) {
-            let Some(key) = SETTINGS.iter().find(|key| key.key == entry.key) else {
-                continue;
-            };
-            match key.takes {
-                Takes::One => {
-                    let setting = self.text(&entry.node, key.key);
-                    given
-                        .settings
-                        .extend(setting.map(|setting| (key.key, vec![setting])));
-                }
-                Takes::Several => {
-                    let settings = self.texts(&entry.node, key.key);
-                    given.settings.insert(key.key, settings);
-                }
-                Takes::Exporters => given.exporters = self.exporters(&entry.node, key.key),
+            match SETTINGS.iter().find(|key| key.key == entry.key) {
+                Some(key) => self.setting(key, entry, &mut given),
+                None => self.group(entry, &mut given),
             }
         }
         given
+    }
+
+    /// Keys within a key.
+    fn group(&mut self, group: &Entry, given: &mut Given) {
+        let keys = SETTINGS.iter().filter_map(|key| {
+            let name = key.key.strip_prefix(&*group.key)?.strip_prefix('.')?;
+            Some((name, key))
+        });
+        let keys: Vec<_> = keys.collect();
+        let names: Vec<_> = keys.iter().map(|(name, _)| *name).collect();
+        for entry in self.entries(&group.node, &group.key, &names) {
+            if let Some((_, key)) = keys.iter().find(|(name, _)| *name == entry.key) {
+                self.setting(key, entry, given);
+            }
+        }
+    }
+
+    fn setting(&mut self, key: &'static Key, entry: &Entry, given: &mut Given) {
+        match key.takes {
+            Takes::One => {
+                let setting = self.text(&entry.node, key.key);
+                given
+                    .settings
+                    .extend(setting.map(|setting| (key.key, vec![setting])));
+            }
+            Takes::Several => {
+                let settings = self.texts(&entry.node, key.key);
+                given.settings.insert(key.key, settings);
+            }
+            Takes::Exporters => given.exporters = self.exporters(&entry.node, key.key),
+        }
     }
 
     fn exporters(&mut self, node: &Node, path: &str) -> Vec<GivenExporter> {
@@ -121,6 +141,7 @@ impl Reader<'_> {
             source: self.at(node.line, path),
             settings: BTreeMap::new(),
             headers: Vec::new(),
+            signals: None,
         };
         // `tls` for `tls.ca_file`.
         let mut names: Vec<_> = EXPORTER.iter().map(|key| first(key.key)).collect();
@@ -129,6 +150,8 @@ impl Reader<'_> {
             let path = join(path, &entry.key);
             if entry.key == HEADERS {
                 exporter.headers = self.headers(&entry.node, &path);
+            } else if entry.key == SIGNALS {
+                exporter.signals = self.signals(&entry.node, &path);
             } else if let Some(key) = EXPORTER.iter().find(|key| key.key == entry.key) {
                 let setting = self.text(&entry.node, &path);
                 exporter
@@ -159,11 +182,31 @@ impl Reader<'_> {
         }
     }
 
+    /// Nothing after the colon is as if the key were not there, but an empty list is an exporter without a use.
+    fn signals(&mut self, node: &Node, path: &str) -> Option<Vec<Setting>> {
+        match &node.value {
+            Value::Nothing => return None,
+            Value::List(nodes) if nodes.is_empty() => {
+                self.misshapen(node, path, "at least one of traces, logs and metrics");
+            }
+            _ => {}
+        }
+        Some(self.texts(node, path))
+    }
+
     /// Names of headers are the peer's, so any is taken here.
     fn headers(&mut self, node: &Node, path: &str) -> Vec<(String, Setting)> {
         let mut headers = Vec::new();
         for entry in self.table(node, path) {
             let path = join(path, &entry.key);
+            // Not as if it were not there: a request without it would go out unauthorised.
+            if matches!(entry.node.value, Value::Nothing) {
+                let source = self.at(entry.line, &path);
+                self.faults.say(
+                    source,
+                    "the value is empty; give one, or leave the header out",
+                );
+            }
             let setting = self.text(&entry.node, &path);
             headers.extend(setting.map(|setting| (entry.key.clone(), setting)));
         }

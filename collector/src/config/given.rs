@@ -2,7 +2,6 @@
 //! `print` to tell where each value came from.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 
 use super::args::Flags;
 use super::file;
@@ -25,10 +24,11 @@ pub(super) struct GivenExporter {
     pub(super) settings: BTreeMap<&'static str, Setting>,
     /// Name and value; a name may stand twice here.
     pub(super) headers: Vec<(String, Setting)>,
+    /// What it is to take, one or more; `None` when that is not said.
+    pub(super) signals: Option<Vec<Setting>>,
 }
 
-/// Reads an environment variable.
-pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+pub(super) use crate::secret::Variable;
 
 impl Given {
     /// From the command line, the environment, and the file that one of them names.
@@ -71,6 +71,7 @@ impl GivenExporter {
             source: url.source.clone(),
             settings: BTreeMap::from([("url", url)]),
             headers: Vec::new(),
+            signals: None,
         }
     }
 

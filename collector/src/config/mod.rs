@@ -1,13 +1,13 @@
 //! Flags, `BELLWETHER_…` variables and a YAML file as a checked `Config`: every fault at once, each with where
 //! it came from, its value and what is allowed. Called by `main_with`, read by `pipeline`.
 
+mod access;
 mod args;
 mod exporters;
 mod file;
 mod given;
 mod memory;
 mod print;
-mod secret;
 mod settings;
 mod shares;
 mod source;
@@ -21,6 +21,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+pub use access::{Access, Connections};
 use args::Asked;
 use given::Given;
 pub use shares::{EXPORT_REQUEST_BYTES, Shares};
@@ -56,6 +57,8 @@ pub struct Config {
     pub web: ListenAddress,
     /// Host names the pages answer to beside those they always do.
     pub web_hosts: Vec<String>,
+    /// Who may send, and how long connections stay.
+    pub access: Access,
     /// Where spans are sent on to; none is fine.
     pub export: Vec<export::Config>,
     /// Where accepted batches wait.
@@ -154,7 +157,14 @@ impl Config {
         );
         let retention = retention(given.one("retention"), faults);
         let storage = Storage::resolve(given, retention, faults);
-        let export = exporters::resolve(given, storage.on_full, from.variable, faults);
+        let access = Access::resolve(given, from.variable, faults);
+        let export = exporters::resolve(
+            given,
+            storage.on_full,
+            access.reload_interval,
+            from.variable,
+            faults,
+        );
         Self {
             memory: Shares::resolve(given.one("memory_limit"), &export, from.root, faults),
             retention,
@@ -165,6 +175,7 @@ impl Config {
             otlp_http,
             zipkin,
             web,
+            access,
             export,
         }
     }

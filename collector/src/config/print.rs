@@ -3,36 +3,53 @@
 
 use std::fmt::Write as _;
 
-use super::exporters::HEADERS;
+use super::Config;
+use super::exporters::{HEADERS, SIGNALS};
 use super::given::{Given, GivenExporter};
 use super::settings::{EXPORTER, SETTINGS, Takes};
 use super::source::{Setting, one_line};
-use super::{Config, secret};
-use crate::export;
+use crate::{export, secret};
 
 const HEAD: &str = "# The configuration in force. What is secret is shown as ***, or as the reference it was given by.\n";
 
 /// `config`, which was made of `given`.
 pub(super) fn print(config: &Config, given: &Given) -> String {
     let mut out = Lines(HEAD.to_owned());
+    let mut group = None;
     for key in SETTINGS {
         let values = (key.in_force)(config);
+        // Of one value that is off, nothing is said.
+        if values.is_empty() && key.takes == Takes::One {
+            continue;
+        }
+        let (outer, name) = match key.key.split_once('.') {
+            None => (None, key.key.to_owned()),
+            Some((outer, inner)) => (Some(outer), format!("  {inner}")),
+        };
+        if let Some(outer) = outer.filter(|_| group != outer) {
+            out.head(outer);
+        }
+        group = outer;
         let settings = given.several(key.key);
         match key.takes {
             Takes::One => {
                 for value in &values {
-                    out.value(key.key, value, settings.first());
+                    out.value(&name, value, settings.first());
                 }
             }
-            _ if values.is_empty() => out.line(&format!("{}: []", key.key), settings.first()),
+            _ if values.is_empty() => out.line(&format!("{name}: []"), settings.first()),
             Takes::Several => {
-                out.head(key.key);
-                for (value, setting) in values.iter().zip(&settings) {
-                    out.line(&format!("  - {}", scalar(value)), Some(setting));
+                out.head(&name);
+                let indent = if outer.is_some() { "    " } else { "  " };
+                for (index, value) in values.iter().enumerate() {
+                    // Some are told in an order of their own.
+                    let given = settings.iter().find(|given| given.value.trim() == value);
+                    let given = given.or(settings.get(index));
+                    out.line(&format!("{indent}- {}", scalar(value)), given);
                 }
             }
             Takes::Exporters => {
-                out.head(key.key);
+                out.head(&name);
                 for (exporter, given) in config.export.iter().zip(&given.exporters) {
                     out.exporter(exporter, given);
                 }
@@ -59,6 +76,11 @@ impl Lines {
             let Some(value) = (key.in_force)(exporter) else {
                 continue;
             };
+            if key.key == SIGNALS {
+                let settings = given.signals.as_deref().unwrap_or_default();
+                self.line(&format!("{indent}{SIGNALS}: {value}"), settings.first());
+                continue;
+            }
             let setting = given.one(key.key);
             match key.key.split_once('.') {
                 None => self.value(&format!("{indent}{}", key.key), &value, setting.as_ref()),

@@ -1,13 +1,16 @@
 //! The table of settings: one entry makes a flag, a variable, a key of the file, a line of `bellwether config`
 //! and a row of `docs/collector-configuration.md`. What a value means is `Config`'s to say.
 
+use std::path::PathBuf;
+
 use super::value::{write_bytes, write_duration};
-use super::{Config, exporters, storage};
+use super::{Config, access, exporters, storage};
 use crate::export;
+use crate::net::server_tls::ServerTls;
 
 /// A setting of the collector.
 pub(super) struct Key {
-    /// In the file.
+    /// In the file; keys within keys are joined by dots.
     pub(super) key: &'static str,
     /// Without its dashes; the variable is made of it.
     pub(super) flag: &'static str,
@@ -168,13 +171,177 @@ pub(super) const SETTINGS: &[Key] = &[
         in_force: |config| vec![write_duration(config.retention)],
     },
     Key {
+        key: "tls.cert_file",
+        flag: "tls-cert-file",
+        value: "FILE",
+        takes: Takes::One,
+        default: "none",
+        help: "The certificate (PEM, with those that lead to its authority) that receivers show: with it they take \
+               connections in TLS only; needs `tls.key_file`",
+        in_force: |config| of_tls(config, |tls| Some(&tls.identity.cert_file)),
+    },
+    Key {
+        key: "tls.key_file",
+        flag: "tls-key-file",
+        value: "FILE",
+        takes: Takes::One,
+        default: "none",
+        help: "The private key (PEM) of `tls.cert_file`",
+        in_force: |config| of_tls(config, |tls| Some(&tls.identity.key_file)),
+    },
+    Key {
+        key: "tls.client_ca_file",
+        flag: "tls-client-ca-file",
+        value: "FILE",
+        takes: Takes::One,
+        default: "none",
+        help: "Certificates of authorities (PEM): with them a client has to show a certificate that one of them signed",
+        in_force: |config| {
+            of_tls(config, |tls| {
+                tls.clients.as_ref().map(|clients| &clients.ca_file)
+            })
+        },
+    },
+    Key {
+        key: "tls.client_ids",
+        flag: "tls-client-id",
+        value: "ID",
+        takes: Takes::Several,
+        default: "any",
+        help: "SPIFFE IDs of the clients that may come in, spiffe://TRUST-DOMAIN/PATH for one or spiffe://TRUST-DOMAIN for a \
+               whole trust domain; may be repeated; only with `tls.client_ca_file`",
+        in_force: |config| {
+            let clients = config
+                .access
+                .tls
+                .iter()
+                .filter_map(|tls| tls.clients.as_ref());
+            let ids = clients.flat_map(|clients| &clients.allowed);
+            ids.map(ToString::to_string).collect()
+        },
+    },
+    Key {
+        key: "tls.receivers",
+        flag: "tls-receiver",
+        value: "NAME",
+        takes: Takes::Several,
+        default: "all",
+        help: "Receivers that take connections in TLS, of otlp_grpc, otlp_http and zipkin; may be repeated",
+        in_force: |config| access::write_receivers(&config.access, |one| one.tls),
+    },
+    Key {
+        key: "tls.client_receivers",
+        flag: "tls-client-receiver",
+        value: "NAME",
+        takes: Takes::Several,
+        default: "those with TLS",
+        help: "Receivers whose clients have to show a certificate, of those with TLS; may be repeated",
+        in_force: |config| access::write_receivers(&config.access, |one| one.client_certificates),
+    },
+    Key {
+        key: "auth.tokens",
+        flag: "auth-token",
+        value: "SOURCE",
+        takes: Takes::Several,
+        default: "none",
+        help: "Where the tokens stand of which every request has to carry one (authorization: Bearer TOKEN): ${NAME}, an \
+               environment variable, or ${file:PATH}; one or several, a line each, of 16 visible characters or more; may be \
+               repeated",
+        // Shown from what was given: the tokens are secret.
+        in_force: |config| config.access.token_templates.clone(),
+    },
+    Key {
+        key: "auth.receivers",
+        flag: "auth-receiver",
+        value: "NAME",
+        takes: Takes::Several,
+        default: "all",
+        help: "Receivers that ask for a token, of otlp_grpc, otlp_http and zipkin; may be repeated",
+        in_force: |config| access::write_receivers(&config.access, |one| one.tokens),
+    },
+    Key {
+        key: "cors.origins",
+        flag: "cors-origin",
+        value: "ORIGIN",
+        takes: Takes::Several,
+        default: "none",
+        help: "Origins whose pages may send from browsers, over HTTP: https://HOST, https://*.HOST for any one name below it, \
+               or * for all; may be repeated",
+        in_force: |config| {
+            let origins = config.access.cors.iter().flat_map(|cors| &cors.origins);
+            origins.map(ToString::to_string).collect()
+        },
+    },
+    Key {
+        key: "cors.headers",
+        flag: "cors-header",
+        value: "NAME",
+        takes: Takes::Several,
+        default: "none",
+        help: "Headers that such pages may send, beside authorization, content-encoding and content-type; may be repeated",
+        in_force: |config| {
+            let headers = config.access.cors.iter().flat_map(|cors| &cors.headers);
+            headers.map(ToString::to_string).collect()
+        },
+    },
+    Key {
+        key: "cors.max_age",
+        flag: "cors-max-age",
+        value: "DURATION",
+        takes: Takes::One,
+        default: "2h",
+        help: "How long a browser may go by what it was told of that, 0s to 24h",
+        in_force: |config| {
+            let cors = config.access.cors.iter();
+            cors.map(|cors| write_duration(cors.max_age)).collect()
+        },
+    },
+    Key {
+        key: "connections.max_age",
+        flag: "connection-max-age",
+        value: "DURATION",
+        takes: Takes::One,
+        default: "1h",
+        help: "How old a sender's connection gets, give or take a tenth, before it is told to make another, 1s to 24h, or \
+               never: so senders spread over new replicas, and show their certificates again",
+        in_force: |config| vec![access::write_max_age(config.access.connections.max_age)],
+    },
+    Key {
+        key: "connections.grace",
+        flag: "connection-grace",
+        value: "DURATION",
+        takes: Takes::One,
+        default: "30s",
+        help: "How long requests under way may take beyond that before they are cut off, 100ms to 10m",
+        in_force: |config| vec![write_duration(config.access.connections.grace)],
+    },
+    Key {
+        key: "connections.idle_timeout",
+        flag: "connection-idle-timeout",
+        value: "DURATION",
+        takes: Takes::One,
+        default: "75s",
+        help: "How long a sender's connection may be without a request, 1s to 24h",
+        in_force: |config| vec![write_duration(config.access.connections.idle_timeout)],
+    },
+    Key {
+        key: "reload_interval",
+        flag: "reload-interval",
+        value: "DURATION",
+        takes: Takes::One,
+        default: "5s",
+        help: "How often the files of certificates, keys, tokens and `${file:PATH}` are looked at, 100ms to 1h: what has \
+               changed is in force without a restart",
+        in_force: |config| vec![write_duration(config.access.reload_interval)],
+    },
+    Key {
         key: "exporters",
         flag: "export",
         value: "URL",
         takes: Takes::Exporters,
         default: "none",
-        help: "Where to send spans on to: otlp+grpc://HOST:4317, otlp+http://HOST:4318 or zipkin+http://HOST:9411, and \
-               in TLS otlp+grpcs, otlp+https and zipkin+https; may be repeated",
+        help: "Where to send spans on to, and logs and metrics over OTLP: otlp+grpc://HOST:4317, otlp+http://HOST:4318 or \
+               zipkin+http://HOST:9411, and in TLS otlp+grpcs, otlp+https and zipkin+https; may be repeated",
         in_force: |config| {
             config
                 .export
@@ -202,7 +369,8 @@ pub(super) const EXPORTER: &[ExporterKey] = &[
         key: "url",
         value: "URL",
         default: "required",
-        help: "Where to send, as `--export` takes it; a port that is not named is the protocol's own (4317, 4318, 9411)",
+        help: "Where to send, as `--export` takes it; a port that is not named is the protocol's own (4317, 4318, 9411), and \
+               behind a path of `otlp+http` come `/v1/traces`, `/v1/logs` and `/v1/metrics`",
         in_force: |export| Some(export.target.to_string()),
     },
     ExporterKey {
@@ -211,6 +379,13 @@ pub(super) const EXPORTER: &[ExporterKey] = &[
         default: "the URL",
         help: "What it is called in logs, status and metrics, up to 100 characters; each exporter has its own",
         in_force: |export| Some(export.name.clone()),
+    },
+    ExporterKey {
+        key: exporters::SIGNALS,
+        value: "list",
+        default: "all that the protocol has",
+        help: "What it takes, of `traces`, `logs` and `metrics`; the others pass it by; Zipkin has traces only",
+        in_force: |export| Some(exporters::write_signals(export.signals)),
     },
     ExporterKey {
         key: exporters::HEADERS,
@@ -232,7 +407,7 @@ pub(super) const EXPORTER: &[ExporterKey] = &[
         key: "compression",
         value: "NAME",
         default: "none",
-        help: "`none`, `gzip`, or for OTLP `zstd`, both at their fastest level; a peer that cannot read it gets its spans uncompressed",
+        help: "`none`, `gzip`, or for OTLP `zstd`, both at their fastest level; a peer that cannot read it gets its requests uncompressed",
         in_force: |export| Some(exporters::write_compression(export.compression).to_owned()),
     },
     ExporterKey {
@@ -284,6 +459,14 @@ pub(super) const EXPORTER: &[ExporterKey] = &[
         in_force: |export| Some(storage::write_on_full(export.on_full).to_owned()),
     },
 ];
+
+/// A file of the receivers' TLS.
+fn of_tls(config: &Config, file: impl Fn(&ServerTls) -> Option<&PathBuf>) -> Vec<String> {
+    let files = config.access.tls.iter().filter_map(file);
+    files
+        .filter_map(|file| exporters::write_path(Some(file)))
+        .collect()
+}
 
 impl Key {
     /// `BELLWETHER_OTLP_GRPC`.

@@ -8,6 +8,7 @@ use super::*;
 use crate::export::Compression;
 use crate::log::OnFull;
 use crate::log::disk::{DiskConfig, Durability};
+use crate::signal::Signal;
 
 fn parse(args: &str, variables: &[(&str, &str)]) -> Result<Command, ConfigError> {
     let args = std::iter::once("bellwether").chain(args.split_whitespace());
@@ -351,8 +352,9 @@ fn a_file_says_all_that_flags_say_and_more() {
     assert_eq!(vendor.name, "vendor");
     let asked_by = format!("{}:14: exporters[1].url", file.name());
     assert_eq!(vendor.asked_by, asked_by);
-    assert_eq!(vendor.headers["authorization"], "Bearer s3cret");
-    assert_eq!(vendor.headers["x-team"], "observability");
+    let headers = vendor.headers.read().unwrap();
+    assert_eq!(headers["authorization"], "Bearer s3cret");
+    assert_eq!(headers["x-team"], "observability");
     assert_eq!(vendor.timeout, Duration::from_secs(2));
     assert_eq!(vendor.compression, Compression::Gzip);
     assert_eq!(vendor.retry.first, Duration::from_millis(50));
@@ -457,7 +459,7 @@ exporters:
             "FILE:2: retension: there is no such key; did you mean `retention`?",
             "FILE:3: otlp-grpc: there is no such key; did you mean `otlp_grpc`?",
             "FILE:4: nonsense: there is no such key; allowed are listen, otlp_grpc, otlp_http, zipkin, web, web_hosts, \
-             memory_limit, data_dir, durability, data_limit, on_full, retention, exporters",
+             memory_limit, data_dir, durability, data_limit, on_full, retention, tls, auth, cors, connections, reload_interval, exporters",
             "FILE:5: memory_limit: one value is needed here",
             "FILE:6: web: stands in line 1 already; leave one out",
             "FILE:7: web_hosts: a list (lines that begin with `- `) is needed here",
@@ -560,9 +562,25 @@ durability: received  # FILE:9
 data_limit: 2GiB  # FILE:10
 on_full: refuse  # default
 retention: 2m  # BELLWETHER_RETENTION
+tls:
+  client_ids: []  # default
+  receivers: []  # default
+  client_receivers: []  # default
+auth:
+  tokens: []  # default
+  receivers: []  # default
+cors:
+  origins: []  # default
+  headers: []  # default
+connections:
+  max_age: 1h  # default
+  grace: 30s  # default
+  idle_timeout: 75s  # default
+reload_interval: 5s  # default
 exporters:
   - url: otlp+grpc://tempo:4317  # FILE:13
     name: otlp+grpc://tempo:4317  # default
+    signals: [traces, logs, metrics]  # default
     timeout: 10s  # default
     compression: none  # default
     retry:
@@ -571,6 +589,7 @@ exporters:
     on_full: refuse  # default
   - url: otlp+http://vendor:4318/v1/traces  # FILE:14
     name: vendor  # FILE:15
+    signals: [traces, logs, metrics]  # default
     headers:
       Authorization: \"Bearer ${TOKEN}\"  # FILE:17
       x-team: \"***\"  # FILE:18
@@ -582,6 +601,7 @@ exporters:
     on_full: drop_oldest  # FILE:22
   - url: zipkin+http://zipkin:9411/api/v2/spans  # FILE:23
     name: zipkin+http://zipkin:9411/api/v2/spans  # default
+    signals: [traces]  # default
     headers:
       Authorization: \"Bearer ${TOKEN}\"  # FILE:17
       x-team: \"***\"  # FILE:18
@@ -602,6 +622,54 @@ exporters:
         nothing.ends_with("\nexporters: []  # default\n"),
         "{nothing}"
     );
+}
+
+#[test]
+fn exporters_take_the_signals_that_they_are_told_to() {
+    let text = "\
+exporters:
+  - otlp+grpc://a
+  - {url: otlp+http://b, signals: [metrics, traces]}
+  - {url: otlp+http://c, signals: logs}
+  - {url: otlp+http://d, signals: }
+  - {url: zipkin+http://e, signals: [traces]}
+";
+    let file = Written::new(text);
+    let taken: Vec<Vec<_>> = file
+        .run("", &[])
+        .export
+        .iter()
+        .map(|export| export.signals.iter().map(Signal::name).collect())
+        .collect();
+    let all = ["traces", "logs", "metrics"];
+    let expected: [&[&str]; 5] = [&all, &["traces", "metrics"], &["logs"], &all, &["traces"]];
+    assert_eq!(taken, expected);
+    let printed = file.print("", &[]);
+    for line in [
+        "signals: [traces, metrics]  # FILE:3",
+        "signals: [logs]  # FILE:4",
+    ] {
+        assert!(printed.contains(line), "{printed}");
+    }
+    assert_eq!(Written::new(printed).check(&[]), [""; 0]);
+
+    let faulty = "\
+exporters:
+  - {url: otlp+http://a, signals: []}
+  - {url: otlp+http://b, signals: [traces, spans, traces]}
+  - {url: zipkin+http://c, signals: [logs, traces]}
+  - {url: otlp+http://d, signals: {traces: true}}
+";
+    let faults = Written::new(faulty).check(&[]);
+    let expected = [
+        "FILE:2: exporters[0].signals: at least one of traces, logs and metrics is needed here",
+        "FILE:3: exporters[1].signals[1]: \"spans\" is not allowed: allowed are traces, logs, metrics",
+        "FILE:3: exporters[1].signals[2]: \"traces\" is not allowed: it stands twice; leave one out",
+        "FILE:4: exporters[2].signals[0]: \"logs\" is not allowed: zipkin+http://c:9411/api/v2/spans cannot be sent logs; \
+         Zipkin takes traces only",
+        "FILE:5: exporters[3].signals: a list (lines that begin with `- `) is needed here",
+    ];
+    assert_eq!(faults, expected);
 }
 
 #[test]

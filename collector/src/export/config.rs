@@ -2,24 +2,31 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-
+use super::headers::Headers;
 use super::target::Target;
 use crate::log::OnFull;
 use crate::net::client_tls::ClientTls;
+use crate::signal::Signals;
 
 /// How long a peer has to answer, unless told otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often files are looked at that may be rotated, unless told otherwise.
+pub const DEFAULT_RELOAD_INTERVAL: Duration = Duration::from_secs(5);
+
 /// One exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where its spans go.
+    /// Where its batches go.
     pub target: Target,
+    /// What it takes; what it does not passes it by.
+    pub signals: Signals,
     /// What it is called in logs, status and metrics; unique.
     pub name: String,
-    /// Sent with every request, beside the exporter's own. Values are marked sensitive.
-    pub headers: HeaderMap,
+    /// Sent with every request, beside the exporter's own.
+    pub headers: Headers,
+    /// How often the files that headers come from are read again.
+    pub reload_interval: Duration,
     /// How long a request may take, from its first byte sent to its answer's last one read.
     pub timeout: Duration,
     /// How bodies are compressed.
@@ -69,8 +76,10 @@ impl Config {
     pub fn to(target: Target) -> Self {
         Self {
             name: target.to_string(),
+            signals: target.kind.signals(),
             target,
-            headers: HeaderMap::new(),
+            headers: Headers::default(),
+            reload_interval: DEFAULT_RELOAD_INTERVAL,
             timeout: DEFAULT_TIMEOUT,
             compression: Compression::None,
             tls: ClientTls::default(),

@@ -6,6 +6,7 @@ use prost::Message;
 
 use super::split::{Part, part};
 use super::zipkin::{EncodeError, encode};
+use crate::signal::Signal;
 use crate::wire::walk;
 
 /// Cuts the rest of `data` as its first three bytes say: the parts hold every span once, with all that it came with.
@@ -22,9 +23,9 @@ pub(crate) fn split(data: &[u8]) {
     };
     let in_parts = parts.iter().map(|part| {
         let spans = spans(&part.bytes).expect("a part of what is valid is valid");
-        assert_eq!(spans.len() as u64, part.spans);
-        assert!(part.spans == 1 || part.bytes.len() <= max_bytes);
-        assert!(part.spans <= max_spans.max(1));
+        assert_eq!(spans.len() as u64, part.items);
+        assert!(part.items == 1 || part.bytes.len() <= max_bytes);
+        assert!(part.items <= max_spans.max(1));
         spans
     });
     assert_eq!(in_parts.flatten().collect::<Vec<_>>(), whole);
@@ -37,9 +38,9 @@ pub(crate) fn split(data: &[u8]) {
 fn parts(request: &[u8], max_bytes: usize, max_spans: u64) -> Vec<Part> {
     let mut from = 0;
     std::iter::from_fn(|| {
-        let part = part(request, from, max_bytes, max_spans)?;
-        assert!(part.spans > 0, "it would never end");
-        from += part.spans;
+        let part = part(Signal::Traces, request, from, max_bytes, max_spans)?;
+        assert!(part.items > 0, "it would never end");
+        from += part.items;
         Some(part)
     })
     .collect()

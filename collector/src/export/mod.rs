@@ -4,10 +4,13 @@ mod compress;
 mod config;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod headers;
 mod json;
 mod outcome;
 mod peer;
 mod retry;
+#[cfg(test)]
+mod signal_tests;
 mod split;
 mod target;
 #[cfg(test)]
@@ -20,6 +23,7 @@ mod worker_tests;
 mod zipkin;
 mod zipkin_origin;
 
-pub use config::{Compression, Config, DEFAULT_TIMEOUT, Retry};
+pub use config::{Compression, Config, DEFAULT_RELOAD_INTERVAL, DEFAULT_TIMEOUT, Retry};
+pub use headers::{Headers, value as header_value};
 pub use target::{Target, TargetError, TargetKind};
 pub use worker::Worker;

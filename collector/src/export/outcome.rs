@@ -11,7 +11,7 @@ use crate::net::rpc_status::{Code, PartialSuccess, RpcStatus, partial_success};
 /// What became of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The peer took it, perhaps without some of its spans.
+    /// The peer took it, perhaps without some of its items.
     Taken(PartialSuccess),
     /// Not now: send the same again.
     Retry {
@@ -20,7 +20,15 @@ pub(super) enum Outcome {
         /// When, if the peer told.
         after: Option<Duration>,
     },
-    /// Not sent at all: it would be larger than a request may be, so fewer spans have to go at once.
+    /// Not with these credentials, which may be rotated and are mended by people: send the same again, with what they are
+    /// then.
+    Denied {
+        /// What happened.
+        reason: String,
+        /// Whether something in the request may be the cause rather than who sends it.
+        perhaps_by_content: bool,
+    },
+    /// Not sent at all: it would be larger than a request may be, so fewer items have to go at once.
     TooLarge {
         /// What would be larger than what.
         reason: String,
@@ -42,6 +50,7 @@ pub(super) fn of_grpc(reply: &Reply) -> Outcome {
     let reason = || {
         let hint = match status.code {
             Code::Unimplemented | Code::NotFound => "; check host and port of the export URL",
+            Code::Unauthenticated | Code::PermissionDenied => CHECK_CREDENTIALS,
             _ => "",
         };
         format!(
@@ -68,12 +77,14 @@ pub(super) fn of_grpc(reply: &Reply) -> Outcome {
             reason: reason(),
             after: status.retry_after,
         },
-        Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied | Code::NotFound => {
-            Outcome::Refused {
-                reason: reason(),
-                by_content: false,
-            }
-        }
+        Code::Unauthenticated | Code::PermissionDenied => Outcome::Denied {
+            reason: reason(),
+            perhaps_by_content: status.code == Code::PermissionDenied,
+        },
+        Code::Unimplemented | Code::NotFound => Outcome::Refused {
+            reason: reason(),
+            by_content: false,
+        },
         Code::Unknown
         | Code::InvalidArgument
         | Code::AlreadyExists
@@ -103,6 +114,13 @@ pub(super) fn of_http(reply: &Reply) -> Outcome {
         reason.push_str("; check host, port and path of the export URL");
     }
     match reply.status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            reason.push_str(CHECK_CREDENTIALS);
+            Outcome::Denied {
+                reason,
+                perhaps_by_content: reply.status == StatusCode::FORBIDDEN,
+            }
+        }
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
@@ -124,7 +142,10 @@ pub(super) fn of_http(reply: &Reply) -> Outcome {
     }
 }
 
-/// With these a peer says that it takes no spans at this address: the URL names another one, or another protocol.
+const CHECK_CREDENTIALS: &str =
+    "; check the exporter's headers and client certificate; all waits meanwhile";
+
+/// With these a peer says that it takes no such thing at this address: the URL names another one, or another protocol.
 const WRONG_URL: [StatusCode; 3] = [
     StatusCode::NOT_FOUND,
     StatusCode::METHOD_NOT_ALLOWED,
@@ -172,6 +193,8 @@ mod tests {
     enum Kind {
         Taken,
         Retry(Option<u64>),
+        Wait,
+        WaitOrSplit,
         Split,
         SetAside,
     }
@@ -188,6 +211,14 @@ mod tests {
                 reason,
                 by_content: false,
             } => (Kind::SetAside, reason),
+            Outcome::Denied {
+                reason,
+                perhaps_by_content: false,
+            } => (Kind::Wait, reason),
+            Outcome::Denied {
+                reason,
+                perhaps_by_content: true,
+            } => (Kind::WaitOrSplit, reason),
             Outcome::TooLarge { reason } => panic!("no answer means that: {reason}"),
         };
         assert_eq!(kind, expected, "{reason}");
@@ -248,7 +279,9 @@ mod tests {
         check(grpc(Code::InvalidArgument, second), Kind::Split, "why");
         check(grpc(Code::Internal, None), Kind::Split, "why");
         check(grpc(Code::Unimplemented, None), Kind::SetAside, "why");
-        check(grpc(Code::PermissionDenied, None), Kind::SetAside, "why");
+        let hint = "check the exporter's headers";
+        check(grpc(Code::Unauthenticated, None), Kind::Wait, hint);
+        check(grpc(Code::PermissionDenied, None), Kind::WaitOrSplit, hint);
     }
 
     #[test]
@@ -285,9 +318,17 @@ mod tests {
         for status in [400, 413, 422, 500] {
             check(http(status, "7"), Kind::Split, "why");
         }
-        for status in [301, 401, 403, 404, 405, 415, 501] {
+        for status in [301, 404, 405, 415, 501] {
             check(http(status, "7"), Kind::SetAside, "why");
         }
+        let hint = "why; check the exporter's headers";
+        check(http(401, ""), Kind::Wait, hint);
+        check(http(403, ""), Kind::WaitOrSplit, hint);
+        check(
+            of_grpc(&reply(401, &[], b"")),
+            Kind::Wait,
+            "check the exporter's headers",
+        );
         let hint = "check host, port and path of the export URL";
         check(http(404, ""), Kind::SetAside, hint);
         check(http(415, ""), Kind::SetAside, hint);

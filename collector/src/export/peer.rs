@@ -6,14 +6,15 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::compress::Compressor;
 use super::config::Config;
+use super::headers::LiveHeaders;
 use super::outcome::{Outcome, of_grpc, of_http};
 use super::target::TargetKind;
 use super::zipkin::{self, EncodeError};
 use crate::net::client::{Client, ClientError, Endpoint, Pieces, Protocol, Reply};
 use crate::net::grpc;
 use crate::net::rpc_status::{Code, RpcStatus};
+use crate::signal::{BySignal, Signal};
 
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const USER_AGENT: &str = concat!("bellwether-collector/", env!("CARGO_PKG_VERSION"));
 
 /// gRPC's default limit is 4 MiB for a message; merged requests stay a little below.
@@ -38,18 +39,18 @@ pub(super) struct Peer {
     /// The exporter's, for what it tells.
     name: String,
     kind: TargetKind,
-    path: String,
+    paths: BySignal<String>,
+    given: LiveHeaders,
+    /// Those given and its own, as they are sent; without what tells of compression.
     headers: HeaderMap,
     compressing: Option<Compressing>,
     client: Client,
-    max_spans: u64,
+    max_items: u64,
 }
 
 #[derive(Debug)]
 struct Compressing {
     compressor: Compressor,
-    /// Those that say so.
-    headers: HeaderMap,
     /// The peer has taken a request in it.
     is_proven: bool,
 }
@@ -57,38 +58,24 @@ struct Compressing {
 impl Peer {
     pub(super) fn new(config: Config) -> Self {
         let target = config.target;
-        let (protocol, path, content_type) = match target.kind {
-            TargetKind::OtlpGrpc => (Protocol::Http2, EXPORT.to_owned(), "application/grpc"),
-            TargetKind::OtlpHttp => (Protocol::Http1, target.path, "application/x-protobuf"),
-            TargetKind::Zipkin => (Protocol::Http1, target.path, "application/json"),
+        let protocol = match target.kind {
+            TargetKind::OtlpGrpc => Protocol::Http2,
+            TargetKind::OtlpHttp | TargetKind::Zipkin => Protocol::Http1,
         };
-        let mut headers = config.headers;
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers
-            .entry(header::USER_AGENT)
-            .or_insert(HeaderValue::from_static(USER_AGENT));
-        if target.kind == TargetKind::OtlpGrpc {
-            headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        }
-        let compressing = Compressor::new(config.compression).map(|compressor| {
-            let mut headers = headers.clone();
-            let name = match target.kind {
-                TargetKind::OtlpGrpc => grpc::ENCODING,
-                TargetKind::OtlpHttp | TargetKind::Zipkin => header::CONTENT_ENCODING,
-            };
-            headers.insert(name, compressor.encoding());
-            Compressing {
-                compressor,
-                headers,
-                is_proven: false,
-            }
-        });
         Self {
             name: config.name,
             kind: target.kind,
-            path,
-            headers,
-            compressing,
+            paths: BySignal {
+                traces: target.path_of(Signal::Traces),
+                logs: target.path_of(Signal::Logs),
+                metrics: target.path_of(Signal::Metrics),
+            },
+            given: LiveHeaders::new(config.headers, config.reload_interval),
+            headers: with_own(HeaderMap::new(), target.kind),
+            compressing: Compressor::new(config.compression).map(|compressor| Compressing {
+                compressor,
+                is_proven: false,
+            }),
             client: Client::new(Endpoint {
                 host: target.host,
                 port: target.port,
@@ -96,7 +83,7 @@ impl Peer {
                 tls: target.tls.then_some(config.tls),
                 timeout: config.timeout,
             }),
-            max_spans: u64::MAX,
+            max_items: u64::MAX,
         }
     }
 
@@ -121,20 +108,59 @@ impl Peer {
         }
     }
 
-    /// Spans that one request has at most; fewer after [`Outcome::TooLarge`].
-    pub(super) fn max_spans(&self) -> u64 {
-        self.max_spans
+    /// Items that one request has at most; fewer after [`Outcome::TooLarge`].
+    pub(super) fn max_items(&self) -> u64 {
+        self.max_items
     }
 
-    /// Sends `batches` as one request. A peer that cannot read how it is compressed gets it as it is, then and from then
-    /// on. Some say so, and some take what they cannot read for a bad request: one that has taken nothing compressed yet
-    /// and refuses the first is asked again without.
-    pub(super) async fn send(&mut self, batches: Vec<Bytes>) -> Outcome {
+    /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read how it is compressed gets it as it
+    /// is, then and from then on.
+    pub(super) async fn send(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
+        if let Some(given) = self.given.refresh(&self.name).await {
+            self.headers = with_own(given, self.kind);
+        }
+        match self.send_in_its_encoding(signal, batches).await {
+            Outcome::Denied {
+                reason,
+                perhaps_by_content,
+            } => self.denied(signal, reason, perhaps_by_content).await,
+            outcome => outcome,
+        }
+    }
+
+    /// Wrong credentials are for people to mend, and may be in the middle of a rotation: batches wait for that, as they do
+    /// for a peer that is down. A proxy that dislikes one batch answers with the same 403, though, and must not hold the
+    /// others back for good: it takes an empty request.
+    async fn denied(
+        &mut self,
+        signal: Signal,
+        reason: String,
+        perhaps_by_content: bool,
+    ) -> Outcome {
+        if perhaps_by_content {
+            let (probe, _) = self.attempt(signal, Vec::new(), false).await;
+            if matches!(probe, Outcome::Taken(_) | Outcome::Refused { .. }) {
+                let by_content = true;
+                return Outcome::Refused { reason, by_content };
+            }
+        }
+        // A certificate that was rotated meanwhile is shown by a new connection only.
+        self.client.disconnect();
+        self.given.suspect();
+        Outcome::Denied {
+            reason,
+            perhaps_by_content,
+        }
+    }
+
+    /// Some peers say that they cannot read an encoding, and some take it for a bad request: one that has taken nothing
+    /// compressed yet and refuses the first is asked again without.
+    async fn send_in_its_encoding(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
         let Some(compressing) = &self.compressing else {
-            return self.attempt(batches, false).await.0;
+            return self.attempt(signal, batches, false).await.0;
         };
         let (is_proven, encoding) = (compressing.is_proven, compressing.compressor.encoding());
-        let (outcome, may_be_read) = self.attempt(batches.clone(), true).await;
+        let (outcome, may_be_read) = self.attempt(signal, batches.clone(), true).await;
         match &outcome {
             Outcome::Taken(_) => {
                 if let Some(compressing) = &mut self.compressing {
@@ -145,29 +171,39 @@ impl Peer {
             Outcome::Refused { .. } if !may_be_read || !is_proven => {}
             _ => return outcome,
         }
-        let (plain, _) = self.attempt(batches, false).await;
+        let (plain, _) = self.attempt(signal, batches, false).await;
         if matches!(plain, Outcome::Taken(_)) {
             self.compressing = None;
             tracing::warn!(
                 exporter = self.name,
                 encoding = encoding.to_str().unwrap_or_default(),
-                "the peer cannot read this encoding, so spans go to it uncompressed; set its compression to another"
+                "the peer cannot read this encoding, so requests go to it uncompressed; set its compression to another"
             );
         }
         plain
     }
 
     /// One attempt, and whether the peer may have read its encoding.
-    async fn attempt(&mut self, batches: Vec<Bytes>, compressed: bool) -> (Outcome, bool) {
+    async fn attempt(
+        &mut self,
+        signal: Signal,
+        batches: Vec<Bytes>,
+        compressed: bool,
+    ) -> (Outcome, bool) {
         let body = match self.body(batches, compressed) {
             Ok(body) => body,
             Err(refused) => return (refused, true),
         };
-        let headers = match &self.compressing {
-            Some(compressing) if compressed => &compressing.headers,
-            _ => &self.headers,
-        };
-        match self.client.post(&self.path, headers, body).await {
+        let mut headers = self.headers.clone();
+        if let Some(compressing) = self.compressing.as_ref().filter(|_| compressed) {
+            let name = match self.kind {
+                TargetKind::OtlpGrpc => grpc::ENCODING,
+                TargetKind::OtlpHttp | TargetKind::Zipkin => header::CONTENT_ENCODING,
+            };
+            headers.insert(name, compressing.compressor.encoding());
+        }
+        let path = self.paths.of(signal);
+        match self.client.post(path, &headers, body).await {
             Ok(reply) if self.kind == TargetKind::OtlpGrpc => {
                 (of_grpc(&reply), !is_unimplemented(&reply))
             }
@@ -222,18 +258,35 @@ impl Peer {
         match zipkin::encode(batches, most) {
             Ok(json) => {
                 if json.len() <= most / 4 {
-                    self.max_spans = self.max_spans.saturating_mul(2);
+                    self.max_items = self.max_items.saturating_mul(2);
                 }
                 Ok(json.into())
             }
             Err(error @ EncodeError::TooLarge { fits, .. }) => {
-                self.max_spans = fits.max(1);
+                self.max_items = fits.max(1);
                 let reason = error.to_string();
                 Err(Outcome::TooLarge { reason })
             }
             Err(error) => Err(refused(error.to_string())),
         }
     }
+}
+
+/// `headers` and those that every request to such a peer has.
+fn with_own(mut headers: HeaderMap, kind: TargetKind) -> HeaderMap {
+    let content_type = match kind {
+        TargetKind::OtlpGrpc => "application/grpc",
+        TargetKind::OtlpHttp => "application/x-protobuf",
+        TargetKind::Zipkin => "application/json",
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers
+        .entry(header::USER_AGENT)
+        .or_insert(HeaderValue::from_static(USER_AGENT));
+    if kind == TargetKind::OtlpGrpc {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    headers
 }
 
 /// What a gRPC server answers to an encoding that it cannot read, and to a method that it does not have.

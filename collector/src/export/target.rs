@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use http::uri::{Authority, PathAndQuery};
 
+use crate::signal::{Signal, Signals};
+
 /// The protocol an exporter speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TargetKind {
@@ -28,7 +30,7 @@ pub struct Target {
     pub host: String,
     /// Port; the protocol's own unless given.
     pub port: u16,
-    /// Path of the requests; empty for gRPC, whose paths are fixed.
+    /// Path of the requests, of OTLP's those with traces; empty for gRPC, whose paths are fixed.
     pub path: String,
 }
 
@@ -77,7 +79,9 @@ const EXAMPLES: &str = "otlp+grpc://HOST:4317, otlp+http://HOST:4318, zipkin+htt
 
 impl Target {
     /// Parses an export URL: `otlp+grpc://HOST[:PORT]`, `otlp+http://HOST[:PORT][/PATH]` or
-    /// `zipkin+http://HOST[:PORT][/PATH]`; an `s` after the scheme is TLS.
+    /// `zipkin+http://HOST[:PORT][/PATH]`; an `s` after the scheme is TLS. The path of OTLP is the one before `/v1/traces`,
+    /// `/v1/logs` and `/v1/metrics`, as that of `OTEL_EXPORTER_OTLP_ENDPOINT` (OTLP exporter specification, endpoint URLs);
+    /// that of traces does, too.
     ///
     /// # Errors
     /// [`TargetError`] says what is wrong with which part, and what is allowed.
@@ -101,6 +105,18 @@ impl Target {
             port,
             path,
         })
+    }
+
+    /// Path of the requests with `signal`.
+    pub fn path_of(&self, signal: Signal) -> String {
+        match self.kind {
+            TargetKind::OtlpGrpc => signal.grpc_path().to_owned(),
+            TargetKind::Zipkin => self.path.clone(),
+            TargetKind::OtlpHttp => {
+                let base = self.path.strip_suffix(Signal::Traces.http_path());
+                format!("{}{}", base.unwrap_or(&self.path), signal.http_path())
+            }
+        }
     }
 
     /// `HOST:PORT`, as `Host` and `:authority` want it.
@@ -147,10 +163,18 @@ impl TargetKind {
         }
     }
 
+    /// What can be sent in it.
+    pub fn signals(self) -> Signals {
+        match self {
+            Self::OtlpGrpc | Self::OtlpHttp => Signals::ALL,
+            Self::Zipkin => [Signal::Traces].into_iter().collect(),
+        }
+    }
+
     fn default_path(self) -> &'static str {
         match self {
             Self::OtlpGrpc => "",
-            Self::OtlpHttp => "/v1/traces",
+            Self::OtlpHttp => Signal::Traces.http_path(),
             Self::Zipkin => "/api/v2/spans",
         }
     }
@@ -234,6 +258,16 @@ fn path_for(kind: TargetKind, path: &str) -> Result<String, TargetError> {
         return bad("neither a query nor a fragment may follow it");
     }
     match path.parse::<PathAndQuery>() {
+        Ok(valid) if kind == TargetKind::OtlpHttp => {
+            let base = valid.as_str().trim_end_matches('/');
+            let is_of = |signal: Signal| base.ends_with(signal.http_path());
+            if is_of(Signal::Logs) || is_of(Signal::Metrics) {
+                return bad("leave out the end that names a signal, each gets its own");
+            }
+            let traces = Signal::Traces.http_path();
+            let base = base.strip_suffix(traces).unwrap_or(base);
+            Ok(format!("{base}{traces}"))
+        }
         Ok(valid) => Ok(valid.as_str().to_owned()),
         Err(_) => bad("only characters of a URL path, others percent-encoded"),
     }
@@ -278,12 +312,33 @@ mod tests {
             " otlp+http://a.b ",
             Ok((OtlpHttp, "a.b", 4318, "/v1/traces")),
         );
-        check("otlp+http://a/x/y", Ok((OtlpHttp, "a", 4318, "/x/y")));
+        check(
+            "otlp+http://a/x/y",
+            Ok((OtlpHttp, "a", 4318, "/x/y/v1/traces")),
+        );
+        for base in ["otlp+http://a/x/", "otlp+http://a/x/v1/traces/"] {
+            check(base, Ok((OtlpHttp, "a", 4318, "/x/v1/traces")));
+        }
         check("zipkin+http://z", Ok((Zipkin, "z", 9411, "/api/v2/spans")));
         check("zipkin+http://z:80/p", Ok((Zipkin, "z", 80, "/p")));
         check("otlp+grpcs://tempo", Ok((OtlpGrpc, "tempo", 4317, "")));
         check("otlp+https://a:443", Ok((OtlpHttp, "a", 443, "/v1/traces")));
         check("zipkin+https://z", Ok((Zipkin, "z", 9411, "/api/v2/spans")));
+    }
+
+    #[test]
+    fn each_signal_has_its_path_beside_that_of_traces() {
+        let check = |url: &str, expected: [&str; 3]| {
+            let target = Target::parse(url).unwrap();
+            assert_eq!(Signal::ALL.map(|signal| target.path_of(signal)), expected);
+        };
+        let paths = ["/v1/traces", "/v1/logs", "/v1/metrics"];
+        check("otlp+http://a", paths);
+        check("otlp+https://a/v1/traces", paths);
+        let below = ["/x/v1/traces", "/x/v1/logs", "/x/v1/metrics"];
+        check("otlp+http://a/x", below);
+        check("otlp+grpc://a", Signal::ALL.map(Signal::grpc_path));
+        check("zipkin+http://a/spans", ["/spans"; 3]);
     }
 
     #[test]
@@ -307,6 +362,8 @@ mod tests {
         check("otlp+http://t/a?b=c", Err("query"));
         check("otlp+http://t?b=c", Err("query"));
         check("otlp+http://t/a b", Err("URL path"));
+        check("otlp+http://t/v1/logs", Err("names a signal"));
+        check("otlp+http://t/a/v1/metrics/", Err("names a signal"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Workers that were told more than a URL, against peers that check it.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, USER_AGENT};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -15,10 +16,13 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codec::CompressionEncoding;
 
+use super::headers::LiveHeaders;
 use super::worker_tests::{
     Fixture, GrpcPeer, HttpPeer, Taken, answer, batches, bind, collect, counts, until,
 };
-use super::{Compression, Config, Retry, Target};
+use super::{Compression, Config, Headers, Retry, Target};
+use crate::secret::Secret;
+use crate::signal::Signal;
 use crate::wire::test_support;
 
 fn to(url: &str) -> Config {
@@ -37,9 +41,10 @@ fn gzip(url: &str) -> Config {
 }
 
 fn with_headers(config: Config) -> Config {
-    let mut headers = HeaderMap::new();
-    headers.insert("authorization", HeaderValue::from_static("Bearer s3cret"));
-    headers.insert("user-agent", HeaderValue::from_static("mine"));
+    let mut headers = Headers::default();
+    for (name, value) in [(AUTHORIZATION, "Bearer s3cret"), (USER_AGENT, "mine")] {
+        headers.push(name, Secret::resolve(value, &|_| None).unwrap());
+    }
     Config { headers, ..config }
 }
 
@@ -146,7 +151,7 @@ async fn a_peer_that_cannot_read_it_loses_nothing() {
         };
         fixture
             .log
-            .append(Bytes::from(more.clone()), 3)
+            .append(Signal::Traces, Bytes::from(more.clone()), 3)
             .await
             .unwrap();
         fixture.finish().await;
@@ -173,7 +178,7 @@ async fn what_a_peer_refuses_that_has_read_compressed_bodies_is_sent_once() {
     };
     fixture
         .log
-        .append(Bytes::from(more.clone()), 3)
+        .append(Signal::Traces, Bytes::from(more.clone()), 3)
         .await
         .unwrap();
     fixture.finish().await;
@@ -229,7 +234,7 @@ async fn a_refusal_that_is_not_of_gzip_leaves_it_on() {
     };
     fixture
         .log
-        .append(Bytes::from(more.clone()), 3)
+        .append(Signal::Traces, Bytes::from(more.clone()), 3)
         .await
         .unwrap();
     fixture.finish().await;
@@ -294,10 +299,102 @@ async fn metadata_and_compressed_spans_reach_a_grpc_peer() {
         assert_eq!(*peer.encodings.lock().unwrap(), [name]);
     }
     let (_peer, url) = strict_peer(Some(CompressionEncoding::Gzip)).await;
-    let mut fixture = Fixture::start_with(gzip(&url), &batches(&["a"]));
-    fixture.finish().await;
-    fixture.check(0, 3, 0);
+    let fixture = Fixture::start_with(gzip(&url), &batches(&["a"]));
+    until(|| fixture.status.retries.load(Ordering::Relaxed) > 1).await;
+    fixture.check(0, 0, 0);
     assert!(fixture.last_error().contains("UNAUTHENTICATED"));
+}
+
+/// A header from a file, looked at so seldom that only a refusal can be why it is read again.
+fn with_token_file(config: Config, file: &std::path::Path) -> Config {
+    let template = format!("Bearer ${{file:{}}}", file.display());
+    let mut headers = Headers::default();
+    headers.push(
+        AUTHORIZATION,
+        Secret::resolve(&template, &|_| None).unwrap(),
+    );
+    Config {
+        headers,
+        reload_interval: Duration::from_secs(3_600),
+        ..config
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_token_is_read_again_and_nothing_is_refused_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "old\n").unwrap();
+    for status in [401, 403] {
+        let (listener, _) = bind().await;
+        let taken = Taken::default();
+        let taking = Arc::clone(&taken);
+        let peer = HttpPeer::serve_heads(listener, move |_, head, body| {
+            if head.headers["authorization"] == "Bearer new" {
+                collect(&taking, &body)
+            } else {
+                answer(status, &[])
+            }
+        });
+        std::fs::write(&file, "old\n").unwrap();
+        let url = format!("otlp+http://{}", peer.address);
+        let mut fixture =
+            Fixture::start_with(with_token_file(to(&url), &file), &batches(&["a", "b"]));
+        until(|| fixture.status.retries.load(Ordering::Relaxed) > 0).await;
+        assert!(
+            fixture
+                .last_error()
+                .contains("check the exporter's headers")
+        );
+        // Half of a rotation: the last good one goes on.
+        std::fs::remove_file(&file).unwrap();
+        let retries = fixture.status.retries.load(Ordering::Relaxed);
+        until(|| fixture.status.retries.load(Ordering::Relaxed) > retries + 1).await;
+        std::fs::write(&file, "new\n").unwrap();
+        fixture.finish().await;
+        fixture.check(6, 0, 0);
+        assert_eq!(counts(&taken), [3, 3]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_of_headers_are_looked_at_now_and_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "old").unwrap();
+    let config = with_token_file(to("otlp+http://a"), &file);
+    let mut live = LiveHeaders::new(config.headers, Duration::from_secs(5));
+    let value = async |live: &mut LiveHeaders| {
+        let read = live.refresh("a").await?;
+        Some(read["authorization"].to_str().unwrap().to_owned())
+    };
+    assert_eq!(value(&mut live).await.as_deref(), Some("Bearer old"));
+    std::fs::write(&file, "new").unwrap();
+    assert_eq!(value(&mut live).await, None, "not yet");
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(value(&mut live).await.as_deref(), Some("Bearer new"));
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(value(&mut live).await, None, "nothing new");
+}
+
+/// A proxy that looks into bodies answers with the status that wrong credentials have.
+#[tokio::test]
+async fn a_batch_that_is_forbidden_by_its_content_holds_up_no_other() {
+    let (listener, _) = bind().await;
+    let taken = Taken::default();
+    let taking = Arc::clone(&taken);
+    let peer = HttpPeer::serve_heads(listener, move |_, _, body| {
+        if memchr::memmem::find(&body, b"evil").is_some() {
+            answer(403, &[])
+        } else {
+            collect(&taking, &body)
+        }
+    });
+    let url = format!("otlp+http://{}", peer.address);
+    let mut fixture = Fixture::start_with(to(&url), &batches(&["a", "evil", "b"]));
+    fixture.finish().await;
+    fixture.check(6, 3, 0);
+    assert_eq!(counts(&taken), [3, 3]);
 }
 
 #[tokio::test]

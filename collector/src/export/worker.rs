@@ -1,5 +1,6 @@
 //! One exporter at work: takes what the log has, sends it until the peer takes it, and moves on. Started by
-//! `pipeline`, one task each.
+//! `pipeline`, one task each. A request holds one signal; what a peer refuses for good of one signal, because it does not
+//! take such requests at all, is counted as that signal's and holds nothing else back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::peer::Peer;
 use super::retry::Backoff;
 use super::split::{self, Part};
 use crate::log::{Cursor, Record};
+use crate::signal::{BySignal, Items, Signal};
 use crate::status::{ExporterStatus, add};
 
 /// The longest wait between attempts while draining: the time left is short.
@@ -30,7 +32,7 @@ pub struct Worker {
     drain: watch::Receiver<Option<Instant>>,
     backoff: Backoff,
     failing: bool,
-    suspects: Suspects,
+    suspects: BySignal<Suspects>,
     in_parts: InParts,
     refusals: Refusals,
 }
@@ -48,7 +50,7 @@ impl Worker {
             status,
             drain,
             failing: false,
-            suspects: Suspects::default(),
+            suspects: BySignal::default(),
             in_parts: InParts::default(),
             refusals: Refusals::default(),
         }
@@ -64,20 +66,24 @@ impl Worker {
             () = self.work(&mut cursor) => {}
             () = deadline => {}
         }
-        let spans = cursor.unsent_spans();
-        if spans > 0 && cursor.is_on_disk() {
+        let unsent = cursor.unsent();
+        if !unsent.is_empty() && cursor.is_on_disk() {
             tracing::info!(
                 exporter = self.status.name,
-                spans,
-                "spans this exporter could not send yet stay in the data directory"
+                spans = unsent.traces,
+                log_records = unsent.told(Signal::Logs),
+                data_points = unsent.told(Signal::Metrics),
+                "what this exporter could not send yet stays in the data directory"
             );
-        } else if spans > 0 {
+        } else if !unsent.is_empty() {
             let last_error = self.status.last_error.get().map(|error| error.message);
             tracing::warn!(
                 exporter = self.status.name,
-                spans,
+                spans = unsent.traces,
+                log_records = unsent.told(Signal::Logs),
+                data_points = unsent.told(Signal::Metrics),
                 last_error,
-                "the shutdown's time is over: spans this exporter could not send are lost"
+                "the shutdown's time is over: what this exporter could not send is lost"
             );
         }
         self.refusals.tell_rest(&self.status);
@@ -85,17 +91,20 @@ impl Worker {
 
     async fn work(&mut self, cursor: &mut Cursor) {
         while let Some(mut records) = cursor.next(self.peer.max_merged_bytes()).await {
-            self.suspects.narrow(&mut records);
-            keep_spans(&mut records, self.peer.max_spans());
+            let Some(signal) = records.first().map(|record| record.signal) else {
+                continue;
+            };
+            self.suspects.of_mut(signal).narrow(&mut records);
+            keep_items(&mut records, self.peer.max_items());
             let Some(last) = records.last().map(|record| record.sequence) else {
                 continue;
             };
             let outcome = match &records[..] {
                 [record] if self.is_too_large(record) => self.send_in_parts(record).await,
                 _ => {
-                    let spans = records.iter().map(|record| record.spans).sum();
+                    let items = records.iter().map(|record| record.items).sum();
                     let batches = records.iter().map(|record| record.bytes.clone());
-                    self.send(batches.collect(), spans).await
+                    self.send(signal, batches.collect(), items).await
                 }
             };
             match outcome {
@@ -108,31 +117,31 @@ impl Worker {
                 Sent::Refused {
                     by_content: true, ..
                 } if records.len() > 1 => {
-                    self.suspects.bisect(&records);
+                    self.suspects.of_mut(signal).bisect(&records);
                 }
                 Sent::Refused { reason, .. } => {
-                    let spans = records.iter().map(|record| record.spans).sum();
-                    self.refusals.count(&self.status, spans, &reason);
+                    let items = records.iter().map(|record| record.items).sum();
+                    self.refusals.count(&self.status, signal, items, &reason);
                     cursor.ack(last);
                 }
             }
         }
     }
 
-    /// Sends one request, and counts what became of it.
-    async fn send(&mut self, batches: Vec<Bytes>, spans: u64) -> Sent {
+    /// Sends one request of `signal`, and counts what became of it.
+    async fn send(&mut self, signal: Signal, batches: Vec<Bytes>, items: u64) -> Sent {
         if self.failing {
             add(&self.status.retries, 1);
         }
-        match self.peer.send(batches).await {
+        match self.peer.send(signal, batches).await {
             Outcome::Taken(partial) => {
                 self.works_again();
-                let rejected = partial.rejected_spans.min(spans);
+                let rejected = partial.rejected.min(items);
                 add(&self.status.sent_requests, 1);
-                add(&self.status.sent_spans, spans - rejected);
+                add(self.status.sent().of(signal), items - rejected);
                 if rejected > 0 {
                     let reason = format!("the peer took a part only: {}", partial.error_message);
-                    self.refusals.count(&self.status, rejected, &reason);
+                    self.refusals.count(&self.status, signal, rejected, &reason);
                 } else if !partial.error_message.is_empty() {
                     tracing::debug!(
                         exporter = self.status.name,
@@ -142,18 +151,9 @@ impl Worker {
                 }
                 Sent::Settled
             }
-            Outcome::Retry { reason, after } => {
-                self.status.last_error.set(reason.as_str());
-                if !std::mem::replace(&mut self.failing, true) {
-                    tracing::warn!(
-                        exporter = self.status.name,
-                        reason,
-                        "cannot send spans; they wait while this is tried again"
-                    );
-                }
-                Sent::Later { after }
-            }
-            Outcome::TooLarge { .. } if spans > 1 => Sent::TooLarge,
+            Outcome::Retry { reason, after } => self.later(signal, &reason, after),
+            Outcome::Denied { reason, .. } => self.later(signal, &reason, None),
+            Outcome::TooLarge { .. } if items > 1 => Sent::TooLarge,
             Outcome::TooLarge { reason } => Sent::Refused {
                 reason,
                 by_content: true,
@@ -165,28 +165,44 @@ impl Worker {
         }
     }
 
-    fn is_too_large(&self, record: &Record) -> bool {
-        record.bytes.len() > self.peer.max_bytes() || record.spans > self.peer.max_spans()
+    /// To be tried again, which is told when it begins.
+    fn later(&mut self, signal: Signal, reason: &str, after: Option<Duration>) -> Sent {
+        self.status.last_error.set(of_signal(signal, reason));
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(
+                exporter = self.status.name,
+                signal = signal.name(),
+                reason,
+                "cannot send; what is to be sent waits while this is tried again"
+            );
+        }
+        Sent::Later { after }
     }
 
-    /// Sends one record that is larger than a request may be, in requests of fewer spans.
+    fn is_too_large(&self, record: &Record) -> bool {
+        record.bytes.len() > self.peer.max_bytes() || record.items > self.peer.max_items()
+    }
+
+    /// Sends one record that is larger than a request may be, in requests of fewer items.
     async fn send_in_parts(&mut self, record: &Record) -> Sent {
         let mut done = self.in_parts.resume(record.sequence);
-        while let Some(Part { bytes, spans }) = split::part(
+        let signal = record.signal;
+        while let Some(Part { bytes, items }) = split::part(
+            signal,
             &record.bytes,
             done,
             self.peer.max_bytes(),
-            self.peer.max_spans(),
+            self.peer.max_items(),
         ) {
-            match self.send(vec![bytes.into()], spans).await {
+            match self.send(signal, vec![bytes.into()], items).await {
                 Sent::Settled => {}
                 later @ Sent::Later { .. } => return later,
                 Sent::TooLarge => continue,
                 Sent::Refused { reason, .. } => {
-                    self.refusals.count(&self.status, spans, &reason);
+                    self.refusals.count(&self.status, signal, items, &reason);
                 }
             }
-            done += spans;
+            done += items;
             self.in_parts.done = done;
         }
         Sent::Settled
@@ -218,12 +234,12 @@ impl Worker {
     }
 }
 
-/// Cuts `records` down to those that have `max_spans` together, but at least one.
-fn keep_spans(records: &mut Vec<Record>, max_spans: u64) {
-    let mut spans = 0_u64;
+/// Cuts `records` down to those that have `max_items` together, but at least one.
+fn keep_items(records: &mut Vec<Record>, max_items: u64) {
+    let mut items = 0_u64;
     let fit = records.iter().take_while(|record| {
-        spans = spans.saturating_add(record.spans);
-        spans <= max_spans
+        items = items.saturating_add(record.items);
+        items <= max_items
     });
     let fit = fit.count();
     records.truncate(fit.max(1));
@@ -239,6 +255,14 @@ enum Sent {
     TooLarge,
     /// Refused for good and not counted yet.
     Refused { reason: String, by_content: bool },
+}
+
+/// `reason` with the signal that it is about; most often there are but traces.
+fn of_signal(signal: Signal, reason: &str) -> String {
+    match signal {
+        Signal::Traces => reason.to_owned(),
+        Signal::Logs | Signal::Metrics => format!("{}: {reason}", signal.name()),
+    }
 }
 
 /// The search for the records that made the peer refuse a merged request: where its parts end that are still to
@@ -281,7 +305,7 @@ struct InParts {
 }
 
 impl InParts {
-    /// Spans of this record that are settled already.
+    /// Items of this record that are settled already.
     fn resume(&mut self, sequence: u64) -> u64 {
         if self.sequence != Some(sequence) {
             *self = Self {
@@ -293,38 +317,42 @@ impl InParts {
     }
 }
 
-/// Spans that the peer refused for good: counted at once, told in one line for many.
+/// What the peer refused for good: counted at once, told in one line for many.
 #[derive(Debug, Default)]
 struct Refusals {
     told_at: Option<Instant>,
-    untold_spans: u64,
+    untold: Items,
 }
 
 impl Refusals {
-    fn count(&mut self, status: &ExporterStatus, spans: u64, reason: &str) {
-        add(&status.set_aside_spans, spans);
-        status.last_error.set(reason);
-        self.untold_spans += spans;
+    fn count(&mut self, status: &ExporterStatus, signal: Signal, items: u64, reason: &str) {
+        add(status.set_aside().of(signal), items);
+        let reason = of_signal(signal, reason);
+        status.last_error.set(reason.as_str());
+        self.untold += Items::only(signal, items);
         let now = Instant::now();
         if self.told_at.is_none_or(|told| now - told >= TELL_EVERY) {
             self.told_at = Some(now);
-            self.tell(status, reason);
+            self.tell(status, &reason);
         }
     }
 
     fn tell_rest(&mut self, status: &ExporterStatus) {
-        if self.untold_spans > 0 {
+        if !self.untold.is_empty() {
             let reason = status.last_error.get().map(|error| error.message);
             self.tell(status, &reason.unwrap_or_default());
         }
     }
 
     fn tell(&mut self, status: &ExporterStatus, reason: &str) {
+        let untold = std::mem::take(&mut self.untold);
         tracing::warn!(
             exporter = status.name,
-            spans = std::mem::take(&mut self.untold_spans),
+            spans = untold.traces,
+            log_records = untold.told(Signal::Logs),
+            data_points = untold.told(Signal::Metrics),
             reason,
-            "the peer refused spans for good: they are set aside"
+            "the peer refused some for good: they are set aside"
         );
     }
 }

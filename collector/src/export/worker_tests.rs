@@ -30,6 +30,7 @@ use super::{Config, Target, Worker};
 use crate::log::{BatchLog, ReaderConfig};
 use crate::net::body::Answer;
 use crate::net::server;
+use crate::signal::Signal;
 use crate::status::ExporterStatus;
 use crate::wire::test_support::{self, encode, resource_spans, span};
 
@@ -59,7 +60,7 @@ impl Fixture {
         let cursor = cursors.pop().unwrap();
         for batch in batches {
             let spans = ExportTraceServiceRequest::decode(&batch[..]).map_or(1, |r| count(&r));
-            let appended = log.append(Bytes::from(batch.clone()), spans);
+            let appended = log.append(Signal::Traces, Bytes::from(batch.clone()), spans);
             appended.now_or_never().unwrap().unwrap();
         }
         let (drain, drained) = watch::channel(None);

@@ -72,10 +72,8 @@ fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
     if start_micros > 0 {
         json.key("timestamp").number(start_micros);
     }
-    // An end before the start is a clock that was set back: the duration is not known.
-    if span.end_unix_nano >= span.start_unix_nano && span.end_unix_nano > 0 {
-        json.key("duration")
-            .number((span.duration_nanos() / 1_000).max(1));
+    if let Some(micros) = duration_micros(span, &origin) {
+        json.key("duration").number(micros);
     }
     origin.put_local_endpoint(json, span.resource.service_name);
     origin.put_remote_endpoint(json);
@@ -85,6 +83,16 @@ fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
     }
     tags.put(json, span, &rare);
     json.close_object();
+}
+
+/// Zipkin's smallest duration is 1. An end before the start is a clock that was set back, and a start of zero is none:
+/// the duration is not known.
+fn duration_micros(span: &SpanRef<'_>, origin: &Origin<'_>) -> Option<u64> {
+    if span.end_unix_nano == 0 {
+        return origin.duration_micros;
+    }
+    let is_known = span.start_unix_nano > 0 && span.end_unix_nano >= span.start_unix_nano;
+    is_known.then(|| (span.duration_nanos() / 1_000).max(1))
 }
 
 /// The ids, as Zipkin had them where the span came from there.
@@ -303,13 +311,17 @@ fn put_tag(json: &mut Json, key: &str, value: AnyValueRef<'_>) {
 /// A link as the OpenTelemetry Collector writes and reads it back: trace, span, trace state, attributes, dropped
 /// attributes.
 fn link_text(link: LinkRef<'_>) -> String {
-    let mut ids = Json::with_capacity(128);
-    ids.hex_digits(&link.trace_id);
-    ids.raw("|");
-    ids.hex_digits(&link.span_id);
-    let ids = String::from_utf8(ids.into_bytes()).unwrap_or_default();
-    let attributes = serde_json::Value::Object(attributes_to_json(link.attributes));
-    format!("{ids}||{attributes}|0")
+    let mut text = Json::with_capacity(128);
+    text.hex_digits(&link.trace_id);
+    text.raw("|");
+    text.hex_digits(&link.span_id);
+    text.raw("|");
+    text.raw(link.trace_state);
+    text.raw("|");
+    text.raw(&serde_json::Value::Object(attributes_to_json(link.attributes)).to_string());
+    text.raw("|");
+    text.raw(itoa::Buffer::new().format(link.dropped_attributes));
+    String::from_utf8(text.into_bytes()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -386,11 +398,9 @@ mod tests {
         check(lasting(2_000), "/duration", json!(2));
         check(|span| span.end_time_unix_nano = 0, "/duration", json!(null));
         check(|span| span.end_time_unix_nano = 1, "/duration", json!(null));
-        check(
-            |span| span.start_time_unix_nano = 0,
-            "/timestamp",
-            json!(null),
-        );
+        for absent in ["/timestamp", "/duration"] {
+            check(|span| span.start_time_unix_nano = 0, absent, json!(null));
+        }
     }
 
     #[test]
@@ -523,12 +533,14 @@ mod tests {
                 span.links = vec![Link {
                     trace_id: vec![1; 16],
                     span_id: vec![2; 8],
+                    trace_state: "a=b|c".into(),
                     attributes: vec![attribute("k", "v")],
+                    dropped_attributes_count: 3,
                     ..Link::default()
                 }];
             },
             "/tags/otlp.link.0",
-            json!("01010101010101010101010101010101|0202020202020202||{\"k\":\"v\"}|0"),
+            json!("01010101010101010101010101010101|0202020202020202|a=b|c|{\"k\":\"v\"}|3"),
         );
     }
 
@@ -690,6 +702,9 @@ mod tests {
         }
         assert_eq!(there_and_back(&root)["shared"], json!(true));
         assert_eq!(there_and_back(&root)["parentId"], json!(null));
+        let mut without_start = expected.clone();
+        without_start.as_object_mut().unwrap().remove("timestamp");
+        assert_eq!(there_and_back(&without_start), without_start);
         for kind in ["CLIENT", "PRODUCER", "CONSUMER"] {
             let mut span = expected.clone();
             span.as_object_mut().unwrap().remove("shared");
@@ -727,7 +742,10 @@ mod tests {
         walk(request, |span| {
             let event = |event: EventRef<'_>| (micros(event.time_unix_nano), event.name.to_owned());
             let events = span.events().map(event).filter(|(time, _)| *time > 0);
-            let links = span.links().map(|link| (link.trace_id, link.span_id));
+            let links = span.links().map(|link| {
+                let dropped = link.dropped_attributes;
+                (link.trace_id, link.span_id, link.trace_state, dropped)
+            });
             // A message is of failures alone.
             let failed = (span.status == StatusCode::Error).then(|| span.status_message());
             told.push(format!(

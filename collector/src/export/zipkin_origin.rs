@@ -22,6 +22,8 @@ pub(super) struct Origin<'a> {
     /// The parent id as it came.
     pub(super) parent_id: Option<&'a str>,
     pub(super) debug: bool,
+    /// Of a span whose start is not known, in microseconds.
+    pub(super) duration_micros: Option<u64>,
 }
 
 impl<'a> Origin<'a> {
@@ -45,6 +47,9 @@ impl<'a> Origin<'a> {
             (SHARED_ID, AnyValueRef::Str(id)) => self.shared_id = Some(id).filter(is_id),
             (PARENT_ID, AnyValueRef::Str(id)) => self.parent_id = Some(id).filter(is_id),
             (DEBUG, AnyValueRef::Bool(debug)) => self.debug = debug,
+            (DURATION, AnyValueRef::Int(micros)) => {
+                self.duration_micros = u64::try_from(micros).ok();
+            }
             _ => self.read_remote(key, value),
         }
     }
@@ -102,10 +107,11 @@ impl<'a> Origin<'a> {
 const SHARED_ID: &str = "zipkin.id";
 const PARENT_ID: &str = "zipkin.parent_id";
 const DEBUG: &str = "zipkin.debug";
+const DURATION: &str = "zipkin.duration";
 
 /// Whether `key` is told by a field of its own, so that it is no tag.
 pub(super) fn is_field(key: &str) -> bool {
-    matches!(key, SHARED_ID | PARENT_ID | DEBUG)
+    matches!(key, SHARED_ID | PARENT_ID | DEBUG | DURATION)
 }
 
 /// Whether an attribute may tell something; most do not.

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use super::{
     Full, MAX_RECORDS, Notice, OnFull, RECORD_OVERHEAD, Read, ReaderConfig, ReaderId, Record,
 };
-use crate::status::{ExporterStatus, add};
+use crate::signal::{BySignal, Items, Signal};
+use crate::status::ExporterStatus;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -27,16 +28,20 @@ pub(super) struct State {
 #[derive(Debug)]
 struct Reader {
     id: ReaderId,
-    /// First record neither acknowledged nor pushed out.
+    /// The first record that it wants and that is neither acknowledged nor pushed out.
     position: u64,
-    /// First record not handed out: those from `position` on to here are being sent.
+    /// The first record of each signal that is not acknowledged: one may be ahead of the others.
+    acknowledged: BySignal<u64>,
+    /// What was handed out last was of this signal.
+    sending: Signal,
+    /// First record not handed out: those of `sending` from `position` on to here are being sent.
     handed: u64,
     /// Pushed out while being sent: lost, unless an acknowledgement says otherwise. Not charged to the cap;
     /// no more than one answer's worth.
     held: VecDeque<Held>,
     unsent_bytes: usize,
-    /// Spans lost since dropping began, while it goes on.
-    episode: Option<u64>,
+    /// Items lost since dropping began, while it goes on.
+    episode: Option<Items>,
     on_full: OnFull,
     status: Arc<ExporterStatus>,
 }
@@ -44,7 +49,7 @@ struct Reader {
 #[derive(Clone, Copy, Debug)]
 struct Held {
     sequence: u64,
-    spans: u64,
+    items: Items,
 }
 
 impl State {
@@ -74,8 +79,9 @@ impl State {
 
     pub(super) fn append(
         &mut self,
+        signal: Signal,
         bytes: Bytes,
-        spans: u64,
+        items: u64,
         arrived_unix_nano: u64,
     ) -> Result<Vec<Notice>, Full> {
         if self.closed {
@@ -89,7 +95,7 @@ impl State {
             });
         }
         let mut notices = Vec::new();
-        if self.readers.is_empty() {
+        if !self.readers.iter().any(|reader| reader.takes(signal)) {
             return Ok(notices);
         }
         if !self.can_make_room(cost) {
@@ -100,16 +106,22 @@ impl State {
             self.drop_oldest(&mut notices);
         }
         self.used += cost;
-        for reader in &mut self.readers {
+        for reader in self
+            .readers
+            .iter_mut()
+            .filter(|reader| reader.takes(signal))
+        {
             reader.unsent_bytes += bytes.len();
         }
         self.records.push_back(Record {
             sequence: self.next_sequence,
+            signal,
             bytes,
-            spans,
+            items,
             arrived_unix_nano,
         });
         self.next_sequence += 1;
+        self.pass();
         self.publish();
         Ok(notices)
     }
@@ -120,6 +132,8 @@ impl State {
         self.readers.push(Reader {
             id,
             position: self.next_sequence,
+            acknowledged: BySignal::default(),
+            sending: Signal::default(),
             handed: self.next_sequence,
             held: VecDeque::new(),
             unsent_bytes: 0,
@@ -132,32 +146,43 @@ impl State {
 
     /// What the reader had not sent is counted as dropped.
     pub(super) fn remove_reader(&mut self, id: ReaderId) {
-        let unsent = self.unsent_spans(id);
+        let unsent = self.unsent(id);
         let Some(index) = self.readers.iter().position(|reader| reader.id == id) else {
             return;
         };
         let mut reader = self.readers.swap_remove(index);
-        add(&reader.status.dropped_spans, unsent);
+        reader.status.dropped().add(unsent);
         reader.unsent_bytes = 0;
         reader.publish(None);
         self.free();
     }
 
+    /// Records of one signal: that of the first one that is wanted.
     pub(super) fn read(&mut self, id: ReaderId, max_bytes: usize) -> Read {
         let first = self.first_sequence();
         let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
             return Read::End;
         };
         // Asked for again without an acknowledgement: what was pushed out meanwhile cannot come again.
-        let lost = reader.held.drain(..).map(|held| held.spans).sum();
-        add(&reader.status.dropped_spans, lost);
-        reader.episode = reader.episode.map(|spans| spans + lost);
+        let lost = reader.held.drain(..).map(|held| held.items).sum();
+        reader.lose(lost);
+        let position = offset(first, reader.position);
+        let Some(oldest) = self.records.get(position) else {
+            reader.handed = reader.position;
+            return if self.closed {
+                Read::End
+            } else {
+                Read::Nothing
+            };
+        };
+        reader.sending = oldest.signal;
         let mut bytes = 0_usize;
         let records: Vec<_> = self
             .records
             .iter()
-            .skip(offset(first, reader.position))
+            .skip(position)
             .take(MAX_RECORDS)
+            .filter(|record| record.signal == reader.sending && reader.wants(record))
             .enumerate()
             .take_while(|(index, record)| {
                 bytes = bytes.saturating_add(record.bytes.len());
@@ -165,18 +190,13 @@ impl State {
             })
             .map(|(_, record)| record.clone())
             .collect();
-        reader.handed = reader.position + records.len() as u64;
-        if !records.is_empty() {
-            Read::Records(records)
-        } else if self.closed {
-            Read::End
-        } else {
-            Read::Nothing
-        }
+        let last = records.last().map(|record| record.sequence + 1);
+        reader.handed = last.unwrap_or(reader.position);
+        Read::Records(records)
     }
 
+    /// Settles what was handed out last, up to `sequence`.
     pub(super) fn ack(&mut self, id: ReaderId, sequence: u64) -> Vec<Notice> {
-        let first = self.first_sequence();
         let mut notices = Vec::new();
         let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
             return notices;
@@ -185,37 +205,44 @@ impl State {
             reader.held.pop_front();
         }
         let past = sequence.saturating_add(1).min(self.next_sequence);
-        if past > reader.position {
-            let acknowledged = offset(first, reader.position)..offset(first, past);
-            let bytes: usize = self
-                .records
-                .range(acknowledged)
-                .map(|record| record.bytes.len())
-                .sum();
-            reader.unsent_bytes -= bytes;
-            reader.position = past;
-            reader.handed = reader.handed.max(past);
-        }
+        let acknowledged = reader.acknowledged.of_mut(reader.sending);
+        *acknowledged = past.max(*acknowledged);
+        self.pass();
+        let limit = self.limit;
         // Not only when all is sent: an exporter that keeps up with a backlog drops nothing either.
-        if reader.unsent_bytes <= self.limit / 2
-            && let Some(spans) = reader.episode.take()
+        if let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id)
+            && reader.unsent_bytes <= limit / 2
+            && let Some(items) = reader.episode.take()
         {
             let exporter = reader.status.name.clone();
-            notices.push(Notice::Recovered { exporter, spans });
+            notices.push(Notice::Recovered { exporter, items });
         }
         self.free();
         self.publish();
         notices
     }
 
-    pub(super) fn unsent_spans(&self, id: ReaderId) -> u64 {
+    pub(super) fn unsent(&self, id: ReaderId) -> Items {
         let Some(reader) = self.readers.iter().find(|reader| reader.id == id) else {
-            return 0;
+            return Items::default();
         };
-        let held: u64 = reader.held.iter().map(|held| held.spans).sum();
+        let held = reader.held.iter().map(|held| held.items);
         let waiting = offset(self.first_sequence(), reader.position);
         let waiting = self.records.iter().skip(waiting);
-        held + waiting.map(|record| record.spans).sum::<u64>()
+        let waiting = waiting.filter(|record| reader.wants(record));
+        held.chain(waiting.map(Record::counted)).sum()
+    }
+
+    /// Moves every reader on to the next record that it wants.
+    fn pass(&mut self) {
+        let first = self.first_sequence();
+        for reader in &mut self.readers {
+            while let Some(record) = self.records.get(offset(first, reader.position))
+                && !reader.wants(record)
+            {
+                reader.leave(record);
+            }
+        }
     }
 
     fn first_sequence(&self) -> u64 {
@@ -265,6 +292,7 @@ impl State {
                 notices.extend(reader.push_out(&record));
             }
         }
+        self.pass();
     }
 
     fn publish(&self) {
@@ -276,23 +304,48 @@ impl State {
 }
 
 impl Reader {
-    fn push_out(&mut self, record: &Record) -> Option<Notice> {
-        let spans = record.spans;
+    fn takes(&self, signal: Signal) -> bool {
+        self.status.signals.has(signal)
+    }
+
+    /// Whether a record from `position` on is still to be sent.
+    fn wants(&self, record: &Record) -> bool {
+        self.takes(record.signal) && record.sequence >= *self.acknowledged.of(record.signal)
+    }
+
+    /// Goes past the record at its position.
+    fn leave(&mut self, record: &Record) {
         self.position = record.sequence + 1;
-        self.unsent_bytes -= record.bytes.len();
-        if record.sequence < self.handed {
-            let sequence = record.sequence;
-            self.held.push_back(Held { sequence, spans });
+        if self.takes(record.signal) {
+            self.unsent_bytes -= record.bytes.len();
+        }
+    }
+
+    fn push_out(&mut self, record: &Record) -> Option<Notice> {
+        let being_sent = record.signal == self.sending && record.sequence < self.handed;
+        self.leave(record);
+        if !self.wants(record) {
             return None;
         }
-        self.handed = self.position;
-        add(&self.status.dropped_spans, spans);
+        let (sequence, items) = (record.sequence, record.counted());
+        if being_sent {
+            self.held.push_back(Held { sequence, items });
+            return None;
+        }
         let starts = self.episode.is_none();
-        *self.episode.get_or_insert(0) += spans;
+        self.episode.get_or_insert_default();
+        self.lose(items);
         starts.then(|| Notice::Dropping {
             exporter: self.status.name.clone(),
-            spans,
+            items,
         })
+    }
+
+    fn lose(&mut self, items: Items) {
+        self.status.dropped().add(items);
+        if let Some(so_far) = &mut self.episode {
+            *so_far += items;
+        }
     }
 
     fn publish(&self, oldest: Option<&Record>) {

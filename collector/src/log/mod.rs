@@ -1,6 +1,7 @@
 //! The batch log: one append-only log, many readers. `intake` appends, each exporter reads at its own pace by a
 //! cursor of its own. At the cap a lagging reader either has senders refused, or loses its oldest records, which
-//! is counted and told; the choice is each reader's own. It is in memory, or in a directory ([`disk`]).
+//! is counted and told; the choice is each reader's own. It is in memory, or in a directory ([`disk`]). Each record is
+//! of one signal; a reader is given those of the signals that it takes, and the others pass it by.
 
 mod compact;
 pub mod disk;
@@ -19,6 +20,7 @@ pub use compact::compact;
 use disk::{DiskConfig, DiskCursor, DiskLog, OpenError, Recovery};
 use memory::State;
 
+use crate::signal::{Items, Signal};
 use crate::status::{ExporterStatus, LogStatus, now_unix_nano};
 
 /// Charged for every record in memory beside its bytes: the record, its share of the queue and its allocation.
@@ -27,15 +29,17 @@ const RECORD_OVERHEAD: usize = 128;
 /// Most records handed out at once, so that a flood of tiny batches makes no huge answer.
 const MAX_RECORDS: usize = 4_096;
 
-/// One accepted batch: the bytes of an `ExportTraceServiceRequest`, as received.
+/// One accepted batch: the bytes of its signal's request, as received.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// Position in the log; grows by one a record.
     pub sequence: u64,
+    /// What it is of.
+    pub signal: Signal,
     /// The request's bytes.
     pub bytes: Bytes,
-    /// Spans in it.
-    pub spans: u64,
+    /// Spans, log records or data points in it.
+    pub items: u64,
     /// Arrival, Unix nanoseconds.
     pub arrived_unix_nano: u64,
 }
@@ -52,7 +56,7 @@ pub enum OnFull {
 /// A reader to be.
 #[derive(Clone, Debug)]
 pub struct ReaderConfig {
-    /// What it counts; its name is what a directory knows it by.
+    /// What it counts and which signals it takes; its name is what a directory knows it by.
     pub status: Arc<ExporterStatus>,
     /// What gives way at the cap.
     pub on_full: OnFull,
@@ -138,11 +142,11 @@ enum Read {
 enum Notice {
     Dropping {
         exporter: String,
-        spans: u64,
+        items: Items,
     },
     Recovered {
         exporter: String,
-        spans: u64,
+        items: Items,
     },
     Damaged {
         segment: u64,
@@ -153,12 +157,19 @@ enum Notice {
         exporter: String,
         segment: u64,
         records: u64,
-        spans: u64,
+        items: Items,
     },
     GivenUp {
         exporter: String,
-        spans: u64,
+        items: Items,
     },
+}
+
+impl Record {
+    /// Its items as those of its signal.
+    fn counted(&self) -> Items {
+        Items::only(self.signal, self.items)
+    }
 }
 
 impl BatchLog {
@@ -200,17 +211,17 @@ impl BatchLog {
         Ok((Self(Kind::Disk(Arc::new(log))), cursors.collect(), recovery))
     }
 
-    /// Appends a batch for every reader; with no reader it is not kept. Returns when the batch is as safe as the log
-    /// promises: at once in memory, once it is written, and perhaps synced, on disk. Who stops waiting may find it
-    /// appended all the same. Takes the batch as it is: see [`compact`] for bytes that may be a small part of a
-    /// large allocation.
+    /// Appends a batch for every reader that takes its signal; with none it is not kept. Returns when the batch is as
+    /// safe as the log promises: at once in memory, once it is written, and perhaps synced, on disk. Who stops waiting
+    /// may find it appended all the same. Takes the batch as it is: see [`compact`] for bytes that may be a small part
+    /// of a large allocation.
     ///
     /// # Errors
     /// [`Full`]; nothing is kept then.
-    pub async fn append(&self, bytes: Bytes, spans: u64) -> Result<(), Full> {
+    pub async fn append(&self, signal: Signal, bytes: Bytes, items: u64) -> Result<(), Full> {
         match &self.0 {
-            Kind::Memory(log) => log.append(bytes, spans),
-            Kind::Disk(log) => log.append(bytes, spans).await,
+            Kind::Memory(log) => log.append(signal, bytes, items),
+            Kind::Disk(log) => log.append(signal, bytes, items).await,
         }
     }
 
@@ -258,8 +269,8 @@ impl BatchLog {
 }
 
 impl MemoryLog {
-    fn append(&self, bytes: Bytes, spans: u64) -> Result<(), Full> {
-        let notices = self.state().append(bytes, spans, now_unix_nano())?;
+    fn append(&self, signal: Signal, bytes: Bytes, items: u64) -> Result<(), Full> {
+        let notices = self.state().append(signal, bytes, items, now_unix_nano())?;
         self.changed.notify_waiters();
         tell(&notices);
         Ok(())
@@ -271,9 +282,10 @@ impl MemoryLog {
 }
 
 impl Cursor {
-    /// The next records, in order, as many as fit `max_bytes` together but at least one; waits for one. The
-    /// cursor does not move: the same records come again until [`ack`](Self::ack), unless the cap pushed
-    /// them out meanwhile. `None` once the log is closed and everything was read. May be cancelled.
+    /// The next records, in order and all of one signal, as many as fit `max_bytes` together but at least one; waits
+    /// for one. The cursor does not move: the same records come again until [`ack`](Self::ack), unless the cap pushed
+    /// them out meanwhile. Records of another signal that lie between come after them. `None` once the log is closed
+    /// and everything was read. May be cancelled.
     pub async fn next(&mut self, max_bytes: usize) -> Option<Vec<Record>> {
         match &mut self.0 {
             CursorKind::Memory(cursor) => cursor.next(max_bytes).await,
@@ -281,7 +293,8 @@ impl Cursor {
         }
     }
 
-    /// Moves past every record up to and including `sequence`; what no reader needs any more is freed.
+    /// Moves past every record up to and including `sequence`, of the signal that came last; what no reader needs any
+    /// more is freed.
     /// Records that the cap pushed out while they were being sent are settled as sent.
     pub fn ack(&mut self, sequence: u64) {
         match &mut self.0 {
@@ -293,11 +306,11 @@ impl Cursor {
         }
     }
 
-    /// Spans that are neither acknowledged nor counted as dropped yet.
-    pub fn unsent_spans(&self) -> u64 {
+    /// Items that are neither acknowledged nor counted as dropped yet.
+    pub fn unsent(&self) -> Items {
         match &self.0 {
-            CursorKind::Memory(cursor) => cursor.log.state().unsent_spans(cursor.reader),
-            CursorKind::Disk(cursor) => cursor.unsent_spans(),
+            CursorKind::Memory(cursor) => cursor.log.state().unsent(cursor.reader),
+            CursorKind::Disk(cursor) => cursor.unsent(),
         }
     }
 
@@ -333,15 +346,19 @@ impl Drop for MemoryCursor {
 fn tell(notices: &[Notice]) {
     for notice in notices {
         match notice {
-            Notice::Dropping { exporter, spans } => tracing::warn!(
+            Notice::Dropping { exporter, items } => tracing::warn!(
                 exporter,
-                spans,
+                spans = items.traces,
+                log_records = items.told(Signal::Logs),
+                data_points = items.told(Signal::Metrics),
                 "the batch log is full: its oldest batches are dropped before this exporter could send them"
             ),
-            Notice::Recovered { exporter, spans } => tracing::info!(
+            Notice::Recovered { exporter, items } => tracing::info!(
                 exporter,
-                spans,
-                "the exporter caught up: nothing is dropped any more; spans is what this episode lost"
+                spans = items.traces,
+                log_records = items.told(Signal::Logs),
+                data_points = items.told(Signal::Metrics),
+                "the exporter caught up: nothing is dropped any more; this is what this episode lost"
             ),
             Notice::Damaged {
                 segment,
@@ -357,17 +374,21 @@ fn tell(notices: &[Notice]) {
                 exporter,
                 segment,
                 records,
-                spans,
+                items,
             } => tracing::error!(
                 exporter,
                 segment,
                 records,
-                spans,
+                spans = items.traces,
+                log_records = items.told(Signal::Logs),
+                data_points = items.told(Signal::Metrics),
                 "records of a segment could not be read and are lost to this exporter"
             ),
-            Notice::GivenUp { exporter, spans } => tracing::warn!(
+            Notice::GivenUp { exporter, items } => tracing::warn!(
                 exporter,
-                spans,
+                spans = items.traces,
+                log_records = items.told(Signal::Logs),
+                data_points = items.told(Signal::Metrics),
                 "what waited for an exporter that is not configured any more is given up"
             ),
         }
@@ -382,6 +403,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::signal::Signals;
 
     fn log(limit: usize) -> (BatchLog, Cursor, Arc<ExporterStatus>) {
         let status = Arc::new(ExporterStatus::default());
@@ -397,7 +419,8 @@ mod tests {
 
     /// In memory an append never waits.
     fn append(log: &BatchLog, bytes: Bytes, spans: u64) -> Result<(), Full> {
-        log.append(bytes, spans).now_or_never().unwrap()
+        let appended = log.append(Signal::Traces, bytes, spans);
+        appended.now_or_never().unwrap()
     }
 
     fn batch(bytes: usize) -> Bytes {
@@ -472,7 +495,7 @@ mod tests {
         assert_eq!(dropped(), 0);
         assert_eq!(sequences(&mut cursor, 400).await, [2]);
         assert_eq!(dropped(), 2);
-        assert_eq!(cursor.unsent_spans(), 12);
+        assert_eq!(cursor.unsent().traces, 12);
         drop(cursor);
         assert_eq!(dropped(), 14, "giving up counts what was left");
         assert_eq!(log.used(), 0);
@@ -484,8 +507,54 @@ mod tests {
         append(&log, batch(100), 3).unwrap();
         let refused = append(&log, batch(1_000), 1);
         assert!(matches!(refused, Err(Full::TooLarge { limit: 1_000, .. })));
-        assert_eq!(cursor.unsent_spans(), 3);
+        assert_eq!(cursor.unsent().traces, 3);
         assert_eq!(status.dropped_spans.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn signals_come_apart_and_what_is_not_taken_passes_by() {
+        let statuses = [Signals::ALL, [Signal::Traces].into_iter().collect()].map(|signals| {
+            Arc::new(ExporterStatus {
+                signals,
+                ..ExporterStatus::default()
+            })
+        });
+        let readers = statuses.iter().map(|status| ReaderConfig {
+            status: Arc::clone(status),
+            on_full: OnFull::Refuse,
+        });
+        let (log, mut cursors) = BatchLog::in_memory(10_000, readers.collect());
+        let signals = [Signal::Logs, Signal::Traces, Signal::Logs, Signal::Traces];
+        for signal in signals {
+            let appended = log.append(signal, batch(100), 1);
+            appended.now_or_never().unwrap().unwrap();
+        }
+        let [all, traces] = &mut cursors[..] else {
+            panic!("two readers")
+        };
+        // In order within a signal, the signal of the oldest first.
+        assert_eq!(sequences(all, 1_000).await, [0, 2]);
+        all.ack(0);
+        assert_eq!(sequences(all, 1_000).await, [1, 3]);
+        all.ack(3);
+        assert_eq!(sequences(all, 1_000).await, [2]);
+        assert_eq!(all.unsent(), Items::only(Signal::Logs, 1));
+        assert_eq!(sequences(traces, 1_000).await, [1, 3]);
+        traces.ack(3);
+        assert_eq!(
+            log.used(),
+            2 * (100 + RECORD_OVERHEAD),
+            "one log waits, and what is behind it"
+        );
+        all.ack(2);
+        assert_eq!(log.used(), 0);
+        // What nobody takes is not kept, and what one takes is held for that one alone.
+        let appended = log.append(Signal::Metrics, batch(100), 1);
+        appended.now_or_never().unwrap().unwrap();
+        assert!(traces.unsent().is_empty());
+        assert_eq!(sequences(all, 1).await, [4]);
+        all.ack(4);
+        assert_eq!(log.used(), 0);
     }
 
     #[test]
@@ -513,7 +582,10 @@ mod tests {
         cursors[0].ack(first[0].sequence);
         append(&log, batch(400), 4).unwrap();
         assert_eq!(append(&log, batch(400), 8), Err(Full::Now { limit: 1_100 }));
-        let unsent: Vec<_> = cursors.iter().map(Cursor::unsent_spans).collect();
+        let unsent: Vec<_> = cursors
+            .iter()
+            .map(|cursor| cursor.unsent().traces)
+            .collect();
         assert_eq!(unsent, [6, 6]);
         let dropped = statuses.map(|status| status.dropped_spans.load(Ordering::Relaxed));
         assert_eq!(dropped, [0, 1]);

@@ -1,8 +1,7 @@
 //! The batch log against a model that keeps everything: each reader gets every batch in order, or has it
-//! counted as dropped, exactly once; the cap holds throughout.
+//! counted as dropped, exactly once, if it takes the batch's signal; the cap holds throughout.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -10,6 +9,7 @@ use proptest::prelude::*;
 
 use super::memory::State;
 use super::{OnFull, RECORD_OVERHEAD, Read, ReaderConfig, ReaderId};
+use crate::signal::{BySignal, Items, Signal, Signals};
 use crate::status::ExporterStatus;
 
 const LIMIT: usize = 2_000;
@@ -17,7 +17,7 @@ const READERS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append(usize),
+    Append(usize, Signal),
     Read {
         reader: usize,
         max_bytes: usize,
@@ -32,10 +32,28 @@ enum Step {
     },
 }
 
+fn signal() -> impl Strategy<Value = Signal> {
+    prop::sample::select(Signal::ALL.to_vec())
+}
+
+/// What each reader takes: everything, or a part of it.
+fn taken_by(reader: usize) -> Signals {
+    let some: &[_] = match reader {
+        0 => &Signal::ALL,
+        1 => &[Signal::Traces],
+        _ => &[Signal::Logs, Signal::Metrics],
+    };
+    some.iter().copied().collect()
+}
+
+fn total(items: Items) -> u64 {
+    Signal::ALL.map(|signal| *items.of(signal)).iter().sum()
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let reader = 0..READERS;
     prop_oneof![
-        4 => (0..900_usize).prop_map(Step::Append),
+        4 => (0..900_usize, signal()).prop_map(|(length, signal)| Step::Append(length, signal)),
         3 => (reader.clone(), 0..1_500_usize)
             .prop_map(|(reader, max_bytes)| Step::Read { reader, max_bytes }),
         3 => (reader.clone(), 0..=4_usize).prop_map(|(reader, share)| Step::Ack { reader, share }),
@@ -48,15 +66,19 @@ struct Model {
     id: ReaderId,
     status: Arc<ExporterStatus>,
     present: bool,
-    /// Sequences handed out last and not acknowledged, with their spans.
+    /// Sequences handed out last and not acknowledged, with their items.
     handed: Vec<(u64, u64)>,
-    acknowledged_spans: u64,
-    /// First sequence that may still come.
-    from: u64,
+    /// Those were of this signal.
+    sending: Signal,
+    acknowledged_items: u64,
+    /// First sequence of each signal that may still come.
+    from: BySignal<u64>,
+    /// Items of all that it takes.
+    appended_items: u64,
 }
 
-/// Spans of record `sequence`: all different in binary, so that sums tell which ones they hold.
-fn spans_of(sequence: u64) -> u64 {
+/// Items of record `sequence`: all different in binary, so that sums tell which ones they hold.
+fn items_of(sequence: u64) -> u64 {
     1 << sequence
 }
 
@@ -70,46 +92,58 @@ fn reader(status: &Arc<ExporterStatus>) -> ReaderConfig {
 fn run(steps: Vec<Step>) {
     let mut state = State::new(LIMIT);
     let mut models: Vec<Model> = (0..READERS)
-        .map(|_| {
-            let status = Arc::new(ExporterStatus::default());
+        .map(|number| {
+            let status = Arc::new(ExporterStatus {
+                signals: taken_by(number),
+                ..ExporterStatus::default()
+            });
             Model {
                 id: state.add_reader(reader(&status)),
                 status,
                 present: true,
                 handed: Vec::new(),
-                acknowledged_spans: 0,
-                from: 0,
+                sending: Signal::Traces,
+                acknowledged_items: 0,
+                from: BySignal::default(),
+                appended_items: 0,
             }
         })
         .collect();
     let mut appended = 0;
-    let mut left_at = [None; READERS];
     for step in steps {
         match step {
-            Step::Append(len) => {
-                let kept = models.iter().any(|model| model.present);
+            Step::Append(len, signal) => {
                 let bytes = Bytes::from(vec![0; len]);
-                state
-                    .append(bytes, spans_of(appended), appended + 1)
-                    .unwrap();
+                let items = items_of(appended);
+                state.append(signal, bytes, items, appended + 1).unwrap();
+                let takes = |model: &&mut Model| model.present && model.status.signals.has(signal);
+                let mut kept = false;
+                for model in models.iter_mut().filter(takes) {
+                    model.appended_items += items;
+                    kept = true;
+                }
                 appended += u64::from(kept);
             }
             Step::Read { reader, max_bytes } => {
                 let model = &mut models[reader];
                 match state.read(model.id, max_bytes) {
                     Read::Records(records) => {
+                        model.sending = records[0].signal;
+                        assert!(model.status.signals.has(model.sending));
+                        assert!(records.iter().all(|r| r.signal == model.sending));
                         let sequences: Vec<_> = records.iter().map(|r| r.sequence).collect();
-                        assert!(sequences[0] >= model.from);
-                        assert!(sequences.windows(2).all(|pair| pair[0] + 1 == pair[1]));
+                        let from = model.from.of_mut(model.sending);
+                        assert!(sequences[0] >= *from);
+                        assert!(sequences.windows(2).all(|pair| pair[0] < pair[1]));
+                        *from = sequences[0];
                         let bytes: usize = records.iter().map(|record| record.bytes.len()).sum();
                         assert!(records.len() == 1 || bytes <= max_bytes);
-                        model.handed = records.iter().map(|r| (r.sequence, r.spans)).collect();
-                        model.from = sequences[0];
+                        model.handed = records.iter().map(|r| (r.sequence, r.items)).collect();
                     }
                     Read::End => assert!(!model.present),
                     Read::Nothing => {
                         model.handed.clear();
-                        assert_eq!(state.unsent_spans(model.id), 0);
+                        assert!(state.unsent(model.id).is_empty());
                     }
                 }
             }
@@ -120,8 +154,8 @@ fn run(steps: Vec<Step>) {
                     let done: Vec<_> = model.handed.drain(..count).collect();
                     let last = done[count - 1].0;
                     state.ack(model.id, last);
-                    model.acknowledged_spans += done.iter().map(|(_, spans)| spans).sum::<u64>();
-                    model.from = last + 1;
+                    model.acknowledged_items += done.iter().map(|(_, items)| items).sum::<u64>();
+                    *model.from.of_mut(model.sending) = last + 1;
                 }
             }
             Step::Leave { reader } => {
@@ -129,18 +163,17 @@ fn run(steps: Vec<Step>) {
                 if model.present {
                     state.remove_reader(model.id);
                     model.present = false;
-                    left_at[reader] = Some(appended);
                 }
             }
         }
         assert!(state.used() <= LIMIT);
-        for (model, left_at) in models.iter().zip(left_at) {
-            // Every span appended while the reader was there is acknowledged, dropped or waiting: once.
-            let dropped = model.status.dropped_spans.load(Ordering::Relaxed);
-            let unsent = state.unsent_spans(model.id);
-            let all = (1 << left_at.unwrap_or(appended)) - 1;
-            assert_eq!(model.acknowledged_spans + dropped + unsent, all);
-            assert_eq!(model.acknowledged_spans & dropped, 0);
+        for model in &models {
+            // Every item that it takes is acknowledged, dropped or waiting: once.
+            let dropped = total(model.status.dropped().load());
+            let unsent = total(state.unsent(model.id));
+            let acknowledged = model.acknowledged_items;
+            assert_eq!(acknowledged + dropped + unsent, model.appended_items);
+            assert_eq!(acknowledged & dropped, 0);
         }
     }
     for model in &models {
@@ -161,7 +194,7 @@ fn the_cap_counts_small_records_in_full() {
     let mut state = State::new(LIMIT);
     state.add_reader(reader(&Arc::default()));
     for _ in 0..100 {
-        state.append(Bytes::new(), 0, 1).unwrap();
+        state.append(Signal::Traces, Bytes::new(), 0, 1).unwrap();
     }
     assert_eq!(state.used(), LIMIT / RECORD_OVERHEAD * RECORD_OVERHEAD);
 }

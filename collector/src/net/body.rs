@@ -166,8 +166,8 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// A buffer for `length` bytes in all. Beyond the first of them it grows with what comes: a sender that only
-    /// promises a large body must not hold the room that others could use.
+    /// A buffer for `length` bytes in all. When less than half of `budget` is free it begins small and grows with what
+    /// comes: senders that only promise large bodies must not hold the room that others could use.
     ///
     /// # Errors
     /// [`BodyError::TooLarge`] over `limit`, or over all of `budget`, which waiting would not make larger;
@@ -178,7 +178,14 @@ impl Buffer {
         if length > limit {
             return Err(BodyError::TooLarge { limit });
         }
-        Self::new(length.min(FIRST), length, budget)
+        // Growing means copying, so while half of the room is free a promise is believed.
+        let half_is_free = budget.used().saturating_add(length) <= budget.limit() / 2;
+        let capacity = if half_is_free {
+            length
+        } else {
+            length.min(FIRST)
+        };
+        Self::new(capacity, length, budget)
     }
 
     /// A buffer that grows with what comes, up to `limit` bytes.
@@ -382,6 +389,19 @@ mod tests {
         drop(other);
         slow.push(&[7; LIMIT]).unwrap();
         assert_eq!(slow.finish().bytes.len(), LIMIT);
+    }
+
+    #[test]
+    fn a_promise_is_believed_while_half_of_the_room_is_free() {
+        let budget = Budget::new(4 * LIMIT);
+        let believed: Vec<_> = (0..2)
+            .map(|_| Buffer::with_length(LIMIT, LIMIT, &budget).unwrap())
+            .collect();
+        assert_eq!(budget.used(), 2 * LIMIT);
+        let doubted = Buffer::with_length(LIMIT, LIMIT, &budget).unwrap();
+        assert!(budget.used() < 3 * LIMIT, "{} bytes", budget.used());
+        drop((believed, doubted));
+        assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +15,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -24,6 +26,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::body::with_causes;
 use super::client_tls::ClientTls;
+use super::corked::Corked;
 
 /// How long each step of making a connection may take, the resolution of its name included, unless the request has
 /// less time.
@@ -62,6 +65,14 @@ pub struct Endpoint {
 pub struct Client {
     endpoint: Endpoint,
     connection: Option<Connection>,
+    tls: LiveTls,
+}
+
+/// What the files of TLS last said that could be used.
+#[derive(Debug, Default)]
+struct LiveTls {
+    last_good: Option<Arc<ClientConfig>>,
+    told: bool,
 }
 
 /// A peer's whole answer.
@@ -147,7 +158,13 @@ impl Client {
         Self {
             endpoint,
             connection: None,
+            tls: LiveTls::default(),
         }
+    }
+
+    /// Closes the kept connection, so that the next request shows the certificate that there is then.
+    pub fn disconnect(&mut self) {
+        self.connection = None;
     }
 
     /// Posts `body` to `path` and reads the answer, within [`CONNECT_TIMEOUT`] and the endpoint's own. A kept connection
@@ -205,7 +222,7 @@ impl Client {
         }
     }
 
-    async fn connect(&self) -> Result<Connection, ClientError> {
+    async fn connect(&mut self) -> Result<Connection, ClientError> {
         let Endpoint { host, port, .. } = &self.endpoint;
         let connecting = TcpStream::connect((host.as_str(), *port));
         let connected = tokio::time::timeout(self.connect_timeout(), connecting).await;
@@ -216,8 +233,9 @@ impl Client {
                 peer: self.peer(),
                 error,
             })?;
+        let tls = self.tls_now().await?;
         let handshakes = async {
-            match &self.endpoint.tls {
+            match tls {
                 None => self.speak(stream).await,
                 Some(tls) => self.speak(self.secure(stream, tls).await?).await,
             }
@@ -228,33 +246,59 @@ impl Client {
         }
     }
 
-    /// TLS over a new connection, with the files as they are now.
+    /// TLS with the files as they are now, or as they were when they could last be used; `None` for plaintext.
+    async fn tls_now(&mut self) -> Result<Option<Arc<ClientConfig>>, ClientError> {
+        let Some(tls) = self.endpoint.tls.clone() else {
+            return Ok(None);
+        };
+        let protocol = self.endpoint.protocol;
+        let loaded = tokio::task::spawn_blocking(move || tls.load(protocol)).await;
+        let error = match loaded {
+            Ok(Ok(tls)) => {
+                self.tls.told = false;
+                self.tls.last_good = Some(Arc::clone(&tls));
+                return Ok(Some(tls));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let Some(last_good) = &self.tls.last_good else {
+            return Err(self.tls_failed(error, ""));
+        };
+        if !std::mem::replace(&mut self.tls.told, true) {
+            tracing::warn!(
+                peer = self.peer(),
+                error,
+                "the files of TLS cannot be used now; the last good ones stay in force"
+            );
+        }
+        Ok(Some(Arc::clone(last_good)))
+    }
+
     async fn secure(
         &self,
         stream: TcpStream,
-        tls: &ClientTls,
+        tls: Arc<ClientConfig>,
     ) -> Result<TlsStream<TcpStream>, ClientError> {
-        let failed = |error: String, hint| ClientError::Tls {
+        let name = ServerName::try_from(self.endpoint.host.clone())
+            .map_err(|error| self.tls_failed(error.to_string(), ""))?;
+        let connected = TlsConnector::from(tls).connect(name, stream).await;
+        connected.map_err(|error| self.tls_failed(with_causes(&error), plaintext_hint(&error)))
+    }
+
+    fn tls_failed(&self, error: String, hint: &'static str) -> ClientError {
+        ClientError::Tls {
             peer: self.peer(),
             error,
             hint,
-        };
-        let (tls, protocol) = (tls.clone(), self.endpoint.protocol);
-        let loaded = tokio::task::spawn_blocking(move || tls.load(protocol))
-            .await
-            .map_err(|error| failed(error.to_string(), ""))?
-            .map_err(|error| failed(error.to_string(), ""))?;
-        let name = ServerName::try_from(self.endpoint.host.clone())
-            .map_err(|error| failed(error.to_string(), ""))?;
-        let connected = TlsConnector::from(loaded).connect(name, stream).await;
-        connected.map_err(|error| failed(with_causes(&error), plaintext_hint(&error)))
+        }
     }
 
     async fn speak<T>(&self, stream: T) -> Result<Connection, ClientError>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let connection = Connection::new(TokioIo::new(stream), self.endpoint.protocol).await;
+        let connection = Connection::new(stream, self.endpoint.protocol).await;
         connection.map_err(|error| self.broken(&error, false))
     }
 
@@ -319,20 +363,22 @@ impl Client {
 }
 
 impl Connection {
-    async fn new<T>(io: TokioIo<T>, protocol: Protocol) -> hyper::Result<Self>
+    async fn new<T>(io: T, protocol: Protocol) -> hyper::Result<Self>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (sender, driver) = match protocol {
             Protocol::Http1 => {
+                let io = TokioIo::new(io);
                 let (sender, connection) = http1::Builder::new().handshake(io).await?;
                 (Sender::Http1(sender), tokio::spawn(drive(connection)))
             }
             Protocol::Http2 => {
-                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                let (io, executor) = Corked::new(io);
+                let (sender, connection) = http2::Builder::new(executor)
                     .timer(TokioTimer::new())
                     .max_header_list_size(MAX_HEADER_BYTES)
-                    .handshake(io)
+                    .handshake(TokioIo::new(io))
                     .await?;
                 (Sender::Http2(sender), tokio::spawn(drive(connection)))
             }
@@ -467,7 +513,12 @@ async fn drive(connection: impl Future<Output = hyper::Result<()>>) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioExecutor;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -545,5 +596,73 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(reply.body.len(), MAX_ANSWER_BYTES);
+    }
+
+    /// One end of a pipe, counting what is written to it at once.
+    struct Counting {
+        io: tokio::io::DuplexStream,
+        writes: Arc<AtomicUsize>,
+    }
+
+    impl AsyncRead for Counting {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.io).poll_read(context, into)
+        }
+    }
+
+    impl AsyncWrite for Counting {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            Pin::new(&mut self.io).poll_write(context, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.io).poll_flush(context)
+        }
+
+        fn poll_shutdown(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.io).poll_shutdown(context)
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_of_http2_leave_several_at_once() {
+        const FRAMES: usize = 32;
+        let (near, far) = tokio::io::duplex(1 << 20);
+        tokio::spawn(async move {
+            let answer = service_fn(async |request: Request<Incoming>| {
+                let body = request.into_body().collect().await?.to_bytes();
+                assert_eq!(body, vec![7; FRAMES * 16 * 1024]);
+                Ok::<_, hyper::Error>(Response::new(String::new()))
+            });
+            hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .initial_stream_window_size(1 << 20)
+                .initial_connection_window_size(1 << 20)
+                .serve_connection(TokioIo::new(far), answer)
+                .await
+        });
+        let writes = Arc::new(AtomicUsize::new(0));
+        let counting = Counting {
+            io: near,
+            writes: Arc::clone(&writes),
+        };
+        let mut connection = Connection::new(counting, Protocol::Http2).await.unwrap();
+        let body = Pieces::new([Bytes::from(vec![7; FRAMES * 16 * 1024])]);
+        let request = Request::post("http://a/p").body(body).unwrap();
+        let response = connection.send(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let writes = writes.load(Ordering::Relaxed);
+        assert!(writes < FRAMES / 2, "{writes} writes of {FRAMES} frames");
     }
 }

@@ -4,9 +4,16 @@
 pub mod body;
 pub mod client;
 pub mod client_tls;
+mod corked;
+mod der;
 pub mod encoding;
 pub mod grpc;
 pub mod inflate;
+pub mod pem;
 pub mod proto;
+pub mod reload;
 pub mod rpc_status;
+pub mod seldom;
 pub mod server;
+pub mod server_tls;
+pub mod spiffe;

@@ -216,16 +216,17 @@ impl RpcStatus {
     }
 }
 
-/// What a receiver of OTLP reports about a request it took in part (`ExportTracePartialSuccess`).
+/// What a receiver of OTLP reports about a request it took in part (`ExportTracePartialSuccess` and its like, which have
+/// the same fields).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartialSuccess {
-    /// Spans refused for good.
-    pub rejected_spans: u64,
+    /// Spans, log records or data points refused for good.
+    pub rejected: u64,
     /// Why, or a warning when none was refused; may be empty.
     pub error_message: String,
 }
 
-/// Reads an `ExportTraceServiceResponse`; what is unreadable counts as full success, since the request was
+/// Reads an `ExportTraceServiceResponse` or one of its like; what is unreadable counts as full success, since the request was
 /// taken.
 pub fn partial_success(response: &Bytes) -> PartialSuccess {
     let mut partial = PartialSuccess::default();
@@ -237,7 +238,7 @@ pub fn partial_success(response: &Bytes) -> PartialSuccess {
             match field {
                 (1, Value::Varint(count)) => {
                     // A negative count is nonsense that must not become a huge one.
-                    partial.rejected_spans = u64::try_from(count as i64).unwrap_or(0);
+                    partial.rejected = u64::try_from(count as i64).unwrap_or(0);
                 }
                 (2, Value::Bytes(text)) => {
                     partial.error_message = String::from_utf8_lossy(text).into_owned();
@@ -328,7 +329,7 @@ mod tests {
                 ),
             };
         let partial = partial_success(&expected.encode_to_vec().into());
-        assert_eq!(partial.rejected_spans, 7);
+        assert_eq!(partial.rejected, 7);
         assert_eq!(partial.error_message, "no room");
     }
 

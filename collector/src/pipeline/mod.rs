@@ -2,6 +2,7 @@
 //! `main_with`.
 
 mod bind;
+mod guards;
 mod open_log;
 mod own;
 
@@ -16,6 +17,7 @@ use bellwether::Kit;
 use hyper::Request;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
@@ -23,6 +25,8 @@ use tower_service::Service;
 
 pub use bind::BindError;
 use bind::{Bound, Listening};
+pub use guards::GuardError;
+use guards::{Guards, LiveGuards};
 use open_log::OpenLog;
 pub use own::OwnTarget;
 
@@ -35,7 +39,8 @@ use crate::log::{BatchLog, Cursor};
 use crate::metrics::FlowMetrics;
 use crate::net::server;
 use crate::receive::{Others, Receiver, otlp_grpc, otlp_http, zipkin};
-use crate::status::{ReceiverStatus, Status, now_unix_nano};
+use crate::signal::{Signal, Signals};
+use crate::status::{Locks, ReceiverStatus, Status, now_unix_nano};
 use crate::views::{self, Views};
 use crate::web::{self, Web};
 
@@ -51,6 +56,9 @@ pub enum StartError {
     /// An exporter.
     #[error(transparent)]
     OwnTarget(#[from] OwnTarget),
+    /// Certificates, keys, tokens.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     /// The data directory.
     #[error(transparent)]
     Data(#[from] OpenError),
@@ -59,11 +67,12 @@ pub enum StartError {
     Kit(#[from] bellwether::Error),
 }
 
-/// Runs the collector until a signal stops it and everything is drained.
+/// Runs the collector until a signal stops it and everything is drained; exporters run on the runtime of `exporting`,
+/// everything else on the caller's.
 ///
 /// # Errors
 /// [`StartError`]; once started it ends well.
-pub async fn run(config: Config) -> Result<(), StartError> {
+pub async fn run(config: Config, exporting: &Handle) -> Result<(), StartError> {
     // Before the first log line: what cannot be had is better told alone.
     let bound = bind::all([
         (GRPC, &config.otlp_grpc),
@@ -82,13 +91,14 @@ pub async fn run(config: Config) -> Result<(), StartError> {
             (WEB, &config.web, web),
         ],
     )?;
+    let guards = Guards::read(&config.access)?;
     let opened = OpenLog::open(&config)?;
     let kit = Kit::builder("bellwether-collector")
         .service_version(env!("CARGO_PKG_VERSION"))
         .traces(false)
         .start()?;
     opened.recovery.tell();
-    let collector = Collector::start(&kit, config, bound, opened);
+    let collector = Collector::start(&kit, config, bound, opened, guards, exporting);
     // Made only now, for making it turns the collector ready.
     kit.shutdown_signal().await;
     let status = Arc::clone(&collector.status);
@@ -113,8 +123,9 @@ struct Collector {
     drain: watch::Sender<Option<Instant>>,
     exporters: JoinSet<()>,
     web: Option<WebServer>,
-    /// Ends with the collector.
+    /// These end with the collector.
     _clock: JoinSet<()>,
+    _watches: JoinSet<()>,
 }
 
 struct WebServer {
@@ -128,14 +139,19 @@ impl Collector {
         config: Config,
         [grpc, http, zipkin, web]: [Bound; 4],
         opened: OpenLog,
+        guards: Guards,
+        exporting: &Handle,
     ) -> Self {
         tell_left_out([(GRPC, &grpc), (HTTP, &http), (ZIPKIN, &zipkin), (WEB, &web)]);
+        let [grpc_locks, http_locks, zipkin_locks] = config.access.locks;
+        let receivers = [
+            (GRPC, &grpc, grpc_locks),
+            (HTTP, &http, http_locks),
+            (ZIPKIN, &zipkin, zipkin_locks),
+        ];
+        guards::tell_plaintext(&receivers);
         let status = Arc::new(Status {
-            receivers: vec![
-                receiver_status(GRPC, &grpc),
-                receiver_status(HTTP, &http),
-                receiver_status(ZIPKIN, &zipkin),
-            ],
+            receivers: receivers.map(receiver_status).into(),
             exporters: opened.exporters,
             log: opened.status,
         });
@@ -149,7 +165,7 @@ impl Collector {
         }));
         tell_started(&config, [&grpc, &http, &zipkin, &web]);
 
-        let (drain, exporters) = start_exporters(config.export, &status, opened.cursors);
+        let (drain, exporters) = start_exporters(config.export, &status, opened.cursors, exporting);
         let (closing, closed) = watch::channel(false);
         let intake = Intake::new(log.clone(), Arc::clone(&views));
         let budget = Budget::new(config.memory.bodies);
@@ -157,9 +173,17 @@ impl Collector {
             max_connections: config.memory.connections(),
             ..server::Config::default()
         };
+        let senders = server::Config {
+            idle_timeout: config.access.connections.idle_timeout,
+            max_age: config.access.connections.max_age,
+            max_age_grace: config.access.connections.grace,
+            ..net.clone()
+        };
+        let guards = guards.start();
         let receivers = start_receivers(
             [grpc, http, zipkin],
-            net,
+            &senders,
+            &guards,
             &status,
             &intake,
             &budget,
@@ -184,6 +208,7 @@ impl Collector {
             exporters,
             web,
             _clock: clock,
+            _watches: guards.into_watches(),
         }
     }
 
@@ -255,19 +280,21 @@ fn start_exporters(
     configs: Vec<export::Config>,
     status: &Status,
     cursors: Vec<Cursor>,
+    exporting: &Handle,
 ) -> (watch::Sender<Option<Instant>>, JoinSet<()>) {
     let (drain, deadline) = watch::channel(None);
     let mut exporters = JoinSet::new();
     for ((config, status), cursor) in configs.into_iter().zip(&status.exporters).zip(cursors) {
         let worker = Worker::new(config, Arc::clone(status), deadline.clone());
-        exporters.spawn(worker.run(cursor));
+        exporters.spawn_on(worker.run(cursor), exporting);
     }
     (drain, exporters)
 }
 
 fn start_receivers(
     bound: [Bound; 3],
-    config: server::Config,
+    config: &server::Config,
+    guards: &LiveGuards,
     status: &Status,
     intake: &Intake,
     budget: &Budget,
@@ -282,6 +309,7 @@ fn start_receivers(
         otlp_http,
         zipkin,
     });
+    let takes = taken_signals(status);
     let mut receivers = JoinSet::new();
     for (bound, status) in bound.into_iter().zip(&status.receivers) {
         let Ok(Listening { listener, .. }) = bound else {
@@ -289,10 +317,13 @@ fn start_receivers(
         };
         let receiver = Receiver {
             intake: intake.clone(),
+            takes,
             budget: budget.clone(),
             status: Arc::clone(status),
+            access: guards.access(status.locks),
             others: Arc::clone(&others),
         };
+        let config = guards.listener(config, status);
         let mut closed = closed.clone();
         let stop = async move { drop(closed.wait_for(|&closed| closed).await) };
         match status.protocol {
@@ -302,6 +333,13 @@ fn start_receivers(
         };
     }
     receivers
+}
+
+/// What is of use to anybody: traces to the views, and whatever an exporter takes.
+fn taken_signals(status: &Status) -> Signals {
+    let exporters = status.exporters.iter();
+    let exported = exporters.flat_map(|exporter| exporter.signals.iter());
+    exported.chain([Signal::Traces]).collect()
 }
 
 /// Lets time pass for the views, also while no span arrives: calls stop waiting for their other half, and
@@ -319,11 +357,12 @@ fn start_clock(views: Arc<Views>) -> JoinSet<()> {
     clock
 }
 
-fn receiver_status(protocol: &'static str, bound: &Bound) -> Arc<ReceiverStatus> {
-    Arc::new(match bound {
+fn receiver_status((protocol, bound, locks): (&'static str, &Bound, Locks)) -> Arc<ReceiverStatus> {
+    let status = match bound {
         Ok(listening) => ReceiverStatus::listening(protocol, listening.address.clone()),
         Err(reason) => ReceiverStatus::left_out(protocol, reason.clone()),
-    })
+    };
+    Arc::new(status.with_locks(locks))
 }
 
 fn tell_left_out(listeners: [(&'static str, &Bound); 4]) {
@@ -376,12 +415,24 @@ fn tell_started(config: &Config, bound: [&Bound; 4]) {
         .map(|export| export.name.as_str())
         .collect();
     let disk = config.storage.disk.as_ref();
+    // Which receivers have a lock; nothing when none has.
+    let with = |has: fn(&Locks) -> bool| {
+        let locks = [GRPC, HTTP, ZIPKIN].into_iter().zip(&config.access.locks);
+        let names: Vec<_> = locks
+            .filter(|(_, locks)| has(locks))
+            .map(|(name, _)| name)
+            .collect();
+        Some(names.join(",")).filter(|names| !names.is_empty())
+    };
     tracing::info!(
         otlp_grpc,
         otlp_http,
         zipkin,
         web,
         export = export.join(","),
+        tls = with(|locks| locks.tls),
+        client_certificates = with(|locks| locks.client_certificates),
+        tokens = with(|locks| locks.tokens),
         data_dir = disk.map(|disk| disk.directory.display().to_string()),
         durability = disk.map(|disk| disk.durability.name()),
         data_limit_bytes = disk.map(|disk| disk.limit),

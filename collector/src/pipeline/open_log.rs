@@ -60,5 +60,8 @@ impl OpenLog {
 }
 
 fn exporter_status(config: &export::Config) -> Arc<ExporterStatus> {
-    Arc::new(ExporterStatus::named(config.name.as_str()))
+    Arc::new(ExporterStatus {
+        signals: config.signals,
+        ..ExporterStatus::named(config.name.as_str())
+    })
 }

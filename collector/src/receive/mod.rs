@@ -1,12 +1,15 @@
 //! The receivers: OTLP over gRPC and over HTTP, and Zipkin, each a service that `net` serves. `pipeline` binds their
 //! listeners and starts them.
 
+mod access;
+pub mod cors;
 mod format;
 mod http;
 pub mod otlp_grpc;
 pub mod otlp_http;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 pub mod zipkin;
 
 use std::sync::Arc;
@@ -16,7 +19,9 @@ use crate::intake::{Intake, Refused};
 use crate::net::body::Held;
 use crate::net::grpc::RETRY_AFTER;
 use crate::net::rpc_status::{Code, RpcStatus};
+use crate::signal::{Signal, Signals};
 use crate::status::{ReceiverStatus, add};
+pub use access::Access;
 use format::Format;
 
 /// What a receiver works with; cheap to clone.
@@ -24,10 +29,14 @@ use format::Format;
 pub struct Receiver {
     /// Where batches go.
     pub intake: Intake,
+    /// What is taken over OTLP: traces, which are viewed, and what an exporter takes.
+    pub takes: Signals,
     /// The memory for bodies under way.
     pub budget: Budget,
     /// What this listener counts.
     pub status: Arc<ReceiverStatus>,
+    /// What it asks of requests.
+    pub access: Arc<Access>,
     /// Where all receivers listen, told to who mixes them up.
     pub others: Arc<Others>,
 }
@@ -45,13 +54,14 @@ pub struct Others {
 
 impl Receiver {
     /// Takes a batch whose memory is given back when it is in the log.
-    async fn admit(&self, format: Format, body: Held) -> Result<(), RpcStatus> {
+    async fn admit(&self, signal: Signal, format: Format, body: Held) -> Result<(), RpcStatus> {
         let batch = format
-            .into_otlp(body, &self.budget)
+            .into_otlp(signal, body, &self.budget)
             .inspect_err(|status| self.count_refusal(status))?;
-        match self.intake.admit(batch.bytes, &self.status).await {
-            Ok(_spans) => Ok(()),
-            Err(refused @ Refused::Malformed(_)) => {
+        let admitted = self.intake.admit(signal, batch.bytes, &self.status);
+        match admitted.await {
+            Ok(_items) => Ok(()),
+            Err(refused @ Refused::Malformed { .. }) => {
                 Err(RpcStatus::new(Code::InvalidArgument, refused.to_string()))
             }
             Err(refused @ Refused::TooLarge(_)) => {
@@ -61,6 +71,17 @@ impl Receiver {
                 Err(RpcStatus::unavailable(refused.to_string(), RETRY_AFTER))
             }
         }
+    }
+
+    /// What a sender of `signal` is told when nobody would get it; `None` when it is taken.
+    fn not_taken(&self, signal: Signal) -> Option<String> {
+        let name = signal.name();
+        (!self.takes.has(signal)).then(|| {
+            format!(
+                "no exporter of this collector takes {name}, so they would go nowhere; give it one that does \
+                 (--export otlp+grpc://HOST:4317 or otlp+http://HOST:4318)"
+            )
+        })
     }
 
     /// Counts a batch that did not get as far as the intake, which counts all others.

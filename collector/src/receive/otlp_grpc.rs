@@ -1,4 +1,5 @@
-//! OTLP over gRPC: `TraceService/Export` (opentelemetry-proto, trace_service.proto). Served by `pipeline`.
+//! OTLP over gRPC: `TraceService/Export` and those of logs and metrics (opentelemetry-proto, trace_service.proto and its
+//! like). Served by `pipeline`.
 
 use std::pin::pin;
 
@@ -9,19 +10,16 @@ use tokio::net::TcpListener;
 
 use super::format::Format;
 use super::http::Failure;
-use super::{Receiver, otlp_http};
+use super::{Receiver, access, otlp_http};
 use crate::net::body::{Answer, discard};
 use crate::net::rpc_status::{Code, RpcStatus};
 use crate::net::{grpc, server};
+use crate::signal::Signal;
 
 /// gRPC's own default, which peers rely on; of decompressed bytes.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
-const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
-const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
-
-/// An empty `ExportTraceServiceResponse` with its prefix: everything was taken.
+/// An empty `ExportTraceServiceResponse`, or one of its like, with its prefix: everything was taken.
 const EMPTY_RESPONSE: &[u8] = &[0; grpc::PREFIX_BYTES];
 
 /// Serves OTLP over gRPC until `shutdown`, then drains; returns how many connections were cut off.
@@ -33,7 +31,12 @@ pub async fn serve(
 ) -> usize {
     let handler = move |request, _peer| {
         let receiver = receiver.clone();
-        async move { answer(&receiver, request).await }
+        async move {
+            access::guard(&receiver, request, otlp_http::failure, |request| {
+                answer(&receiver, request)
+            })
+            .await
+        }
     };
     server::serve(listener, handler, config, shutdown).await
 }
@@ -46,14 +49,19 @@ where
     if !grpc::is_grpc_protobuf(request.headers()) || request.version() != Version::HTTP_2 {
         return not_grpc(receiver, request).await;
     }
-    let exported = match request.uri().path() {
-        TRACES => export(receiver, request).await,
-        LOGS => Err(no_exporter_takes("logs")),
-        METRICS => Err(no_exporter_takes("metrics")),
-        path => Err(RpcStatus::new(
-            Code::Unimplemented,
-            format!("unknown method {path}; this port takes {TRACES}"),
-        )),
+    let path = request.uri().path();
+    let exported = match Signal::ALL
+        .into_iter()
+        .find(|&signal| signal.grpc_path() == path)
+    {
+        Some(signal) => export(receiver, signal, request).await,
+        None => {
+            let traces = Signal::Traces.grpc_path();
+            let text = format!(
+                "unknown method {path}; this port takes {traces}, and the same of logs and metrics"
+            );
+            Err(RpcStatus::new(Code::Unimplemented, text))
+        }
     };
     match exported {
         Ok(()) => grpc::success(Bytes::from_static(EMPTY_RESPONSE)),
@@ -61,22 +69,22 @@ where
     }
 }
 
-async fn export<B>(receiver: &Receiver, request: Request<B>) -> Result<(), RpcStatus>
+async fn export<B>(
+    receiver: &Receiver,
+    signal: Signal,
+    request: Request<B>,
+) -> Result<(), RpcStatus>
 where
     B: Body<Data = Bytes>,
     B::Error: std::error::Error,
 {
+    if let Some(text) = receiver.not_taken(signal) {
+        return Err(RpcStatus::new(Code::Unimplemented, text));
+    }
     let message = grpc::read_message(request, MAX_MESSAGE_BYTES, &receiver.budget)
         .await
         .inspect_err(|status| receiver.count_refusal(status))?;
-    receiver.admit(Format::OtlpProtobuf, message).await
-}
-
-fn no_exporter_takes(signal: &str) -> RpcStatus {
-    RpcStatus::new(
-        Code::Unimplemented,
-        format!("no exporter of this collector takes {signal}; send traces only"),
-    )
+    receiver.admit(signal, Format::OtlpProtobuf, message).await
 }
 
 /// Answers what is no gRPC, most likely OTLP over HTTP sent to the wrong port.

@@ -1,5 +1,5 @@
-//! OTLP over HTTP: `POST /v1/traces`, protobuf or JSON (opentelemetry.io, OTLP specification, section OTLP/HTTP).
-//! Served by `pipeline`.
+//! OTLP over HTTP: `POST /v1/traces`, `/v1/logs` and `/v1/metrics`, protobuf or JSON (opentelemetry.io, OTLP specification,
+//! section OTLP/HTTP). Served by `pipeline`.
 
 use std::pin::pin;
 
@@ -8,17 +8,18 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body;
 use tokio::net::TcpListener;
 
-use super::Receiver;
 use super::format::Format;
 use super::http::{
     Failure, JSON, MAX_BODY_BYTES, PROTOBUF, content_encoding, media_type, read_batch,
 };
+use super::{Receiver, access};
 use crate::net::body::{Answer, discard};
 use crate::net::encoding::Encoding;
 use crate::net::rpc_status::Code;
 use crate::net::{grpc, server};
+use crate::signal::Signal;
 
-const TAKES: &str = "this port takes POST /v1/traces";
+const TAKES: &str = "this port takes POST /v1/traces, /v1/logs and /v1/metrics";
 
 /// Serves OTLP over HTTP until `shutdown`, then drains; returns how many connections were cut off.
 pub async fn serve(
@@ -29,7 +30,12 @@ pub async fn serve(
 ) -> usize {
     let handler = move |request, _peer| {
         let receiver = receiver.clone();
-        async move { answer(&receiver, request).await }
+        async move {
+            access::guard(&receiver, request, failure, |request| {
+                answer(&receiver, request)
+            })
+            .await
+        }
     };
     server::serve(listener, handler, config, shutdown).await
 }
@@ -52,7 +58,7 @@ where
     let (parts, body) = request.into_parts();
     let mut body = pin!(body);
     let exported = match accept(receiver, &parts) {
-        Ok((format, encoding)) => export(receiver, format, encoding, body.as_mut()).await,
+        Ok(accepted) => export(receiver, accepted, body.as_mut()).await,
         Err(failure) => {
             discard(body.as_mut(), MAX_BODY_BYTES).await;
             Err(failure)
@@ -65,11 +71,15 @@ where
     }
 }
 
+/// What the head of a request tells of its body.
+struct Accepted {
+    signal: Signal,
+    format: Format,
+    encoding: Encoding,
+}
+
 /// Checks everything that can be told from the head of a request.
-fn accept(
-    receiver: &Receiver,
-    request: &http::request::Parts,
-) -> Result<(Format, Encoding), Failure> {
+fn accept(receiver: &Receiver, request: &http::request::Parts) -> Result<Accepted, Failure> {
     let others = &receiver.others;
     if grpc::is_grpc(&request.headers) {
         let text = format!(
@@ -81,29 +91,34 @@ fn accept(
         receiver.count_refusal(&failure.status);
         return Err(failure);
     }
-    match request.uri.path() {
-        "/v1/traces" => {}
-        path @ ("/v1/logs" | "/v1/metrics") => {
-            let signal = path.trim_start_matches("/v1/");
-            let text = format!("no exporter of this collector takes {signal}; {TAKES}");
-            return Err(Failure::not_found(text));
+    let path = request.uri.path();
+    let Some(signal) = Signal::ALL
+        .into_iter()
+        .find(|signal| signal.http_path() == path)
+    else {
+        let mut text = format!("nothing is at {path}; {TAKES}");
+        if let "/api/v2/spans" | "/api/v1/spans" = path {
+            text.push_str("; Zipkin's format is taken");
+            text.push_str(&Receiver::place(&others.zipkin));
         }
-        path @ ("/api/v2/spans" | "/api/v1/spans") => {
-            let zipkin = Receiver::place(&others.zipkin);
-            let text = format!("nothing is at {path}; {TAKES}; Zipkin's format is taken{zipkin}");
-            return Err(Failure::not_found(text));
-        }
-        path => {
-            let text = format!("nothing is at {path}; {TAKES}");
-            return Err(Failure::not_found(text));
-        }
+        return Err(Failure::not_found(text));
+    };
+    if let Some(text) = receiver.not_taken(signal) {
+        return Err(Failure::not_found(text));
     }
     if request.method != Method::POST {
         let text = format!("{} is not taken; {TAKES}", request.method);
         let status = StatusCode::METHOD_NOT_ALLOWED;
         return Err(Failure::new(status, Code::Unimplemented, text).allow(header::ALLOW, "POST"));
     }
-    check_batch(&request.headers).inspect_err(|failure| receiver.count_refusal(&failure.status))
+    let checked = check_batch(&request.headers);
+    let (format, encoding) =
+        checked.inspect_err(|failure| receiver.count_refusal(&failure.status))?;
+    Ok(Accepted {
+        signal,
+        format,
+        encoding,
+    })
 }
 
 /// The type and encoding of a batch.
@@ -122,22 +137,19 @@ fn check_batch(headers: &HeaderMap) -> Result<(Format, Encoding), Failure> {
 }
 
 /// The format the batch came in.
-async fn export<B>(
-    receiver: &Receiver,
-    format: Format,
-    encoding: Encoding,
-    body: B,
-) -> Result<Format, Failure>
+async fn export<B>(receiver: &Receiver, accepted: Accepted, body: B) -> Result<Format, Failure>
 where
     B: Body<Data = Bytes>,
     B::Error: std::error::Error,
 {
-    let body = read_batch(receiver, encoding, body).await?;
-    receiver.admit(format, body).await?;
-    Ok(format)
+    let body = read_batch(receiver, accepted.encoding, body).await?;
+    receiver
+        .admit(accepted.signal, accepted.format, body)
+        .await?;
+    Ok(accepted.format)
 }
 
-/// An empty `ExportTraceServiceResponse` in the encoding of the request, which is no byte at all in protobuf:
+/// An empty `ExportTraceServiceResponse`, or one of its like, in the encoding of the request, which is no byte at all in protobuf:
 /// everything was taken.
 fn success(format: Format) -> Response<Answer> {
     let (content_type, body) = match format {

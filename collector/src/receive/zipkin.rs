@@ -8,13 +8,14 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use tokio::net::TcpListener;
 
-use super::Receiver;
 use super::format::Format;
 use super::http::{Failure, MAX_BODY_BYTES, PROTOBUF, content_encoding, media_type, read_batch};
+use super::{Receiver, access};
 use crate::net::body::{Answer, discard};
 use crate::net::encoding::Encoding;
 use crate::net::rpc_status::Code;
 use crate::net::{grpc, server};
+use crate::signal::Signal;
 
 const SPANS: &str = "/api/v2/spans";
 const TAKES: &str = "this port takes POST /api/v2/spans, Zipkin's JSON v2 or protobuf";
@@ -28,7 +29,15 @@ pub async fn serve(
 ) -> usize {
     let handler = move |request, _peer| {
         let receiver = receiver.clone();
-        async move { answer(&receiver, request).await }
+        async move {
+            access::guard(
+                &receiver,
+                request,
+                |_, failure| failure.text_answer(),
+                |request| answer(&receiver, request),
+            )
+            .await
+        }
     };
     server::serve(listener, handler, config, shutdown).await
 }
@@ -128,5 +137,5 @@ where
     B::Error: std::error::Error,
 {
     let body = read_batch(receiver, encoding, body).await?;
-    Ok(receiver.admit(format, body).await?)
+    Ok(receiver.admit(Signal::Traces, format, body).await?)
 }

@@ -9,6 +9,7 @@ pub mod rfc3339;
 
 mod critical_path;
 mod edges;
+mod halves;
 mod histogram;
 mod kept;
 mod names;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::critical_path::{Node, critical_path};
+use super::halves::put_children_below;
 use super::kept::KeptTrace;
 use super::report::{Segment, Trace, TraceEvent, TraceLink, TraceSpan};
 use super::services::kind_name;
@@ -22,7 +23,8 @@ const MAX_RESOURCE_BYTES: usize = 8 * 1024 * 1024;
 /// The report of a kept trace.
 pub(crate) fn trace(kept: &KeptTrace) -> Trace {
     let mut warnings = Vec::new();
-    let spans = distinct(kept, &mut warnings);
+    let mut spans = distinct(kept, &mut warnings);
+    put_children_below(&mut spans);
     if kept.dropped > 0 {
         warnings.push(format!(
             "{} more spans came and were not kept: a trace keeps at most 5,000 spans and an eighth of the store",

@@ -17,7 +17,7 @@ pub(super) fn nothing_ever(status: &Status) -> Markup {
         section.welcome {
             h1 { "Waiting for the first span" }
             p.lead {
-                "This collector runs and has received nothing yet. "
+                "This collector runs and has received no span yet. "
                 @match (&grpc, &http, &zipkin) {
                     (None, None, None) => { strong { "It listens on no address: " a href="/status" { "see the status" } "." } },
                     _ => { "Send it spans in one of these ways; this page fills by itself." },
@@ -228,11 +228,7 @@ mod tests {
             Arc::new(ReceiverStatus {
                 protocol,
                 address: address.map(str::to_owned).map_err(str::to_owned),
-                accepted_batches: 0.into(),
-                accepted_spans: 0.into(),
-                refused_batches: 0.into(),
-                rejected_batches: 0.into(),
-                last_error: Default::default(),
+                ..ReceiverStatus::listening(protocol, String::new())
             })
         };
         Status {

@@ -9,7 +9,10 @@ use super::format::{ago, bytes, coarse, count, counted, utc};
 use super::layout::{Frame, Tab, page as frame_page};
 use super::query::PageQuery;
 use super::{Web, live};
-use crate::status::{ErrorAt, ExporterStatus, LogStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::signal::{Items, Signal, Signals};
+use crate::status::{
+    ErrorAt, ExporterStatus, Locks, LogStatus, ReceiverStatus, Status, now_unix_nano,
+};
 use crate::views::report::ViewsStatus;
 
 /// The handler.
@@ -139,15 +142,17 @@ fn views_card(views: &ViewsStatus) -> Markup {
 fn receiver_card(receiver: &ReceiverStatus, now: u64) -> Markup {
     let refused = load(&receiver.refused_batches);
     let rejected = load(&receiver.rejected_batches);
+    let denied = load(&receiver.denied_requests);
+    let failed = load(&receiver.failed_handshakes);
     html! {
         article.card data-key=(receiver.protocol) {
             h3 { (protocol_name(receiver.protocol)) }
             @match &receiver.address {
-                Ok(address) => p { "Listening on " code { (address) } "." },
+                Ok(address) => p { "Listening on " code { (address) } (asks_for(receiver.locks)) "." },
                 Err(reason) => p.warn { b { "Not listening: " } (reason) "." },
             }
             p {
-                "Took " b.num { (counted(load(&receiver.accepted_spans), "span")) } " in "
+                "Took " b.num { (listed(receiver.accepted().load())) } " in "
                 (counted(load(&receiver.accepted_batches), "request")) "."
             }
             @if refused > 0 {
@@ -156,22 +161,39 @@ fn receiver_card(receiver: &ReceiverStatus, now: u64) -> Markup {
             @if rejected > 0 {
                 p.bad { "Refused " (counted(rejected, "request")) " for good: malformed or too large." }
             }
+            @if denied > 0 {
+                p.warn { "Refused " (counted(denied, "request")) " for want of a valid token." }
+            }
+            @if failed > 0 {
+                p.warn { "Refused " (counted(failed, "connection")) " before a request: no TLS, no certificate, or one of a stranger." }
+            }
             (last_error(receiver.last_error.get(), now))
         }
     }
+}
+
+/// What a listener asks for, in the words that follow its address.
+fn asks_for(locks: Locks) -> String {
+    let transport = match (locks.tls, locks.client_certificates) {
+        (false, _) => ", in plaintext",
+        (true, false) => ", in TLS",
+        (true, true) => ", in TLS with client certificates",
+    };
+    let tokens = if locks.tokens { ", for a token" } else { "" };
+    format!("{transport}{tokens}")
 }
 
 fn exporter_card(exporter: &ExporterStatus, now: u64) -> Markup {
     let waiting = load(&exporter.queue_bytes);
     let oldest = load(&exporter.oldest_unix_nano);
     let retries = load(&exporter.retries);
-    let dropped = load(&exporter.dropped_spans);
-    let set_aside = load(&exporter.set_aside_spans);
+    let dropped = exporter.dropped().load();
+    let set_aside = exporter.set_aside().load();
     html! {
         article.card data-key=(exporter.name) {
             h3 { bdi { (exporter.name) } }
             p {
-                "Sent " b.num { (counted(load(&exporter.sent_spans), "span")) } " in "
+                "Sent " b.num { (listed(exporter.sent().load())) } " in "
                 (counted(load(&exporter.sent_requests), "request"))
                 @if retries > 0 { "; tried again " (count(retries)) " times" }
                 "."
@@ -185,14 +207,47 @@ fn exporter_card(exporter: &ExporterStatus, now: u64) -> Markup {
                     "."
                 }
             }
-            @if dropped > 0 {
-                p.bad { "Dropped " (counted(dropped, "span")) ": the log was full before they could be sent." }
+            @if !dropped.is_empty() {
+                p.bad { "Dropped " (listed(dropped)) ": the log was full before they could be sent." }
             }
-            @if set_aside > 0 {
-                p.bad { "Set " (counted(set_aside, "span")) " aside: the peer refuses them for good." }
+            @if !set_aside.is_empty() {
+                p.bad { "Set " (listed(set_aside)) " aside: the peer refuses them for good." }
+            }
+            @if exporter.signals != Signals::ALL {
+                p.muted { "Takes " (names(exporter.signals)) " only." }
             }
             (last_error(exporter.last_error.get(), now))
         }
+    }
+}
+
+/// `3 spans, 2 log records and 1 data point`, without what there is none of; spans when there is nothing.
+fn listed(items: Items) -> String {
+    let there = |signal: &Signal| *items.of(*signal) > 0;
+    let parts: Vec<_> = Signal::ALL
+        .into_iter()
+        .filter(there)
+        .map(|signal| counted(*items.of(signal), signal.item()))
+        .collect();
+    match &parts[..] {
+        [] => counted(0, Signal::Traces.item()),
+        parts => enumerated(parts),
+    }
+}
+
+fn names(signals: Signals) -> String {
+    let names: Vec<_> = signals
+        .iter()
+        .map(|signal| signal.name().to_owned())
+        .collect();
+    enumerated(&names)
+}
+
+/// `a, b and c`.
+fn enumerated(parts: &[String]) -> String {
+    match parts {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        parts => parts.concat(),
     }
 }
 
@@ -232,9 +287,7 @@ mod tests {
             address,
             accepted_batches: 2.into(),
             accepted_spans: 1200.into(),
-            refused_batches: 0.into(),
-            rejected_batches: 0.into(),
-            last_error: Default::default(),
+            ..ReceiverStatus::listening("otlp-grpc", String::new())
         }
     }
 
@@ -259,19 +312,31 @@ mod tests {
     fn counters_are_told_in_words() {
         let failing = receiver(Err("the port 4317 is taken".to_owned()));
         failing.rejected_batches.store(1, Ordering::Relaxed);
+        failing.denied_requests.store(2, Ordering::Relaxed);
+        failing.failed_handshakes.store(3, Ordering::Relaxed);
         failing.last_error.set("truncated <protobuf>");
         let exporter = ExporterStatus {
             name: "otlp+grpc://localhost:4317".to_owned(),
+            signals: [Signal::Traces, Signal::Metrics].into_iter().collect(),
             sent_spans: 1000.into(),
+            sent_data_points: 1.into(),
             sent_requests: 4.into(),
             dropped_spans: 7.into(),
+            set_aside_data_points: 2.into(),
             queue_bytes: 2048.into(),
             oldest_unix_nano: (now_unix_nano() - 5_000_000_000).into(),
             ..ExporterStatus::default()
         };
+        let taking = receiver(Ok("127.0.0.1:4317".to_owned()));
+        taking.accepted_log_records.store(5, Ordering::Relaxed);
+        taking.accepted_data_points.store(3, Ordering::Relaxed);
         let text = show(&Status {
             receivers: vec![
-                Arc::new(receiver(Ok("127.0.0.1:4317".to_owned()))),
+                Arc::new(taking.with_locks(Locks {
+                    tls: true,
+                    client_certificates: true,
+                    tokens: true,
+                })),
                 Arc::new(failing),
             ],
             exporters: vec![Arc::new(exporter)],
@@ -286,12 +351,16 @@ mod tests {
             })),
         });
         for part in [
-            "Listening on 127.0.0.1:4317",
-            "Took 1,200 spans in 2 requests",
+            "Listening on 127.0.0.1:4317, in TLS with client certificates, for a token.",
+            "Refused 2 requests for want of a valid token",
+            "Refused 3 connections before a request",
+            "Took 1,200 spans, 5 log records and 3 data points in 2 requests",
             "Not listening: the port 4317 is taken",
             "Refused 1 request for good",
             "just now: truncated <protobuf>",
-            "Sent 1,000 spans in 4 requests",
+            "Sent 1,000 spans and 1 data point in 4 requests",
+            "Set 2 data points aside",
+            "Takes traces and metrics only.",
             "2.00 KiB waiting, the oldest for 5 s",
             "Dropped 7 spans",
             "Counted 1,200 spans since the start, in 2.00 KiB",

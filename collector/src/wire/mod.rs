@@ -1,10 +1,11 @@
 //! Borrowed views over OTLP protobuf bytes: nothing here decodes a batch into structs. Called by
-//! `intake` (walk once), `views` (kept traces) and `export` (Zipkin output). `transcode` makes such bytes of JSON and
+//! `intake` (walk or count once), `views` (kept traces) and `export` (Zipkin output). `transcode` makes such bytes of JSON and
 //! Zipkin for `receive`.
 
 #[cfg(test)]
 pub(crate) mod any_request;
 mod attributes;
+mod count;
 mod json;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod oracle;
@@ -18,9 +19,11 @@ mod walk;
 mod walk_tests;
 
 pub use attributes::{AnyValueRef, ArrayValues, Attributes, KeyValueRef};
+pub use count::{count_data_points, count_log_records};
 pub use json::{attributes_to_json, to_json};
 pub use span::{EventRef, LinkRef, ResourceRef, ScopeRef, SpanKind, SpanRef, StatusCode};
 pub use transcode::{
-    MOST_MEMORY, TranscodeError, most_otlp_json, otlp_json, zipkin_json, zipkin_protobuf,
+    MOST_MEMORY, TranscodeError, most_otlp_json, most_otlp_metrics_json, otlp_json, otlp_logs_json,
+    otlp_metrics_json, zipkin_json, zipkin_protobuf,
 };
 pub use walk::{WireError, walk};

@@ -1,7 +1,7 @@
 //! `SpanRef`: one span of an `ExportTraceServiceRequest`, borrowed (opentelemetry/proto/trace/v1/trace.proto).
 
 use super::attributes::{Attributes, Fields};
-use super::reader::{MAX_DEPTH, Reader, fixed64_tag, len_tag};
+use super::reader::{MAX_DEPTH, Reader, fixed64_tag, len_tag, varint_tag};
 use super::walk::{UNKNOWN_SERVICE, WireError, span_tag};
 
 /// What side of a call a span is (`Span.SpanKind`).
@@ -97,8 +97,12 @@ pub struct LinkRef<'a> {
     pub trace_id: [u8; 16],
     /// The linked span.
     pub span_id: [u8; 8],
+    /// `trace_state`; empty when absent.
+    pub trace_state: &'a str,
     /// Its attributes.
     pub attributes: Attributes<'a>,
+    /// `dropped_attributes_count`.
+    pub dropped_attributes: u64,
 }
 
 impl<'a> SpanRef<'a> {
@@ -223,12 +227,19 @@ fn event_ref(mut reader: Reader<'_>) -> Result<EventRef<'_>, WireError> {
 fn link_ref(mut reader: Reader<'_>) -> Result<Option<LinkRef<'_>>, WireError> {
     const TRACE_ID: u32 = len_tag(1);
     const SPAN_ID: u32 = len_tag(2);
+    const TRACE_STATE: u32 = len_tag(3);
+    const DROPPED: u32 = varint_tag(5);
     let attributes = Attributes::new(reader.rest(), 4);
     let (mut trace_id, mut span_id): (&[u8], &[u8]) = (&[], &[]);
+    let (mut trace_state, mut dropped_attributes) = ("", 0);
     while let Some(tag) = reader.tag()? {
         match tag {
             TRACE_ID => trace_id = reader.len_bytes()?,
             SPAN_ID => span_id = reader.len_bytes()?,
+            TRACE_STATE => {
+                trace_state = std::str::from_utf8(reader.len_bytes()?).unwrap_or_default();
+            }
+            DROPPED => dropped_attributes = reader.varint()?,
             _ => reader.skip(tag, MAX_DEPTH)?,
         }
     }
@@ -236,7 +247,9 @@ fn link_ref(mut reader: Reader<'_>) -> Result<Option<LinkRef<'_>>, WireError> {
         (Ok(trace_id), Ok(span_id)) => Some(LinkRef {
             trace_id,
             span_id,
+            trace_state,
             attributes,
+            dropped_attributes,
         }),
         _ => None,
     })

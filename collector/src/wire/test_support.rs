@@ -1,12 +1,20 @@
 //! Requests for the tests of every part of the collector, built and encoded by opentelemetry-proto and prost.
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::metrics::v1::{
+    Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric, number_data_point,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
+
+use crate::signal::Signal;
 
 /// A text attribute.
 pub(crate) fn attribute(key: &str, value: &str) -> KeyValue {
@@ -77,4 +85,65 @@ pub(crate) fn field(number: u32, content: &[u8]) -> Vec<u8> {
     prost::encoding::encode_varint(content.len() as u64, &mut bytes);
     bytes.extend_from_slice(content);
     bytes
+}
+
+/// The bytes of a request with `records` log records of one service.
+pub(crate) fn logs_request(service: &str, records: u64) -> Vec<u8> {
+    let record = |number: u64| LogRecord {
+        time_unix_nano: 1_700_000_000_000_000_000 + number,
+        severity_number: 9,
+        body: attribute("", "ordered").value,
+        trace_id: vec![1; 16],
+        span_id: number.to_be_bytes().into(),
+        ..LogRecord::default()
+    };
+    let group = ResourceLogs {
+        resource: resource_spans(service, Vec::new()).resource,
+        scope_logs: vec![ScopeLogs {
+            log_records: (1..=records).map(record).collect(),
+            ..ScopeLogs::default()
+        }],
+        ..ResourceLogs::default()
+    };
+    ExportLogsServiceRequest {
+        resource_logs: vec![group],
+    }
+    .encode_to_vec()
+}
+
+/// The bytes of a request with one metric of one service that has `points` data points.
+pub(crate) fn metrics_request(service: &str, points: u64) -> Vec<u8> {
+    let point = |number: u64| NumberDataPoint {
+        time_unix_nano: 1_700_000_000_000_000_000,
+        attributes: vec![attribute("shelf", &number.to_string())],
+        value: Some(number_data_point::Value::AsInt(7)),
+        ..NumberDataPoint::default()
+    };
+    let group = ResourceMetrics {
+        resource: resource_spans(service, Vec::new()).resource,
+        scope_metrics: vec![ScopeMetrics {
+            metrics: vec![Metric {
+                name: "stock".into(),
+                data: Some(metric::Data::Gauge(Gauge {
+                    data_points: (1..=points).map(point).collect(),
+                })),
+                ..Metric::default()
+            }],
+            ..ScopeMetrics::default()
+        }],
+        ..ResourceMetrics::default()
+    };
+    ExportMetricsServiceRequest {
+        resource_metrics: vec![group],
+    }
+    .encode_to_vec()
+}
+
+/// The bytes of a request of `signal` with `items` of one service.
+pub(crate) fn request_of(signal: Signal, service: &str, items: u64) -> Vec<u8> {
+    match signal {
+        Signal::Traces => request(service, items),
+        Signal::Logs => logs_request(service, items),
+        Signal::Metrics => metrics_request(service, items),
+    }
 }

@@ -4,7 +4,7 @@
 use super::reader::{MAX_DEPTH, Reader, fixed32_tag, fixed64_tag, len_tag, varint_tag};
 use super::span::{ResourceRef, ScopeRef, SpanKind, SpanRef, StatusCode};
 
-/// Why bytes are no acceptable `ExportTraceServiceRequest`. Offsets count from the request's first byte.
+/// Why bytes are no acceptable request. Offsets count from the request's first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
@@ -66,6 +66,20 @@ pub enum WireError {
         /// Its length in bytes.
         length: usize,
         /// What the specification demands.
+        expected: usize,
+    },
+    /// A log record's id of the wrong size.
+    #[error(
+        "log record {record} (counted from 0) has a {field} of {length} bytes instead of {expected}"
+    )]
+    RecordIdLength {
+        /// Index of the record in the request.
+        record: u64,
+        /// `trace_id` or `span_id`.
+        field: &'static str,
+        /// Its length in bytes.
+        length: usize,
+        /// What the specification demands; 0 is fine, too.
         expected: usize,
     },
     /// An id of zeros, which the specification declares invalid.

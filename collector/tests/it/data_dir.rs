@@ -150,7 +150,7 @@ fn what_came_while_the_peer_was_down_arrives_after_a_restart() {
     sent.stop(senders);
     collector.terminate();
     let lines = collector.exits_with_success();
-    let stays = "spans this exporter could not send yet stay in the data directory";
+    let stays = "what this exporter could not send yet stays in the data directory";
     let line = lines.iter().find(|line| line["message"] == stays);
     let accepted = sent.accepted();
     assert_eq!(line.expect("told")["spans"], accepted.len());

@@ -5,26 +5,38 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and what of the others it may use. `config`, `fuzzing`, `pipeline` and the crate's root may use any.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 14] = [
+    ("secret", &[]),
+    ("signal", &[]),
     ("budget", &[]),
-    ("status", &[]),
-    ("wire", &[]),
-    ("net", &["budget", "status", "wire"]),
-    ("log", &["budget", "status", "wire"]),
-    ("views", &["budget", "log", "net", "status", "wire"]),
+    ("status", &["signal"]),
+    ("wire", &["signal"]),
+    ("net", &["budget", "signal", "status", "wire"]),
+    ("log", &["budget", "signal", "status", "wire"]),
+    (
+        "views",
+        &["budget", "log", "net", "signal", "status", "wire"],
+    ),
     (
         "intake",
-        &["budget", "log", "net", "status", "views", "wire"],
+        &["budget", "log", "net", "signal", "status", "views", "wire"],
     ),
-    ("web", &["budget", "log", "net", "status", "views", "wire"]),
-    ("metrics", &["status"]),
+    (
+        "web",
+        &["budget", "log", "net", "signal", "status", "views", "wire"],
+    ),
+    ("metrics", &["signal", "status"]),
     (
         "receive",
-        &["budget", "intake", "log", "net", "status", "views", "wire"],
+        &[
+            "budget", "intake", "log", "net", "secret", "signal", "status", "views", "wire",
+        ],
     ),
     (
         "export",
-        &["budget", "log", "net", "status", "views", "wire"],
+        &[
+            "budget", "log", "net", "secret", "signal", "status", "views", "wire",
+        ],
     ),
     ("probe", &["config"]),
 ];

@@ -2,16 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a fault is a failure")]
 
+mod certificates;
 mod configuration;
 mod data_dir;
 mod imports;
 mod process;
+mod secure;
+mod sender;
+mod signals;
 mod sink;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -267,6 +275,50 @@ fn idle_connections_keep_little_memory() {
         .collect();
     let each = (collector.resident_bytes() - before) / idle.len() as u64;
     assert!(each < 128 * 1024, "{each} bytes for each idle connection");
+    collector.stop();
+}
+
+/// The same of connections over HTTP/2, whose frames may be larger than what is usual.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn idle_http2_connections_keep_little_memory() {
+    let collector = Collector::start(&[]);
+    let to = collector.grpc_address();
+    let before = collector.resident_bytes();
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        let stream = tokio::net::TcpStream::connect(to).await.unwrap();
+        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.unwrap();
+        tokio::spawn(connection);
+        let mut message = vec![0xff; 512 * 1024];
+        let length = message.len() as u32 - 5;
+        message[0] = 0;
+        message[1..5].copy_from_slice(&length.to_be_bytes());
+        let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+        let request = hyper::Request::post(format!("http://{to}{path}"))
+            .header("content-type", "application/grpc")
+            .body(Full::new(Bytes::from(message)))
+            .unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.headers()["grpc-status"], "3");
+        drop(answer);
+        idle.push(sender);
+    }
+    let each = (collector.resident_bytes() - before) / idle.len() as u64;
+    assert!(each < 128 * 1024, "{each} bytes for each idle connection");
+    collector.stop();
+}
+
+/// So that the system, not the order in which tasks come up, shares processors out between taking and sending.
+#[cfg(target_os = "linux")]
+#[test]
+fn taking_and_sending_have_threads_of_their_own() {
+    let collector = Collector::start(&[]);
+    let names = collector.thread_names();
+    for name in ["serve", "export"] {
+        assert!(names.iter().any(|found| found == name), "{names:?}");
+    }
     collector.stop();
 }
 

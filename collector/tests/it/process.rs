@@ -134,6 +134,18 @@ impl Collector {
         lines.iter().any(|line| line["message"] == message)
     }
 
+    /// The lines with this message so far.
+    pub(crate) fn lines_with(&self, message: &str) -> Vec<Value> {
+        let lines = self.lines.lock().unwrap();
+        let lines = lines.iter().filter(|line| line["message"] == message);
+        lines.cloned().collect()
+    }
+
+    /// The line that told of its start.
+    pub(crate) fn started(&self) -> &Value {
+        &self.started
+    }
+
     /// Memory it holds.
     #[cfg(target_os = "linux")]
     pub(crate) fn resident_bytes(&self) -> u64 {
@@ -141,6 +153,17 @@ impl Collector {
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().nth(1));
         kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap() * 1024
+    }
+
+    /// What its threads are called.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn thread_names(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let name = |task: std::io::Result<std::fs::DirEntry>| {
+            let name = std::fs::read_to_string(task.unwrap().path().join("comm"));
+            name.unwrap().trim().to_owned()
+        };
+        tasks.map(name).collect()
     }
 
     /// SIGTERM.

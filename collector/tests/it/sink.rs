@@ -1,6 +1,6 @@
-//! An OTLP peer over HTTP that notes every span id it takes, and can be told to take none.
+//! An OTLP peer over HTTP that notes every span id it takes, and of all signals the bytes; it can be told to take none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,8 @@ struct State {
     refusing: AtomicBool,
     /// How often each span came.
     taken: Mutex<BTreeMap<u64, u32>>,
+    /// What came to each path, in pieces of one resource.
+    pieces: Mutex<BTreeMap<String, BTreeSet<Vec<u8>>>>,
 }
 
 impl Sink {
@@ -58,6 +60,12 @@ impl Sink {
         self.state.taken.lock().unwrap().clone()
     }
 
+    /// What came to a path, as requests of one resource each.
+    pub(crate) fn pieces(&self, path: &str) -> BTreeSet<Vec<u8>> {
+        let pieces = self.state.pieces.lock().unwrap();
+        pieces.get(path).cloned().unwrap_or_default()
+    }
+
     /// Of `expected`, how many have not come.
     pub(crate) fn lacks<'a>(&self, expected: impl IntoIterator<Item = &'a u64>) -> usize {
         let taken = self.state.taken.lock().unwrap();
@@ -70,12 +78,13 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
     loop {
-        let mut length = 0;
+        let (mut length, mut path) = (0, None);
         loop {
             let mut line = String::new();
             if reader.read_line(&mut line)? == 0 {
                 return Ok(());
             }
+            path = path.or_else(|| line.split(' ').nth(1).map(str::to_owned));
             let line = line.trim().to_ascii_lowercase();
             if let Some(value) = line.strip_prefix("content-length:") {
                 length = value.trim().parse().unwrap();
@@ -90,7 +99,15 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
             writer.write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n")?;
             continue;
         }
-        let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();
+        let path = path.unwrap_or_default();
+        let pieces = pieces(&body);
+        let mut noted = state.pieces.lock().unwrap();
+        noted.entry(path.clone()).or_default().extend(pieces);
+        drop(noted);
+        let request = match &*path {
+            "/v1/traces" => ExportTraceServiceRequest::decode(&body[..]).unwrap(),
+            _ => ExportTraceServiceRequest::default(),
+        };
         let scopes = request
             .resource_spans
             .into_iter()
@@ -105,4 +122,19 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
             b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n",
         )?;
     }
+}
+
+/// A merged request as requests of one resource each; those are its only field.
+fn pieces(mut body: &[u8]) -> Vec<Vec<u8>> {
+    let mut pieces = Vec::new();
+    while !body.is_empty() {
+        assert_eq!(body[0], 1 << 3 | 2);
+        let mut rest = &body[1..];
+        let length = prost::encoding::decode_varint(&mut rest).unwrap();
+        let end = body.len() - rest.len() + length as usize;
+        let (piece, behind) = body.split_at(end);
+        pieces.push(piece.to_vec());
+        body = behind;
+    }
+    pieces
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::Files;
 use super::readers::Reader;
+use crate::signal::Signals;
 
 pub(super) const FILE: &str = "cursors.json";
 /// The next one while it is written.
@@ -23,6 +24,9 @@ pub(super) struct Saved {
     pub(super) name: String,
     /// The first record that it may still have to send.
     pub(super) next: u64,
+    /// What it takes; all in a file that does not say.
+    #[serde(default)]
+    pub(super) signals: Signals,
     /// Since when it is not configured any more, Unix nanoseconds.
     pub(super) left_unix_nano: Option<u64>,
 }
@@ -61,6 +65,7 @@ pub(super) fn of(readers: &[Reader]) -> Vec<Saved> {
     let saved = readers.iter().map(|reader| Saved {
         name: reader.status.name.clone(),
         next: reader.place.sequence,
+        signals: reader.status.signals,
         left_unix_nano: reader.left_unix_nano,
     });
     saved.collect()

@@ -3,8 +3,13 @@
 //!
 //! Every checksum of a segment is seeded by its nonce, so that nothing which an earlier use left in a recycled file,
 //! and nothing that a sender puts into its spans, passes for a record.
+//!
+//! Version 2 has a record's signal in the top byte of its count of items, where version 1, which had traces only, has
+//! zero: both are read. A signal that this version does not know comes in a version that it does not know either, whose
+//! files are left alone and told.
 
 use super::Pending;
+use crate::signal::Signal;
 
 /// Bytes of a segment's header.
 pub(super) const SEGMENT_HEADER: usize = 48;
@@ -12,7 +17,11 @@ pub(super) const SEGMENT_HEADER: usize = 48;
 pub(super) const RECORD_HEADER: usize = 44;
 
 const MAGIC: [u8; 8] = *b"bwseg\r\n\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const OLDEST_VERSION: u32 = 1;
+
+/// Where a record's signal begins in its count of items, in bits.
+const SIGNAL_SHIFT: u32 = 56;
 
 /// What a segment's first bytes tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +59,9 @@ pub(super) struct RecordHeader {
     pub(super) group: u64,
     /// Arrival, Unix nanoseconds.
     pub(super) arrived_unix_nano: u64,
-    pub(super) spans: u64,
+    pub(super) signal: Signal,
+    /// Spans, log records or data points, below 2^56.
+    pub(super) items: u64,
 }
 
 /// The seed of a segment's checksums.
@@ -83,7 +94,7 @@ impl SegmentHeader {
             return Err(HeaderError::Foreign);
         }
         let version = fields.u32();
-        if version != VERSION {
+        if !(OLDEST_VERSION..=VERSION).contains(&version) {
             return Err(HeaderError::Version(version));
         }
         if fields.u32() != crc32c::crc32c(fields.0) {
@@ -107,7 +118,8 @@ impl RecordHeader {
             sequence,
             group,
             arrived_unix_nano: batch.arrived_unix_nano,
-            spans: batch.spans,
+            signal: batch.signal,
+            items: batch.items,
         })
     }
 
@@ -125,7 +137,7 @@ impl RecordHeader {
             self.sequence,
             self.group,
             self.arrived_unix_nano,
-            self.spans,
+            signal_number(self.signal) << SIGNAL_SHIFT | self.items,
         ];
         put(long, numbers.map(u64::to_le_bytes).as_flattened());
         put(crc, &crc32c::crc32c_append(key.0, rest).to_le_bytes());
@@ -138,13 +150,18 @@ impl RecordHeader {
         if fields.u32() != crc32c::crc32c_append(key.0, fields.0) {
             return None;
         }
+        let [length, payload_crc] = [fields.u32(), fields.u32()];
+        let [sequence, group, arrived_unix_nano, counted] = std::array::from_fn(|_| fields.u64());
+        let number = counted >> SIGNAL_SHIFT;
+        let mut signals = Signal::ALL.into_iter();
         Some(Self {
-            length: fields.u32(),
-            payload_crc: fields.u32(),
-            sequence: fields.u64(),
-            group: fields.u64(),
-            arrived_unix_nano: fields.u64(),
-            spans: fields.u64(),
+            length,
+            payload_crc,
+            sequence,
+            group,
+            arrived_unix_nano,
+            signal: signals.find(|&signal| signal_number(signal) == number)?,
+            items: counted & ((1 << SIGNAL_SHIFT) - 1),
         })
     }
 
@@ -162,6 +179,15 @@ impl RecordHeader {
 
     pub(super) fn matches(&self, payload: &[u8]) -> bool {
         self.payload_crc == crc32c::crc32c(payload)
+    }
+}
+
+/// A signal as it stands on disk: never changed, and no new one without a new version of the format.
+fn signal_number(signal: Signal) -> u64 {
+    match signal {
+        Signal::Traces => 0,
+        Signal::Logs => 1,
+        Signal::Metrics => 2,
     }
 }
 
@@ -217,6 +243,9 @@ mod tests {
             check(at, HeaderError::Foreign);
         }
         check(8, HeaderError::Version(VERSION ^ 1));
+        let mut older = good;
+        older[8] = OLDEST_VERSION as u8;
+        assert_eq!(SegmentHeader::decode(&older), Ok(SEGMENT));
         for at in 12..SEGMENT_HEADER {
             check(at, HeaderError::Damaged);
         }
@@ -225,11 +254,15 @@ mod tests {
     proptest! {
         #[test]
         fn a_records_header_is_read_back_or_not_at_all(
-            (length, payload_crc, sequence, group, spans) in any::<(u32, u32, u64, u64, u64)>(),
+            (length, payload_crc, sequence, group) in any::<(u32, u32, u64, u64)>(),
+            items in 0..1_u64 << SIGNAL_SHIFT,
+            signal in prop::sample::select(Signal::ALL.to_vec()),
             at in 0..RECORD_HEADER,
             bit in 0..8_u32,
         ) {
-            let header = RecordHeader { length, payload_crc, sequence, group, arrived_unix_nano: 9, spans };
+            let header = RecordHeader {
+                length, payload_crc, sequence, group, arrived_unix_nano: 9, signal, items,
+            };
             let key = SEGMENT.key();
             let mut bytes = header.encode(key);
             prop_assert_eq!(RecordHeader::decode(&bytes, key), Some(header));
@@ -239,5 +272,26 @@ mod tests {
             bytes[at] ^= 1_u8 << bit;
             prop_assert_eq!(RecordHeader::decode(&bytes, key), None);
         }
+    }
+
+    /// A record of version 1 as it stands on disk, and of one whose signal nobody knows.
+    #[test]
+    fn without_a_signal_it_is_traces_and_with_an_unknown_one_it_is_none() {
+        let key = SEGMENT.key();
+        let record = |last: [u8; 8]| {
+            let mut bytes = [0; RECORD_HEADER];
+            bytes[RECORD_HEADER - 8..].copy_from_slice(&last);
+            let crc = crc32c::crc32c_append(key.0, &bytes[4..]);
+            bytes[..4].copy_from_slice(&crc.to_le_bytes());
+            RecordHeader::decode(&bytes, key)
+        };
+        let known = |header: RecordHeader| (header.signal, header.items);
+        let of_version_1 = 77_u64.to_le_bytes();
+        assert_eq!(record(of_version_1).map(known), Some((Signal::Traces, 77)));
+        assert_eq!(
+            record([9, 0, 0, 0, 0, 0, 0, 2]).map(known),
+            Some((Signal::Metrics, 9))
+        );
+        assert_eq!(record([9, 0, 0, 0, 0, 0, 0, 3]), None);
     }
 }

@@ -14,6 +14,7 @@ use super::state::{Limits, Next, Pending};
 use super::writer::Writer;
 use super::{DiskConfig, Durability, Shared, Sizes, scan, segment_name};
 use crate::log::{OnFull, Read, ReaderConfig, ReaderId};
+use crate::signal::{Signal, Signals};
 use crate::status::{ExporterStatus, LogStatus};
 
 const SIZES: Sizes = Sizes {
@@ -47,7 +48,9 @@ pub(crate) fn segments(data: &[u8]) {
         }
     }
     let batch = Bytes::from_static(b"what comes next");
-    let answer = shared.offer(batch.clone(), 1).expect("there is room");
+    let answer = shared
+        .offer(Signal::Traces, batch.clone(), 1)
+        .expect("there is room");
     writer.write_group(&shared);
     let answer = answer.map(|mut answer| answer.try_recv());
     assert_eq!(answer, Some(Ok(Ok(()))));
@@ -79,7 +82,8 @@ fn write(input: &mut Input<'_>, files: &Memory) -> BTreeMap<u64, Bytes> {
             let (answer, _) = tokio::sync::oneshot::channel();
             let batch = Pending {
                 bytes: payload.clone(),
-                spans: 1,
+                signal: Signal::Traces,
+                items: 1,
                 arrived_unix_nano: 7,
                 answer,
             };
@@ -118,6 +122,7 @@ fn spoil(input: &mut Input<'_>, files: &Memory) -> bool {
                     name: READERS[usize::from(next % 2)].to_owned(),
                     next: u64::from(next),
                     left_unix_nano: None,
+                    signals: Signals::ALL,
                 };
                 let saved = [input.byte(), input.byte()].map(next).to_vec();
                 cursors::save(files, saved).expect("memory takes it");

@@ -45,6 +45,7 @@ use self::scan::{Answer, Ask};
 use self::state::{Limits, Next, Pending, State};
 use self::writer::Writer;
 use super::{Full, Read, ReaderConfig, ReaderId, Record, tell};
+use crate::signal::{Items, Signal};
 use crate::status::{LogStatus, now_unix_nano};
 
 /// When a batch is answered with success.
@@ -207,8 +208,13 @@ impl DiskLog {
         Ok((log, cursors, recovery))
     }
 
-    pub(super) async fn append(&self, bytes: Bytes, spans: u64) -> Result<(), Full> {
-        let Some(answer) = self.shared.offer(bytes, spans)? else {
+    pub(super) async fn append(
+        &self,
+        signal: Signal,
+        bytes: Bytes,
+        items: u64,
+    ) -> Result<(), Full> {
+        let Some(answer) = self.shared.offer(signal, bytes, items)? else {
             return Ok(());
         };
         // The writer answers everything, unless it is gone.
@@ -301,12 +307,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a batch for the writer; where its answer comes, or nothing when nobody reads the log.
-    fn offer(&self, bytes: Bytes, spans: u64) -> Result<Option<Answered>, Full> {
+    /// Queues a batch for the writer; where its answer comes, or nothing when nobody takes its signal.
+    fn offer(&self, signal: Signal, bytes: Bytes, items: u64) -> Result<Option<Answered>, Full> {
         let (answer, answered) = oneshot::channel();
         let batch = Pending {
+            signal,
             bytes,
-            spans,
+            items,
             arrived_unix_nano: now_unix_nano(),
             answer,
         };
@@ -421,8 +428,8 @@ impl DiskCursor {
         self.shared.ack(self.reader, sequence);
     }
 
-    pub(super) fn unsent_spans(&self) -> u64 {
-        self.shared.state().unsent_spans(self.reader)
+    pub(super) fn unsent(&self) -> Items {
+        self.shared.state().unsent(self.reader)
     }
 
     fn let_go(&mut self) {

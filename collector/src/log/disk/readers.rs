@@ -9,13 +9,14 @@ use super::format::SEGMENT_HEADER;
 use super::scan::Entry;
 use super::segments::Segments;
 use crate::log::{Notice, OnFull, ReaderId, Record};
-use crate::status::{ExporterStatus, add};
+use crate::signal::{BySignal, Items, Signal};
+use crate::status::ExporterStatus;
 
 /// How many records, and what is in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) records: u64,
-    pub(super) spans: u64,
+    pub(super) items: Items,
     /// Of payload.
     pub(super) bytes: u64,
 }
@@ -36,44 +37,43 @@ pub(super) struct Reader {
     pub(super) on_full: OnFull,
     /// When its exporter was found to be configured no more, Unix nanoseconds; `None` while it is.
     pub(super) left_unix_nano: Option<u64>,
-    /// The first record neither acknowledged nor given up.
+    /// The first record that it may want and that is neither acknowledged nor given up.
     pub(super) place: Place,
-    /// Records handed out and not acknowledged, in order.
+    /// The first record of each signal that is not acknowledged: one may be ahead of the others.
+    acknowledged: BySignal<u64>,
+    /// The signal of those that were handed out last.
+    sending: Signal,
+    /// Records from `place` on that were looked at last, in order: those of `sending` were handed out.
     handed: VecDeque<Handed>,
     /// Pushed out while being sent: lost, unless an acknowledgement says otherwise.
     held: VecDeque<Handed>,
-    /// From `place` on.
+    /// What it takes of all from `place` on.
     pub(super) unsent: Totals,
     /// The part of it that is in the segment of `place`.
     pub(super) here: Totals,
     /// Arrival of the oldest unsent record that was looked at, Unix nanoseconds.
     pub(super) oldest_unix_nano: u64,
-    /// Spans lost since dropping began, while it goes on.
-    pub(super) episode: Option<u64>,
+    /// Items lost since dropping began, while it goes on.
+    pub(super) episode: Option<Items>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Handed {
+    signal: Signal,
+    /// Nothing of a signal that is not taken.
     totals: Totals,
     /// Where the record ends; its own sequence.
     end: Place,
+    arrived_unix_nano: u64,
 }
 
 impl Totals {
     /// Of one record.
-    pub(super) fn of(spans: u64, bytes: usize) -> Self {
+    pub(super) fn of(items: Items, bytes: usize) -> Self {
         Self {
             records: 1,
-            spans,
+            items,
             bytes: bytes as u64,
-        }
-    }
-
-    fn at_most(self, other: Self) -> Self {
-        Self {
-            records: self.records.min(other.records),
-            spans: self.spans.min(other.spans),
-            bytes: self.bytes.min(other.bytes),
         }
     }
 }
@@ -81,7 +81,7 @@ impl Totals {
 impl AddAssign for Totals {
     fn add_assign(&mut self, other: Self) {
         self.records += other.records;
-        self.spans = self.spans.saturating_add(other.spans);
+        self.items += other.items;
         self.bytes += other.bytes;
     }
 }
@@ -90,7 +90,7 @@ impl SubAssign for Totals {
     fn sub_assign(&mut self, other: Self) {
         // What a damaged file says need not add up.
         self.records = self.records.saturating_sub(other.records);
-        self.spans = self.spans.saturating_sub(other.spans);
+        self.items -= other.items;
         self.bytes = self.bytes.saturating_sub(other.bytes);
     }
 }
@@ -109,6 +109,8 @@ impl Reader {
             on_full,
             left_unix_nano,
             place: Place::default(),
+            acknowledged: BySignal::default(),
+            sending: Signal::default(),
             handed: VecDeque::new(),
             held: VecDeque::new(),
             unsent: Totals::default(),
@@ -123,18 +125,54 @@ impl Reader {
         self.left_unix_nano.is_none()
     }
 
-    pub(super) fn unsent_spans(&self) -> u64 {
-        let held: u64 = self.held.iter().map(|held| held.totals.spans).sum();
-        self.unsent.spans + held
+    pub(super) fn takes(&self, signal: Signal) -> bool {
+        self.status.signals.has(signal)
     }
 
-    /// There is more to read, in `segment`. Not for an exporter that has left: what comes now is not meant for it.
-    pub(super) fn appended(&mut self, segment: u64, totals: Totals) {
-        if self.is_configured() {
-            self.unsent += totals;
-            if self.place.segment == segment {
-                self.here += totals;
-            }
+    /// Whether record `sequence` is still to be sent, if it is not before `place`.
+    fn wants(&self, signal: Signal, sequence: u64) -> bool {
+        self.takes(signal) && sequence >= *self.acknowledged.of(signal)
+    }
+
+    /// Whether a record is of those that are handed out.
+    pub(super) fn sends(&self, record: &Record) -> bool {
+        let signal = record.signal;
+        signal == self.sending
+            && record.sequence >= self.place.sequence
+            && self.wants(signal, record.sequence)
+    }
+
+    /// What it takes of a segment's records.
+    fn taken_of(&self, totals: &BySignal<Totals>) -> Totals {
+        let mut taken = Totals::default();
+        for signal in self.status.signals.iter() {
+            taken += *totals.of(signal);
+        }
+        taken
+    }
+
+    pub(super) fn unsent_items(&self) -> Items {
+        let mut unsent = self.unsent.items;
+        for ahead in self.handed.iter().filter(|handed| !self.is_wanted(handed)) {
+            unsent -= ahead.totals.items;
+        }
+        unsent += self.held.iter().map(|held| held.totals.items).sum();
+        unsent
+    }
+
+    /// There is more to read, up to `end`. Not for an exporter that has left: what comes now is not meant for it.
+    pub(super) fn appended(&mut self, end: Place, totals: &BySignal<Totals>) {
+        if !self.is_configured() {
+            return;
+        }
+        let totals = self.taken_of(totals);
+        self.unsent += totals;
+        if self.place.segment == end.segment {
+            self.here += totals;
+        }
+        // Nothing of it all is for this one.
+        if self.unsent.records == 0 {
+            self.place = end;
         }
     }
 
@@ -145,6 +183,9 @@ impl Reader {
         }
         if entry.header.sequence < self.place.sequence {
             self.place.offset = entry.end;
+            return;
+        }
+        if !self.takes(entry.header.signal) {
             return;
         }
         if self.unsent.records == 0 {
@@ -159,46 +200,73 @@ impl Reader {
     /// Forgets what was handed out: it is asked for again. What was pushed out meanwhile cannot come again.
     pub(super) fn ask_again(&mut self) {
         self.handed.clear();
-        let lost = self.held.drain(..).map(|held| held.totals.spans).sum();
+        let lost = self.held.drain(..).map(|held| held.totals.items).sum();
         self.lose(lost);
     }
 
-    /// Notes a record that is handed out, which ends at byte `end` of `segment`.
+    /// Notes a record that is looked at, which ends at byte `end` of `segment`.
     pub(super) fn hand(&mut self, record: &Record, segment: u64, end: u64) {
-        if self.handed.is_empty() {
-            self.oldest_unix_nano = record.arrived_unix_nano;
-        }
+        let totals = match self.takes(record.signal) {
+            true => Totals::of(record.counted(), record.bytes.len()),
+            false => Totals::default(),
+        };
         self.handed.push_back(Handed {
-            totals: Totals::of(record.spans, record.bytes.len()),
+            signal: record.signal,
+            totals,
             end: Place {
                 sequence: record.sequence,
                 segment,
                 offset: end,
             },
+            arrived_unix_nano: record.arrived_unix_nano,
         });
     }
 
-    /// Moves past what was handed out up to `sequence`; the bytes of it.
+    /// Hands out what was looked at: moves past what it does not want, and takes the signal of the first record that it
+    /// wants.
+    pub(super) fn begin(&mut self, segments: &Segments) {
+        self.pass(segments);
+        if let Some(first) = self.handed.front() {
+            self.sending = first.signal;
+            self.oldest_unix_nano = first.arrived_unix_nano;
+        }
+    }
+
+    fn is_wanted(&self, handed: &Handed) -> bool {
+        self.wants(handed.signal, handed.end.sequence)
+    }
+
+    /// Settles what was handed out up to `sequence`; the bytes that it moves past.
     pub(super) fn settle(&mut self, sequence: u64, segments: &Segments) -> u64 {
         while (self.held.front()).is_some_and(|held| held.end.sequence <= sequence) {
             self.held.pop_front();
         }
+        let past = sequence.saturating_add(1);
+        let acknowledged = self.acknowledged.of_mut(self.sending);
+        *acknowledged = past.max(*acknowledged);
+        self.pass(segments)
+    }
+
+    /// Moves past what it does not want of the records that it looked at, up to the first one that it wants; the bytes
+    /// of those that it takes.
+    fn pass(&mut self, segments: &Segments) -> u64 {
         let mut bytes = 0;
         while let Some(handed) = self.handed.front().copied()
-            && handed.end.sequence <= sequence
+            && !self.is_wanted(&handed)
         {
             self.handed.pop_front();
             while self.place.segment != handed.end.segment {
-                self.lose(self.here.spans);
+                self.lose(self.here.items);
                 self.unsent -= self.here;
                 if !self.enter_next(segments) {
                     break;
                 }
             }
             // Behind damage there may be more than the start counted: no other segment's records are taken off for them.
-            let counted = handed.totals.at_most(self.here);
+            let mut counted = self.here;
+            self.here -= handed.totals;
+            counted -= self.here;
             self.unsent -= counted;
-            self.here -= counted;
             self.place = Place {
                 sequence: handed.end.sequence + 1,
                 ..handed.end
@@ -218,7 +286,7 @@ impl Reader {
             segment: next.id,
             offset: SEGMENT_HEADER as u64,
         };
-        self.here = next.totals;
+        self.here = self.taken_of(&next.totals);
         true
     }
 
@@ -226,12 +294,12 @@ impl Reader {
     pub(super) fn leave(&mut self, segments: &Segments) -> Totals {
         let lost = std::mem::take(&mut self.here);
         self.unsent -= lost;
-        self.lose(lost.spans);
+        self.lose(lost.items);
         self.enter_next(segments);
         lost
     }
 
-    /// Moves past the oldest segment, which the cap pushes out; a line when that begins to lose spans.
+    /// Moves past the oldest segment, which the cap pushes out; a line when that begins to lose items.
     pub(super) fn push_out(&mut self, segments: &Segments) -> Option<Notice> {
         let mut lost = std::mem::take(&mut self.here);
         self.unsent -= lost;
@@ -240,33 +308,42 @@ impl Reader {
             && handed.end.segment == segment
         {
             self.handed.pop_front();
-            lost -= handed.totals;
-            self.held.push_back(handed);
+            let wanted = self.is_wanted(&handed);
+            if wanted && handed.signal == self.sending {
+                self.held.push_back(handed);
+            }
+            if !wanted || handed.signal == self.sending {
+                lost -= handed.totals;
+            }
         }
         self.enter_next(segments);
         if lost.records == 0 {
             return None;
         }
         let starts = self.episode.is_none();
-        self.episode.get_or_insert(0);
-        self.lose(lost.spans);
+        self.episode.get_or_insert_default();
+        self.lose(lost.items);
         // A backlog without an exporter is told of when the last of it goes.
         (starts && self.is_configured()).then(|| Notice::Dropping {
             exporter: self.status.name.clone(),
-            spans: lost.spans,
+            items: lost.items,
         })
     }
 
-    fn lose(&mut self, spans: u64) {
-        add(&self.status.dropped_spans, spans);
-        self.episode = self.episode.map(|so_far| so_far + spans);
+    fn lose(&mut self, items: Items) {
+        self.status.dropped().add(items);
+        if let Some(so_far) = &mut self.episode {
+            *so_far += items;
+        }
     }
 
     /// The line about a backlog that nobody can send any more.
     pub(super) fn given_up(&self) -> Notice {
+        let mut items = self.status.dropped().load();
+        items += self.unsent.items;
         Notice::GivenUp {
             exporter: self.status.name.clone(),
-            spans: self.unsent.spans + self.status.dropped_spans.load(Ordering::Relaxed),
+            items,
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::cursors::{self, Saved};
 use super::files::{File, Files};
-use super::format::{HeaderError, RECORD_HEADER, SEGMENT_HEADER, SegmentHeader};
+use super::format::{HeaderError, RECORD_HEADER, RecordHeader, SEGMENT_HEADER, SegmentHeader};
 use super::readers::{Place, Reader, Totals};
 use super::recovery::{Note, Recovery};
 use super::scan::{Depth, Scanner, Span};
@@ -19,6 +19,7 @@ use super::segments::Segment;
 use super::writer::SPARE;
 use super::{DAMAGED, SEGMENT, damaged_name, segment_name};
 use crate::log::{OnFull, ReaderConfig, ReaderId};
+use crate::signal::{Items, Signals};
 use crate::status::{ExporterStatus, LogStatus, add, now_unix_nano};
 
 /// Bytes read at once; a record's header and a small batch.
@@ -200,6 +201,7 @@ fn readers(
         let unknown = Saved {
             name: UNKNOWN.to_owned(),
             next: 0,
+            signals: Signals::ALL,
             left_unix_nano: None,
         };
         without_configuration
@@ -221,7 +223,10 @@ fn readers(
     let now = now_unix_nano();
     for saved in saved {
         let id = ReaderId(readers.len() as u64);
-        let status = Arc::new(ExporterStatus::named(saved.name));
+        let status = Arc::new(ExporterStatus {
+            signals: saved.signals,
+            ..ExporterStatus::named(saved.name)
+        });
         let left = saved.left_unix_nano.unwrap_or(now);
         readers.push((id, status, OnFull::DropOldest, Some(left), saved.next));
     }
@@ -275,8 +280,9 @@ fn go_through(
         match scanner.next(depth) {
             Ok(Some(entry)) => {
                 let length = usize::try_from(entry.header.length).unwrap_or(usize::MAX);
-                let totals = Totals::of(entry.header.spans, length);
-                segment.totals += totals;
+                let RecordHeader { signal, items, .. } = entry.header;
+                let totals = Totals::of(Items::only(signal, items), length);
+                *segment.totals.of_mut(signal) += totals;
                 for reader in readers.iter_mut() {
                     reader.met(&entry, header.id, totals);
                 }

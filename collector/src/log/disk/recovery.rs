@@ -2,6 +2,7 @@
 
 use super::readers::{Reader, Totals};
 use super::scan::Damage;
+use crate::signal::Signal;
 
 /// What a start found in its directory, to be told once lines can be written.
 #[derive(Debug, Default)]
@@ -124,15 +125,19 @@ impl Note {
             ),
             Self::Waiting { exporter, unsent } => tracing::info!(
                 exporter,
-                spans = unsent.spans,
+                spans = unsent.items.traces,
+                log_records = unsent.items.told(Signal::Logs),
+                data_points = unsent.items.told(Signal::Metrics),
                 bytes = unsent.bytes,
-                "spans from before the start wait for this exporter"
+                "what came before the start waits for this exporter"
             ),
             Self::Left { exporter, unsent } => tracing::warn!(
                 exporter,
-                spans = unsent.spans,
+                spans = unsent.items.traces,
+                log_records = unsent.items.told(Signal::Logs),
+                data_points = unsent.items.told(Signal::Metrics),
                 bytes = unsent.bytes,
-                "spans wait for an exporter that is not configured any more: they are kept for the retention, unless their room is needed"
+                "what waits for an exporter that is not configured any more is kept for the retention, unless its room is needed"
             ),
         }
     }

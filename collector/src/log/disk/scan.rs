@@ -296,8 +296,9 @@ pub(super) fn read(files: &dyn Files, ask: &Ask) -> io::Result<Answer> {
         left = left.saturating_sub(payload.len() + RECORD_HEADER);
         let record = Record {
             sequence: header.sequence,
+            signal: header.signal,
             bytes: payload,
-            spans: header.spans,
+            items: header.items,
             arrived_unix_nano: header.arrived_unix_nano,
         };
         records.push((record, end));

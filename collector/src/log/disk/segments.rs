@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::format::SEGMENT_HEADER;
 use super::readers::{Place, Totals};
 use super::scan::Span;
+use crate::signal::{BySignal, Signal};
 
 /// A segment that holds records.
 #[derive(Clone, Debug)]
@@ -13,7 +14,7 @@ pub(super) struct Segment {
     pub(super) first_sequence: u64,
     /// Where its last record ends.
     pub(super) end: u64,
-    pub(super) totals: Totals,
+    pub(super) totals: BySignal<Totals>,
     /// Whether some of it could not be read: it is kept for a look.
     pub(super) damaged: bool,
 }
@@ -34,7 +35,7 @@ impl Segment {
             id,
             first_sequence,
             end: SEGMENT_HEADER as u64,
-            totals: Totals::default(),
+            totals: BySignal::default(),
             damaged: false,
         }
     }
@@ -57,10 +58,12 @@ impl Segments {
     }
 
     /// Notes records in the one being written, the last of which ends at `end`.
-    pub(super) fn extend(&mut self, end: u64, totals: Totals) {
+    pub(super) fn extend(&mut self, end: u64, totals: BySignal<Totals>) {
         if let Some(segment) = self.kept.back_mut() {
             segment.end = end;
-            segment.totals += totals;
+            for signal in Signal::ALL {
+                *segment.totals.of_mut(signal) += *totals.of(signal);
+            }
         }
     }
 

@@ -14,13 +14,15 @@ use super::readers::{Place, Reader, Totals};
 use super::scan::{Ask, Damage};
 use super::segments::{Segment, Segments};
 use crate::log::{Full, MAX_RECORDS, Notice, OnFull, Read, ReaderId, Record};
+use crate::signal::{BySignal, Items, Signal};
 use crate::status::{LogStatus, add};
 
 /// A batch on its way to the disk.
 #[derive(Debug)]
 pub(super) struct Pending {
+    pub(super) signal: Signal,
     pub(super) bytes: Bytes,
-    pub(super) spans: u64,
+    pub(super) items: u64,
     pub(super) arrived_unix_nano: u64,
     /// Told once it is written and, with `synced`, durable.
     pub(super) answer: oneshot::Sender<Result<(), Full>>,
@@ -131,7 +133,8 @@ impl State {
                 limit,
             });
         }
-        if !self.readers.iter().any(Reader::is_configured) {
+        let wants = |reader: &Reader| reader.is_configured() && reader.takes(batch.signal);
+        if !self.readers.iter().any(wants) {
             return Ok(false);
         }
         if self.pending_bytes + memory > self.limits.memory {
@@ -172,17 +175,18 @@ impl State {
         }
         let mut answers = Vec::with_capacity(group.len());
         let mut end = written.at;
-        let mut totals = Totals::default();
+        let mut totals = BySignal::<Totals>::default();
         for batch in group {
             end += disk_cost(&batch.bytes);
-            totals += Totals::of(batch.spans, batch.bytes.len());
             self.pending_bytes -= memory_cost(&batch.bytes);
             let record = Record {
                 sequence: self.next_sequence,
+                signal: batch.signal,
                 bytes: batch.bytes,
-                spans: batch.spans,
+                items: batch.items,
                 arrived_unix_nano: batch.arrived_unix_nano,
             };
+            *totals.of_mut(record.signal) += Totals::of(record.counted(), record.bytes.len());
             self.next_sequence += 1;
             self.hot.push(HotRecord {
                 record,
@@ -192,8 +196,13 @@ impl State {
             answers.push(batch.answer);
         }
         self.segments.extend(end, totals);
+        let place = Place {
+            sequence: self.next_sequence,
+            segment: id,
+            offset: end,
+        };
         for reader in &mut self.readers {
-            reader.appended(id, totals);
+            reader.appended(place, &totals);
         }
         self.cool();
         self.free();
@@ -211,33 +220,41 @@ impl State {
         group.into_iter().map(|batch| batch.answer).collect()
     }
 
+    /// Records of one signal: that of the first one that is wanted.
     pub(super) fn read(&mut self, id: ReaderId, max_bytes: usize) -> Next {
         let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
             return Next::Here(Read::End);
         };
-        reader.ask_again();
-        if reader.unsent.records == 0 {
-            let end = self.closed && self.pending_bytes == 0;
-            return Next::Here(if end { Read::End } else { Read::Nothing });
+        loop {
+            reader.ask_again();
+            advance(reader, &self.segments);
+            if reader.unsent.records == 0 {
+                let end = self.closed && self.pending_bytes == 0;
+                return Next::Here(if end { Read::End } else { Read::Nothing });
+            }
+            let place = reader.place;
+            let Some(found) = self.hot.read(place.sequence, max_bytes) else {
+                return Next::OnDisk(Ask {
+                    id: place.segment,
+                    span: self.segments.span(place, self.next_sequence),
+                    max_bytes,
+                    any_size: false,
+                });
+            };
+            for hot in &found {
+                reader.hand(&hot.record, hot.segment, hot.end);
+            }
+            reader.begin(&self.segments);
+            let records = found.into_iter().map(|hot| &hot.record);
+            let records: Vec<_> = records.filter(|record| reader.sends(record)).collect();
+            if !records.is_empty() {
+                return Next::Here(Read::Records(records.into_iter().cloned().collect()));
+            }
         }
-        let place = reader.place;
-        let Some(found) = self.hot.read(place.sequence, max_bytes) else {
-            return Next::OnDisk(Ask {
-                id: place.segment,
-                span: self.segments.span(place, self.next_sequence),
-                max_bytes,
-                any_size: false,
-            });
-        };
-        let records = found.into_iter().map(|hot| {
-            reader.hand(&hot.record, hot.segment, hot.end);
-            hot.record.clone()
-        });
-        Next::Here(Read::Records(records.collect()))
     }
 
-    /// Hands out what was read from disk, unless the reader was moved on meanwhile: `None` then. Where nothing more
-    /// can be read, the reader leaves the segment, and what it still wanted of it is lost.
+    /// Hands out what was read from disk, unless the reader was moved on meanwhile or wants none of it: `None` then. Where
+    /// nothing more can be read, the reader leaves the segment, and what it still wanted of it is lost.
     pub(super) fn found(
         &mut self,
         id: ReaderId,
@@ -272,20 +289,21 @@ impl State {
                 exporter,
                 segment: ask.id,
                 records: lost.records,
-                spans: lost.spans,
+                items: lost.items,
             });
             self.free();
             self.publish();
             return (None, notices);
         }
-        let records = found
-            .into_iter()
-            .map(|(record, end)| {
-                reader.hand(&record, ask.id, end);
-                record
-            })
-            .collect();
-        (Some(records), notices)
+        for (record, end) in &found {
+            reader.hand(record, ask.id, *end);
+        }
+        reader.begin(&self.segments);
+        let records = found.into_iter().map(|(record, _)| record);
+        let records: Vec<_> = records.filter(|record| reader.sends(record)).collect();
+        // Behind the last record that it wants there is nothing to look for.
+        advance(reader, &self.segments);
+        (Some(records).filter(|records| !records.is_empty()), notices)
     }
 
     /// Notes that a part of a segment cannot be read; whether that is news.
@@ -304,10 +322,10 @@ impl State {
             self.unsaved = true;
             // Not only when all is sent: an exporter that keeps up with a backlog drops nothing either.
             if reader.unsent.bytes <= self.limits.capacity / 2
-                && let Some(spans) = reader.episode.take()
+                && let Some(items) = reader.episode.take()
             {
                 let exporter = reader.status.name.clone();
-                notices.push(Notice::Recovered { exporter, spans });
+                notices.push(Notice::Recovered { exporter, items });
             }
         }
         self.cool();
@@ -316,9 +334,9 @@ impl State {
         notices
     }
 
-    pub(super) fn unsent_spans(&self, id: ReaderId) -> u64 {
+    pub(super) fn unsent(&self, id: ReaderId) -> Items {
         let reader = self.readers.iter().find(|reader| reader.id == id);
-        reader.map_or(0, Reader::unsent_spans)
+        reader.map_or_else(Items::default, Reader::unsent_items)
     }
 
     /// Reckons with a reader that holds one record beyond its share; 0 when it has let go.

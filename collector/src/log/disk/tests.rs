@@ -14,10 +14,12 @@ use tempfile::TempDir;
 use super::files::Files;
 use super::format::{RECORD_HEADER, SEGMENT_HEADER};
 use super::model_tests::Rig;
+use super::recover::recover;
 use super::segments::{Segment, Segments};
 use super::sim::Chance;
-use super::{DiskConfig, Durability, OpenError};
-use crate::log::{BatchLog, Cursor, Full, OnFull, ReaderConfig, Record};
+use super::{DiskConfig, Durability, OpenError, SEGMENT};
+use crate::log::{BatchLog, Cursor, Full, OnFull, ReaderConfig, ReaderId, Record};
+use crate::signal::{Items, Signal};
 use crate::status::{ExporterStatus, LogStatus};
 
 const LIMIT: u64 = 128 << 20;
@@ -65,7 +67,7 @@ fn try_open(directory: &Path, names: &[&str], retention: Duration) -> Result<Fix
 impl Fixture {
     async fn append(&self, text: &str) {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
-        self.log.append(bytes, 1).await.unwrap();
+        self.log.append(Signal::Traces, bytes, 1).await.unwrap();
     }
 
     async fn next(&mut self, reader: usize, max_bytes: usize) -> Vec<Record> {
@@ -135,7 +137,7 @@ async fn what_was_not_sent_is_there_at_the_next_start() {
     assert_eq!(log.texts(0).await, ["one", "two"]);
     log.cursors[0].ack(1);
     assert_eq!(log.texts(0).await, ["three"]);
-    assert_eq!(log.cursors[1].unsent_spans(), 2);
+    assert_eq!(log.cursors[1].unsent().traces, 2);
     assert_eq!(log.rest(1).await, ["two", "three"]);
 }
 
@@ -282,7 +284,7 @@ async fn damage_that_a_reader_finds_is_counted_as_dropped() {
     // Of older segments only headers are read at the start.
     let log = open(directory.path(), &["a"]);
     assert_eq!(log.status.damaged_segments.load(Ordering::Relaxed), 0);
-    assert_eq!(log.cursors[0].unsent_spans(), 4);
+    assert_eq!(log.cursors[0].unsent().traces, 4);
     let (status, exporter) = (Arc::clone(&log.status), Arc::clone(&log.exporters[0]));
     assert_eq!(log.rest(0).await, ["one", "two", "four"]);
     assert_eq!(status.damaged_segments.load(Ordering::Relaxed), 1);
@@ -301,7 +303,7 @@ async fn a_write_that_was_cut_short_is_no_damage() {
         let log = open(directory.path(), &["a"]);
         assert_eq!(log.status.damaged_segments.load(Ordering::Relaxed), 0);
         assert_eq!(fs::metadata(&path).unwrap().len(), begins[1] as u64);
-        assert_eq!(log.cursors[0].unsent_spans(), 1);
+        assert_eq!(log.cursors[0].unsent().traces, 1);
     }
 }
 
@@ -315,7 +317,7 @@ async fn files_that_are_none_of_ours_are_left_alone() {
         bytes[8] = version;
         fs::write(path.join(name), &bytes).unwrap();
     };
-    later(&segment(7), 2);
+    later(&segment(7), 3);
     fs::copy(path.join(segment(1)), path.join(segment(9))).unwrap();
     for foreign in ["notes.txt", "1.segment", "18446744073709551615.segment"] {
         fs::write(path.join(foreign), "nobody's").unwrap();
@@ -336,6 +338,23 @@ async fn files_that_are_none_of_ours_are_left_alone() {
         assert!(names.contains(&name), "{name}: {names:?}");
     }
     assert!(begins[0] > 0);
+}
+
+/// What an earlier version wrote, which knew traces alone and had nothing else in its files.
+#[tokio::test]
+async fn segments_of_version_1_are_read_as_traces() {
+    let directory = TempDir::new().unwrap();
+    filled(directory.path(), &["one", "two"]).await;
+    let path = directory.path().join(segment(1));
+    let mut bytes = fs::read(&path).unwrap();
+    assert_eq!(bytes[8..12], [2, 0, 0, 0]);
+    bytes[8] = 1;
+    fs::write(&path, &bytes).unwrap();
+    let log = open(directory.path(), &["a"]);
+    assert_eq!(log.cursors[0].unsent(), Items::only(Signal::Traces, 2));
+    let appended = log.log.append(Signal::Logs, "three".into(), 1);
+    appended.await.unwrap();
+    assert_eq!(log.rest(0).await, ["one", "two", "three"]);
 }
 
 #[tokio::test]
@@ -436,10 +455,16 @@ async fn a_file_that_disappears_is_lost_and_the_rest_is_not() {
 async fn one_batch_beyond_the_memory_is_refused_for_good() {
     let directory = TempDir::new().unwrap();
     let log = open(directory.path(), &["a"]);
-    let refused = log.log.append(Bytes::from(vec![0; MEMORY]), 1).await;
+    let refused = log
+        .log
+        .append(Signal::Traces, Bytes::from(vec![0; MEMORY]), 1)
+        .await;
     assert!(matches!(refused, Err(Full::TooLarge { .. })));
     log.log.close();
-    assert_eq!(log.log.append(Bytes::new(), 1).await, Err(Full::Closed));
+    assert_eq!(
+        log.log.append(Signal::Traces, Bytes::new(), 1).await,
+        Err(Full::Closed)
+    );
 }
 
 #[test]
@@ -759,4 +784,88 @@ fn small_segments_count_as_more_than_they_hold() {
     let segments = Segments::new(segments.into());
     assert_eq!(segments.bytes(0), 2 * SEGMENT_HEADER as u64);
     assert_eq!(segments.bytes(1_000), 2_000);
+}
+
+/// Of three batches one is of logs, which the second reader does not take.
+#[test]
+fn what_a_reader_does_not_take_is_not_kept_for_it() {
+    let mut rig = Rig::mixed(Durability::Synced, OnFull::Refuse);
+    for number in 0..60_u64 {
+        rig.append(300);
+        rig.write();
+        // All of the first reader's, and all but the logs of the second one's.
+        for reader in [0, 1] {
+            let takes = reader == 0 || number % 3 != 1;
+            assert_eq!(rig.read(reader, 1), takes, "{number}");
+            rig.ack(reader, usize::from(takes));
+        }
+    }
+    assert_eq!(
+        rig.accepted.len(),
+        60,
+        "nothing was refused for want of room"
+    );
+    rig.write();
+    let segments = rig.disk.list().unwrap();
+    let segments = segments.iter().filter(|name| name.ends_with(SEGMENT));
+    assert_eq!(segments.count(), 1);
+    assert_eq!((rig.delivered(0).len(), rig.delivered(1).len()), (60, 40));
+
+    // Nor after a restart, when they are on disk alone.
+    for _ in 0..12 {
+        rig.append(300);
+        rig.write();
+    }
+    rig.save();
+    rig.reopen();
+    let unsent = |rig: &Rig, reader| rig.shared.state().unsent(ReaderId(reader));
+    let counts = |traces, logs, metrics| Items {
+        traces,
+        logs,
+        metrics,
+    };
+    assert_eq!(unsent(&rig, 0), counts(4, 4, 4));
+    assert_eq!(unsent(&rig, 1), counts(4, 0, 4));
+    rig.drain();
+    assert_eq!((rig.delivered(0).len(), rig.delivered(1).len()), (72, 48));
+}
+
+/// What waits for one signal does not keep what comes of another from being merged.
+#[test]
+fn one_signal_may_be_ahead_of_another() {
+    let mut rig = Rig::mixed(Durability::Synced, OnFull::Refuse);
+    for _ in 0..9 {
+        rig.append(50);
+    }
+    rig.write();
+    for _ in 0..3 {
+        assert!(rig.read(0, 2_000));
+        rig.ack(0, 3);
+    }
+    assert!(!rig.read(0, 2_000));
+    assert_eq!(rig.delivered(0).len(), 9);
+}
+
+/// An exporter that is gone waits for no more than it took.
+#[test]
+fn what_an_exporter_took_is_remembered_when_it_is_gone() {
+    let mut rig = Rig::mixed(Durability::Synced, OnFull::Refuse);
+    for _ in 0..6 {
+        rig.append(50);
+    }
+    rig.write();
+    rig.save();
+    let status = Arc::new(LogStatus::default());
+    let found = recover(&rig.disk, Vec::new(), &status).unwrap();
+    let names: Vec<_> = found
+        .readers
+        .iter()
+        .map(|reader| reader.unsent.items)
+        .collect();
+    let counts = |traces, logs, metrics| Items {
+        traces,
+        logs,
+        metrics,
+    };
+    assert_eq!(names, [counts(2, 2, 2), counts(2, 0, 2)]);
 }

@@ -392,7 +392,7 @@ fn literally(data: &[u8]) -> Vec<u8> {
 
 /// What follows `data` so that the checksum of both is `wanted`.
 fn patch(data: &[u8], wanted: u32) -> [u8; 4] {
-    let step = |byte: u32| (0..8).fold(byte, |crc, _| crc >> 1 ^ (crc & 1) * 0xedb8_8320);
+    let step = |byte: u32| (0..8).fold(byte, |crc, _| (crc >> 1) ^ ((crc & 1) * 0xedb8_8320));
     let back = |crc: u32| {
         let byte = (0..256)
             .find(|&byte| step(byte) >> 24 == crc >> 24)

@@ -14,6 +14,7 @@ use crate::log::{BatchLog, OnFull, ReaderConfig};
 use crate::net::body::Held;
 use crate::receive::Receiver;
 use crate::receive::format::Format;
+use crate::signal::{Signal, Signals};
 use crate::status::{ExporterStatus, ReceiverStatus};
 use crate::views::{Config, Views};
 use crate::wire::test_support;
@@ -37,7 +38,9 @@ fn receiver(directory: &TempDir, budget: &Budget) -> Receiver {
         view_bytes: 1 << 20,
     }));
     Receiver {
+        access: Arc::default(),
         intake: Intake::new(log, views),
+        takes: Signals::ALL,
         budget: budget.clone(),
         status: Arc::new(ReceiverStatus::listening("otlp-http", "here".to_owned())),
         others: Arc::default(),
@@ -61,7 +64,7 @@ async fn memory_stays_reserved_while_a_batch_waits_for_the_disk() {
                 bytes: body.to_vec().into(),
                 reservation: budget.reserve(body.len()).unwrap(),
             };
-            let mut admitted = pin!(receiver.admit(format, held));
+            let mut admitted = pin!(receiver.admit(Signal::Traces, format, held));
             // A sync may be quicker than the first look at it, but not every time.
             let answer = match admitted.as_mut().now_or_never() {
                 Some(answer) => answer,

@@ -4,9 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ::http::StatusCode;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message;
 use tonic::codec::CompressionEncoding;
 
 use super::{PROTOBUF, decoded, framed, gzip, post, start, start_with, tonic_client, zstd};
@@ -191,16 +189,6 @@ async fn every_other_grpc_request_is_told_what_is_wrong() {
         framed(1, b"a"),
         Code::Unimplemented,
         "`snappy` is not taken; use gzip, deflate, zstd or identity",
-    )
-    .await;
-    let logs = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
-    let log_batch = framed(0, &ExportLogsServiceRequest::default().encode_to_vec());
-    check(
-        logs,
-        &[GRPC],
-        log_batch,
-        Code::Unimplemented,
-        "no exporter of this collector takes logs",
     )
     .await;
     check(

@@ -154,15 +154,6 @@ async fn every_other_http_request_is_told_what_is_wrong() {
         12
     );
 
-    check(
-        "/v1/logs",
-        &[PROTOBUF],
-        vec![],
-        404,
-        "no exporter of this collector takes logs",
-    )
-    .await;
-    check("/v1/metrics", &[PROTOBUF], vec![], 404, "takes metrics").await;
     check("/", &[], vec![], 404, "this port takes POST /v1/traces").await;
     let zipkin = format!("Zipkin's format is taken at {}", fixture.zipkin);
     check("/api/v2/spans", &[], vec![], 404, &zipkin).await;

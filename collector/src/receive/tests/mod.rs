@@ -4,6 +4,7 @@ mod disk;
 mod grpc;
 mod http;
 mod json;
+mod signals;
 mod zipkin;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::log::{BatchLog, Cursor, OnFull, ReaderConfig};
 use crate::net::client::{Client, Endpoint, Pieces, Protocol, Reply};
 use crate::net::grpc::prefix;
 use crate::net::server;
+use crate::signal::Signals;
 use crate::status::{ExporterStatus, ReceiverStatus};
 use crate::views::{Config, Views};
 
@@ -48,8 +50,16 @@ async fn start() -> Fixture {
 }
 
 async fn start_with(budget: Budget) -> Fixture {
+    start_taking(Signals::ALL, budget).await
+}
+
+/// With an exporter that takes some signals only.
+async fn start_taking(takes: Signals, budget: Budget) -> Fixture {
     let reader = ReaderConfig {
-        status: Arc::new(ExporterStatus::default()),
+        status: Arc::new(ExporterStatus {
+            signals: takes,
+            ..ExporterStatus::default()
+        }),
         on_full: OnFull::DropOldest,
     };
     let (log, mut cursors) = BatchLog::in_memory(64 << 20, vec![reader]);
@@ -75,8 +85,10 @@ async fn start_with(budget: Budget) -> Fixture {
     });
     let receiver = |protocol, address: &str| Receiver {
         intake: intake.clone(),
+        takes,
         budget: budget.clone(),
         status: Arc::new(ReceiverStatus::listening(protocol, address.to_owned())),
+        access: Arc::default(),
         others: Arc::clone(&others),
     };
     let for_grpc = receiver("otlp-grpc", &grpc);
@@ -86,8 +98,8 @@ async fn start_with(budget: Budget) -> Fixture {
     let zipkin_status = Arc::clone(&for_zipkin.status);
     let (config, never) = (server::Config::default(), std::future::pending::<()>);
     let [at_grpc, at_http, at_zipkin] = listeners.try_into().unwrap();
-    tokio::spawn(otlp_grpc::serve(at_grpc, for_grpc, config, never()));
-    tokio::spawn(otlp_http::serve(at_http, for_http, config, never()));
+    tokio::spawn(otlp_grpc::serve(at_grpc, for_grpc, config.clone(), never()));
+    tokio::spawn(otlp_http::serve(at_http, for_http, config.clone(), never()));
     tokio::spawn(super::zipkin::serve(at_zipkin, for_zipkin, config, never()));
     Fixture {
         grpc,
@@ -118,7 +130,7 @@ impl Fixture {
     }
 
     fn took_nothing(&self) {
-        assert_eq!(self.cursor.unsent_spans(), 0);
+        assert!(self.cursor.unsent().is_empty());
         assert_eq!(self.budget.used(), 0);
     }
 }

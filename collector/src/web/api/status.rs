@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use crate::status::{ErrorAt, ExporterStatus, LogStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::signal::Signals;
+use crate::status::{
+    ErrorAt, ExporterStatus, Locks, LogStatus, ReceiverStatus, Status, now_unix_nano,
+};
 use crate::views::Views;
 use crate::views::report::ViewsStatus;
 
@@ -27,21 +30,36 @@ struct ReceiverReport {
     address: Option<String>,
     /// Why it is not listening.
     not_listening: Option<String>,
+    locks: Locks,
     accepted_batches: u64,
     accepted_spans: u64,
+    accepted_log_records: u64,
+    accepted_data_points: u64,
     refused_batches: u64,
     rejected_batches: u64,
+    /// For want of a valid token.
+    denied_requests: u64,
+    /// Connections that did not get as far as a request.
+    failed_handshakes: u64,
     last_error: Option<LastErrorReport>,
 }
 
 #[derive(Debug, Serialize)]
 struct ExporterReport {
     name: String,
+    /// What it takes.
+    signals: Signals,
     sent_spans: u64,
+    sent_log_records: u64,
+    sent_data_points: u64,
     sent_requests: u64,
     retries: u64,
     dropped_spans: u64,
+    dropped_log_records: u64,
+    dropped_data_points: u64,
     set_aside_spans: u64,
+    set_aside_log_records: u64,
+    set_aside_data_points: u64,
     queue_bytes: u64,
     /// Age of the oldest batch that was not sent yet; null when there is none.
     oldest_seconds: Option<f64>,
@@ -90,27 +108,42 @@ pub(super) fn report(views: &Views, status: &Status) -> StatusReport {
 }
 
 fn receiver(status: &ReceiverStatus) -> ReceiverReport {
+    let accepted = status.accepted().load();
     ReceiverReport {
         protocol: status.protocol,
         address: status.address.clone().ok(),
         not_listening: status.address.clone().err(),
+        locks: status.locks,
         accepted_batches: read(&status.accepted_batches),
-        accepted_spans: read(&status.accepted_spans),
+        accepted_spans: accepted.traces,
+        accepted_log_records: accepted.logs,
+        accepted_data_points: accepted.metrics,
         refused_batches: read(&status.refused_batches),
         rejected_batches: read(&status.rejected_batches),
+        denied_requests: read(&status.denied_requests),
+        failed_handshakes: read(&status.failed_handshakes),
         last_error: status.last_error.get().map(last_error),
     }
 }
 
 fn exporter(status: &ExporterStatus, now_unix_nano: u64) -> ExporterReport {
     let oldest = read(&status.oldest_unix_nano);
+    let (sent, dropped) = (status.sent().load(), status.dropped().load());
+    let set_aside = status.set_aside().load();
     ExporterReport {
         name: status.name.clone(),
-        sent_spans: read(&status.sent_spans),
+        signals: status.signals,
+        sent_spans: sent.traces,
+        sent_log_records: sent.logs,
+        sent_data_points: sent.metrics,
         sent_requests: read(&status.sent_requests),
         retries: read(&status.retries),
-        dropped_spans: read(&status.dropped_spans),
-        set_aside_spans: read(&status.set_aside_spans),
+        dropped_spans: dropped.traces,
+        dropped_log_records: dropped.logs,
+        dropped_data_points: dropped.metrics,
+        set_aside_spans: set_aside.traces,
+        set_aside_log_records: set_aside.logs,
+        set_aside_data_points: set_aside.metrics,
         queue_bytes: read(&status.queue_bytes),
         oldest_seconds: (oldest > 0).then(|| now_unix_nano.saturating_sub(oldest) as f64 / 1e9),
         last_error: status.last_error.get().map(last_error),

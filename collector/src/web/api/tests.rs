@@ -33,9 +33,7 @@ fn api() -> Router {
             address,
             accepted_batches: 1.into(),
             accepted_spans: 3.into(),
-            refused_batches: 0.into(),
-            rejected_batches: 0.into(),
-            last_error: Default::default(),
+            ..ReceiverStatus::listening("otlp-grpc", String::new())
         })
     };
     let exporter = ExporterStatus {

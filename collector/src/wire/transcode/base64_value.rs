@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::json_reader::{JsonError, JsonReader, JsonResult, shown};
+use super::json_reader::{JsonError, JsonReader, JsonResult};
+use super::json_text::shown;
 use super::proto_writer::{Expected, ProtoWriter};
 
 /// Standard or URL-safe base64, with or without padding (ProtoJSON, bytes), decoded piece by piece into `field`.

@@ -1,6 +1,6 @@
 //! Ids in hex, as JSON has them. Used by `otlp_json` and `zipkin`.
 
-use super::json_reader::shown;
+use super::json_text::shown;
 
 /// Exactly `2 * N` hex digits.
 pub(super) fn hex_id<const N: usize>(text: &str) -> Option<[u8; N]> {

@@ -36,10 +36,48 @@ pub(super) fn finite(text: &str) -> Option<f64> {
         .filter(|double: &f64| whole && double.is_finite())
 }
 
-/// A number's text as a whole number, however it is written; `None` when it has a fraction.
+/// The whole part of a number's text, exact however it is written (a double holds 53 bits only), and whether it has
+/// a fraction beside it; `None` when it is no number. One beyond 128 bits is the last one within.
 #[cold]
-pub(super) fn whole(text: &str) -> Option<i128> {
-    const EXACT: f64 = 1e38;
-    let double = finite(text)?;
-    (double.fract() == 0.0 && double.abs() < EXACT).then_some(double as i128)
+pub(super) fn exact(text: &str) -> Option<(i128, bool)> {
+    if text.is_empty() || number_length(text.as_bytes()) != text.len() {
+        return None;
+    }
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let (whole, is_negative) = match whole.strip_prefix('-') {
+        Some(whole) => (whole, true),
+        None => (whole, false),
+    };
+    let many = if exponent.starts_with('-') {
+        i64::MIN
+    } else {
+        i64::MAX
+    };
+    // Where the point is after the exponent has moved it.
+    let point = i64::try_from(whole.len()).ok()?;
+    let point = point.saturating_add(exponent.parse().unwrap_or(many));
+    let digits = || whole.bytes().chain(fraction.bytes());
+    let before = usize::try_from(point.max(0)).ok()?;
+    let value = shifted(digits().take(before), before)?;
+    let has_fraction = digits().skip(before).any(|digit| digit != b'0');
+    Some((if is_negative { -value } else { value }, has_fraction))
+}
+
+/// The number that `digits` and as many zeros as make up `length` stand for, or the largest there is.
+fn shifted(digits: impl Iterator<Item = u8>, length: usize) -> Option<i128> {
+    let mut value = 0_i128;
+    let mut missing = length;
+    for digit in digits {
+        value = value
+            .saturating_mul(10)
+            .saturating_add(i128::from(digit.checked_sub(b'0')?));
+        missing = missing.checked_sub(1)?;
+    }
+    // From here on it is zero, or grows until it cannot grow any more.
+    while missing > 0 && value != 0 && value != i128::MAX {
+        value = value.saturating_mul(10);
+        missing -= 1;
+    }
+    Some(value)
 }

@@ -5,7 +5,8 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use super::json_number::{finite, number_length, whole};
+use super::json_number::{exact, finite, number_length};
+use super::json_text::{escape, plain_length, shown};
 
 /// Deepest nesting of objects and arrays. What OTLP may nest is bounded far lower, by `otlp_json`.
 pub(super) const MAX_DEPTH: usize = 192;
@@ -99,25 +100,11 @@ impl<'a> JsonReader<'a> {
         &mut self,
         mut member: impl FnMut(&mut Self, Cow<'a, str>) -> JsonResult<()>,
     ) -> JsonResult<()> {
-        self.open(b'{', "an object")?;
-        if self.take(b'}') {
-            self.depth -= 1;
-            return Ok(());
-        }
-        loop {
-            let name = self.string()?;
-            self.colon()?;
-            member(self, name)?;
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => {
-                    self.at += 1;
-                    self.depth -= 1;
-                    return Ok(());
-                }
-                _ => return Err(self.unexpected("`,` or `}`")),
-            }
-        }
+        self.entries(b'{', b'}', |json| {
+            let name = json.string()?;
+            json.colon()?;
+            member(json, name)
+        })
     }
 
     /// Reads what stands between a name and its value.
@@ -134,23 +121,35 @@ impl<'a> JsonReader<'a> {
     #[inline]
     pub(super) fn array(
         &mut self,
-        mut element: impl FnMut(&mut Self) -> JsonResult<()>,
+        element: impl FnMut(&mut Self) -> JsonResult<()>,
     ) -> JsonResult<()> {
-        self.open(b'[', "an array")?;
-        if self.take(b']') {
+        self.entries(b'[', b']', element)
+    }
+
+    /// Calls `entry` for each of what stands between two brackets, separated by commas.
+    #[inline]
+    fn entries(
+        &mut self,
+        open: u8,
+        close: u8,
+        mut entry: impl FnMut(&mut Self) -> JsonResult<()>,
+    ) -> JsonResult<()> {
+        self.open(open)?;
+        if self.take(close) {
             self.depth -= 1;
             return Ok(());
         }
         loop {
-            element(self)?;
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b']') => {
-                    self.at += 1;
-                    self.depth -= 1;
-                    return Ok(());
-                }
-                _ => return Err(self.unexpected("`,` or `]`")),
+            entry(self)?;
+            if self.take(close) {
+                self.depth -= 1;
+                return Ok(());
+            }
+            if !self.take(b',') {
+                return Err(self.unexpected(match close {
+                    b'}' => "`,` or `}`",
+                    _ => "`,` or `]`",
+                }));
             }
         }
     }
@@ -210,10 +209,22 @@ impl<'a> JsonReader<'a> {
                     self.at += 1;
                     return Ok(());
                 }
-                Some(b'\\') => sink(self.escape()?.encode_utf8(&mut [0; 4])),
+                Some(b'\\') => {
+                    let rest = self.text.get(self.at..).unwrap_or_default();
+                    let (character, length) = escape(rest).map_err(|reason| self.fault(reason))?;
+                    sink(character.encode_utf8(&mut [0; 4]));
+                    self.at += length;
+                }
                 Some(_) => return Err(self.fault("a control character inside a text")),
                 None => return Err(self.fault("the text ends inside quotes")),
             }
+        }
+    }
+
+    fn skip_string(&mut self) -> JsonResult<()> {
+        match self.plain_string()? {
+            Some(_) => Ok(()),
+            None => self.escaped_string(|_| ()),
         }
     }
 
@@ -237,7 +248,10 @@ impl<'a> JsonReader<'a> {
         let (at, text) = self.number_text()?;
         let plain = || text.parse().ok().filter(|_| !text.starts_with('+'));
         plain()
-            .or_else(|| T::try_from(whole(&text)?).ok())
+            .or_else(|| {
+                let (whole, has_fraction) = exact(&text)?;
+                T::try_from(whole).ok().filter(|_| !has_fraction)
+            })
             .ok_or_else(|| JsonError {
                 at,
                 reason: format!(
@@ -281,11 +295,15 @@ impl<'a> JsonReader<'a> {
         })
     }
 
-    /// Reads over any value.
+    /// Reads over any value. Nothing of it is kept, so its texts and names may be of any length.
     pub(super) fn skip(&mut self) -> JsonResult<()> {
         match self.peek() {
-            Some(b'"') => self.string().map(drop),
-            Some(b'{') => self.object(|json, _| json.skip()),
+            Some(b'"') => self.skip_string(),
+            Some(b'{') => self.entries(b'{', b'}', |json| {
+                json.skip_string()?;
+                json.colon()?;
+                json.skip()
+            }),
             Some(b'[') => self.array(Self::skip),
             Some(b't' | b'f') => self.boolean().map(drop),
             Some(b'n') => self.null().map(drop),
@@ -302,9 +320,12 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    fn open(&mut self, bracket: u8, what: &'static str) -> JsonResult<()> {
+    fn open(&mut self, bracket: u8) -> JsonResult<()> {
         if !self.take(bracket) {
-            return Err(self.unexpected(what));
+            return Err(self.unexpected(match bracket {
+                b'{' => "an object",
+                _ => "an array",
+            }));
         }
         self.depth += 1;
         if self.depth > MAX_DEPTH {
@@ -348,9 +369,9 @@ impl<'a> JsonReader<'a> {
     #[inline]
     fn plain_run(&self, start: usize) -> &'a str {
         let rest = self.text.get(start..).unwrap_or_default();
-        let length = special(rest.as_bytes());
-        // All those are ASCII, so this cuts no character in two.
-        rest.get(..length).unwrap_or_default()
+        // What ends it is ASCII, so this cuts no character in two.
+        rest.get(..plain_length(rest.as_bytes()))
+            .unwrap_or_default()
     }
 
     #[cold]
@@ -370,87 +391,4 @@ impl<'a> JsonReader<'a> {
         }
         Ok(text)
     }
-
-    fn escape(&mut self) -> JsonResult<char> {
-        let escape = self.text.as_bytes().get(self.at + 1).copied();
-        let plain = match escape {
-            Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => return self.unicode_escape(),
-            _ => return Err(self.fault("a backslash that begins no escape")),
-        };
-        self.at += 2;
-        Ok(plain)
-    }
-
-    fn unicode_escape(&mut self) -> JsonResult<char> {
-        let first = self.code_unit(self.at)?;
-        let mut units = 1;
-        let code = match first {
-            0xd800..0xdc00 => {
-                units = 2;
-                match self.code_unit(self.at + UNIT_BYTES) {
-                    Ok(second @ 0xdc00..0xe000) => {
-                        0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)
-                    }
-                    _ => first,
-                }
-            }
-            first => first,
-        };
-        let character =
-            char::from_u32(code).ok_or_else(|| self.fault("half of a surrogate pair"))?;
-        self.at += units * UNIT_BYTES;
-        Ok(character)
-    }
-
-    /// The code unit of the `\uXXXX` at `at`.
-    fn code_unit(&self, at: usize) -> JsonResult<u32> {
-        let escape = self.text.get(at..at + UNIT_BYTES);
-        escape
-            .and_then(|escape| escape.strip_prefix("\\u"))
-            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
-            .and_then(|digits| u32::from_str_radix(digits, 16).ok())
-            .ok_or_else(|| self.fault("`\\u` needs four hex digits"))
-    }
-}
-
-/// Bytes of `\uXXXX`.
-const UNIT_BYTES: usize = 6;
-
-/// How many bytes there are before the first quote, backslash or control character. Eight at once: a byte that is
-/// zero after the exclusive or, or less than a space, leaves its high bit; a borrow can only reach later bytes.
-#[inline]
-fn special(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH: u64 = ONES << 7;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let (blocks, rest) = bytes.as_chunks::<8>();
-    for (index, block) in blocks.iter().enumerate() {
-        let word = u64::from_le_bytes(*block);
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let quote = zero(word ^ (ONES * u64::from(b'"')));
-        let backslash = zero(word ^ (ONES * u64::from(b'\\')));
-        let found = (control | quote | backslash) & HIGH;
-        if found != 0 {
-            return index * 8 + found.trailing_zeros() as usize / 8;
-        }
-    }
-    let special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    let within = rest.iter().position(special).unwrap_or(rest.len());
-    blocks.len() * 8 + within
-}
-
-/// As much of a text as an error shows.
-pub(super) fn shown(text: &str) -> String {
-    const SHOWN: usize = 64;
-    let mut shown: String = text.chars().take(SHOWN).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    shown
 }

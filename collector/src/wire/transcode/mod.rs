@@ -1,11 +1,11 @@
-//! OTLP/JSON, Zipkin JSON v2 and Zipkin protobuf, turned into the bytes of an `ExportTraceServiceRequest` in one pass
-//! over the body. Called by `receive`; from there on such a batch is like any other.
+//! OTLP/JSON, Zipkin JSON v2 and Zipkin protobuf, turned into the bytes of their signal's request in one pass over the
+//! body. Called by `receive`; from there on such a batch is like any other.
 
 mod base64_value;
 mod ids;
 mod json_number;
 mod json_reader;
-mod otlp_fields;
+mod json_text;
 mod otlp_json;
 mod proto_writer;
 #[cfg(test)]
@@ -13,35 +13,39 @@ mod tests;
 mod zipkin;
 
 use json_reader::{JsonError, JsonReader, JsonResult};
-pub use otlp_json::{most_otlp_json, otlp_json};
+pub use otlp_json::{
+    most_otlp_json, most_otlp_metrics_json, otlp_json, otlp_logs_json, otlp_metrics_json,
+};
 use proto_writer::{Expected, ProtoWriter};
 pub use zipkin::{MOST_MEMORY, zipkin_json, zipkin_protobuf};
 
-/// Why a body could not be turned into OTLP. Spans count from 0.
+/// Why a body could not be turned into OTLP.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TranscodeError {
     /// Not the JSON it should be.
-    #[error("line {line}, column {column} (span {span}, counted from 0): {reason}")]
+    #[error("line {line}, column {column} ({item} {number}, counted from 0): {reason}")]
     Json {
         /// Counted from 1.
         line: usize,
         /// In characters, counted from 1.
         column: usize,
-        /// The span under way.
-        span: usize,
+        /// What is counted: spans, log records, data points.
+        item: &'static str,
+        /// Which of them is under way, from 0 on.
+        number: usize,
         /// What is wrong there.
         reason: String,
     },
     /// Not the protobuf it should be.
     #[error("span {span} (counted from 0): {reason}")]
     Protobuf {
-        /// The span under way.
+        /// The span under way, from 0 on.
         span: usize,
         /// What is wrong with it.
         reason: String,
     },
     /// As OTLP, with what is needed to make it, it would take more than it may.
-    #[error("its spans take more than {limit} bytes as OTLP; send fewer at once")]
+    #[error("as OTLP it takes more than {limit} bytes; send less at once")]
     TooLarge {
         /// The limit in bytes.
         limit: usize,
@@ -49,22 +53,23 @@ pub enum TranscodeError {
 }
 
 impl TranscodeError {
-    /// A fault in `body`, told by line and column.
-    fn json(body: &str, span: usize, error: JsonError) -> Self {
+    /// A fault in `body`, told by line, column and item.
+    fn json(body: &str, (item, number): (&'static str, usize), error: JsonError) -> Self {
         let before = body.get(..error.at).unwrap_or(body);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let in_line = before.get(line_start..).unwrap_or_default();
         Self::Json {
             line: 1 + before.bytes().filter(|&byte| byte == b'\n').count(),
             column: 1 + in_line.chars().count(),
-            span,
+            item,
+            number,
             reason: error.reason.into_owned(),
         }
     }
 }
 
-/// JSON is UTF-8 (RFC 8259, section 8.1).
-fn utf8(body: &[u8]) -> Result<&str, TranscodeError> {
+/// JSON is UTF-8 (RFC 8259, section 8.1). A fault is in the first `item`, as far as is known.
+fn utf8<'a>(body: &'a [u8], item: &'static str) -> Result<&'a str, TranscodeError> {
     std::str::from_utf8(body).map_err(|error| {
         let valid = body.get(..error.valid_up_to()).unwrap_or_default();
         let error = JsonError {
@@ -72,7 +77,8 @@ fn utf8(body: &[u8]) -> Result<&str, TranscodeError> {
             reason: "the body is not UTF-8".into(),
         };
         // Cut where the fault is, the body is text.
-        TranscodeError::json(std::str::from_utf8(valid).unwrap_or_default(), 0, error)
+        let text = std::str::from_utf8(valid).unwrap_or_default();
+        TranscodeError::json(text, (item, 0), error)
     })
 }
 

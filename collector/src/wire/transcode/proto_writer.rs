@@ -171,6 +171,11 @@ impl ProtoWriter {
         self.put(fields);
     }
 
+    /// A number of a list that has no tags between.
+    pub(super) fn bare_varint(&mut self, value: u64) {
+        self.put_varint(value);
+    }
+
     #[inline]
     fn put_varint(&mut self, value: u64) {
         if value < 0x80 {

@@ -153,9 +153,29 @@ fn whole_numbers_in_every_spelling() {
     check("\" 2\"", None);
     check("1e40", None);
     check("true", None);
+    // Beyond what a double holds.
+    check("\"9007199254740993.0\"", Some(9_007_199_254_740_993));
+    check("922337203685477580.7e1", Some(i64::MAX));
+    check("-9223372036854775808.000", Some(i64::MIN));
+    check("9223372036854775807.5", None);
+    check("1e-1", None);
+    check("0.001e3", Some(1));
+    check("100e-2", Some(1));
+    check("0e99999999999999999999", Some(0));
+    check("1e99999999999999999999", None);
+    check("1e-99999999999999999999", None);
+    check("-0.0", Some(0));
     let mut json = JsonReader::new("18446744073709551615");
     assert_eq!(json.integer::<u64>().unwrap(), u64::MAX);
     assert!(JsonReader::new("-1").integer::<u64>().is_err());
+}
+
+#[test]
+fn what_is_passed_over_may_be_of_any_length() {
+    let long = format!("\"{}\"", "\\n".repeat(300_000));
+    assert!(skipped(&long));
+    assert!(skipped(&format!("{{{long}:[{long}]}}")));
+    assert!(JsonReader::new(&long).string().is_err(), "it is not copied");
 }
 
 #[test]
@@ -186,6 +206,18 @@ proptest! {
         check(&serde_json::to_string(&text).unwrap());
         let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
         check(&format!("\"{escaped}\""));
+    }
+
+    #[test]
+    fn any_whole_number_comes_back_from_any_place_of_its_point(number: i64, places in 0..30_usize) {
+        let digits = format!("{:0>30}", number.unsigned_abs());
+        let (whole, fraction) = digits.split_at(digits.len() - places);
+        let whole = whole.trim_start_matches('0');
+        let whole = if whole.is_empty() { "0" } else { whole };
+        let sign = if number < 0 { "-" } else { "" };
+        let point = if places > 0 { "." } else { "" };
+        let text = format!("{sign}{whole}{point}{fraction}e{places}");
+        prop_assert_eq!(JsonReader::new(&text).integer::<i64>().ok(), Some(number), "{}", text);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod json_reader;
 mod otlp;
+mod signals;
 mod zipkin;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

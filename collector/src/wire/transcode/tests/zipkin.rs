@@ -115,7 +115,17 @@ fn kinds_and_times_that_are_missing() {
     };
     assert_eq!(times(json!({})), (0, 0));
     assert_eq!(times(json!({ "timestamp": 5 })), (5_000, 0));
-    assert_eq!(times(json!({ "timestamp": 0, "duration": 3 })), (0, 3_000));
+    // Without a start there is no end to put: it would be one in 1970.
+    let without_start = span(json!({ "timestamp": 0, "duration": 3 }));
+    assert_eq!(
+        without_start.attributes,
+        [typed("zipkin.duration", Proto::IntValue(3))]
+    );
+    assert_eq!(times(json!({ "timestamp": 0, "duration": 3 })), (0, 0));
+    assert_eq!(
+        times(json!({ "timestamp": "9007199254740993.5", "duration": "0" })),
+        (9_007_199_254_740_993_000, 0)
+    );
     assert_eq!(
         times(json!({ "timestamp": "5", "duration": 1.5e3 })),
         (5_000, 1_505_000)
@@ -193,6 +203,11 @@ fn failure_is_any_error_but_false() {
         json!({"otel.status_code": "STATUS_CODE_OK"}),
         Some((Code::Ok, "")),
     );
+    check(json!({"otel.status_code": "Ok"}), Some((Code::Ok, "")));
+    check(
+        json!({"otel.status_code": "Error"}),
+        Some((Code::Error, "")),
+    );
     check(json!({"otel.status_code": "UNSET"}), None);
     check(
         json!({"otel.status_code": "STATUS_CODE_ERROR", "error": "false"}),
@@ -201,6 +216,31 @@ fn failure_is_any_error_but_false() {
     check(
         json!({"otel.status_code": "OK", "error": "boom"}),
         Some((Code::Error, "boom")),
+    );
+    // As the OpenTelemetry Collector tells it.
+    let described = |error: &str| json!({"error": error, "otel.status_code": "Error", "otel.status_description": "boom"});
+    let message = |tags: Value| {
+        let span = span(json!({ "tags": tags }));
+        let other = |tag: &KeyValue| tag.key == "otel.status_description";
+        (
+            span.status.map(|status| status.message),
+            span.attributes.iter().any(other),
+        )
+    };
+    let boom = || Some("boom".to_owned());
+    assert_eq!(message(described("true")), (boom(), false));
+    assert_eq!(message(described("")), (boom(), false));
+    assert_eq!(
+        message(described("crash")),
+        (Some("crash".to_owned()), true)
+    );
+    assert_eq!(
+        message(json!({"otel.status_code": "OK", "otel.status_description": "boom"})),
+        (boom(), false)
+    );
+    assert_eq!(
+        message(json!({"otel.status_description": "boom"})),
+        (None, true)
     );
     let odd = span(json!({"tags": {"otel.status_code": "MAYBE"}}));
     assert_eq!(odd.attributes, [attribute("otel.status_code", "MAYBE")]);
@@ -262,6 +302,10 @@ fn annotations_with_attributes_are_events_with_attributes() {
     check("\"retry\": {\"attempt\":2}", "retry", attempt());
     check("{\"retry\": {\"attempt\": 2}}", "retry", attempt());
     check("{\"retry\": {}}", "retry", vec![]);
+    check("retry|{\"attempt\":2}|3", "retry", attempt());
+    let piped = span(json!({"annotations": [{"timestamp": 5, "value": "a|{\"b\":\"|\"}|3"}]}));
+    assert_eq!(piped.events[0].dropped_attributes_count, 3);
+    assert_eq!(piped.events[0].attributes, [attribute("b", "|")]);
     check("\"a \\\"b\\\"\": {\"attempt\":2}", "a \"b\"", attempt());
     for text in [
         "{}",
@@ -269,6 +313,9 @@ fn annotations_with_attributes_are_events_with_attributes() {
         "{\"a\":{},\"b\":{}}",
         "{\"a\":1}",
         "\"a\": {} and more",
+        "a|b",
+        "a|{}|many",
+        "a|{]|1",
         "{",
         "\"",
     ] {
@@ -288,6 +335,12 @@ fn spans_are_grouped_by_service_and_scope() {
         span(json!(null), json!(null)),
         span(json!({"serviceName": null}), json!(null)),
     ]));
+    let old = json!({"traceId": "7", "id": "2", "tags": {"otel.library.name": "x", "otel.library.version": "1"}});
+    let [of_old] = &self::groups(&json!([old]))[..] else {
+        panic!("one group was sent");
+    };
+    let scope = of_old.scope_spans[0].scope.clone().unwrap_or_default();
+    assert_eq!((&*scope.name, &*scope.version), ("x", "1"));
     let counts: Vec<_> = groups
         .iter()
         .map(|group| {
@@ -427,6 +480,12 @@ fn endpoints_that_the_tags_tell_already_are_not_told_again() {
         attributes(json!({"ipv4": null, "port": null}), json!({})),
         [""; 0]
     );
+    for no_port in [json!(-1), json!(0), json!(65_536), json!("1e30")] {
+        assert_eq!(
+            attributes(json!({"serviceName": "pg", "port": no_port}), json!({})),
+            ["peer.service"]
+        );
+    }
 }
 
 #[test]
@@ -481,8 +540,8 @@ fn faults_say_what_and_where() {
         "there is an array where an object is expected",
     );
     check(
-        r#"[{"localEndpoint":{"port":65536}}]"#,
-        "`65536` is no whole number in the range",
+        r#"[{"localEndpoint":{"port":80.5}}]"#,
+        "`80.5` is no whole number in the range",
     );
     check(
         r#"[{"binaryAnnotations":[]}]"#,
@@ -680,6 +739,36 @@ fn the_most_memory_is_enough_for_the_worst() {
     decoded(zipkin_protobuf(&body, body.len() * MOST_MEMORY));
 }
 
+/// One span as `ListOfSpans` has it, of the fields that grow most.
+fn tiny_span(
+    service: Option<u8>,
+    ports: (bool, bool),
+    (parent, shared, debug): (bool, bool, bool),
+    duration: bool,
+    remote: bool,
+    tag: bool,
+) -> Vec<u8> {
+    let mut span = [field(1, &[1]), field(3, &[1])].concat();
+    let port = |present: bool| if present { vec![0x20, 1] } else { vec![] };
+    let name = service.map(|name| field(1, &[name])).unwrap_or_default();
+    span.extend(field(8, &[name, port(ports.0)].concat()));
+    if remote {
+        span.extend(field(9, &[field(1, b"a"), port(ports.1)].concat()));
+    }
+    if parent {
+        span.extend(field(2, &[2]));
+    }
+    for (number, set) in [(13, shared), (12, debug), (7, duration)] {
+        if set {
+            span.extend([number << 3, 1]);
+        }
+    }
+    if tag {
+        span.extend(field(11, &field(1, b"a")));
+    }
+    field(1, &span)
+}
+
 /// Texts that the reader of spans looks at, and others.
 fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -770,6 +859,25 @@ proptest! {
         }
         let cut = cut.index(body.len());
         prop_assert!(zipkin_json(&body.as_bytes()[..cut], limit).is_err());
+    }
+
+    /// Each body is many spans alike, of as many services as there are short names, which hide each other.
+    #[test]
+    fn the_most_memory_is_enough_for_any_small_spans(
+        services in prop::option::of(1..128_u8),
+        ports: (bool, bool),
+        flags: (bool, bool, bool),
+        (duration, remote, tag) in any::<(bool, bool, bool)>(),
+        count in prop::sample::select(vec![1, 2, 17, 1_000]),
+    ) {
+        let spans = (0..count).map(|n| {
+            let service = services.map(|services| (n % usize::from(services)) as u8);
+            tiny_span(service, ports, flags, duration, remote, tag)
+        });
+        let body = spans.collect::<Vec<_>>().concat();
+        let made = zipkin_protobuf(&body, body.len() * MOST_MEMORY + 1024);
+        let taken: usize = decoded(made).resource_spans.iter().map(|group| group.scope_spans[0].spans.len()).sum();
+        prop_assert_eq!(taken, count);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use crate::wire::transcode::otlp_json::MAX_NESTING;
 use crate::wire::transcode::proto_writer::{Expected, ProtoWriter};
 use crate::wire::transcode::{copy_text, copy_value};
 
-/// Writes an annotation as `Span.Event`. Exporters put an event's attributes behind its name: `"name": {…}`, or all of it
-/// in braces. Any other text is the name.
+/// Writes an annotation as `Span.Event`. Exporters put an event's attributes behind its name: `"name": {…}`, all of it in
+/// braces, or `name|{…}|dropped attributes`. Any other text is the name.
 pub(super) fn put_event(micros: u64, text: &str, out: &mut ProtoWriter) {
     let event = out.open(11, Expected::Small);
     let nanos = event_nanos(micros);
@@ -19,7 +19,7 @@ pub(super) fn put_event(micros: u64, text: &str, out: &mut ProtoWriter) {
     let is_read = match text.as_bytes().first() {
         Some(b'"') => named_attributes(text, out).is_ok(),
         Some(b'{') => wrapped_attributes(text, out).is_ok(),
-        _ => false,
+        _ => piped_attributes(text, out).is_some(),
     };
     if !is_read {
         out.truncate(before);
@@ -52,6 +52,19 @@ fn wrapped_attributes(text: &str, out: &mut ProtoWriter) -> JsonResult<()> {
     json.end()
 }
 
+/// `name|{"key": value, …}|dropped attributes`, as the OpenTelemetry Collector writes it.
+fn piped_attributes(text: &str, out: &mut ProtoWriter) -> Option<()> {
+    let (name, rest) = text.split_once('|')?;
+    let (object, dropped) = rest.rsplit_once('|')?;
+    let dropped: u32 = dropped.parse().ok()?;
+    out.text(2, name);
+    let mut json = JsonReader::new(object);
+    attributes(&mut json, out, 3, 0).ok()?;
+    json.end().ok()?;
+    out.number(4, u64::from(dropped));
+    Some(())
+}
+
 /// Writes a link (`trace id|span id|trace state|attributes as JSON|dropped attributes`) as `Span.Link`; false, with
 /// nothing written, when `text` is none.
 pub(super) fn put_link(text: &str, out: &mut ProtoWriter) -> bool {
@@ -67,12 +80,13 @@ pub(super) fn put_link(text: &str, out: &mut ProtoWriter) -> bool {
 }
 
 fn link_fields(text: &str, out: &mut ProtoWriter) -> Option<()> {
-    let mut parts = text.splitn(4, '|');
+    let mut parts = text.splitn(3, '|');
     let trace_id = hex_id::<16>(parts.next()?)?;
     let span_id = hex_id::<8>(parts.next()?)?;
-    let trace_state = parts.next()?;
-    // The attributes may hold any character, the count behind them only digits.
-    let (object, dropped) = parts.next()?.rsplit_once('|')?;
+    // The trace state may have a `|`, the attributes may have any character, the count behind them only digits.
+    let (state_and_object, dropped) = parts.next()?.rsplit_once('|')?;
+    let (trace_state, object) = state_and_object.split_at(state_and_object.find("|{")?);
+    let object = object.get(1..)?;
     let dropped: u32 = dropped.parse().ok()?;
     out.bytes(1, &trace_id);
     out.bytes(2, &span_id);

@@ -10,8 +10,9 @@ use super::span::Draft;
 use super::tags::{Tag, put_tag};
 use crate::wire::span::SpanKind;
 use crate::wire::transcode::ids::padded_id;
-use crate::wire::transcode::json_number::finite;
-use crate::wire::transcode::json_reader::{JsonError, JsonReader, JsonResult, shown};
+use crate::wire::transcode::json_number::exact;
+use crate::wire::transcode::json_reader::{JsonError, JsonReader, JsonResult};
+use crate::wire::transcode::json_text::shown;
 use crate::wire::transcode::proto_writer::{Expected, ProtoWriter};
 use crate::wire::transcode::{TranscodeError, copy_text, copy_value, utf8};
 
@@ -21,7 +22,7 @@ use crate::wire::transcode::{TranscodeError, copy_text, copy_value, utf8};
 /// # Errors
 /// The first fault, with its place.
 pub fn zipkin_json(body: &[u8], limit: usize) -> Result<Vec<u8>, TranscodeError> {
-    let text = utf8(body)?;
+    let text = utf8(body, "span")?;
     let mut batch = Batch::new(body.len(), limit);
     let mut json = JsonReader::new(text);
     let read = json.array(|json| {
@@ -34,7 +35,7 @@ pub fn zipkin_json(body: &[u8], limit: usize) -> Result<Vec<u8>, TranscodeError>
     match read.and_then(|()| json.end()) {
         Ok(()) => batch.into_request(),
         Err(_) if batch.is_too_large() => Err(TranscodeError::TooLarge { limit }),
-        Err(error) => Err(TranscodeError::json(text, batch.len(), error)),
+        Err(error) => Err(TranscodeError::json(text, ("span", batch.len()), error)),
     }
 }
 
@@ -113,11 +114,15 @@ fn kind(json: &mut Json<'_>) -> JsonResult<SpanKind> {
 /// Microseconds, as number or text; what follows the point is dropped, and less than zero is not known.
 fn micros(json: &mut Json<'_>) -> JsonResult<u64> {
     let (at, text) = json.number_text()?;
-    let rounded = || finite(&text).map(|micros| micros as u64);
-    text.parse().ok().or_else(rounded).ok_or_else(|| JsonError {
+    let whole = || exact(&text).map(|(whole, _)| clamped(whole));
+    text.parse().ok().or_else(whole).ok_or_else(|| JsonError {
         at,
         reason: format!("`{}` is no number of microseconds", shown(&text)).into(),
     })
+}
+
+fn clamped(number: i128) -> u64 {
+    u64::try_from(number.max(0)).unwrap_or(u64::MAX)
 }
 
 fn endpoint<'a>(json: &mut Json<'a>, endpoint: &mut Endpoint<'a>) -> JsonResult<()> {
@@ -126,7 +131,8 @@ fn endpoint<'a>(json: &mut Json<'a>, endpoint: &mut Endpoint<'a>) -> JsonResult<
             "serviceName" => endpoint.service = json.string()?,
             "ipv4" => endpoint.ipv4 = json.string()?,
             "ipv6" => endpoint.ipv6 = json.string()?,
-            "port" => endpoint.port = json.integer()?,
+            // One that no port can have says nothing, and is no reason to refuse a batch.
+            "port" => endpoint.port = u16::try_from(json.integer::<i128>()?).unwrap_or_default(),
             _ => json.skip()?,
         }
         Ok(())

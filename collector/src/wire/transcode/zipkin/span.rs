@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::attribute::put_true;
+use super::attribute::{put_number, put_text, put_true};
 use super::endpoint::Endpoint;
 use crate::wire::span::{SpanKind, StatusCode};
 use crate::wire::transcode::proto_writer::{Expected, ProtoWriter};
@@ -28,6 +28,8 @@ pub(super) struct Draft<'a> {
     pub(super) scope_version: Cow<'a, str>,
     /// `otel.status_code`.
     pub(super) status: StatusCode,
+    /// `otel.status_description`.
+    pub(super) status_message: Cow<'a, str>,
     /// `error`, unless it is `false`.
     pub(super) error: Option<Cow<'a, str>>,
     pub(super) marks: Marks,
@@ -135,21 +137,27 @@ impl Draft<'_> {
                 "timestamp {start} and duration {duration} are beyond the year 2554; both are microseconds"
             ));
         };
-        // Zero stands for a time that is not known, as in OTLP.
-        if start != 0 {
-            out.fixed64(7, start);
-        }
-        if duration != 0 {
-            out.fixed64(8, end);
+        // Zero stands for a time that is not known, as in OTLP, which has no duration but from a start to an end.
+        match (start, duration) {
+            (0, 0) => {}
+            (0, duration) => put_number(out, 9, DURATION, duration),
+            (start, 0) => out.fixed64(7, start),
+            (start, _) => {
+                out.fixed64(7, start);
+                out.fixed64(8, end);
+            }
         }
         Ok(())
     }
 
-    /// Any value of the tag `error` but `false` is failure to Zipkin, whatever else a span says.
+    /// Any value of the tag `error` but `false` is failure to Zipkin, whatever else a span says. It is the message, too,
+    /// unless it says no more than that and another tag does.
     fn write_status(&self, out: &mut ProtoWriter) {
-        let (code, message) = match &self.error {
-            Some(message) => (StatusCode::Error, &**message),
-            None => (self.status, ""),
+        let described = &*self.status_message;
+        let (code, message) = match self.error.as_deref() {
+            Some("" | "true") if !described.is_empty() => (StatusCode::Error, described),
+            Some(message) => (StatusCode::Error, message),
+            None => (self.status, described),
         };
         if code != StatusCode::Unset {
             let status = out.open(15, Expected::Small);
@@ -157,9 +165,17 @@ impl Draft<'_> {
             out.varint(3, code as u64);
             out.close(status);
         }
+        let is_told = code != StatusCode::Unset && message == described;
+        if !(described.is_empty() || is_told) {
+            put_text(out, 9, STATUS_MESSAGE, described);
+        }
     }
 }
 
+/// As a tag of a span that has no status, or another message.
+const STATUS_MESSAGE: &str = "otel.status_description";
+/// How long a span took whose start is not known, in microseconds.
+const DURATION: &str = "zipkin.duration";
 /// That a span was to be reported whatever the sampling said.
 const DEBUG: &str = "zipkin.debug";
 

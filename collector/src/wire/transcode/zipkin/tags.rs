@@ -15,6 +15,7 @@ pub(super) enum Tag {
     Attribute,
     Error,
     StatusCode,
+    StatusMessage,
     ScopeName,
     ScopeVersion,
     TraceState,
@@ -37,8 +38,11 @@ impl Tag {
         match key {
             "error" => Self::Error,
             "otel.status_code" => Self::StatusCode,
-            "otel.scope.name" => Self::ScopeName,
-            "otel.scope.version" => Self::ScopeVersion,
+            // The OpenTelemetry Collector has its message here, and only `true` as `error`.
+            "otel.status_description" => Self::StatusMessage,
+            // The second ones are from before the specification said scope.
+            "otel.scope.name" | "otel.library.name" => Self::ScopeName,
+            "otel.scope.version" | "otel.library.version" => Self::ScopeVersion,
             "w3c.tracestate" => Self::TraceState,
             "otel.dropped_attributes_count" => Self::Dropped(10),
             "otel.dropped_events_count" => Self::Dropped(12),
@@ -61,6 +65,10 @@ pub(super) fn put_tag<'a>(
         Tag::Attribute => false,
         Tag::Error => {
             span.error = Some(value).filter(|value| value != "false");
+            return;
+        }
+        Tag::StatusMessage => {
+            span.status_message = value;
             return;
         }
         Tag::ScopeName => {
@@ -90,12 +98,16 @@ pub(super) fn put_tag<'a>(
     }
 }
 
-/// By its name, or by that of the .proto file, which some exporters write.
+/// By its name, in any case, or by that of the .proto file: exporters write all of them.
 fn status_code(value: &str) -> Option<StatusCode> {
-    match value.strip_prefix("STATUS_CODE_").unwrap_or(value) {
-        "UNSET" => Some(StatusCode::Unset),
-        "OK" => Some(StatusCode::Ok),
-        "ERROR" => Some(StatusCode::Error),
-        _ => None,
-    }
+    let name = value.strip_prefix("STATUS_CODE_").unwrap_or(value);
+    let names = [
+        ("UNSET", StatusCode::Unset),
+        ("OK", StatusCode::Ok),
+        ("ERROR", StatusCode::Error),
+    ];
+    let known = names
+        .into_iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    known.map(|(_, code)| code)
 }

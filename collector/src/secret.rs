@@ -1,20 +1,35 @@
-//! Values that are secret: where they come from, and what is shown of them. Used for the headers of exporters.
+//! Values that are secret: where they come from, and what is shown of them. Used for the headers of exporters and for the
+//! tokens that receivers ask for.
 //!
 //! `${NAME}` is an environment variable, `${file:PATH}` the content of a file without the white space at its end, `$${`
-//! stands for `${`; everything else is what it is.
+//! stands for `${`; everything else is what it is. Variables are read once, files again whenever they are asked for.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
-
-use super::given::Variable;
+use std::path::PathBuf;
 
 /// What is shown in the place of a secret.
-pub(super) const HIDDEN: &str = "***";
+const HIDDEN: &str = "***";
 
 const MOST_FILE_BYTES: u64 = 64 * 1024;
 
 /// What stands before a reference to a secret and is none itself.
 const SCHEMES: [&str; 3] = ["", "Bearer ", "Basic "];
+
+/// Reads an environment variable.
+pub type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// A secret whose variables have been read, and whose files are read each time.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<Piece>);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    File(String),
+}
 
 enum Part<'a> {
     Text(&'a str),
@@ -22,24 +37,53 @@ enum Part<'a> {
     File(&'a str),
 }
 
-/// `template` with everything in its place.
-///
-/// # Errors
-/// What is wrong, without anything of a secret.
-pub(super) fn resolve(template: &str, variable: Variable<'_>) -> Result<String, String> {
-    let mut value = String::new();
-    for part in parts(template)? {
-        match part {
-            Part::Text(text) => value.push_str(text),
-            Part::Variable(name) => value.push_str(&of_variable(name, variable)?),
-            Part::File(path) => value.push_str(&of_file(path)?),
-        }
+impl Secret {
+    /// `template` with its variables in place.
+    ///
+    /// # Errors
+    /// What is wrong, without anything of a secret.
+    pub fn resolve(template: &str, variable: Variable<'_>) -> Result<Self, String> {
+        let pieces = parts(template)?.into_iter().map(|part| match part {
+            Part::Text(text) => Ok(Piece::Text(text.to_owned())),
+            Part::Variable(name) => Ok(Piece::Text(of_variable(name, variable)?)),
+            Part::File(path) => Ok(Piece::File(path.to_owned())),
+        });
+        Ok(Self(pieces.collect::<Result<_, String>>()?))
     }
-    Ok(value)
+
+    /// The value, with the files as they are now. Blocks.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is empty.
+    pub fn read(&self) -> Result<String, String> {
+        let mut value = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => value.push_str(text),
+                Piece::File(path) => value.push_str(&of_file(path)?),
+            }
+        }
+        Ok(value)
+    }
+
+    /// The files it is made of.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Text(_) => None,
+            Piece::File(path) => Some(PathBuf::from(path)),
+        })
+    }
+}
+
+/// Says nothing of it.
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
 }
 
 /// What may be shown of `template`: where its secret comes from, or nothing of it.
-pub(super) fn shown(template: &str) -> &str {
+pub fn shown(template: &str) -> &str {
     let parts = parts(template).unwrap_or_default();
     let text: String = parts
         .iter()
@@ -54,6 +98,18 @@ pub(super) fn shown(template: &str) -> &str {
     } else {
         HIDDEN
     }
+}
+
+/// Whether `template` is one reference and nothing else, so that no secret stands in it.
+pub fn is_reference(template: &str) -> bool {
+    matches!(
+        parts(template).as_deref(),
+        Ok([
+            Part::Text(""),
+            Part::Variable(_) | Part::File(_),
+            Part::Text("")
+        ])
+    )
 }
 
 fn parts(template: &str) -> Result<Vec<Part<'_>>, String> {
@@ -136,7 +192,8 @@ mod tests {
     }
 
     fn check(template: &str, expected: Result<&str, &str>) {
-        match (resolve(template, &variable), expected) {
+        let value = Secret::resolve(template, &variable).and_then(|secret| secret.read());
+        match (value, expected) {
             (Ok(value), Ok(expected)) => assert_eq!(value, expected, "{template}"),
             (Err(text), Err(part)) => assert!(text.contains(part), "{template}: {text}"),
             (got, expected) => panic!("{template}: {got:?}, expected {expected:?}"),
@@ -192,11 +249,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_reference_stands_alone() {
+        for reference in ["${TOKEN}", "${file:/run/token}"] {
+            assert!(is_reference(reference), "{reference}");
+        }
+        for other in [
+            "",
+            "s3cret",
+            "Bearer ${TOKEN}",
+            "${TOKEN}${TOKEN}",
+            "$${TOKEN}",
+            "${",
+        ] {
+            assert!(!is_reference(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_it_is_printed() {
+        let secret = Secret::resolve("Bearer ${TOKEN} or s3cret", &variable).unwrap();
+        assert_eq!(format!("{secret:?}"), HIDDEN);
+    }
+
     proptest! {
         #[test]
         fn any_text_is_resolved_or_refused_without_telling_it(text in "[$}{TOKEN:file/ ]{0,20}") {
-            let _ = resolve(&text, &|_| None);
-            prop_assert_eq!(resolve(&text.replace("${", "$${"), &|_| None).is_ok(), true);
+            let _ = Secret::resolve(&text, &|_| None).and_then(|secret| secret.read());
+            let escaped = Secret::resolve(&text.replace("${", "$${"), &|_| None);
+            prop_assert!(escaped.is_ok());
         }
     }
 }
