@@ -9,6 +9,7 @@ mod json;
 mod outcome;
 mod peer;
 mod retry;
+mod sampling;
 #[cfg(test)]
 mod signal_tests;
 mod split;
@@ -25,5 +26,6 @@ mod zipkin_origin;
 
 pub use config::{Compression, Config, DEFAULT_RELOAD_INTERVAL, DEFAULT_TIMEOUT, Retry};
 pub use headers::{Headers, value as header_value};
+pub use sampling::{DEFAULT_DECISION_WAIT, Ratio, Sampling, Tail};
 pub use target::{Target, TargetError, TargetKind};
 pub use worker::Worker;

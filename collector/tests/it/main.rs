@@ -5,8 +5,14 @@
 mod certificates;
 mod configuration;
 mod data_dir;
+#[cfg(target_os = "linux")]
+mod durability;
+#[cfg(target_os = "linux")]
+mod file_system;
 mod imports;
+mod load;
 mod process;
+mod sampling;
 mod secure;
 mod sender;
 mod signals;

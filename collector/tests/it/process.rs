@@ -134,6 +134,12 @@ impl Collector {
         lines.iter().any(|line| line["message"] == message)
     }
 
+    /// Its process.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The lines with this message so far.
     pub(crate) fn lines_with(&self, message: &str) -> Vec<Value> {
         let lines = self.lines.lock().unwrap();

@@ -20,6 +20,8 @@ struct State {
     refusing: AtomicBool,
     /// How often each span came.
     taken: Mutex<BTreeMap<u64, u32>>,
+    /// The `tracestate` that each span came with last.
+    states: Mutex<BTreeMap<u64, String>>,
     /// What came to each path, in pieces of one resource.
     pieces: Mutex<BTreeMap<String, BTreeSet<Vec<u8>>>>,
 }
@@ -58,6 +60,11 @@ impl Sink {
     /// How often each span came.
     pub(crate) fn taken(&self) -> BTreeMap<u64, u32> {
         self.state.taken.lock().unwrap().clone()
+    }
+
+    /// The `tracestate` that each span came with last.
+    pub(crate) fn states(&self) -> BTreeMap<u64, String> {
+        self.state.states.lock().unwrap().clone()
     }
 
     /// What came to a path, as requests of one resource each.
@@ -116,6 +123,8 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
         for span in scopes.flat_map(|scope| scope.spans) {
             let id = u64::from_be_bytes(span.span_id.try_into().unwrap());
             *taken.entry(id).or_default() += 1;
+            let mut states = state.states.lock().unwrap();
+            states.insert(id, span.trace_state);
         }
         drop(taken);
         writer.write_all(

@@ -1,6 +1,8 @@
 """Sends one trace of two services with the OpenTelemetry SDK and prints what it sent as JSON.
 
 Usage: send.py grpc|http|grpc+gzip|grpc+deflate|http+gzip|http+deflate|zipkin ENDPOINT
+
+At https:// the exporters take certificates and headers from OpenTelemetry's own variables.
 """
 
 import json
@@ -23,7 +25,8 @@ def exporter(protocol, endpoint):
     transport, _, encoding = protocol.partition("+")
     if transport == "grpc":
         compression = getattr(grpc.Compression, encoding.capitalize()) if encoding else None
-        return GrpcExporter(endpoint=endpoint, insecure=True, compression=compression)
+        insecure = None if endpoint.startswith("https://") else True
+        return GrpcExporter(endpoint=endpoint, insecure=insecure, compression=compression)
     return HttpExporter(endpoint=endpoint, compression=Compression(encoding) if encoding else None)
 
 

@@ -249,6 +249,10 @@ impl Content {
 }
 
 impl Files for Memory {
+    fn check(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         Ok(self.names().keys().cloned().collect())
     }
