@@ -9,6 +9,9 @@ pub mod allocator;
 pub mod budget;
 pub mod config;
 pub mod export;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod intake;
 pub mod log;
 pub mod metrics;

@@ -59,7 +59,7 @@ pub(super) const EXPORTER: &[ExporterKey] = &[
         key: "compression",
         value: "NAME",
         default: "none",
-        help: "`none` or `gzip`; a peer that says it cannot read gzip gets its requests uncompressed",
+        help: "`none`, `gzip`, or for OTLP `zstd`, both at their fastest level; a peer that cannot read it gets its requests uncompressed",
         in_force: |export| Some(exporters::write_compression(export.compression).to_owned()),
     },
     ExporterKey {

@@ -101,7 +101,9 @@ fn one(
     });
     let retry = retry(given, faults);
     let name = faults.checked(given.one("name"), name);
-    let compression = faults.checked(given.one("compression"), compression);
+    let compression = faults.checked(given.one("compression"), |text| {
+        compression(text, target.as_ref())
+    });
     let own_on_full = faults.checked(given.one("on_full"), storage::on_full);
     let sampling = sampling::resolve(given, ratio, faults);
     let headers = headers(given, target.as_ref(), variable, faults);
@@ -190,11 +192,15 @@ fn name(text: &str) -> Result<String, String> {
     }
 }
 
-fn compression(text: &str) -> Result<Compression, String> {
+fn compression(text: &str, target: Option<&Target>) -> Result<Compression, String> {
+    let is_zipkin = target.is_some_and(|target| target.kind == TargetKind::Zipkin);
     match text {
         "none" => Ok(Compression::None),
         "gzip" => Ok(Compression::Gzip),
-        _ => Err("allowed are none and gzip".to_owned()),
+        "zstd" if is_zipkin => Err("Zipkin reads gzip alone; allowed are none and gzip".to_owned()),
+        "zstd" => Ok(Compression::Zstd),
+        _ if is_zipkin => Err("allowed are none and gzip".to_owned()),
+        _ => Err("allowed are none, gzip and zstd".to_owned()),
     }
 }
 
@@ -202,6 +208,7 @@ pub(super) fn write_compression(compression: Compression) -> &'static str {
     match compression {
         Compression::None => "none",
         Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
     }
 }
 

@@ -446,6 +446,8 @@ exporters:
     tls: {key_file: k.pem}
   - {url: otlp+http://e, retry: {first: 40s}}
   - {url: otlp+http://f, name: otlp+http://e:4318/v1/traces}
+  - {url: zipkin+http://g, compression: zstd}
+  - {url: otlp+http://h, compression: zstd}
 ",
     );
     let addresses =
@@ -466,7 +468,7 @@ exporters:
             "FILE:11: exporters[1].timout: there is no such key; did you mean `timeout`?",
             "FILE:12: exporters[1].timeout: \"1 parsec\" is not allowed: write a number with ms, s, m or h (500ms, 90s, \
              1h)",
-            "FILE:13: exporters[1].compression: \"lz4\" is not allowed: allowed are none and gzip",
+            "FILE:13: exporters[1].compression: \"lz4\" is not allowed: allowed are none, gzip and zstd",
             "FILE:14: exporters[1].name: \"\" is not allowed: 1 to 100 characters on one line are needed",
             "FILE:16: exporters[1].headers.authorization: the environment variable NOBODY is not set",
             "FILE:17: exporters[1].headers.x-key: the value has characters that no header may have: ASCII on one line \
@@ -489,6 +491,7 @@ exporters:
             "FILE:34: exporters[7].retry.first: \"40s\" is not allowed: retry.longest is 30s",
             "FILE:35: exporters[8].name: \"otlp+http://e:4318/v1/traces\" is not allowed: FILE:34: exporters[7].url is \
              called so, too; give each its own name, or leave one out",
+            "FILE:36: exporters[9].compression: \"zstd\" is not allowed: Zipkin reads gzip alone; allowed are none and gzip",
         ]
     );
 }
@@ -859,14 +862,18 @@ fn exporters() -> impl Strategy<Value = String> {
     let name = "[^\\p{C}]{0,20}";
     let wait = (10u64..=60_000, 0u64..=540_000);
     let header = prop::option::of("[a-z]{1,8}");
-    (scheme, hosts(), name, wait, header, any::<bool>(), on_full()).prop_map(
-        |(scheme, host, name, (first, more), header, gzip, on_full)| {
+    let compression = prop::sample::select(vec!["none", "gzip", "zstd"]);
+    (scheme, hosts(), name, wait, header, compression, on_full()).prop_map(
+        |(scheme, host, name, (first, more), header, compression, on_full)| {
+            let compression = match (scheme, compression) {
+                ("zipkin+http", "zstd") => "gzip",
+                _ => compression,
+            };
             let name = serde_json::to_string(&format!("n{name}")).unwrap();
             let longest = (first + more).max(100);
             let headers = header.map_or_else(String::new, |name| {
                 format!("    headers: {{x-{name}: \"Basic ${{TOKEN}}\"}}\n")
             });
-            let compression = if gzip { "gzip" } else { "none" };
             let indent = if on_full.is_empty() { "" } else { "    " };
             format!(
                 "  - url: {scheme}://{host}\n    name: {name}\n    compression: {compression}\n{headers}    \

@@ -44,14 +44,16 @@ pub struct Config {
     pub asked_by: String,
 }
 
-/// How bodies leave.
+/// How bodies leave. A peer that cannot read how gets them as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
     /// As they are.
     #[default]
     None,
-    /// Gzip. A peer that says it cannot read it gets them as they are.
+    /// Gzip.
     Gzip,
+    /// Zstandard; only OTLP has it.
+    Zstd,
 }
 
 /// Waits between attempts, before chance takes up to half off: each is twice the one before, within these bounds.
@@ -92,11 +94,11 @@ impl Config {
     }
 
     /// Requests of the largest size that it holds at once, at the most: the one that is sent, what that is compressed
-    /// from, and what it is a part of.
+    /// from (the compressor's tables included), and what it is a part of.
     pub fn requests_in_hand(&self) -> usize {
         let compressed = match self.compression {
             Compression::None => 0,
-            Compression::Gzip => 1,
+            Compression::Gzip | Compression::Zstd => 1,
         };
         1 + compressed + usize::from(self.sampling.is_on())
     }

@@ -1,11 +1,13 @@
 //! The exporters: one worker each, reading the batch log at its own pace. `pipeline` starts and drains them.
 
+mod compress;
 mod config;
 #[cfg(test)]
 mod fault_peers;
 #[cfg(test)]
 mod fault_tests;
-mod gzip;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod headers;
 mod outcome;
 mod peer;

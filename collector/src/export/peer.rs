@@ -2,10 +2,10 @@
 //! it. Called by the worker.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::config::{Compression, Config};
-use super::gzip::Gzip;
+use super::compress::Compressor;
+use super::config::Config;
 use super::headers::LiveHeaders;
 use super::outcome::{Outcome, of_grpc, of_http, of_zipkin};
 use super::size::SizeLimit;
@@ -22,13 +22,19 @@ const USER_AGENT: &str = concat!("bellwether-collector/", env!("CARGO_PKG_VERSIO
 /// gRPC's default limit is 4 MiB for a message; merged requests stay a little below.
 const MAX_OTLP_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 
+/// Of a compressor. Where bodies are compressed, `config` reckons with 8 MiB in each exporter's hand: a record that is a
+/// request by itself and what it becomes, beside these tables; or several records, the same in one piece, and that
+/// compressed.
+pub(super) const TABLE_BYTES: usize = 640 * 1024;
+
 /// As JSON it usually becomes two to four times as large; Zipkin takes 10 MiB by default.
 const MAX_ZIPKIN_BYTES: usize = 1024 * 1024;
 
 /// Where it becomes more, less of it goes at once: `config` reckons with so much in each exporter's hand.
 const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
 
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+/// The same where both it and what it is compressed to are in hand.
+const MAX_COMPRESSED_JSON_BYTES: usize = 3 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -37,14 +43,20 @@ pub(super) struct Peer {
     kind: TargetKind,
     paths: BySignal<String>,
     given: LiveHeaders,
-    /// Those given and its own, as they are sent; without what tells of gzip.
+    /// Those given and its own, as they are sent; without what tells of compression.
     headers: HeaderMap,
-    gzip: Option<Gzip>,
+    compressing: Option<Compressing>,
     client: Client,
-    max_bytes: usize,
     max_items: u64,
     /// Of what is sent, before it is compressed.
     size: SizeLimit,
+}
+
+#[derive(Debug)]
+struct Compressing {
+    compressor: Compressor,
+    /// The peer has taken a request in it.
+    is_proven: bool,
 }
 
 impl Peer {
@@ -54,9 +66,14 @@ impl Peer {
             TargetKind::OtlpGrpc => Protocol::Http2,
             TargetKind::OtlpHttp | TargetKind::Zipkin => Protocol::Http1,
         };
-        let (max_bytes, max_sent) = match target.kind {
-            TargetKind::OtlpGrpc | TargetKind::OtlpHttp => (MAX_OTLP_BYTES, MAX_OTLP_BYTES),
-            TargetKind::Zipkin => (MAX_ZIPKIN_BYTES, MAX_JSON_BYTES),
+        let compressing = Compressor::new(config.compression).map(|compressor| Compressing {
+            compressor,
+            is_proven: false,
+        });
+        let max_sent = match target.kind {
+            TargetKind::OtlpGrpc | TargetKind::OtlpHttp => MAX_OTLP_BYTES,
+            TargetKind::Zipkin if compressing.is_some() => MAX_COMPRESSED_JSON_BYTES,
+            TargetKind::Zipkin => MAX_JSON_BYTES,
         };
         Self {
             name: config.name,
@@ -68,7 +85,7 @@ impl Peer {
             },
             given: LiveHeaders::new(config.headers, config.reload_interval),
             headers: with_own(HeaderMap::new(), target.kind),
-            gzip: (config.compression == Compression::Gzip).then(Gzip::new),
+            compressing,
             client: Client::new(Endpoint {
                 host: target.host,
                 port: target.port,
@@ -76,7 +93,6 @@ impl Peer {
                 tls: target.tls.then_some(config.tls),
                 timeout: config.timeout,
             }),
-            max_bytes,
             max_items: u64::MAX,
             size: SizeLimit::new(max_sent),
         }
@@ -85,7 +101,7 @@ impl Peer {
     /// What one request is made of at most, in OTLP; less after [`Outcome::TooLarge`].
     pub(super) fn limits(&self) -> Limits {
         Limits {
-            bytes: self.max_bytes.min(self.size.bytes()),
+            bytes: self.max_bytes().min(self.size.bytes()),
             items: self.max_items,
             // What a peer of OTLP takes is for it to say.
             item_bytes: match self.kind {
@@ -93,6 +109,29 @@ impl Peer {
                 TargetKind::Zipkin => MAX_JSON_BYTES,
             },
         }
+    }
+
+    /// Bytes of OTLP that there is memory for in one request.
+    fn max_bytes(&self) -> usize {
+        match self.kind {
+            TargetKind::Zipkin => MAX_ZIPKIN_BYTES,
+            TargetKind::OtlpGrpc | TargetKind::OtlpHttp if self.compressing.is_some() => {
+                MAX_OTLP_BYTES - TABLE_BYTES
+            }
+            TargetKind::OtlpGrpc | TargetKind::OtlpHttp => MAX_OTLP_BYTES,
+        }
+    }
+
+    /// As [`limits`](Self::limits), of a request that is made of several records, which are put into one piece before they
+    /// are compressed.
+    pub(super) fn max_merged_bytes(&self) -> usize {
+        let most = match self.kind {
+            TargetKind::OtlpGrpc | TargetKind::OtlpHttp if self.compressing.is_some() => {
+                self.max_bytes() / 3 * 2
+            }
+            _ => self.max_bytes(),
+        };
+        most.min(self.size.bytes())
     }
 
     /// The pieces of one batch as batches to send: what is read to be written anew is read whole.
@@ -103,8 +142,8 @@ impl Peer {
         }
     }
 
-    /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read gzip gets it as it is, then and
-    /// from then on.
+    /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read how it is compressed gets it as it
+    /// is, then and from then on.
     pub(super) async fn send(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
         if let Some(given) = self.given.refresh(&self.name).await {
             self.headers = with_own(given, self.kind);
@@ -143,22 +182,34 @@ impl Peer {
         }
     }
 
+    /// Some peers say that they cannot read an encoding, and some take it for a bad request: one that has taken nothing
+    /// compressed yet and refuses the first is asked again without.
     async fn send_in_its_encoding(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
         // There is memory for the compressed form of a request of the usual size; an item that alone is larger goes as it is.
         let length: usize = batches.iter().map(Bytes::len).sum();
-        if self.gzip.is_none() || length > self.max_bytes {
+        let usual = length <= self.max_bytes();
+        let Some(compressing) = self.compressing.as_ref().filter(|_| usual) else {
             return self.attempt(signal, batches, false).await.0;
-        }
-        let (outcome, may_read_gzip) = self.attempt(signal, batches.clone(), true).await;
-        if may_read_gzip {
-            return outcome;
+        };
+        let (is_proven, encoding) = (compressing.is_proven, compressing.compressor.encoding());
+        let (outcome, may_be_read) = self.attempt(signal, batches.clone(), true).await;
+        match &outcome {
+            Outcome::Taken(_) => {
+                if let Some(compressing) = &mut self.compressing {
+                    compressing.is_proven = true;
+                }
+                return outcome;
+            }
+            Outcome::Refused { .. } if !may_be_read || !is_proven => {}
+            _ => return outcome,
         }
         let (plain, _) = self.attempt(signal, batches, false).await;
         if matches!(plain, Outcome::Taken(_)) {
-            self.gzip = None;
+            self.compressing = None;
             tracing::warn!(
                 exporter = self.name,
-                "the peer cannot read gzip, so requests go to it uncompressed; set its compression to none"
+                encoding = encoding.to_str().unwrap_or_default(),
+                "the peer cannot read this encoding, so requests go to it uncompressed; set its compression to another"
             );
         }
         plain
@@ -176,12 +227,12 @@ impl Peer {
             Err(refused) => return (refused, true),
         };
         let mut headers = self.headers.clone();
-        if compressed {
+        if let Some(compressing) = self.compressing.as_ref().filter(|_| compressed) {
             let name = match self.kind {
-                TargetKind::OtlpGrpc => GRPC_ENCODING,
+                TargetKind::OtlpGrpc => grpc::ENCODING,
                 TargetKind::OtlpHttp | TargetKind::Zipkin => header::CONTENT_ENCODING,
             };
-            headers.insert(name, HeaderValue::from_static("gzip"));
+            headers.insert(name, compressing.compressor.encoding());
         }
         let path = self.paths.of(signal);
         match self.client.post(path, &headers, body).await {
@@ -223,9 +274,11 @@ impl Peer {
             TargetKind::Zipkin => vec![self.zipkin(&batches)?],
         };
         let whole = pieces.iter().map(Bytes::len).sum();
-        let pieces = match &mut self.gzip {
-            Some(gzip) if compressed => vec![
-                gzip.compress(&pieces)
+        let pieces = match &mut self.compressing {
+            Some(compressing) if compressed => vec![
+                compressing
+                    .compressor
+                    .compress(&pieces)
                     .ok_or_else(|| refused("the request could not be compressed".to_owned()))?,
             ],
             _ => pieces,
@@ -295,5 +348,40 @@ fn refused(reason: String) -> Outcome {
     Outcome::Refused {
         reason,
         by_content: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::{Compression, Config, Target};
+
+    const REQUEST: usize = 4 * 1024 * 1024;
+
+    #[test]
+    fn what_is_in_hand_is_what_the_memory_limit_is_shared_out_by() {
+        for (url, compression) in [
+            ("otlp+grpc://a", Compression::None),
+            ("otlp+grpc://a", Compression::Gzip),
+            ("otlp+http://a", Compression::Zstd),
+        ] {
+            let config = Config {
+                compression,
+                ..Config::to(Target::parse(url).unwrap())
+            };
+            let most = config.requests_in_hand() * REQUEST;
+            let peer = Peer::new(config);
+            let bound = zstd_safe::compress_bound(peer.max_bytes());
+            let (one, several) = match compression {
+                Compression::None => (peer.max_bytes(), peer.max_merged_bytes()),
+                _ => (
+                    peer.max_bytes() + bound + TABLE_BYTES,
+                    peer.max_merged_bytes() * 3 + TABLE_BYTES,
+                ),
+            };
+            assert!(one <= most && several <= most, "{one} {several} of {most}");
+        }
+        let json = MAX_ZIPKIN_BYTES + 2 * MAX_COMPRESSED_JSON_BYTES + TABLE_BYTES;
+        assert!(json <= 2 * REQUEST);
     }
 }

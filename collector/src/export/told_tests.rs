@@ -28,16 +28,21 @@ use super::{Compression, Config, Headers, Retry, Target};
 use crate::net::server;
 use crate::secret::Secret;
 use crate::signal::Signal;
+use crate::wire::test_support;
 
 fn to(url: &str) -> Config {
     Config::to(Target::parse(url).unwrap())
 }
 
-fn gzip(url: &str) -> Config {
+fn compressed(compression: Compression, url: &str) -> Config {
     Config {
-        compression: Compression::Gzip,
+        compression,
         ..to(url)
     }
+}
+
+fn gzip(url: &str) -> Config {
+    compressed(Compression::Gzip, url)
 }
 
 fn with_headers(config: Config) -> Config {
@@ -48,10 +53,16 @@ fn with_headers(config: Config) -> Config {
     Config { headers, ..config }
 }
 
-fn inflated(body: &Bytes) -> Bytes {
+/// A body as it was before it was compressed as `encoding` says.
+fn inflated(encoding: &str, body: &Bytes) -> Bytes {
     let mut out = vec![0; 1 << 20];
-    let mut inflater = libdeflater::Decompressor::new();
-    let length = inflater.gzip_decompress(body, &mut out).unwrap();
+    let length = match encoding {
+        "gzip" => libdeflater::Decompressor::new()
+            .gzip_decompress(body, &mut out)
+            .unwrap(),
+        "zstd" => zstd_safe::decompress(&mut out[..], body).unwrap(),
+        other => panic!("nobody asked for {other}"),
+    };
     out.truncate(length);
     out.into()
 }
@@ -59,8 +70,13 @@ fn inflated(body: &Bytes) -> Bytes {
 /// What came in each request: the values of `names`, missing ones as `-`, and how many bytes.
 type Seen = Arc<Mutex<Vec<String>>>;
 
-/// A peer that writes down these headers, and takes spans in gzip or plain unless it refuses gzip with 415.
-async fn peer(names: &'static [&'static str], takes_gzip: bool, seen: &Seen) -> (HttpPeer, Taken) {
+/// A peer that writes down these headers, and takes spans compressed or plain unless it answers what is compressed
+/// with a status of its own.
+async fn peer(
+    names: &'static [&'static str],
+    to_compressed: Option<u16>,
+    seen: &Seen,
+) -> (HttpPeer, Taken) {
     let (listener, _) = bind().await;
     let (taken, seen) = (Taken::default(), Arc::clone(seen));
     let taking = Arc::clone(&taken);
@@ -73,11 +89,12 @@ async fn peer(names: &'static [&'static str], takes_gzip: bool, seen: &Seen) -> 
         };
         let values: Vec<_> = names.iter().map(value).collect();
         seen.lock().unwrap().push(values.join(" "));
-        let is_gzip = head.headers.get("content-encoding").is_some();
-        if is_gzip && !takes_gzip {
-            return answer(415, &[]);
-        }
-        let body = if is_gzip { inflated(&body) } else { body };
+        let encoding = head.headers.get("content-encoding");
+        let body = match (encoding, to_compressed) {
+            (Some(_), Some(status)) => return answer(status, &[]),
+            (Some(encoding), None) => inflated(encoding.to_str().unwrap(), &body),
+            (None, _) => body,
+        };
         if head.uri.path() == "/api/v2/spans" {
             let spans: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
             assert_eq!(spans.len(), 3);
@@ -97,7 +114,7 @@ async fn headers_go_with_every_request_over_http() {
         "content-type",
         "content-encoding",
     ];
-    let (peer, taken) = peer(names, true, &seen).await;
+    let (peer, taken) = peer(names, None, &seen).await;
     let url = format!("otlp+http://{}", peer.address);
     let mut fixture = Fixture::start_with(with_headers(to(&url)), &batches(&["a"]));
     fixture.finish().await;
@@ -108,26 +125,59 @@ async fn headers_go_with_every_request_over_http() {
 }
 
 #[tokio::test]
-async fn bodies_leave_in_gzip_when_asked_for() {
+async fn bodies_leave_compressed_when_asked_for() {
     let seen = Seen::default();
-    let (peer, taken) = peer(&["content-encoding"], true, &seen).await;
-    for url in ["otlp+http://PEER", "zipkin+http://PEER"] {
+    let (peer, taken) = peer(&["content-encoding"], None, &seen).await;
+    for (compression, url) in [
+        (Compression::Gzip, "otlp+http://PEER"),
+        (Compression::Gzip, "zipkin+http://PEER"),
+        (Compression::Zstd, "otlp+http://PEER"),
+    ] {
         let url = url.replace("PEER", &peer.address.to_string());
-        let mut fixture = Fixture::start_with(gzip(&url), &batches(&["a"]));
+        let mut fixture = Fixture::start_with(compressed(compression, &url), &batches(&["a"]));
         fixture.finish().await;
         fixture.check(3, 0, 0);
     }
-    assert_eq!(counts(&taken), [3]);
-    assert_eq!(*seen.lock().unwrap(), ["gzip", "gzip"]);
+    assert_eq!(counts(&taken), [6]);
+    assert_eq!(*seen.lock().unwrap(), ["gzip", "gzip", "zstd"]);
 }
 
 #[tokio::test]
-async fn a_peer_without_gzip_loses_nothing() {
-    let seen = Seen::default();
-    let (peer, taken) = peer(&["content-encoding"], false, &seen).await;
-    let url = format!("otlp+http://{}", peer.address);
-    let mut fixture = Fixture::start_with(gzip(&url), &batches(&["a"]));
-    until(|| !taken.lock().unwrap().is_empty()).await;
+async fn a_peer_that_cannot_read_it_loses_nothing() {
+    // Some say so, and some take it for a bad request.
+    for (compression, status) in [(Compression::Gzip, 415), (Compression::Zstd, 400)] {
+        let seen = Seen::default();
+        let (peer, taken) = peer(&["content-encoding"], Some(status), &seen).await;
+        let config = compressed(compression, &format!("otlp+http://{}", peer.address));
+        let mut fixture = Fixture::start_with(config, &batches(&["a"]));
+        until(|| !taken.lock().unwrap().is_empty()).await;
+        let [more] = &batches(&["b"])[..] else {
+            panic!("one batch expected");
+        };
+        fixture
+            .log
+            .append(Signal::Traces, Bytes::from(more.clone()), 3)
+            .await
+            .unwrap();
+        fixture.finish().await;
+        fixture.check(6, 0, 0);
+        assert_eq!(counts(&taken), [3, 3]);
+        // It is not asked again.
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen[1..], ["-", "-"]);
+        assert_ne!(seen[0], "-");
+    }
+}
+
+#[tokio::test]
+async fn what_a_peer_refuses_that_has_read_compressed_bodies_is_sent_once() {
+    let (listener, _) = bind().await;
+    let peer = HttpPeer::serve_heads(listener, |number, _, _| {
+        answer(if number == 0 { 200 } else { 400 }, &[])
+    });
+    let config = compressed(Compression::Zstd, &format!("otlp+http://{}", peer.address));
+    let mut fixture = Fixture::start_with(config, &batches(&["a"]));
+    until(|| peer.requests() == 1).await;
     let [more] = &batches(&["b"])[..] else {
         panic!("one batch expected");
     };
@@ -137,10 +187,37 @@ async fn a_peer_without_gzip_loses_nothing() {
         .await
         .unwrap();
     fixture.finish().await;
-    fixture.check(6, 0, 0);
-    assert_eq!(counts(&taken), [3, 3]);
-    // It is not asked again.
-    assert_eq!(*seen.lock().unwrap(), ["gzip", "-", "-"]);
+    fixture.check(3, 3, 0);
+    assert_eq!(peer.requests(), 2);
+}
+
+/// What is compressed is first put into one piece: with both in hand, and the records, less goes at once.
+#[tokio::test]
+async fn less_is_merged_where_it_is_compressed() {
+    let batch = test_support::request(&"s".repeat(1_000_000), 1);
+    let waiting = vec![batch; 3];
+    for (compression, requests) in [(Compression::None, 1), (Compression::Gzip, 2)] {
+        let taken = Taken::default();
+        let taking = Arc::clone(&taken);
+        let (listener, _) = bind().await;
+        let peer = HttpPeer::serve_heads(listener, move |_, head, body| {
+            let encoding = head.headers.get("content-encoding");
+            let length = match encoding {
+                Some(_) => libdeflater::Decompressor::new()
+                    .gzip_decompress(&body, &mut vec![0; 4 << 20])
+                    .unwrap(),
+                None => body.len(),
+            };
+            *taking.lock().unwrap().entry(String::new()).or_default() += length as u64;
+            answer(200, &[])
+        });
+        let config = compressed(compression, &format!("otlp+http://{}", peer.address));
+        let mut fixture = Fixture::start_with(config, &waiting);
+        fixture.finish().await;
+        fixture.check(3, 0, 0);
+        assert_eq!(counts(&taken), [waiting.concat().len() as u64]);
+        assert_eq!(peer.requests(), requests, "{compression:?}");
+    }
 }
 
 #[tokio::test]
@@ -198,12 +275,12 @@ impl TraceService for Strict {
     }
 }
 
-async fn strict_peer(takes_gzip: bool) -> (Strict, String) {
+async fn strict_peer(takes: Option<CompressionEncoding>) -> (Strict, String) {
     let peer = Strict::default();
     let (listener, address) = bind().await;
     let mut service = TraceServiceServer::new(peer.clone());
-    if takes_gzip {
-        service = service.accept_compressed(CompressionEncoding::Gzip);
+    if let Some(encoding) = takes {
+        service = service.accept_compressed(encoding);
     }
     let serving = tonic::transport::Server::builder()
         .add_service(service)
@@ -213,15 +290,20 @@ async fn strict_peer(takes_gzip: bool) -> (Strict, String) {
 }
 
 #[tokio::test]
-async fn metadata_and_gzip_reach_a_grpc_peer() {
-    let (peer, url) = strict_peer(true).await;
-    let config = with_headers(gzip(&url));
-    let mut fixture = Fixture::start_with(config, &batches(&["a", "b"]));
-    fixture.finish().await;
-    fixture.check(6, 0, 0);
-    assert_eq!(counts(&peer.inner.taken), [3, 3]);
-    assert_eq!(*peer.encodings.lock().unwrap(), ["gzip"]);
-
+async fn metadata_and_compressed_spans_reach_a_grpc_peer() {
+    for (compression, encoding, name) in [
+        (Compression::Gzip, CompressionEncoding::Gzip, "gzip"),
+        (Compression::Zstd, CompressionEncoding::Zstd, "zstd"),
+    ] {
+        let (peer, url) = strict_peer(Some(encoding)).await;
+        let config = with_headers(compressed(compression, &url));
+        let mut fixture = Fixture::start_with(config, &batches(&["a", "b"]));
+        fixture.finish().await;
+        fixture.check(6, 0, 0);
+        assert_eq!(counts(&peer.inner.taken), [3, 3]);
+        assert_eq!(*peer.encodings.lock().unwrap(), [name]);
+    }
+    let (_peer, url) = strict_peer(Some(CompressionEncoding::Gzip)).await;
     let fixture = Fixture::start_with(gzip(&url), &batches(&["a"]));
     until(|| fixture.status.retries.load(Ordering::Relaxed) > 1).await;
     fixture.check(0, 0, 0);
@@ -349,13 +431,18 @@ async fn a_batch_that_is_forbidden_by_its_content_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn a_grpc_peer_without_gzip_loses_nothing() {
-    let (peer, url) = strict_peer(false).await;
-    let config = with_headers(gzip(&url));
-    let mut fixture = Fixture::start_with(config, &batches(&["a"]));
-    fixture.finish().await;
-    fixture.check(3, 0, 0);
-    assert_eq!(*peer.encodings.lock().unwrap(), ["-"]);
+async fn a_grpc_peer_that_cannot_read_it_loses_nothing() {
+    for (compression, takes) in [
+        (Compression::Gzip, None),
+        (Compression::Zstd, Some(CompressionEncoding::Gzip)),
+    ] {
+        let (peer, url) = strict_peer(takes).await;
+        let config = with_headers(compressed(compression, &url));
+        let mut fixture = Fixture::start_with(config, &batches(&["a"]));
+        fixture.finish().await;
+        fixture.check(3, 0, 0);
+        assert_eq!(*peer.encodings.lock().unwrap(), ["-"]);
+    }
 }
 
 #[tokio::test]
@@ -407,15 +494,4 @@ async fn waits_between_attempts_are_as_told() {
         // By default the first wait would be a tenth of a second at most.
         assert!(pair[1] - pair[0] >= Duration::from_millis(400));
     }
-}
-
-#[test]
-fn one_member_holds_all_pieces() {
-    let pieces = [
-        Bytes::from_static(b"one "),
-        Bytes::new(),
-        Bytes::from_static(b"two"),
-    ];
-    let body = super::gzip::Gzip::new().compress(&pieces).unwrap();
-    assert_eq!(inflated(&body), "one two");
 }

@@ -147,8 +147,8 @@ impl Worker {
     /// The next records, with what sampling leaves of them.
     async fn next(&mut self, cursor: &mut Cursor) -> Option<Vec<Record>> {
         match &mut self.sampler {
-            Some(sampler) => sampler.next(cursor, self.peer.limits().bytes).await,
-            None => cursor.next(self.peer.limits().bytes).await,
+            Some(sampler) => sampler.next(cursor, self.peer.max_merged_bytes()).await,
+            None => cursor.next(self.peer.max_merged_bytes()).await,
         }
     }
 

@@ -50,7 +50,7 @@ pub enum BodyError {
     /// Not what its encoding says; sending it again cannot help.
     #[error("the {encoding} body is corrupt: {reason}")]
     Corrupt {
-        /// `gzip` or `deflate`.
+        /// `gzip`, `deflate` or `zstd`.
         encoding: &'static str,
         /// What is wrong with it.
         reason: &'static str,

@@ -5,11 +5,12 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use http_body::Body;
 
 use super::body::{Answer, BODY_TIMEOUT, BodyError, Buffer, Held, next_data};
-use super::inflate::{Encoding, inflate};
+use super::encoding::{ACCEPTED, Encoding, GRPC_ACCEPTED};
+use super::inflate::inflate;
 use super::rpc_status::{Code, RpcStatus};
 use crate::budget::Budget;
 
@@ -18,6 +19,9 @@ pub const PREFIX_BYTES: usize = 5;
 
 /// What a sender told to come back later should wait.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The header that tells how a compressed message is compressed.
+pub const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
@@ -60,10 +64,10 @@ where
     B: Body<Data = Bytes>,
     B::Error: std::error::Error,
 {
-    let name = request.headers().get("grpc-encoding");
-    let encoding = Encoding::parse(name)
-        .filter(|&encoding| encoding != Encoding::Deflate)
-        .ok_or_else(|| unknown_encoding(name))?;
+    let encoding = Encoding::of(request.headers(), &ENCODING).map_err(|other| {
+        let text = format!("grpc-encoding `{other}` is not taken; use {ACCEPTED} or identity");
+        RpcStatus::new(Code::Unimplemented, text)
+    })?;
     let timeout = timeout(request.headers())?.map_or(BODY_TIMEOUT, |t| t.min(BODY_TIMEOUT));
     let body = pin!(request.into_body());
     let (flag, message) = tokio::time::timeout(timeout, one_message(body, limit, budget))
@@ -97,10 +101,7 @@ pub fn failure(status: &RpcStatus) -> Response<Answer> {
     let mut response = Response::new(Answer::default());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, GRPC);
-    headers.insert(
-        "grpc-accept-encoding",
-        HeaderValue::from_static("identity,gzip"),
-    );
+    headers.insert("grpc-accept-encoding", GRPC_ACCEPTED);
     status.put_trailers(headers);
     response
 }
@@ -245,14 +246,6 @@ fn parse_timeout(value: &HeaderValue) -> Option<Duration> {
     }
 }
 
-fn unknown_encoding(name: Option<&HeaderValue>) -> RpcStatus {
-    let name = name.map_or("".into(), |name| String::from_utf8_lossy(name.as_bytes()));
-    RpcStatus::new(
-        Code::Unimplemented,
-        format!("grpc-encoding `{name}` is not taken; use gzip or identity"),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,7 +270,7 @@ mod tests {
         let rest = stream::iter(tail).then(|()| std::future::pending());
         let mut request = Request::new(StreamBody::new(stream::iter(frames).chain(rest)));
         for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
+            request.headers_mut().append(*name, value.parse().unwrap());
         }
         let budget = Budget::new(10 * LIMIT);
         let read = read_message(request, LIMIT, &budget).await;
@@ -339,10 +332,16 @@ mod tests {
 
     #[tokio::test]
     async fn encodings_that_are_not_taken() {
-        for encoding in ["deflate", "zstd", "gzip, gzip"] {
+        for encoding in ["snappy", "gzip, gzip"] {
             let refused = Err((Code::Unimplemented, encoding));
             check(&[("grpc-encoding", encoding)], message(1, b"a"), refused).await;
         }
+        let twice = [("grpc-encoding", "gzip"), ("grpc-encoding", "zstd")];
+        let refused = Err((
+            Code::Unimplemented,
+            "`gzip, zstd` is not taken; use gzip, deflate, zstd or identity",
+        ));
+        check(&twice, message(1, b"a"), refused).await;
         let junk = Err((Code::InvalidArgument, "gzip body is corrupt"));
         check(&[("grpc-encoding", "gzip")], message(1, &[7; 30]), junk).await;
         check(

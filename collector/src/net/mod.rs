@@ -6,6 +6,7 @@ pub mod client;
 pub mod client_tls;
 mod corked;
 mod der;
+pub mod encoding;
 pub mod grpc;
 pub mod inflate;
 pub mod pem;

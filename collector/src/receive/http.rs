@@ -8,7 +8,8 @@ use http_body::Body;
 
 use super::Receiver;
 use crate::net::body::{Answer, BODY_TIMEOUT, Held, read_body};
-use crate::net::inflate::{Encoding, inflate};
+use crate::net::encoding::{ACCEPTED, Encoding};
+use crate::net::inflate::inflate;
 use crate::net::rpc_status::{Code, RpcStatus};
 
 /// The OpenTelemetry Collector's own limit; of decompressed bytes.
@@ -118,12 +119,10 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
 /// # Errors
 /// 415 for a way that is not taken.
 pub(super) fn content_encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
-    let encoding = headers.get(header::CONTENT_ENCODING);
-    Encoding::parse(encoding).ok_or_else(|| {
-        let name = encoding.map_or("".into(), |name| String::from_utf8_lossy(name.as_bytes()));
+    Encoding::of(headers, &header::CONTENT_ENCODING).map_err(|other| {
         let text =
-            format!("content encoding `{name}` is not accepted; send gzip, deflate or identity");
-        Failure::unsupported(text, header::ACCEPT_ENCODING, "gzip, deflate")
+            format!("content encoding `{other}` is not accepted; send {ACCEPTED} or identity");
+        Failure::unsupported(text, header::ACCEPT_ENCODING, ACCEPTED)
     })
 }
 

@@ -14,7 +14,7 @@ use super::http::{
 };
 use super::{Receiver, access};
 use crate::net::body::{Answer, discard};
-use crate::net::inflate::Encoding;
+use crate::net::encoding::Encoding;
 use crate::net::rpc_status::Code;
 use crate::net::{grpc, server};
 use crate::signal::Signal;

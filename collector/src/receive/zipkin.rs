@@ -12,7 +12,7 @@ use super::format::Format;
 use super::http::{Failure, MAX_BODY_BYTES, PROTOBUF, content_encoding, media_type, read_batch};
 use super::{Receiver, access};
 use crate::net::body::{Answer, discard};
-use crate::net::inflate::Encoding;
+use crate::net::encoding::Encoding;
 use crate::net::rpc_status::Code;
 use crate::net::{grpc, server};
 use crate::signal::Signal;

@@ -7,6 +7,8 @@ pub(crate) mod any_request;
 mod attributes;
 mod count;
 mod json;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
 mod proto_writer;
 mod reader;
 mod retain;

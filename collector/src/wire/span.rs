@@ -119,15 +119,14 @@ impl<'a> SpanRef<'a> {
     /// `Status.message`; empty when absent.
     pub fn status_message(&self) -> &'a str {
         Fields::new(self.raw, span_tag::STATUS >> 3)
-            .map(|status| last_text(status, 2))
-            .filter(|message| !message.is_empty())
+            .filter_map(|status| last_text(status, 2))
             .last()
             .unwrap_or_default()
     }
 
     /// `trace_state`; empty when absent.
     pub fn trace_state(&self) -> &'a str {
-        last_text(Reader::new(self.raw), span_tag::TRACE_STATE >> 3)
+        last_text(Reader::new(self.raw), span_tag::TRACE_STATE >> 3).unwrap_or_default()
     }
 
     /// The span's events; one that is no valid `Span.Event` is skipped.
@@ -160,12 +159,12 @@ impl Default for ResourceRef<'_> {
 impl<'a> ScopeRef<'a> {
     /// The scope's name; empty when absent.
     pub fn name(&self) -> &'a str {
-        last_text(Reader::new(self.raw), 1)
+        last_text(Reader::new(self.raw), 1).unwrap_or_default()
     }
 
     /// The scope's version; empty when absent.
     pub fn version(&self) -> &'a str {
-        last_text(Reader::new(self.raw), 2)
+        last_text(Reader::new(self.raw), 2).unwrap_or_default()
     }
 
     /// The scope's attributes.
@@ -177,7 +176,8 @@ impl<'a> ScopeRef<'a> {
 impl SpanKind {
     /// A kind this collector does not know is unspecified.
     pub(super) fn from_wire(value: u64) -> Self {
-        match value {
+        // Of an enum's varint, protobuf reads 32 bits.
+        match value as u32 {
             1 => Self::Internal,
             2 => Self::Server,
             3 => Self::Client,
@@ -191,7 +191,8 @@ impl SpanKind {
 impl StatusCode {
     /// A code this collector does not know is unset.
     pub(super) fn from_wire(value: u64) -> Self {
-        match value {
+        // Of an enum's varint, protobuf reads 32 bits.
+        match value as u32 {
             1 => Self::Ok,
             2 => Self::Error,
             _ => Self::Unset,
@@ -199,11 +200,10 @@ impl StatusCode {
     }
 }
 
-/// The last occurrence of a text field; empty when there is none or when it is not UTF-8.
-fn last_text<'a>(message: Reader<'a>, field: u32) -> &'a str {
-    let last = Fields::of(message, field).last();
-    last.and_then(|text| std::str::from_utf8(text.rest()).ok())
-        .unwrap_or_default()
+/// The last occurrence of a text field; `None` when there is none or when it is not UTF-8.
+fn last_text<'a>(message: Reader<'a>, field: u32) -> Option<&'a str> {
+    let last = Fields::of(message, field).last()?;
+    std::str::from_utf8(last.rest()).ok()
 }
 
 fn event_ref(mut reader: Reader<'_>) -> Result<EventRef<'_>, WireError> {

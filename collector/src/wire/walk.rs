@@ -239,7 +239,7 @@ fn string_value<'a>(
         if tag == STRING {
             text = Some(reader.text("an attribute value of the resource")?);
         } else {
-            reader.skip(tag, MAX_DEPTH)?;
+            reader.skip_unknown(tag, 1)?;
             text = text.filter(|_| tag >> 3 > LAST_MEMBER);
         }
     }

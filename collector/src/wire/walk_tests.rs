@@ -1,264 +1,15 @@
 //! The walk against prost: on requests of every shape both agree field by field; on any bytes the walk never
 //! panics and takes nothing that prost refuses.
 
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
-use serde_json::json;
 
 use super::any_request::any_request;
+use super::oracle::{assert_same, check_any_bytes};
 use super::test_support::{attribute, encode, field, request, resource_spans, span};
 use super::*;
-
-/// What prost checks when it reads a request as deep as the walk does: the parts that the walk steps over
-/// are plain bytes here.
-mod shallow {
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Request {
-        #[prost(message, repeated, tag = "1")]
-        pub(super) resource_spans: Vec<ResourceSpans>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct ResourceSpans {
-        #[prost(message, optional, tag = "1")]
-        pub(super) resource: Option<Resource>,
-        #[prost(message, repeated, tag = "2")]
-        pub(super) scope_spans: Vec<ScopeSpans>,
-        #[prost(string, tag = "3")]
-        pub(super) schema_url: String,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Resource {
-        #[prost(message, repeated, tag = "1")]
-        pub(super) attributes: Vec<KeyValue>,
-        #[prost(uint32, tag = "2")]
-        pub(super) dropped: u32,
-        #[prost(bytes = "vec", repeated, tag = "3")]
-        pub(super) entity_refs: Vec<Vec<u8>>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct KeyValue {
-        #[prost(string, tag = "1")]
-        pub(super) key: String,
-        #[prost(bytes = "vec", tag = "2")]
-        pub(super) value: Vec<u8>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct ScopeSpans {
-        #[prost(message, optional, tag = "1")]
-        pub(super) scope: Option<Scope>,
-        #[prost(message, repeated, tag = "2")]
-        pub(super) spans: Vec<Span>,
-        #[prost(string, tag = "3")]
-        pub(super) schema_url: String,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Scope {
-        #[prost(string, tag = "1")]
-        pub(super) name: String,
-        #[prost(string, tag = "2")]
-        pub(super) version: String,
-        #[prost(bytes = "vec", repeated, tag = "3")]
-        pub(super) attributes: Vec<Vec<u8>>,
-        #[prost(uint32, tag = "4")]
-        pub(super) dropped: u32,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Span {
-        #[prost(bytes = "vec", tag = "1")]
-        pub(super) trace_id: Vec<u8>,
-        #[prost(bytes = "vec", tag = "2")]
-        pub(super) span_id: Vec<u8>,
-        #[prost(bytes = "vec", tag = "3")]
-        pub(super) trace_state: Vec<u8>,
-        #[prost(bytes = "vec", tag = "4")]
-        pub(super) parent_span_id: Vec<u8>,
-        #[prost(string, tag = "5")]
-        pub(super) name: String,
-        #[prost(int32, tag = "6")]
-        pub(super) kind: i32,
-        #[prost(fixed64, tag = "7")]
-        pub(super) start: u64,
-        #[prost(fixed64, tag = "8")]
-        pub(super) end: u64,
-        #[prost(bytes = "vec", repeated, tag = "9")]
-        pub(super) attributes: Vec<Vec<u8>>,
-        #[prost(uint32, tag = "10")]
-        pub(super) dropped_attributes: u32,
-        #[prost(bytes = "vec", repeated, tag = "11")]
-        pub(super) events: Vec<Vec<u8>>,
-        #[prost(uint32, tag = "12")]
-        pub(super) dropped_events: u32,
-        #[prost(bytes = "vec", repeated, tag = "13")]
-        pub(super) links: Vec<Vec<u8>>,
-        #[prost(uint32, tag = "14")]
-        pub(super) dropped_links: u32,
-        #[prost(message, optional, tag = "15")]
-        pub(super) status: Option<Status>,
-        #[prost(fixed32, tag = "16")]
-        pub(super) flags: u32,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Status {
-        #[prost(string, tag = "2")]
-        pub(super) message: String,
-        #[prost(int32, tag = "3")]
-        pub(super) code: i32,
-    }
-}
-
-fn json_of(value: Option<&AnyValue>) -> serde_json::Value {
-    match value.and_then(|any| any.value.as_ref()) {
-        Some(Value::StringValue(text)) => json!(text),
-        Some(Value::BoolValue(value)) => json!(value),
-        Some(Value::IntValue(value)) => json!(value),
-        Some(Value::DoubleValue(value)) => to_json(AnyValueRef::Double(*value)),
-        Some(Value::BytesValue(bytes)) => to_json(AnyValueRef::Bytes(bytes)),
-        Some(Value::ArrayValue(array)) => array
-            .values
-            .iter()
-            .map(|value| json_of(Some(value)))
-            .collect(),
-        Some(Value::KvlistValue(list)) => json_object(&list.values),
-        _ => serde_json::Value::Null,
-    }
-}
-
-fn json_object(attributes: &[KeyValue]) -> serde_json::Value {
-    let entries = attributes
-        .iter()
-        .map(|entry| (entry.key.clone(), json_of(entry.value.as_ref())));
-    serde_json::Value::Object(entries.collect())
-}
-
-fn service_of(resource: Option<&Resource>) -> &str {
-    let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
-    let names = attributes
-        .iter()
-        .filter(|attribute| attribute.key == "service.name");
-    names
-        .filter_map(
-            |attribute| match attribute.value.as_ref()?.value.as_ref()? {
-                Value::StringValue(name) if !name.is_empty() => Some(name.as_str()),
-                _ => None,
-            },
-        )
-        .next_back()
-        .unwrap_or("unknown_service")
-}
-
-fn assert_same(seen: &SpanRef<'_>, sent: &Span, scope: &ScopeSpans, resource: &ResourceSpans) {
-    assert_eq!(seen.trace_id[..], sent.trace_id);
-    assert_eq!(seen.span_id[..], sent.span_id);
-    let parent = Some(&sent.parent_span_id[..]).filter(|id| !id.iter().all(|&byte| byte == 0));
-    assert_eq!(seen.parent_span_id.as_ref().map(|id| &id[..]), parent);
-    assert_eq!(seen.name, sent.name);
-    let kind = if (0..=5).contains(&sent.kind) {
-        sent.kind
-    } else {
-        0
-    };
-    assert_eq!(seen.kind as i32, kind);
-    assert_eq!(seen.start_unix_nano, sent.start_time_unix_nano);
-    assert_eq!(seen.end_unix_nano, sent.end_time_unix_nano);
-    let (message, code) = sent
-        .status
-        .as_ref()
-        .map_or(("", 0), |status| (&status.message, status.code));
-    assert_eq!(seen.status as i32, if code <= 2 { code } else { 0 });
-    assert_eq!(seen.status_message(), message);
-    assert_eq!(seen.trace_state(), sent.trace_state);
-    assert_eq!(seen.raw, sent.encode_to_vec());
-    assert_eq!(
-        serde_json::Value::Object(attributes_to_json(seen.attributes())),
-        json_object(&sent.attributes)
-    );
-    let events: Vec<_> = seen.events().collect();
-    assert_eq!(events.len(), sent.events.len());
-    for (seen, sent) in events.into_iter().zip(&sent.events) {
-        assert_eq!(
-            (seen.time_unix_nano, seen.name),
-            (sent.time_unix_nano, &*sent.name)
-        );
-        assert_eq!(
-            json!(attributes_to_json(seen.attributes)),
-            json_object(&sent.attributes)
-        );
-    }
-    let links: Vec<_> = seen.links().collect();
-    assert_eq!(links.len(), sent.links.len());
-    for (seen, sent) in links.into_iter().zip(&sent.links) {
-        assert_eq!(seen.trace_id[..], sent.trace_id);
-        assert_eq!(seen.span_id[..], sent.span_id);
-        assert_eq!(
-            json!(attributes_to_json(seen.attributes)),
-            json_object(&sent.attributes)
-        );
-    }
-    let sent_scope = scope.scope.clone().unwrap_or_default();
-    assert_eq!(seen.scope.name(), sent_scope.name);
-    assert_eq!(seen.scope.version(), sent_scope.version);
-    assert_eq!(
-        json!(attributes_to_json(seen.scope.attributes())),
-        json_object(&sent_scope.attributes)
-    );
-    let sent_resource = resource.resource.clone().unwrap_or_default();
-    assert_eq!(
-        json!(attributes_to_json(seen.resource.attributes())),
-        json_object(&sent_resource.attributes)
-    );
-    assert_eq!(
-        seen.resource.service_name,
-        service_of(resource.resource.as_ref())
-    );
-}
-
-/// Reads everything that can be read of a span, for bytes that may be anything.
-fn read_all(span: &SpanRef<'_>) -> usize {
-    let texts = span.status_message().len() + span.trace_state().len() + span.scope.name().len();
-    let mut attributes = attributes_to_json(span.attributes()).len()
-        + attributes_to_json(span.resource.attributes()).len()
-        + attributes_to_json(span.scope.attributes()).len();
-    attributes += span
-        .events()
-        .map(|event| event.attributes.count())
-        .sum::<usize>();
-    attributes += span
-        .links()
-        .map(|link| link.attributes.count())
-        .sum::<usize>();
-    texts + attributes
-}
-
-/// Never panics; what the walk takes prost takes too, with the same number of spans.
-fn check_any_bytes(bytes: &[u8]) {
-    let mut spans = 0;
-    let walked = walk(bytes, |span| {
-        spans += 1;
-        read_all(&span);
-    });
-    if let Ok(count) = walked {
-        assert_eq!(count, spans);
-        let request = shallow::Request::decode(bytes).expect("the walk took it");
-        let per_scope = request
-            .resource_spans
-            .iter()
-            .flat_map(|resource| &resource.scope_spans)
-            .map(|scope| scope.spans.len());
-        assert_eq!(count, per_scope.sum::<usize>());
-    }
-}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
@@ -354,6 +105,35 @@ fn the_last_of_a_repeated_scalar_wins() {
         (span.status, span.status_message()),
         (StatusCode::Error, "why")
     );
+}
+
+/// As protobuf reads what does not fit the 32 bits of an enum, and a text that is said again to be empty.
+#[test]
+fn odd_spellings_are_read_as_prost_reads_them() {
+    let wide = [0x82, 0x80, 0x80, 0x80, 0x10];
+    let kind = [&[6 << 3][..], &wide].concat();
+    let code = field(15, &[&[3 << 3][..], &wide].concat());
+    let bytes = with_span_bytes(&[kind, code].concat());
+    let span = first_of(&bytes).unwrap();
+    assert_eq!(
+        (span.kind, span.status),
+        (SpanKind::Server, StatusCode::Error)
+    );
+    check_any_bytes(&bytes);
+    let message = |text: &[u8]| field(15, &field(2, text));
+    let bytes = with_span_bytes(&[message(b"why"), message(b"")].concat());
+    assert_eq!(first_of(&bytes).unwrap().status_message(), "");
+    check_any_bytes(&bytes);
+}
+
+#[test]
+fn a_resource_whose_text_is_a_number_is_refused() {
+    let value = field(2, &[1 << 3, 7]);
+    let attribute = field(1, &[field(1, b"service.name"), value].concat());
+    let bytes = field(1, &field(1, &attribute));
+    let refused = walk(&bytes, |_| ());
+    assert!(matches!(refused, Err(WireError::WireType { field: 1, .. })));
+    check_any_bytes(&bytes);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module and what of the others it may use. `config`, `pipeline` and the crate's root may use any.
+/// Each module and what of the others it may use. `config`, `fuzzing`, `pipeline` and the crate's root may use any.
 const ARROWS: [(&str, &[&str]); 15] = [
     ("secret", &[]),
     ("allocator", &[]),
@@ -42,7 +42,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("probe", &["config"]),
 ];
 
-const FREE: [&str; 4] = ["config", "lib", "main", "pipeline"];
+const FREE: [&str; 5] = ["config", "fuzzing", "lib", "main", "pipeline"];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")

@@ -1,6 +1,6 @@
 """Sends one trace of two services with the OpenTelemetry SDK and prints what it sent as JSON.
 
-Usage: send.py grpc|http|grpc+gzip|http+gzip|zipkin ENDPOINT
+Usage: send.py grpc|http|grpc+gzip|grpc+deflate|http+gzip|http+deflate|zipkin ENDPOINT
 
 At https:// the exporters take certificates and headers from OpenTelemetry's own variables.
 """
@@ -22,12 +22,12 @@ import grpc
 def exporter(protocol, endpoint):
     if protocol == "zipkin":
         return ZipkinExporter(endpoint=endpoint)
-    gzip = protocol.endswith("+gzip")
-    if protocol.startswith("grpc"):
-        compression = grpc.Compression.Gzip if gzip else None
+    transport, _, encoding = protocol.partition("+")
+    if transport == "grpc":
+        compression = getattr(grpc.Compression, encoding.capitalize()) if encoding else None
         insecure = None if endpoint.startswith("https://") else True
         return GrpcExporter(endpoint=endpoint, insecure=insecure, compression=compression)
-    return HttpExporter(endpoint=endpoint, compression=Compression.Gzip if gzip else None)
+    return HttpExporter(endpoint=endpoint, compression=Compression(encoding) if encoding else None)
 
 
 def provider(service, protocol, endpoint):

@@ -23,7 +23,9 @@ fn python_sdk_to_zipkin() {
         ("grpc", &grpc, true),
         ("http", &http, true),
         ("http+gzip", &http, true),
+        ("http+deflate", &http, true),
         ("grpc+gzip", &grpc, true),
+        ("grpc+deflate", &grpc, true),
         ("zipkin", &spans, false),
     ] {
         let sent = send(&python, "python/send.py", [protocol, endpoint]);

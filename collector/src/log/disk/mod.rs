@@ -15,6 +15,8 @@ mod cursors;
 mod fault_tests;
 mod files;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hot;
 #[cfg(test)]
 mod model_tests;

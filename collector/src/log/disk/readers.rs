@@ -298,8 +298,11 @@ impl Reader {
                     break;
                 }
             }
-            self.unsent -= handed.totals;
+            // Behind damage there may be more than the start counted: no other segment's records are taken off for them.
+            let mut counted = self.here;
             self.here -= handed.totals;
+            counted -= self.here;
+            self.unsent -= counted;
             self.place = Place {
                 sequence: handed.end.sequence + 1,
                 ..handed.end

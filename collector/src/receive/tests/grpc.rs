@@ -7,7 +7,7 @@ use ::http::StatusCode;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use tonic::codec::CompressionEncoding;
 
-use super::{PROTOBUF, decoded, framed, gzip, post, start, start_with, tonic_client};
+use super::{PROTOBUF, decoded, framed, gzip, post, start, start_with, tonic_client, zstd};
 use crate::budget::Budget;
 use crate::net::client::Protocol;
 use crate::net::rpc_status::{Code, RpcStatus};
@@ -24,9 +24,15 @@ async fn a_generated_grpc_client_is_served() {
     let answer = client.clone().export(decoded(&batch)).await.unwrap();
     assert_eq!(answer.into_inner().partial_success, None);
     fixture.took(&batch).await;
-    let mut compressing = client.clone().send_compressed(CompressionEncoding::Gzip);
-    compressing.export(decoded(&batch)).await.unwrap();
-    fixture.took(&batch).await;
+    for encoding in [
+        CompressionEncoding::Gzip,
+        CompressionEncoding::Deflate,
+        CompressionEncoding::Zstd,
+    ] {
+        let mut compressing = client.clone().send_compressed(encoding);
+        compressing.export(decoded(&batch)).await.unwrap();
+        fixture.took(&batch).await;
+    }
     client
         .clone()
         .export(ExportTraceServiceRequest::default())
@@ -35,11 +41,11 @@ async fn a_generated_grpc_client_is_served() {
     fixture.took_nothing();
     assert_eq!(
         fixture.grpc_status.accepted_spans.load(Ordering::Relaxed),
-        1000
+        2000
     );
     assert_eq!(
         fixture.grpc_status.accepted_batches.load(Ordering::Relaxed),
-        3
+        5
     );
 }
 
@@ -133,7 +139,8 @@ async fn every_other_grpc_request_is_told_what_is_wrong() {
             let reply = post(&fixture.grpc, Protocol::Http2, path, headers, body).await;
             assert_eq!(reply.status, StatusCode::OK);
             assert_eq!(reply.headers["content-type"], "application/grpc");
-            assert_eq!(reply.headers["grpc-accept-encoding"], "identity,gzip");
+            let accepted = &reply.headers["grpc-accept-encoding"];
+            assert_eq!(accepted, "identity,gzip,deflate,zstd");
             let status = RpcStatus::from_trailers(&reply.headers).expect("a trailers-only answer");
             assert_eq!(status.code, code, "{}", status.message);
             assert!(
@@ -167,13 +174,21 @@ async fn every_other_grpc_request_is_told_what_is_wrong() {
         "gzip body is corrupt",
     )
     .await;
-    let zstd = [GRPC, ("grpc-encoding", "zstd")];
+    let bomb = framed(1, &zstd(&vec![0; (4 << 20) + 1]));
     check(
         TRACES,
-        &zstd,
+        &[GRPC, ("grpc-encoding", "zstd")],
+        bomb,
+        Code::ResourceExhausted,
+        "larger than the 4194304",
+    )
+    .await;
+    check(
+        TRACES,
+        &[GRPC, ("grpc-encoding", "snappy")],
         framed(1, b"a"),
         Code::Unimplemented,
-        "`zstd` is not taken",
+        "`snappy` is not taken; use gzip, deflate, zstd or identity",
     )
     .await;
     check(
@@ -187,10 +202,10 @@ async fn every_other_grpc_request_is_told_what_is_wrong() {
     fixture.took_nothing();
     assert_eq!(
         fixture.grpc_status.rejected_batches.load(Ordering::Relaxed),
-        5
+        6
     );
     let last = fixture.grpc_status.last_error.get().unwrap().message;
-    assert!(last.contains("zstd"), "{last}");
+    assert!(last.contains("snappy"), "{last}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use ::http::StatusCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::{PROTOBUF, gzip, post, raw, start, until, zlib};
+use super::{PROTOBUF, bare_deflate, gzip, post, raw, start, until, zlib, zstd};
 use crate::net::client::Protocol;
 use crate::net::rpc_status::RpcStatus;
 use crate::wire::test_support;
@@ -21,12 +21,17 @@ async fn http_batches_are_taken_plain_and_compressed() {
     let batch = test_support::request("shop", 300);
     let charset = ("content-type", "application/x-protobuf; charset=utf-8");
     let members = [gzip(&batch[..100]), gzip(&batch[100..])].concat();
-    let bodies: [Sent<'_>; 5] = [
+    let frames = [zstd(&batch[..100]), zstd(&batch[100..])].concat();
+    let deflate = ("content-encoding", "deflate");
+    let bodies: [Sent<'_>; 8] = [
         (&[PROTOBUF], batch.clone()),
         (&[charset, ("content-encoding", "identity")], batch.clone()),
         (&[PROTOBUF, ("content-encoding", "gzip")], gzip(&batch)),
         (&[PROTOBUF, ("content-encoding", "gzip")], members),
-        (&[PROTOBUF, ("content-encoding", "deflate")], zlib(&batch)),
+        (&[PROTOBUF, deflate], zlib(&batch)),
+        (&[PROTOBUF, deflate], bare_deflate(&batch)),
+        (&[PROTOBUF, ("content-encoding", "zstd")], zstd(&batch)),
+        (&[PROTOBUF, ("content-encoding", "ZSTD")], frames),
     ];
     for (headers, body) in bodies {
         for protocol in [Protocol::Http1, Protocol::Http2] {
@@ -39,7 +44,7 @@ async fn http_batches_are_taken_plain_and_compressed() {
     }
     assert_eq!(
         fixture.http_status.accepted_batches.load(Ordering::Relaxed),
-        10
+        16
     );
 }
 
@@ -98,16 +103,38 @@ async fn every_other_http_request_is_told_what_is_wrong() {
         "larger than the 20971520",
     )
     .await;
-    let zstd = [PROTOBUF, ("content-encoding", "zstd")];
-    let reply = check(
+    let zstd_encoded = [PROTOBUF, ("content-encoding", "zstd")];
+    let bomb = zstd(&vec![0; (20 << 20) + 1]);
+    check(
         "/v1/traces",
-        &zstd,
-        batch.clone(),
-        415,
-        "`zstd` is not accepted",
+        &zstd_encoded,
+        bomb,
+        413,
+        "larger than the 20971520",
     )
     .await;
-    assert_eq!(reply.headers["accept-encoding"], "gzip, deflate");
+    let broken = zstd(&batch)[..20].to_vec();
+    check(
+        "/v1/traces",
+        &zstd_encoded,
+        broken,
+        400,
+        "zstd body is corrupt",
+    )
+    .await;
+    for (encodings, part) in [
+        (
+            &["br"][..],
+            "`br` is not accepted; send gzip, deflate, zstd or identity",
+        ),
+        (&["gzip, zstd"], "`gzip, zstd` is not accepted"),
+        (&["gzip", "gzip"], "`gzip, gzip` is not accepted"),
+    ] {
+        let encodings = encodings.iter().map(|name| ("content-encoding", *name));
+        let headers: Vec<_> = [PROTOBUF].into_iter().chain(encodings).collect();
+        let reply = check("/v1/traces", &headers, gzip(&batch), 415, part).await;
+        assert_eq!(reply.headers["accept-encoding"], "gzip, deflate, zstd");
+    }
     let text = [("content-type", "text/plain")];
     let reply = check(
         "/v1/traces",
@@ -124,7 +151,7 @@ async fn every_other_http_request_is_told_what_is_wrong() {
     check("/v1/traces", &[], batch.clone(), 415, "content type none").await;
     assert_eq!(
         fixture.http_status.rejected_batches.load(Ordering::Relaxed),
-        8
+        12
     );
 
     check("/", &[], vec![], 404, "this port takes POST /v1/traces").await;

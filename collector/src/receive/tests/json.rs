@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{decoded, gzip, post, start, start_with};
+use super::{decoded, gzip, post, start, start_with, zstd};
 use crate::budget::Budget;
 use crate::net::client::{Protocol, Reply};
 use crate::net::rpc_status::Code;
@@ -36,6 +36,7 @@ async fn json_batches_are_taken_and_answered_in_json() {
         (&[JSON][..], json.clone()),
         (&[charset], json.clone()),
         (&[JSON, GZIP], gzip(&json)),
+        (&[JSON, ("content-encoding", "zstd")], zstd(&json)),
     ] {
         let reply = send(&fixture.http, headers, body).await;
         assert_eq!(reply.status.as_u16(), 200);
@@ -47,7 +48,7 @@ async fn json_batches_are_taken_and_answered_in_json() {
     assert_eq!(reply.status.as_u16(), 200);
     fixture.took_nothing();
     let taken = fixture.http_status.accepted_spans.load(Ordering::Relaxed);
-    assert_eq!(taken, 900);
+    assert_eq!(taken, 1_200);
 }
 
 #[tokio::test]

@@ -152,7 +152,7 @@ async fn post(
     });
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        map.insert(*name, value.parse().unwrap());
+        map.append(*name, value.parse().unwrap());
     }
     client
         .post(path, &map, Pieces::new([body.into()]))
@@ -172,6 +172,19 @@ fn zlib(data: &[u8]) -> Vec<u8> {
     let mut compressor = Compressor::new(CompressionLvl::default());
     let mut out = vec![0; compressor.zlib_compress_bound(data.len())];
     let length = compressor.zlib_compress(data, &mut out).unwrap();
+    out.truncate(length);
+    out
+}
+
+/// Deflate without zlib around it, as some clients send it.
+fn bare_deflate(data: &[u8]) -> Vec<u8> {
+    let zlib = zlib(data);
+    zlib[2..zlib.len() - 4].to_vec()
+}
+
+fn zstd(data: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; zstd_safe::compress_bound(data.len())];
+    let length = zstd_safe::compress(&mut out[..], data, 3).unwrap();
     out.truncate(length);
     out
 }

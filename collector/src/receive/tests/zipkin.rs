@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use prost::Message;
 use serde_json::json;
 
-use super::{PROTOBUF, decoded, gzip, post, raw, start, start_with};
+use super::{PROTOBUF, decoded, gzip, post, raw, start, start_with, zlib, zstd};
 use crate::budget::Budget;
 use crate::net::client::{Protocol, Reply};
 use crate::net::proto::put_bytes_field;
@@ -14,6 +14,8 @@ use crate::wire::zipkin_json;
 const SPANS: &str = "/api/v2/spans";
 const JSON: (&str, &str) = ("content-type", "application/json");
 const GZIP: (&str, &str) = ("content-encoding", "gzip");
+const DEFLATE: (&str, &str) = ("content-encoding", "deflate");
+const ZSTD: (&str, &str) = ("content-encoding", "zstd");
 
 fn spans(count: u64) -> Vec<u8> {
     let span = |id: u64| {
@@ -49,6 +51,8 @@ async fn spans_are_taken_in_json_and_protobuf() {
         (&[JSON], json.clone()),
         (&[form], json.clone()),
         (&[JSON, GZIP], gzip(&json)),
+        (&[JSON, DEFLATE], zlib(&json)),
+        (&[JSON, ZSTD], zstd(&json)),
     ] {
         let reply = send(&fixture.zipkin, headers, body).await;
         assert_eq!(reply.status.as_u16(), 202);
@@ -65,7 +69,7 @@ async fn spans_are_taken_in_json_and_protobuf() {
     assert_eq!(reply.status.as_u16(), 202);
     fixture.took_nothing();
     let taken = fixture.zipkin_status.accepted_spans.load(Ordering::Relaxed);
-    assert_eq!(taken, 1_201);
+    assert_eq!(taken, 1_801);
 }
 
 #[tokio::test]
