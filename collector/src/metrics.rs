@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::status::{ExporterStatus, LogStatus, ReceiverStatus, Status, now_unix_nano};
+use crate::status::{
+    ExporterStatus, LogStatus, ReceiverStatus, SamplingStatus, Status, now_unix_nano,
+};
 
 /// Reads the flow's counters when a scrape asks.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ impl Collector for FlowMetrics {
                 ConstCounter::new(load(counter(exporter)))
             })?;
         }
+        self.sampled_out(&mut encoder)?;
         self.exporters(
             &mut encoder,
             "bellwether_queue_bytes",
@@ -101,7 +105,8 @@ fn encode_log(encoder: &mut DescriptorEncoder<'_>, log: &LogStatus) -> fmt::Resu
     Ok(())
 }
 
-type Row<S> = (&'static str, &'static str, fn(&S) -> &AtomicU64);
+type Counter<S> = fn(&S) -> &AtomicU64;
+type Row<S> = (&'static str, &'static str, Counter<S>);
 
 const RECEIVER: [Row<ReceiverStatus>; 8] = [
     (
@@ -204,7 +209,58 @@ const EXPORTER: [Row<ExporterStatus>; 11] = [
     ),
 ];
 
+/// Of exporters that sample, for each why spans were left out.
+const SAMPLED_OUT: [(&str, Counter<SamplingStatus>); 2] = [
+    ("ratio", |sampling| &sampling.out_by_ratio_spans),
+    ("route", |sampling| &sampling.out_by_route_spans),
+];
+
+/// Of exporters that sample, for each what did not go as it should.
+const SAMPLING: [Row<SamplingStatus>; 2] = [
+    (
+        "bellwether_exporter_sampling_early_spans",
+        "Spans decided before their decision_wait was over",
+        |sampling| &sampling.early_spans,
+    ),
+    (
+        "bellwether_exporter_sampling_forgotten_spans",
+        "Spans of traces forgotten before they were decided",
+        |sampling| &sampling.forgotten_spans,
+    ),
+];
+
 impl FlowMetrics {
+    /// Nothing at all unless an exporter samples.
+    fn sampled_out(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let exporters = self.0.exporters.iter();
+        let sampling = exporters.filter(|exporter| !exporter.sampling.rules.is_empty());
+        let sampling: Vec<_> = sampling.collect();
+        if sampling.is_empty() {
+            return Ok(());
+        }
+        let mut left_out = encoder.encode_descriptor(
+            "bellwether_exporter_sampled_out_spans",
+            "Spans that sampling left out, apart from those dropped or set aside",
+            None,
+            MetricType::Counter,
+        )?;
+        for exporter in &sampling {
+            for (reason, counter) in SAMPLED_OUT {
+                let labels = [("exporter", exporter.name.as_str()), ("reason", reason)];
+                let counter = ConstCounter::new(load(counter(&exporter.sampling)));
+                counter.encode(left_out.encode_family(&labels)?)?;
+            }
+        }
+        for (name, help, counter) in SAMPLING {
+            let rows = sampling.iter().map(|exporter| {
+                let counter = ConstCounter::new(load(counter(&exporter.sampling)));
+                (exporter.name.as_str(), counter)
+            });
+            family(encoder, name, help, "exporter", rows)?;
+        }
+        Ok(())
+    }
+
     fn receivers(
         &self,
         encoder: &mut DescriptorEncoder<'_>,
@@ -290,7 +346,10 @@ mod tests {
         let receiver = ReceiverStatus::listening("otlp-grpc", "127.0.0.1:4317".into());
         add(&receiver.accepted_spans, 7);
         add(&receiver.accepted_data_points, 5);
-        let exporter = ExporterStatus::named("otlp+grpc://a:4317");
+        let mut exporter = ExporterStatus::named("otlp+grpc://a:4317");
+        exporter.sampling.rules = "half of it".to_owned();
+        add(&exporter.sampling.out_by_ratio_spans, 5);
+        add(&exporter.sampling.early_spans, 6);
         add(&exporter.dropped_spans, 3);
         add(&exporter.set_aside_log_records, 2);
         add(&exporter.queue_bytes, 11);
@@ -303,10 +362,16 @@ mod tests {
         };
         let text = exposition(Status {
             receivers: vec![Arc::new(receiver)],
-            exporters: vec![Arc::new(exporter)],
+            exporters: vec![
+                Arc::new(exporter),
+                Arc::new(ExporterStatus::named("everything")),
+            ],
             log: Some(Arc::new(log)),
         });
         for line in [
+            "bellwether_exporter_sampled_out_spans_total{exporter=\"otlp+grpc://a:4317\",reason=\"ratio\"} 5\n",
+            "bellwether_exporter_sampled_out_spans_total{exporter=\"otlp+grpc://a:4317\",reason=\"route\"} 0\n",
+            "bellwether_exporter_sampling_early_spans_total{exporter=\"otlp+grpc://a:4317\"} 6\n",
             "bellwether_receiver_accepted_spans_total{protocol=\"otlp-grpc\"} 7\n",
             "bellwether_receiver_accepted_data_points_total{protocol=\"otlp-grpc\"} 5\n",
             "bellwether_exporter_set_aside_log_records_total{exporter=\"otlp+grpc://a:4317\"} 2\n",
@@ -320,6 +385,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
+        assert!(!text.contains("spans_total{exporter=\"everything\",reason"));
         let age = "bellwether_queue_oldest_age_seconds{exporter=\"otlp+grpc://a:4317\"} ";
         let (_, age) = text.split_once(age).unwrap();
         let age: f64 = age.lines().next().unwrap().parse().unwrap();

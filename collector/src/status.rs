@@ -112,6 +112,8 @@ pub struct ExporterStatus {
     pub set_aside_log_records: AtomicU64,
     /// Data points its peer refused for good.
     pub set_aside_data_points: AtomicU64,
+    /// What it was told not to send.
+    pub sampling: SamplingStatus,
     /// Bytes of the log it has not sent yet.
     pub queue_bytes: AtomicU64,
     /// Arrival of the oldest batch it has not sent yet, Unix nanoseconds; 0 when it has none.
@@ -120,6 +122,25 @@ pub struct ExporterStatus {
     pub failing_unix_nano: AtomicU64,
     /// The last failure.
     pub last_error: LastError,
+}
+
+/// What sampling did with the spans of one exporter. Those left out are neither sent nor dropped nor set aside.
+#[derive(Debug, Default)]
+pub struct SamplingStatus {
+    /// What is sent, in words; empty when that is everything.
+    pub rules: String,
+    /// Spans left out: not of the share of traces that is kept.
+    pub out_by_ratio_spans: AtomicU64,
+    /// Spans left out: health checks and other routes that were asked to be dropped.
+    pub out_by_route_spans: AtomicU64,
+    /// Spans sent since a span of their trace failed.
+    pub kept_errors_spans: AtomicU64,
+    /// Spans sent since a span of their trace was slow.
+    pub kept_slow_spans: AtomicU64,
+    /// Spans decided before the time was over: the log or the index was filling up, or the collector stopped.
+    pub early_spans: AtomicU64,
+    /// Spans of traces that were forgotten before they were decided: the index was full.
+    pub forgotten_spans: AtomicU64,
 }
 
 /// The last error of a stage, with when it happened.

@@ -13,3 +13,4 @@ pub mod rich;
 pub mod sink;
 pub mod system;
 pub mod wait;
+pub mod zipkin;

@@ -61,6 +61,19 @@ impl Collector {
 
     /// As [`start`](Self::start), with a given port for OTLP over HTTP.
     pub fn start_at(otlp_http: u16, exports: &[&str]) -> Self {
+        let arguments: Vec<_> = exports
+            .iter()
+            .flat_map(|export| ["--export", export])
+            .collect();
+        Self::launch(otlp_http, &arguments)
+    }
+
+    /// Starts one with these arguments beside its ports, and waits until it is ready.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        Self::launch(free_port(), arguments)
+    }
+
+    fn launch(otlp_http: u16, arguments: &[&str]) -> Self {
         let (otlp_grpc, zipkin, web) = (free_port(), free_port(), free_port());
         let mut command = part(&["collector", "--"]);
         for (flag, port) in [
@@ -71,9 +84,7 @@ impl Collector {
         ] {
             command.arg(flag).arg(format!("127.0.0.1:{port}"));
         }
-        for export in exports {
-            command.arg("--export").arg(export);
-        }
+        command.args(arguments);
         command.env("BELLWETHER_DRAIN_DELAY", "0s");
         let process = Process::start("collector", &mut command);
         wait_until_ready(web, &process);

@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::settings::{CONFIG, EXPORTER, Key, SETTINGS, Takes};
+use super::exporter_keys::EXPORTER;
+use super::settings::{CONFIG, Key, SETTINGS, Takes};
 use super::source::{Setting, Source};
 
 const ABOUT: &str =

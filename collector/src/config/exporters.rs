@@ -7,7 +7,7 @@ use http::{HeaderName, header};
 
 use super::given::{Given, GivenExporter, Variable};
 use super::source::{Faults, Setting};
-use super::{storage, value};
+use super::{sampling, storage, value};
 use crate::export::{self, Compression, Headers, Retry, Target, TargetKind};
 use crate::log::OnFull;
 use crate::net::client::Protocol;
@@ -56,13 +56,15 @@ pub(super) fn resolve(
     faults: &mut Faults,
 ) -> Vec<export::Config> {
     let mut exporters: Vec<export::Config> = Vec::new();
+    let ratio = given.one("sample_ratio");
     for (index, given) in given.exporters.iter().enumerate() {
         if index == MOST_EXPORTERS {
             let text = format!("at most {MOST_EXPORTERS} exporters are allowed");
             faults.say(given.source.clone(), text);
             break;
         }
-        let Some(exporter) = one(given, on_full, reload_interval, variable, faults) else {
+        let ratio = ratio.as_ref();
+        let Some(exporter) = one(given, on_full, ratio, reload_interval, variable, faults) else {
             continue;
         };
         match exporters.iter().find(|other| other.name == exporter.name) {
@@ -84,6 +86,7 @@ pub(super) fn resolve(
 fn one(
     given: &GivenExporter,
     on_full: OnFull,
+    ratio: Option<&Setting>,
     reload_interval: Duration,
     variable: Variable<'_>,
     faults: &mut Faults,
@@ -100,6 +103,7 @@ fn one(
     let name = faults.checked(given.one("name"), name);
     let compression = faults.checked(given.one("compression"), compression);
     let own_on_full = faults.checked(given.one("on_full"), storage::on_full);
+    let sampling = sampling::resolve(given, ratio, faults);
     let headers = headers(given, target.as_ref(), variable, faults);
     let tls = tls(given, target.as_ref(), faults);
     let signals = signals(given, target.as_ref(), faults);
@@ -114,6 +118,7 @@ fn one(
         tls,
         retry,
         on_full: own_on_full.unwrap_or(on_full),
+        sampling,
         asked_by: asked_by.unwrap_or_default(),
         target,
     })

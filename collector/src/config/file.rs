@@ -5,9 +5,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::rc::Rc;
 
+use super::exporter_keys::EXPORTER;
 use super::exporters::{HEADERS, SIGNALS};
 use super::given::{Given, GivenExporter};
-use super::settings::{EXPORTER, Key, SETTINGS, Takes};
+use super::sampling::DROP;
+use super::settings::{Key, SETTINGS, Takes};
 use super::source::{Faults, Setting, Source};
 use super::yaml::{self, Entry, Node, Value};
 
@@ -141,6 +143,7 @@ impl Reader<'_> {
             source: self.at(node.line, path),
             settings: BTreeMap::new(),
             headers: Vec::new(),
+            drop: Vec::new(),
             signals: None,
         };
         // `tls` for `tls.ca_file`.
@@ -176,7 +179,9 @@ impl Reader<'_> {
             let key = EXPORTER
                 .iter()
                 .find(|key| within(key.key) == Some(&inner.key));
-            if let (Some(key), Some(setting)) = (key, self.text(&inner.node, &path)) {
+            if key.is_some_and(|key| key.key == DROP) {
+                exporter.drop = self.texts(&inner.node, &path);
+            } else if let (Some(key), Some(setting)) = (key, self.text(&inner.node, &path)) {
                 exporter.settings.insert(key.key, setting);
             }
         }

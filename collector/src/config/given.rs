@@ -24,6 +24,8 @@ pub(super) struct GivenExporter {
     pub(super) settings: BTreeMap<&'static str, Setting>,
     /// Name and value; a name may stand twice here.
     pub(super) headers: Vec<(String, Setting)>,
+    /// What stands under `sampling.drop`.
+    pub(super) drop: Vec<Setting>,
     /// What it is to take, one or more; `None` when that is not said.
     pub(super) signals: Option<Vec<Setting>>,
 }
@@ -71,6 +73,7 @@ impl GivenExporter {
             source: url.source.clone(),
             settings: BTreeMap::from([("url", url)]),
             headers: Vec::new(),
+            drop: Vec::new(),
             signals: None,
         }
     }

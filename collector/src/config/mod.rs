@@ -3,11 +3,13 @@
 
 mod access;
 mod args;
+mod exporter_keys;
 mod exporters;
 mod file;
 mod given;
 mod memory;
 mod print;
+mod sampling;
 mod settings;
 mod shares;
 mod source;
@@ -61,6 +63,8 @@ pub struct Config {
     pub access: Access,
     /// Where spans are sent on to; none is fine.
     pub export: Vec<export::Config>,
+    /// The share of traces that exporters send which were told none of their own.
+    pub sample_ratio: Option<export::Ratio>,
     /// Where accepted batches wait.
     pub storage: Storage,
     /// How the memory limit is shared out.
@@ -157,16 +161,20 @@ impl Config {
         );
         let retention = retention(given.one("retention"), faults);
         let storage = Storage::resolve(given, retention, faults);
+        let sample_ratio = faults.checked(given.one("sample_ratio"), sampling::ratio);
         let access = Access::resolve(given, from.variable, faults);
-        let export = exporters::resolve(
+        let mut export = exporters::resolve(
             given,
             storage.on_full,
             access.reload_interval,
             from.variable,
             faults,
         );
+        let memory = Shares::resolve(given.one("memory_limit"), &export, from.root, faults);
+        memory.share_index(&mut export);
         Self {
-            memory: Shares::resolve(given.one("memory_limit"), &export, from.root, faults),
+            memory,
+            sample_ratio,
             retention,
             storage,
             web_hosts: hosts(given.several("web_hosts"), faults),

@@ -4,9 +4,11 @@
 use std::fmt::Write as _;
 
 use super::Config;
+use super::exporter_keys::EXPORTER;
 use super::exporters::{HEADERS, SIGNALS};
 use super::given::{Given, GivenExporter};
-use super::settings::{EXPORTER, SETTINGS, Takes};
+use super::sampling::DROP;
+use super::settings::{SETTINGS, Takes};
 use super::source::{Setting, one_line};
 use crate::{export, secret};
 
@@ -73,23 +75,33 @@ impl Lines {
                     self.value(&name, secret::shown(&setting.value), Some(setting));
                 }
             }
-            let Some(value) = (key.in_force)(exporter) else {
+            let value = (key.in_force)(exporter);
+            let is_list = key.key == DROP && !given.drop.is_empty();
+            if value.is_none() && !is_list {
                 continue;
-            };
+            }
             if key.key == SIGNALS {
                 let settings = given.signals.as_deref().unwrap_or_default();
+                let value = value.unwrap_or_default();
                 self.line(&format!("{indent}{SIGNALS}: {value}"), settings.first());
                 continue;
             }
-            let setting = given.one(key.key);
-            match key.key.split_once('.') {
-                None => self.value(&format!("{indent}{}", key.key), &value, setting.as_ref()),
-                Some((outer, inner)) => {
-                    if group != Some(outer) {
-                        self.head(&format!("{indent}{outer}"));
-                        group = Some(outer);
+            let mut name = format!("{indent}{}", key.key);
+            if let Some((outer, inner)) = key.key.split_once('.') {
+                if group != Some(outer) {
+                    self.head(&format!("{indent}{outer}"));
+                    group = Some(outer);
+                }
+                name = format!("      {inner}");
+            }
+            match value {
+                Some(value) => self.value(&name, &value, given.one(key.key).as_ref()),
+                None => {
+                    self.head(&name);
+                    for setting in &given.drop {
+                        let item = scalar(setting.value.trim());
+                        self.line(&format!("        - {item}"), Some(setting));
                     }
-                    self.value(&format!("      {inner}"), &value, setting.as_ref());
                 }
             }
             indent = "    ";

@@ -19,6 +19,8 @@ pub struct Shares {
     pub views: usize,
     /// Bodies under way.
     pub bodies: usize,
+    /// What tail sampling knows of traces, all exporters together.
+    pub index: usize,
 }
 
 /// Most bytes of one merged request; an exporter has one or two of them in hand beside the log.
@@ -35,6 +37,8 @@ const CONNECTION_BYTES: usize = 64 * 1024;
 const LEAST_CONNECTIONS: usize = 64;
 const MOST_CONNECTIONS: usize = 4096;
 const LEAST_WINDOW_BYTES: usize = 64 * 1024;
+/// Of the log's share, what tail sampling takes for its index where there is any.
+const INDEX_PART: usize = 8;
 /// The least that is left to the log when every exporter has its requests in hand.
 const LEAST_LOG_BYTES: usize = 4 * MIB;
 
@@ -61,6 +65,29 @@ impl Shares {
             traces: quarter,
             views: quarter,
             bodies: shared - log - 2 * quarter,
+            index: 0,
+        }
+    }
+
+    /// With room for the index of tail sampling, out of the log's.
+    fn with_index(self) -> Self {
+        let index = self.log / INDEX_PART;
+        Self {
+            log: self.log - index,
+            index,
+            ..self
+        }
+    }
+
+    /// Tells exporters that sample whole traces how large their index may become.
+    pub(super) fn share_index(&self, exporters: &mut [export::Config]) {
+        let tails = || exporters.iter().filter(|e| e.sampling.tail.is_some());
+        let each = self.index / tails().count().max(1);
+        for tail in exporters
+            .iter_mut()
+            .filter_map(|e| e.sampling.tail.as_mut())
+        {
+            tail.index_bytes = each;
         }
     }
 
@@ -72,7 +99,8 @@ impl Shares {
         faults: &mut Faults,
     ) -> Self {
         let in_hand = exporters.iter().map(export::Config::requests_in_hand).sum();
-        let least = least_memory_limit(in_hand);
+        let samples_traces = exporters.iter().any(|e| e.sampling.tail.is_some());
+        let least = least_memory_limit(in_hand, samples_traces);
         let limit = faults.checked(setting, |text| {
             let limit = value::bytes(text)?;
             if limit < least {
@@ -85,14 +113,20 @@ impl Shares {
         });
         // A small cgroup is no fault of the command line's: the least that works is taken then.
         let by_default = || memory::default_limit(root, DEFAULT_MEMORY_LIMIT);
-        Self::of(limit.unwrap_or_else(|| by_default().max(least)), in_hand)
+        let shares = Self::of(limit.unwrap_or_else(|| by_default().max(least)), in_hand);
+        if samples_traces {
+            shares.with_index()
+        } else {
+            shares
+        }
     }
 }
 
-fn least_memory_limit(in_hand: usize) -> usize {
+fn least_memory_limit(in_hand: usize, samples_traces: bool) -> usize {
+    let index = LEAST_LOG_BYTES / (INDEX_PART - 1) * usize::from(samples_traces);
     let log = in_hand
         .saturating_mul(EXPORT_REQUEST_BYTES)
-        .saturating_add(LEAST_LOG_BYTES);
+        .saturating_add(LEAST_LOG_BYTES + index);
     (log.saturating_mul(128) / 39)
         .saturating_add(PROCESS_BYTES + 64)
         .max(LEAST_MEMORY_LIMIT)
@@ -127,8 +161,17 @@ mod tests {
             assert!(sum <= limit.max(in_hand), "{shares:?}");
         }
         for exporters in 0..20 {
-            let least = Shares::of(least_memory_limit(exporters), exporters);
+            let least = Shares::of(least_memory_limit(exporters, false), exporters);
             assert!(least.log >= LEAST_LOG_BYTES, "{exporters}: {least:?}");
+            let least = Shares::of(least_memory_limit(exporters, true), exporters);
+            let log = least.log;
+            let least = least.with_index();
+            assert!(least.log >= LEAST_LOG_BYTES, "{exporters}: {least:?}");
+            assert_eq!(
+                least.log + least.index,
+                log,
+                "the index comes out of the log's share"
+            );
         }
     }
 }

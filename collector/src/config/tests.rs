@@ -457,7 +457,7 @@ exporters:
             "FILE:2: retension: there is no such key; did you mean `retention`?",
             "FILE:3: otlp-grpc: there is no such key; did you mean `otlp_grpc`?",
             "FILE:4: nonsense: there is no such key; allowed are listen, otlp_grpc, otlp_http, zipkin, web, web_hosts, \
-             memory_limit, data_dir, durability, data_limit, on_full, retention, tls, auth, cors, connections, reload_interval, exporters",
+             memory_limit, data_dir, durability, data_limit, on_full, sample_ratio, retention, tls, auth, cors, connections, reload_interval, exporters",
             "FILE:5: memory_limit: one value is needed here",
             "FILE:6: web: stands in line 1 already; leave one out",
             "FILE:7: web_hosts: a list (lines that begin with `- `) is needed here",
@@ -490,6 +490,123 @@ exporters:
             "FILE:35: exporters[8].name: \"otlp+http://e:4318/v1/traces\" is not allowed: FILE:34: exporters[7].url is \
              called so, too; give each its own name, or leave one out",
         ]
+    );
+}
+
+const SAMPLED: &str = "\
+sample_ratio: 0.5
+exporters:
+  - otlp+http://a
+  - url: otlp+http://b
+    sampling:
+      ratio: 0.05
+      drop_health_checks: true
+      drop: [/ping, 'GET /metrics']
+      keep_errors: true
+      keep_slower_than: 2s
+      keep_slowest: 0.01
+      decision_wait: 30s
+  - {url: otlp+http://c, sampling: {ratio: 1}}
+";
+
+#[test]
+fn exporters_are_told_what_to_send() {
+    let file = Written::new(SAMPLED);
+    let config = file.run("", &[]);
+    let [a, b, c] = &config.export[..] else {
+        panic!("{:?}", config.export);
+    };
+    assert_eq!(a.sampling.to_string(), "50 % of all traces");
+    assert_eq!(
+        b.sampling.to_string(),
+        "failed traces, those slower than 2s, the slowest 1 % of each operation, 5 % of the others, decided 30s after \
+         their first span; no health checks, and without some routes"
+    );
+    assert_eq!(b.sampling.drop, ["/ping", "GET /metrics"]);
+    assert!(!c.sampling.is_on());
+    let tail = b.sampling.tail.as_ref().unwrap();
+    let log = Shares::of(config.memory.limit, 5).log;
+    assert_eq!(
+        config.memory.log + tail.index_bytes,
+        log,
+        "two more in hand, and the index, come out of the log's share"
+    );
+    let printed = file.print("", &[]);
+    let list = "      drop:\n        - /ping  # FILE:8\n        - \"GET /metrics\"  # FILE:8\n      keep_errors: true  # FILE:9\n";
+    assert!(printed.contains(list), "{printed}");
+    let again = Written::new(printed).run("", &[]);
+    for (export, again) in config.export.iter().zip(&again.export) {
+        assert_eq!(export.sampling, again.sampling);
+    }
+    let config = run("--export otlp+http://a --sample-ratio 0.25", &[]);
+    assert_eq!(config.export[0].sampling.ratio.to_string(), "0.25");
+    let variable = [("BELLWETHER_SAMPLE_RATIO", "0.125")];
+    let config = run("--export otlp+http://a", &variable);
+    assert_eq!(config.export[0].sampling.ratio.to_string(), "0.125");
+}
+
+#[test]
+fn what_cannot_be_sampled_is_told() {
+    let check = |sampling: &str, expected: &str| {
+        let text = format!("exporters:\n  - url: otlp+http://a\n    sampling: {{{sampling}}}\n");
+        let expected = format!("FILE:3: exporters[0].sampling.{expected}");
+        assert_eq!(Written::new(text).check(&[]), [expected], "{sampling}");
+    };
+    let share = "write a share from 0 to 1, as 0.25, with at most nine decimals";
+    check(
+        "ratio: 1.5",
+        &format!("ratio: \"1.5\" is not allowed: {share}"),
+    );
+    check(
+        "ratio: 0",
+        "ratio: \"0\" is not allowed: more than 0 is needed, or one of sampling.keep_errors, keep_slower_than and \
+         keep_slowest",
+    );
+    check(
+        "keep_errors: true",
+        "keep_errors: all traces are kept anyway; give sampling.ratio, below 1, for those that no rule keeps",
+    );
+    check(
+        "ratio: 0.5, decision_wait: 5s",
+        "decision_wait: \"5s\" is not allowed: only together with keep_errors, keep_slower_than or keep_slowest",
+    );
+    check(
+        "ratio: 0, keep_errors: yes please",
+        "keep_errors: \"yes please\" is not allowed: write true or false",
+    );
+    check(
+        "ratio: 0, keep_slowest: 0.6",
+        "keep_slowest: \"0.6\" is not allowed: write a share above 0 and up to 0.5, as 0.01 for the slowest hundredth",
+    );
+    check(
+        "ratio: 0, keep_errors: true, decision_wait: 1h",
+        "decision_wait: \"1h\" is not allowed: allowed are 100ms to 10m",
+    );
+    check(
+        "drop: ['']",
+        "drop[0]: \"\" is not allowed: 1 to 200 characters are needed",
+    );
+    check(
+        "kep_errors: true",
+        "kep_errors: there is no such key; did you mean `keep_errors`?",
+    );
+    let names: Vec<_> = (0..100).map(|n| format!("/{n}")).collect();
+    check(
+        &format!("drop: [{}]", names.join(", ")),
+        "drop[64]: at most 64 routes and names are allowed",
+    );
+    check_faults(
+        "--export otlp+http://a --sample-ratio lots",
+        &[],
+        &[&format!("--sample-ratio: \"lots\" is not allowed: {share}")],
+    );
+    check_faults(
+        "--export otlp+http://a --sample-ratio 0",
+        &[],
+        &[
+            "--sample-ratio: \"0\" is not allowed: more than 0 is needed, or one of sampling.keep_errors, keep_slower_than \
+           and keep_slowest",
+        ],
     );
 }
 
@@ -584,6 +701,8 @@ exporters:
       first: 100ms  # default
       longest: 30s  # default
     on_full: refuse  # default
+    sampling:
+      ratio: 1  # default
   - url: otlp+http://vendor:4318/v1/traces  # FILE:14
     name: vendor  # FILE:15
     signals: [traces, logs, metrics]  # default
@@ -596,6 +715,8 @@ exporters:
       first: 50ms  # FILE:21
       longest: 5s  # FILE:21
     on_full: drop_oldest  # FILE:22
+    sampling:
+      ratio: 1  # default
   - url: zipkin+http://zipkin:9411/api/v2/spans  # FILE:23
     name: zipkin+http://zipkin:9411/api/v2/spans  # default
     signals: [traces]  # default
@@ -608,6 +729,8 @@ exporters:
       first: 100ms  # default
       longest: 30s  # default
     on_full: refuse  # default
+    sampling:
+      ratio: 1  # default
 ";
     assert_eq!(printed, expected);
     let nothing = Written::new("").print("", &[]);

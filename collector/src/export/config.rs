@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::headers::Headers;
+use super::sampling::Sampling;
 use super::target::Target;
 use crate::log::OnFull;
 use crate::net::client_tls::ClientTls;
@@ -37,6 +38,8 @@ pub struct Config {
     pub retry: Retry,
     /// What gives way when the batches that wait for it reach the log's limit.
     pub on_full: OnFull,
+    /// What is sent of the spans there are.
+    pub sampling: Sampling,
     /// What asked for it (`--export`, `collector.yaml:7: exporters[0].url`).
     pub asked_by: String,
 }
@@ -83,16 +86,18 @@ impl Config {
             tls: ClientTls::default(),
             retry: Retry::default(),
             on_full: OnFull::DropOldest,
+            sampling: Sampling::default(),
             asked_by: "--export".to_owned(),
         }
     }
 
-    /// Requests of the largest size that it holds at once, at the most: the one that is sent, and what that is
-    /// compressed from.
+    /// Requests of the largest size that it holds at once, at the most: the one that is sent, what that is compressed
+    /// from, and what it is a part of.
     pub fn requests_in_hand(&self) -> usize {
-        match self.compression {
-            Compression::None => 1,
-            Compression::Gzip => 2,
-        }
+        let compressed = match self.compression {
+            Compression::None => 0,
+            Compression::Gzip => 1,
+        };
+        1 + compressed + usize::from(self.sampling.is_on())
     }
 }

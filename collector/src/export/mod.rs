@@ -10,6 +10,7 @@ mod headers;
 mod outcome;
 mod peer;
 mod retry;
+mod sampling;
 #[cfg(test)]
 mod signal_tests;
 mod size;
@@ -27,5 +28,6 @@ mod zipkin;
 
 pub use config::{Compression, Config, DEFAULT_RELOAD_INTERVAL, DEFAULT_TIMEOUT, Retry};
 pub use headers::{Headers, value as header_value};
+pub use sampling::{DEFAULT_DECISION_WAIT, Ratio, Sampling, Tail};
 pub use target::{Target, TargetError, TargetKind};
 pub use worker::Worker;

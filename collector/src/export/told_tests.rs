@@ -1,11 +1,15 @@
 //! Workers that were told more than a URL, against peers that check it.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Request;
 use http::header::{AUTHORIZATION, USER_AGENT};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -21,6 +25,7 @@ use super::worker_tests::{
     Fixture, GrpcPeer, HttpPeer, Taken, answer, batches, bind, collect, counts, until,
 };
 use super::{Compression, Config, Headers, Retry, Target};
+use crate::net::server;
 use crate::secret::Secret;
 use crate::signal::Signal;
 
@@ -273,6 +278,34 @@ async fn a_rotated_token_is_read_again_and_nothing_is_refused_for_good() {
         fixture.check(6, 0, 0);
         assert_eq!(counts(&taken), [3, 3]);
     }
+}
+
+/// A certificate that was rotated is shown by a new connection only.
+#[tokio::test]
+async fn a_peer_that_refuses_the_credentials_is_connected_to_anew() {
+    let (listener, address) = bind().await;
+    let first = Mutex::new(None);
+    let first = Arc::new(first);
+    let handler = move |request: Request<Incoming>, peer: SocketAddr| {
+        let is_first = *first.lock().unwrap().get_or_insert(peer) == peer;
+        async move {
+            // Read to its end, so that the connection could go on.
+            let _ = request.into_body().collect().await;
+            answer(if is_first { 401 } else { 200 }, &[])
+        }
+    };
+    let config = server::Config::default();
+    tokio::spawn(server::serve(
+        listener,
+        handler,
+        config,
+        std::future::pending(),
+    ));
+    let config = to(&format!("otlp+http://{address}"));
+    let mut fixture = Fixture::start_with(config, &batches(&["a"]));
+    fixture.finish().await;
+    fixture.check(3, 0, 0);
+    assert_eq!(fixture.status.retries.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ use super::config::Config;
 use super::outcome::Outcome;
 use super::peer::Peer;
 use super::retry::Backoff;
+use super::sampling::{Sampler, Sampling};
 use super::split::{Limits, Part, Parts};
 use super::telling::{Refusals, Warnings, of_signal};
 use crate::log::{Cursor, Record};
@@ -33,6 +34,9 @@ pub struct Worker {
     suspects: BySignal<Suspects>,
     in_parts: InParts,
     refusals: Refusals,
+    sampling: Sampling,
+    /// From the start on, unless everything is sent.
+    sampler: Option<Sampler>,
     warnings: Warnings,
 }
 
@@ -45,6 +49,8 @@ impl Worker {
     ) -> Self {
         Self {
             backoff: Backoff::new(config.retry),
+            sampling: config.sampling.clone(),
+            sampler: None,
             peer: Peer::new(config),
             status,
             drain,
@@ -60,6 +66,7 @@ impl Worker {
     /// until the peer fails during the drain. What is left then is told; in memory it is counted as dropped by the log, on
     /// disk it waits for the next start.
     pub async fn run(mut self, mut cursor: Cursor) {
+        self.sampler = Sampler::new(&self.sampling, Arc::clone(&self.status), &cursor);
         let deadline = drain_deadline(self.drain.clone());
         tokio::select! {
             biased;
@@ -90,7 +97,7 @@ impl Worker {
     }
 
     async fn work(&mut self, cursor: &mut Cursor) {
-        while let Some(mut records) = cursor.next(self.peer.limits().bytes).await {
+        while let Some(mut records) = self.next(cursor).await {
             let Some(signal) = records.first().map(|record| record.signal) else {
                 continue;
             };
@@ -99,6 +106,10 @@ impl Worker {
             let Some(last) = records.last().map(|record| record.sequence) else {
                 continue;
             };
+            if records.iter().all(|record| record.bytes.is_empty()) {
+                self.settle(cursor, last);
+                continue;
+            }
             let outcome = match &records[..] {
                 [record] if self.is_too_large(record) => self.send_in_parts(record).await,
                 _ => {
@@ -108,7 +119,7 @@ impl Worker {
                 }
             };
             match outcome {
-                Sent::Settled => cursor.ack(last),
+                Sent::Settled => self.settle(cursor, last),
                 // It is all there at the next start: no reason to hold the shutdown up.
                 Sent::Later { .. } if cursor.is_on_disk() && self.is_draining() => return,
                 Sent::Later { after } => {
@@ -127,10 +138,26 @@ impl Worker {
                 Sent::Refused { reason, .. } => {
                     let items = records.iter().map(|record| record.items).sum();
                     self.refusals.count(&self.status, signal, items, &reason);
-                    cursor.ack(last);
+                    self.settle(cursor, last);
                 }
             }
         }
+    }
+
+    /// The next records, with what sampling leaves of them.
+    async fn next(&mut self, cursor: &mut Cursor) -> Option<Vec<Record>> {
+        match &mut self.sampler {
+            Some(sampler) => sampler.next(cursor, self.peer.limits().bytes).await,
+            None => cursor.next(self.peer.limits().bytes).await,
+        }
+    }
+
+    /// Moves past the records up to `sequence`.
+    fn settle(&mut self, cursor: &mut Cursor, sequence: u64) {
+        if let Some(sampler) = &mut self.sampler {
+            sampler.settled(sequence);
+        }
+        cursor.ack(sequence);
     }
 
     /// Sends one request of `signal`, and counts what became of it.

@@ -43,6 +43,8 @@ struct Reader {
     /// Items lost since dropping began, while it goes on.
     episode: Option<Items>,
     on_full: OnFull,
+    /// Looks ahead for another reader: what it loses is nobody's loss.
+    scout: bool,
     status: Arc<ExporterStatus>,
 }
 
@@ -139,9 +141,49 @@ impl State {
             unsent_bytes: 0,
             episode: None,
             on_full: config.on_full,
+            scout: false,
             status: config.status,
         });
         id
+    }
+
+    /// A reader at the place of reader `of` that counts in nobody's status.
+    pub(super) fn add_scout(&mut self, of: ReaderId) -> ReaderId {
+        let id = ReaderId(self.next_reader);
+        self.next_reader += 1;
+        let scout = self.reader(of).map(|of| Reader {
+            id,
+            handed: of.position,
+            held: VecDeque::new(),
+            episode: None,
+            on_full: OnFull::DropOldest,
+            scout: true,
+            status: Arc::new(ExporterStatus {
+                signals: of.status.signals,
+                ..ExporterStatus::default()
+            }),
+            ..*of
+        });
+        self.readers.extend(scout);
+        id
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn has_more(&self, id: ReaderId) -> bool {
+        self.reader(id)
+            .is_some_and(|reader| reader.position < self.next_sequence)
+    }
+
+    /// Whether what the reader has not acknowledged takes more than half of the limit.
+    pub(super) fn is_pressed(&self, id: ReaderId) -> bool {
+        self.reader(id).is_some_and(|reader| {
+            let records = offset(reader.position, self.next_sequence);
+            let overhead = records.saturating_mul(RECORD_OVERHEAD);
+            reader.unsent_bytes.saturating_add(overhead) > self.limit / 2
+        })
     }
 
     /// What the reader had not sent is counted as dropped.
@@ -223,7 +265,7 @@ impl State {
     }
 
     pub(super) fn unsent(&self, id: ReaderId) -> Items {
-        let Some(reader) = self.readers.iter().find(|reader| reader.id == id) else {
+        let Some(reader) = self.reader(id) else {
             return Items::default();
         };
         let held = reader.held.iter().map(|held| held.items);
@@ -243,6 +285,10 @@ impl State {
                 reader.leave(record);
             }
         }
+    }
+
+    fn reader(&self, id: ReaderId) -> Option<&Reader> {
+        self.readers.iter().find(|reader| reader.id == id)
     }
 
     fn first_sequence(&self) -> u64 {
@@ -330,6 +376,9 @@ impl Reader {
         let (sequence, items) = (record.sequence, record.counted());
         if being_sent {
             self.held.push_back(Held { sequence, items });
+            return None;
+        }
+        if self.scout {
             return None;
         }
         let starts = self.episode.is_none();

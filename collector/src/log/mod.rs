@@ -225,6 +225,23 @@ impl BatchLog {
         }
     }
 
+    /// The same in memory, of a batch that arrived then.
+    #[cfg(test)]
+    pub(crate) fn append_at(
+        &self,
+        signal: Signal,
+        bytes: Bytes,
+        items: u64,
+        arrived_unix_nano: u64,
+    ) {
+        let Kind::Memory(log) = &self.0 else {
+            panic!("not in memory");
+        };
+        let appended = log.state().append(signal, bytes, items, arrived_unix_nano);
+        tell(&appended.unwrap());
+        log.changed.notify_waiters();
+    }
+
     /// Whether [`append`](Self::append) waits for a disk.
     pub fn is_on_disk(&self) -> bool {
         matches!(self.0, Kind::Disk(_))
@@ -248,6 +265,23 @@ impl BatchLog {
             let log = Arc::clone(log);
             // Fails only when the runtime is going down, and dropping the log does the same.
             let _ = tokio::task::spawn_blocking(move || log.finish()).await;
+        }
+    }
+
+    /// Returns when the log takes nothing any more because of a fault in its own code; what it has is still read and sent,
+    /// and nothing that was answered with success is lost. In memory that does not happen.
+    pub async fn broken(&self) {
+        match &self.0 {
+            Kind::Memory(_) => std::future::pending().await,
+            Kind::Disk(log) => log.broken().await,
+        }
+    }
+
+    /// Whether [`broken`](Self::broken) has returned, or would.
+    pub fn is_broken(&self) -> bool {
+        match &self.0 {
+            Kind::Memory(_) => false,
+            Kind::Disk(log) => log.is_broken(),
         }
     }
 
@@ -323,6 +357,49 @@ impl Cursor {
         }
     }
 
+    /// A second cursor at the same place, to look ahead with: it is not known to the next start, nobody is refused for
+    /// it, and what it misses counts nowhere. What it has not acknowledged stays in the log, so it has to stay ahead.
+    pub fn scout(&self) -> Self {
+        Self(match &self.0 {
+            CursorKind::Memory(cursor) => CursorKind::Memory(MemoryCursor {
+                reader: cursor.log.state().add_scout(cursor.reader),
+                log: Arc::clone(&cursor.log),
+            }),
+            CursorKind::Disk(cursor) => CursorKind::Disk(cursor.scout()),
+        })
+    }
+
+    /// Whether there are records that are not acknowledged.
+    pub fn has_more(&self) -> bool {
+        match &self.0 {
+            CursorKind::Memory(cursor) => cursor.log.state().has_more(cursor.reader),
+            CursorKind::Disk(cursor) => cursor.has_more(),
+        }
+    }
+
+    /// Whether what waits for this reader takes more than half of what the log may hold: it should hurry.
+    pub fn is_pressed(&self) -> bool {
+        match &self.0 {
+            CursorKind::Memory(cursor) => cursor.log.state().is_pressed(cursor.reader),
+            CursorKind::Disk(cursor) => cursor.is_pressed(),
+        }
+    }
+
+    /// Waits until there are records that are not acknowledged, or until the log is closed. Hands nothing out and may
+    /// be cancelled at any time.
+    pub async fn ready(&self) {
+        match &self.0 {
+            CursorKind::Memory(cursor) => {
+                let closed_or_more = || {
+                    let state = cursor.log.state();
+                    state.is_closed() || state.has_more(cursor.reader)
+                };
+                until(&cursor.log.changed, closed_or_more).await;
+            }
+            CursorKind::Disk(cursor) => cursor.ready().await,
+        }
+    }
+
     /// Whether what is unsent at the end is there again at the next start.
     pub fn is_on_disk(&self) -> bool {
         matches!(self.0, CursorKind::Disk(_))
@@ -348,6 +425,19 @@ impl MemoryCursor {
 impl Drop for MemoryCursor {
     fn drop(&mut self) {
         self.log.state().remove_reader(self.reader);
+    }
+}
+
+/// Waits for a change after which `condition` holds.
+async fn until(changed: &Notify, condition: impl Fn() -> bool) {
+    loop {
+        let mut change = pin!(changed.notified());
+        // Listening starts before looking, so that a change in between is not slept through.
+        change.as_mut().enable();
+        if condition() {
+            return;
+        }
+        change.await;
     }
 }
 
@@ -510,6 +600,54 @@ mod tests {
         assert_eq!(log.used(), 0);
     }
 
+    #[tokio::test]
+    async fn a_scout_is_ahead_and_counts_nowhere() {
+        let (log, mut cursor, status) = log(1_100);
+        append(&log, batch(400), 1).unwrap();
+        let mut scout = cursor.scout();
+        assert!(scout.has_more() && !cursor.is_pressed());
+        append(&log, batch(400), 2).unwrap();
+        assert!(cursor.is_pressed());
+        assert_eq!(sequences(&mut scout, 1_000).await, [0, 1]);
+        scout.ack(1);
+        assert!(!scout.has_more() && cursor.has_more());
+        assert_eq!(cursor.unsent().traces, 3);
+        assert_eq!(sequences(&mut cursor, 1_000).await, [0, 1]);
+        cursor.ack(1);
+        assert_eq!(log.used(), 0);
+        // Both are pushed on, and one is counted.
+        for _ in 0..4 {
+            append(&log, batch(400), 1).unwrap();
+        }
+        assert_eq!(status.dropped_spans.load(Ordering::Relaxed), 2);
+        assert_eq!(sequences(&mut scout, 1_000).await, [4, 5]);
+        assert_eq!(sequences(&mut cursor, 1_000).await, [4, 5]);
+        drop(scout);
+        cursor.ack(5);
+        assert_eq!((log.used(), cursor.unsent().traces), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_record_takes_none() {
+        let (log, cursor, _status) = log(10_000);
+        assert!(cursor.ready().now_or_never().is_none());
+        let ((), ()) = tokio::join!(cursor.ready(), async {
+            tokio::task::yield_now().await;
+            append(&log, batch(1), 1).unwrap();
+        });
+        assert_eq!(cursor.ready().now_or_never(), Some(()));
+        assert_eq!(cursor.unsent().traces, 1);
+        let (log, cursor, _status) = log_closed();
+        assert_eq!(cursor.ready().now_or_never(), Some(()));
+        drop(log);
+    }
+
+    fn log_closed() -> (BatchLog, Cursor, Arc<ExporterStatus>) {
+        let closed = log(1_000);
+        closed.0.close();
+        closed
+    }
+
     #[test]
     fn one_batch_beyond_the_cap_is_refused_and_costs_nobody() {
         let (log, cursor, status) = log(1_000);
@@ -563,6 +701,10 @@ mod tests {
         assert!(traces.unsent().is_empty());
         assert_eq!(sequences(all, 1).await, [4]);
         all.ack(4);
+        assert_eq!(log.used(), 0);
+        drop(cursors.remove(0));
+        let appended = log.append(Signal::Metrics, batch(100), 1);
+        appended.now_or_never().unwrap().unwrap();
         assert_eq!(log.used(), 0);
     }
 

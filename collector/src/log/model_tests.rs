@@ -190,6 +190,23 @@ proptest! {
 }
 
 #[test]
+fn a_scout_that_is_pushed_on_is_nobodys_loss() {
+    let mut state = State::new(LIMIT);
+    let status: Arc<ExporterStatus> = Arc::default();
+    let sender = state.add_reader(reader(&status));
+    let scout = state.add_scout(sender);
+    let mut notices = Vec::new();
+    for _ in 0..10 {
+        let bytes = Bytes::from(vec![0; 500]);
+        notices.extend(state.append(Signal::Traces, bytes, 1, 1).unwrap());
+    }
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert_eq!(state.unsent(scout), state.unsent(sender));
+    state.remove_reader(scout);
+    assert_eq!(status.dropped().load().traces, 7);
+}
+
+#[test]
 fn the_cap_counts_small_records_in_full() {
     let mut state = State::new(LIMIT);
     state.add_reader(reader(&Arc::default()));

@@ -119,3 +119,54 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Corked<T> {
 fn lock<T>(state: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_after_a_turn_wakes_the_task_and_is_told_by_its_next_flush() {
+        let (near, far) = tokio::io::duplex(64);
+        drop(far);
+        let (mut corked, executor) = Corked::new(near);
+        let (tell, told) = oneshot::channel();
+        executor.execute(async move {
+            corked.write_all(b"a frame").await.unwrap();
+            corked.flush().await.unwrap();
+            // Nothing but the failure wakes this.
+            let mut waited = false;
+            let failed = std::future::poll_fn(|context| {
+                if std::mem::replace(&mut waited, true) {
+                    Pin::new(&mut corked).poll_flush(context)
+                } else {
+                    Poll::Pending
+                }
+            });
+            let _ = tell.send(failed.await);
+        });
+        let told = tokio::time::timeout(Duration::from_secs(10), told).await;
+        let failed = told.unwrap().unwrap().unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn what_a_task_writes_leaves_when_it_waits_or_ends() {
+        use tokio::io::AsyncReadExt;
+        let (near, mut far) = tokio::io::duplex(64);
+        let (mut corked, executor) = Corked::new(near);
+        let (go, gone) = oneshot::channel::<()>();
+        executor.execute(async move {
+            corked.write_all(b"1").await.unwrap();
+            let _ = gone.await;
+            corked.write_all(b"2").await.unwrap();
+        });
+        assert_eq!(far.read_u8().await.unwrap(), b'1');
+        go.send(()).unwrap();
+        assert_eq!(far.read_u8().await.unwrap(), b'2');
+    }
+}

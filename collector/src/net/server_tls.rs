@@ -181,3 +181,38 @@ impl ClientCertVerifier for Verifier {
         self.chain.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    /// Else an expired certificate would let its client in as long as the session lasts.
+    #[test]
+    fn who_shows_a_certificate_shows_it_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            folder.path().join(name)
+        };
+        let tls = ServerTls {
+            identity: Identity {
+                cert_file: write("cert", &certificate),
+                key_file: write("key", &key.serialize_pem()),
+            },
+            clients: Some(Clients {
+                ca_file: write("ca", &certificate),
+                allowed: Vec::new(),
+            }),
+        };
+        let acceptors = tls.load().unwrap();
+        let mutual = acceptors.mutual.unwrap();
+        assert!(!mutual.session_storage.can_cache());
+        assert_eq!(mutual.send_tls13_tickets, 0);
+        assert!(acceptors.server_only.session_storage.can_cache());
+    }
+}

@@ -1,5 +1,6 @@
 //! What keeps others out of the receivers, made of the configuration and kept as its files are. Used by `pipeline`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,10 +134,8 @@ impl LiveGuards {
 /// Tells of receivers that take spans from other machines for anybody on the way to read.
 pub(super) fn tell_plaintext(receivers: &[(&'static str, &Bound, Locks)]) {
     let open = receivers.iter().filter_map(|(protocol, bound, locks)| {
-        let listening = bound.as_ref().ok()?;
-        let address = listening.listener.local_addr().ok()?;
-        let is_open = !locks.tls && !address.ip().to_canonical().is_loopback();
-        is_open.then(|| format!("{protocol} {}", listening.address))
+        let address = bound.as_ref().ok()?.listener.local_addr().ok()?;
+        is_readable(address, *locks).then(|| format!("{protocol} {address}"))
     });
     let open: Vec<_> = open.collect();
     if !open.is_empty() {
@@ -145,5 +144,34 @@ pub(super) fn tell_plaintext(receivers: &[(&'static str, &Bound, Locks)]) {
             "spans come from the network in plaintext: give these receivers a certificate (--tls-cert-file, --tls-key-file), \
              or have the network do it"
         );
+    }
+}
+
+/// Whether what comes to `address` goes over a network as it is.
+fn is_readable(address: SocketAddr, locks: Locks) -> bool {
+    !locks.tls && !address.ip().to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plaintext_beyond_this_machine_is_warned_of() {
+        let check = |address: &str, tls: bool, expected: bool| {
+            let locks = Locks {
+                tls,
+                ..Locks::default()
+            };
+            let got = is_readable(address.parse().unwrap(), locks);
+            assert_eq!(got, expected, "{address}");
+        };
+        check("0.0.0.0:4317", false, true);
+        check("[::]:4317", false, true);
+        check("192.0.2.1:4317", false, true);
+        check("192.0.2.1:4317", true, false);
+        check("127.0.0.1:4317", false, false);
+        check("[::1]:4317", false, false);
+        check("[::ffff:127.0.0.1]:4317", false, false);
     }
 }

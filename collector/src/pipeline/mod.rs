@@ -5,6 +5,7 @@ mod bind;
 mod guards;
 mod open_log;
 mod own;
+mod stopped;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use guards::GuardError;
 use guards::{Guards, LiveGuards};
 use open_log::OpenLog;
 pub use own::OwnTarget;
+use stopped::stopped;
 
 use crate::budget::Budget;
 use crate::config::Config;
@@ -47,9 +49,9 @@ use crate::web::{self, Web};
 /// Of the time left once receivers stop, what the web address and the last log lines may take.
 const LAST_SHARE: Duration = Duration::from_secs(1);
 
-/// Why the collector did not start.
+/// Why the collector did not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum RunError {
     /// A listener.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -65,14 +67,19 @@ pub enum StartError {
     /// Its own logs, metrics and probes.
     #[error(transparent)]
     Kit(#[from] bellwether::Error),
+    /// A fault in its own code ended the thread that writes to the data directory.
+    #[error(
+        "stopped, for the data directory was not written to any more; nothing that was answered with success is lost"
+    )]
+    LogBroken,
 }
 
 /// Runs the collector until a signal stops it and everything is drained; exporters run on the runtime of `exporting`,
 /// everything else on the caller's.
 ///
 /// # Errors
-/// [`StartError`]; once started it ends well.
-pub async fn run(config: Config, exporting: &Handle) -> Result<(), StartError> {
+/// [`RunError`]; nothing that was answered with success is lost by it.
+pub async fn run(config: Config, exporting: &Handle) -> Result<(), RunError> {
     // Before the first log line: what cannot be had is better told alone.
     let bound = bind::all([
         (GRPC, &config.otlp_grpc),
@@ -99,8 +106,9 @@ pub async fn run(config: Config, exporting: &Handle) -> Result<(), StartError> {
         .start()?;
     opened.recovery.tell();
     let collector = Collector::start(&kit, config, bound, opened, guards, exporting);
+    let log = collector.log.clone();
     // Made only now, for making it turns the collector ready.
-    kit.shutdown_signal().await;
+    stopped(kit.shutdown_signal(), &log, || kit.shutdown()).await;
     let status = Arc::clone(&collector.status);
     // Not dropped by the signal: what waits must still be there to be told.
     let mut drain = pin!(collector.drain(&kit));
@@ -109,7 +117,10 @@ pub async fn run(config: Config, exporting: &Handle) -> Result<(), StartError> {
         () = kit.hurry_signal() => tell_unsent(&status),
     }
     kit.finish().await;
-    Ok(())
+    match log.is_broken() {
+        true => Err(RunError::LogBroken),
+        false => Ok(()),
+    }
 }
 
 /// Everything that runs.

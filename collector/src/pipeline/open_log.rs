@@ -60,8 +60,12 @@ impl OpenLog {
 }
 
 fn exporter_status(config: &export::Config) -> Arc<ExporterStatus> {
-    Arc::new(ExporterStatus {
+    let mut status = ExporterStatus {
         signals: config.signals,
         ..ExporterStatus::named(config.name.as_str())
-    })
+    };
+    if config.sampling.is_on() {
+        status.sampling.rules = config.sampling.to_string();
+    }
+    Arc::new(status)
 }

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
     use crate::wire::{walk, zipkin_json};
 
-    fn span(service: &str, id: &str, parent: &str, kind: Option<&str>, shared: bool) -> Value {
+    fn span(service: &str, id: &str, parent: &str, kind: &str, shared: bool) -> Value {
         json!({"traceId": "7", "id": id, "parentId": parent, "kind": kind, "shared": shared, "name": service,
                "localEndpoint": {"serviceName": service}})
     }
@@ -69,11 +69,11 @@ mod tests {
     fn children_that_come_in_another_request_are_those_of_the_half_of_their_service() {
         let id = |id: u64| id.to_be_bytes();
         let mut spans = vec![
-            span("back", "3", "2", None, false),
-            span("back", "4", "2", Some("CLIENT"), false),
-            span("front", "5", "2", None, false),
-            span("front", "2", "1", Some("CLIENT"), false),
-            span("back", "2", "1", Some("SERVER"), true),
+            span("back", "3", "2", "", false),
+            span("back", "4", "2", "CLIENT", false),
+            span("front", "5", "2", "", false),
+            span("front", "2", "1", "CLIENT", false),
+            span("back", "2", "1", "SERVER", true),
         ];
         for _ in 0..2 {
             let tree = arranged(&spans);
@@ -91,8 +91,8 @@ mod tests {
     #[test]
     fn spans_that_no_half_is_above_stay_where_they_are() {
         let spans = [
-            span("back", "3", "2", None, false),
-            span("back", "2", "1", Some("SERVER"), false),
+            span("back", "3", "2", "", false),
+            span("back", "2", "1", "SERVER", false),
         ];
         let tree = arranged(&spans);
         assert_eq!(

@@ -11,7 +11,8 @@ use super::query::PageQuery;
 use super::{Web, live};
 use crate::signal::{Items, Signal, Signals};
 use crate::status::{
-    ErrorAt, ExporterStatus, Locks, LogStatus, ReceiverStatus, Status, now_unix_nano,
+    ErrorAt, ExporterStatus, Locks, LogStatus, ReceiverStatus, SamplingStatus, Status,
+    now_unix_nano,
 };
 use crate::views::report::ViewsStatus;
 
@@ -205,6 +206,7 @@ fn exporter_card(exporter: &ExporterStatus, now: u64) -> Markup {
                     "; this is tried again."
                 }
             }
+            (sampled(&exporter.sampling))
             @if waiting == 0 {
                 p.muted { "Nothing is waiting." }
             } @else {
@@ -224,6 +226,34 @@ fn exporter_card(exporter: &ExporterStatus, now: u64) -> Markup {
                 p.muted { "Takes " (names(exporter.signals)) " only." }
             }
             (last_error(exporter.last_error.get(), now))
+        }
+    }
+}
+
+fn sampled(sampling: &SamplingStatus) -> Markup {
+    let by_ratio = load(&sampling.out_by_ratio_spans);
+    let by_route = load(&sampling.out_by_route_spans);
+    let errors = load(&sampling.kept_errors_spans);
+    let slow = load(&sampling.kept_slow_spans);
+    let early = load(&sampling.early_spans);
+    let forgotten = load(&sampling.forgotten_spans);
+    html! {
+        @if !sampling.rules.is_empty() {
+            p { "Is told to send " (sampling.rules) "." }
+            p {
+                "Left out " b.num { (counted(by_ratio + by_route, "span")) }
+                @if by_route > 0 { ", " (count(by_route)) " of them of routes that are not wanted" }
+                "."
+                @if errors + slow > 0 {
+                    " Sent " (count(errors)) " of failed traces and " (count(slow)) " of slow ones."
+                }
+            }
+            @if early > 0 {
+                p.warn { "Decided " (counted(early, "span")) " before the time was over: the log or the memory for traces was filling up, or the collector stopped." }
+            }
+            @if forgotten > 0 {
+                p.warn { (counted(forgotten, "span")) " of traces beyond the memory for them followed the ratio alone." }
+            }
         }
     }
 }
@@ -330,6 +360,14 @@ mod tests {
             sent_requests: 4.into(),
             dropped_spans: 7.into(),
             set_aside_data_points: 2.into(),
+            sampling: SamplingStatus {
+                rules: "failed traces, 10 % of the others".to_owned(),
+                out_by_ratio_spans: 900.into(),
+                out_by_route_spans: 100.into(),
+                kept_errors_spans: 30.into(),
+                early_spans: 1.into(),
+                ..SamplingStatus::default()
+            },
             queue_bytes: 2048.into(),
             oldest_unix_nano: (now_unix_nano() - 5_000_000_000).into(),
             failing_unix_nano: (now_unix_nano() - 3_000_000_000).into(),
@@ -372,6 +410,10 @@ mod tests {
             "2.00 KiB waiting, the oldest for 5 s",
             "Its peer has taken nothing for 3 s; this is tried again",
             "Dropped 7 spans",
+            "Is told to send failed traces, 10 % of the others",
+            "Left out 1,000 spans, 100 of them of routes",
+            "Sent 30 of failed traces and 0 of slow ones",
+            "Decided 1 span before the time was over",
             "Counted 1,200 spans since the start, in 2.00 KiB",
             "9 spans of operations beyond the limit",
             "/data holds 4.00 KiB of at most 1.00 GiB, in 1 segment",

@@ -1,5 +1,5 @@
 //! Borrowed views over OTLP protobuf bytes: nothing here decodes a batch into structs. Called by
-//! `intake` (walk or count once), `views` (kept traces) and `export` (Zipkin output). `transcode` makes such bytes of JSON and
+//! `intake` (walk or count once), `views` (kept traces) and `export` (Zipkin output, sampling). `transcode` makes such bytes of JSON and
 //! Zipkin for `receive`.
 
 #[cfg(test)]
@@ -7,7 +7,9 @@ pub(crate) mod any_request;
 mod attributes;
 mod count;
 mod json;
+mod proto_writer;
 mod reader;
+mod retain;
 mod span;
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -19,6 +21,7 @@ mod walk_tests;
 pub use attributes::{AnyValueRef, ArrayValues, Attributes, KeyValueRef};
 pub use count::{count_data_points, count_log_records};
 pub use json::{attributes_to_json, to_json};
+pub use retain::{Fate, Retained, retain};
 pub use span::{EventRef, LinkRef, ResourceRef, ScopeRef, SpanKind, SpanRef, StatusCode};
 pub use transcode::{
     MOST_MEMORY, TranscodeError, most_otlp_json, most_otlp_metrics_json, otlp_json, otlp_logs_json,

@@ -62,6 +62,11 @@ impl<'a> Reader<'a> {
         self.bytes.get(self.position..).unwrap_or_default()
     }
 
+    /// The bytes between an earlier position and this one.
+    pub(super) fn since(&self, earlier: usize) -> &'a [u8] {
+        self.bytes.get(earlier..self.position).unwrap_or_default()
+    }
+
     /// The next tag; `None` at the end of the message.
     #[inline]
     pub(super) fn tag(&mut self) -> Result<Option<u32>, WireError> {

@@ -168,7 +168,7 @@ fn scope_spans<'a>(
 }
 
 /// Field 1 of a `ResourceSpans` or `ScopeSpans`. Encoders write it first, so the search ends at once.
-fn first_field(mut reader: Reader<'_>) -> Result<Option<Reader<'_>>, WireError> {
+pub(super) fn first_field(mut reader: Reader<'_>) -> Result<Option<Reader<'_>>, WireError> {
     while let Some(tag) = reader.tag()? {
         if tag == len_tag(1) {
             return reader.message().map(Some);
@@ -188,7 +188,7 @@ fn once(reader: &mut Reader<'_>, seen: &mut bool, field: &'static str) -> Result
     reader.skip_len()
 }
 
-fn resource(mut reader: Reader<'_>) -> Result<ResourceRef<'_>, WireError> {
+pub(super) fn resource(mut reader: Reader<'_>) -> Result<ResourceRef<'_>, WireError> {
     const ATTRIBUTES: u32 = len_tag(1);
     const DROPPED: u32 = varint_tag(2);
     const ENTITY_REFS: u32 = len_tag(3);
@@ -246,7 +246,7 @@ fn string_value<'a>(
     Ok(text)
 }
 
-fn scope(mut reader: Reader<'_>) -> Result<ScopeRef<'_>, WireError> {
+pub(super) fn scope(mut reader: Reader<'_>) -> Result<ScopeRef<'_>, WireError> {
     const NAME: u32 = len_tag(1);
     const VERSION: u32 = len_tag(2);
     const ATTRIBUTES: u32 = len_tag(3);
@@ -288,7 +288,7 @@ pub(super) mod span_tag {
 
 /// The hot loop: whole tags, so that one jump finds field and wire type together.
 #[inline]
-fn span<'a>(
+pub(super) fn span<'a>(
     mut reader: Reader<'a>,
     index: usize,
     resource: ResourceRef<'a>,

@@ -11,10 +11,10 @@ const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/collector.ya
 const TOKEN: (&str, &str) = ("VENDOR_TOKEN", "s3cret");
 
 /// A file with this text, removed at the end.
-struct Written(PathBuf);
+pub(crate) struct Written(PathBuf);
 
 impl Written {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         static WRITTEN: AtomicUsize = AtomicUsize::new(0);
         let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
         let name = format!("bellwether-it-{}-{number}.yaml", std::process::id());
@@ -23,7 +23,7 @@ impl Written {
         Self(path)
     }
 
-    fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }

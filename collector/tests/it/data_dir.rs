@@ -2,99 +2,35 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::Arc;
 
+use bellwether_collector::log::disk::{DiskConfig, Durability};
+use bellwether_collector::log::{BatchLog, OnFull, ReaderConfig};
+use bellwether_collector::signal::Signal;
+use bellwether_collector::status::ExporterStatus;
+use bytes::Bytes;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::load::{DAMAGED, PATIENCE, Sent, arrived, rounds, start};
 use super::process::{Collector, bellwether, get, post, wait_for, wait_for_at_most};
 use super::sink::Sink;
 use super::{batch_of, metric};
 
-/// Everything that was accepted, over all rounds.
-#[derive(Default)]
-struct Sent {
-    next_id: AtomicU64,
-    accepted: Mutex<BTreeSet<u64>>,
-    stop: AtomicBool,
+/// What the exporter's peer does meanwhile.
+#[derive(Clone, Copy, PartialEq)]
+enum Peer {
+    /// It refuses in every third round, so that there is a backlog when the end comes.
+    ComesAndGoes,
+    /// It refuses until all rounds are over.
+    IsDown,
 }
 
-const SENDERS: usize = 3;
-const SPANS_A_BATCH: u64 = 5;
-/// For everything to arrive, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-impl Sent {
-    /// Sends batch after batch to `url` until stopped, and notes those that were taken.
-    fn start(self: &Arc<Self>, url: &str) -> Vec<JoinHandle<()>> {
-        self.stop.store(false, Ordering::SeqCst);
-        let sender = |_| {
-            let (sent, url) = (Arc::clone(self), url.to_owned());
-            std::thread::spawn(move || {
-                while !sent.stop.load(Ordering::SeqCst) {
-                    sent.send(&url);
-                }
-            })
-        };
-        (0..SENDERS).map(sender).collect()
-    }
-
-    fn send(&self, url: &str) -> u16 {
-        let first = self.next_id.fetch_add(SPANS_A_BATCH, Ordering::SeqCst) + 1;
-        let ids = first..first + SPANS_A_BATCH;
-        let (status, _) = post(url, &batch_of("shop", ids.clone(), 100));
-        if status == 200 {
-            self.accepted.lock().unwrap().extend(ids);
-        }
-        status
-    }
-
-    fn stop(&self, senders: Vec<JoinHandle<()>>) {
-        self.stop.store(true, Ordering::SeqCst);
-        for sender in senders {
-            sender.join().unwrap();
-        }
-    }
-
-    fn accepted(&self) -> BTreeSet<u64> {
-        self.accepted.lock().unwrap().clone()
-    }
-
-    fn count(&self) -> usize {
-        self.accepted.lock().unwrap().len()
-    }
-}
-
-fn start(directory: &Path, url: &str, more: &[&str]) -> Collector {
-    let directory = directory.to_str().unwrap();
-    let args = ["--data-dir", directory, "--export", url];
-    // Nothing here may have to wait for the grace to be over.
-    Collector::start_with(&[&args, more].concat(), &[("BELLWETHER_GRACE", "600s")])
-}
-
-fn arrived(sink: &Sink, accepted: &BTreeSet<u64>) {
-    let what = format!("all of {} spans", accepted.len());
-    wait_for_at_most(PATIENCE, &what, || sink.lacks(accepted) == 0);
-}
-
-/// Ten rounds; two hundred with `BELLWETHER_FULL=1`.
-fn rounds() -> u64 {
-    match std::env::var("BELLWETHER_FULL").as_deref() {
-        Ok("1") => 200,
-        _ => 10,
-    }
-}
-
-fn kill_at_random_moments(durability: &str) {
+fn kill_at_random_moments(durability: &str, peer: Peer) {
     let directory = TempDir::new().unwrap();
     let (sink, sent) = (Sink::start(), Arc::new(Sent::default()));
     for round in 0..rounds() {
-        // A peer that comes and goes, so that there is a backlog when the end comes.
-        sink.refuse(round % 3 == 1);
+        sink.refuse(peer == Peer::IsDown || round % 3 == 1);
         let collector = start(directory.path(), &sink.url(), &["--durability", durability]);
         let enough = sent.count() + rand::random_range(1..1_500);
         let senders = sent.start(&collector.traces());
@@ -102,24 +38,16 @@ fn kill_at_random_moments(durability: &str) {
         collector.kill();
         sent.stop(senders);
     }
+    assert!(peer == Peer::ComesAndGoes || sink.taken().is_empty());
     sink.refuse(false);
     let collector = start(directory.path(), &sink.url(), &[]);
     let accepted = sent.accepted();
     arrived(&sink, &accepted);
-    let damaged = "bellwether_queue_damaged_segments_total";
-    assert_eq!(metric(&collector, damaged), Some(0.0));
+    assert_eq!(metric(&collector, DAMAGED), Some(0.0));
     collector.stop();
-    let taken = sink.taken();
-    let again: u32 = taken.values().map(|times| times - 1).sum();
-    let unanswered = taken.len() - accepted.len();
-    println!(
-        "{durability}: {} kills; {} spans accepted, all arrived; {again} came again; \
-         {unanswered} arrived whose senders had no answer",
-        rounds(),
-        accepted.len(),
-    );
+    sent.tell(&format!("{durability}, killed"), &sink);
     // Most rounds are over before a second is, so that each start begins where the one before it did.
-    let most = u64::from(*taken.values().max().expect("spans"));
+    let most = u64::from(*sink.taken().values().max().expect("spans"));
     assert!(
         most <= rounds() + 1,
         "a span came {most} times: twice within one life"
@@ -128,12 +56,17 @@ fn kill_at_random_moments(durability: &str) {
 
 #[test]
 fn kills_under_load_lose_nothing_that_was_synced() {
-    kill_at_random_moments("synced");
+    kill_at_random_moments("synced", Peer::ComesAndGoes);
 }
 
 #[test]
 fn kills_under_load_lose_nothing_that_was_received() {
-    kill_at_random_moments("received");
+    kill_at_random_moments("received", Peer::ComesAndGoes);
+}
+
+#[test]
+fn kills_while_the_peer_is_down_for_the_whole_load_lose_nothing() {
+    kill_at_random_moments("synced", Peer::IsDown);
 }
 
 #[test]
@@ -253,4 +186,43 @@ fn a_disk_that_takes_nothing_more_refuses_and_the_collector_lives_on() {
     let lines = collector.exits_with_success();
     let told = lines.iter().filter(|line| line["level"] == "ERROR").count();
     assert!((1..=failures as usize).contains(&told), "{lines:?}");
+}
+
+/// Each start begins a segment: after a while without a peer there may be more of them than files may be open.
+#[cfg(target_os = "linux")]
+#[test]
+fn more_segments_than_files_may_be_open_are_all_sent() {
+    let (directory, sink) = (TempDir::new().unwrap(), Sink::start());
+    let url = sink.url();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for id in 1..=100 {
+        let config = DiskConfig {
+            directory: directory.path().to_owned(),
+            durability: Durability::Received,
+            limit: 1 << 30,
+            retention: PATIENCE,
+        };
+        let reader = ReaderConfig {
+            status: Arc::new(ExporterStatus::named(url.as_str())),
+            on_full: OnFull::Refuse,
+        };
+        let mut opened = None;
+        wait_for("the directory", || {
+            // A process that another test is just about to start may hold a copy of the last one's lock.
+            let readers = vec![reader.clone()];
+            opened = BatchLog::on_disk(&config, 8 << 20, readers, Arc::default()).ok();
+            opened.is_some()
+        });
+        let (log, _cursors, _) = opened.expect("a log");
+        let batch = Bytes::from(batch_of("shop", id..id + 1, 0));
+        runtime
+            .block_on(log.append(Signal::Traces, batch, 1))
+            .unwrap();
+    }
+    let path = directory.path().to_str().unwrap();
+    let args = ["--data-dir", path, "--export", &url];
+    let collector = Collector::start_through("ulimit -n 64; exec \"$0\" \"$@\"", &args);
+    arrived(&sink, &(1..=100).collect());
+    assert_eq!(metric(&collector, DAMAGED), Some(0.0));
+    collector.stop();
 }

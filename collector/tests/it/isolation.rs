@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::batch_of;
 use super::fault_peers::{Fault, FaultPeer};
-use super::load::{Load, Plan, Report, Watch, is_full, percentile, say};
+use super::flood::{Load, Plan, Report, Watch, is_full, percentile, say};
 use super::process::{Collector, get, post, wait_for, wait_for_at_most};
 use super::sink::Sink;
 

@@ -6,16 +6,21 @@ mod certificates;
 mod configuration;
 mod data_dir;
 #[cfg(target_os = "linux")]
+mod durability;
 #[path = "../../src/export/fault_peers.rs"]
 mod fault_peers;
+#[cfg(target_os = "linux")]
+mod file_system;
+#[cfg(target_os = "linux")]
+mod flood;
 mod imports;
 #[cfg(target_os = "linux")]
 mod isolation;
-#[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]
 mod overload;
 mod process;
+mod sampling;
 mod secure;
 mod sender;
 mod signals;
@@ -291,7 +296,7 @@ fn idle_connections_keep_little_memory() {
 
 /// The same of connections over HTTP/2, whose frames may be larger than what is usual.
 #[cfg(target_os = "linux")]
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn idle_http2_connections_keep_little_memory() {
     let collector = Collector::start(&[]);
     let to = collector.grpc_address();
@@ -325,11 +330,13 @@ async fn idle_http2_connections_keep_little_memory() {
 #[cfg(target_os = "linux")]
 #[test]
 fn taking_and_sending_have_threads_of_their_own() {
-    let collector = Collector::start(&[]);
-    let names = collector.thread_names();
-    for name in ["serve", "export"] {
-        assert!(names.iter().any(|found| found == name), "{names:?}");
-    }
+    let sink = sink::Sink::start();
+    let collector = Collector::start(&["--export", &sink.url()]);
+    let [serving, exporting] = ["serve", "export"].map(|name| collector.turns(name));
+    assert_eq!(post(&collector.traces(), &batch("cart", 4)).0, 200);
+    wait_for("the spans to arrive", || sink.taken().len() == 4);
+    assert!(collector.turns("serve") > serving);
+    assert!(collector.turns("export") > exporting);
     collector.stop();
 }
 

@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::Trac
 use prost::Message;
 use serde_json::Value;
 
-use super::load::{Load, Plan, Watch, agent, batch, gzip, is_full, percentile, say};
+use super::flood::{Load, Plan, Watch, agent, batch, gzip, is_full, percentile, say};
 use super::metric;
 use super::process::{Collector, get, post, wait_for_at_most};
 use super::sink::Sink;

@@ -160,15 +160,25 @@ impl Collector {
         kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap() * 1024
     }
 
-    /// What its threads are called.
+    /// How often its threads of this name have stopped to wait.
     #[cfg(target_os = "linux")]
-    pub(crate) fn thread_names(&self) -> Vec<String> {
+    pub(crate) fn turns(&self, name: &str) -> u64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let name = |task: std::io::Result<std::fs::DirEntry>| {
-            let name = std::fs::read_to_string(task.unwrap().path().join("comm"));
-            name.unwrap().trim().to_owned()
+        let statuses =
+            tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("status")));
+        let field = |status: &str, name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name));
+            value.unwrap().trim().to_owned()
         };
-        tasks.map(name).collect()
+        statuses
+            .map(Result::unwrap)
+            .filter(|status| field(status, "Name:") == name)
+            .map(|status| {
+                field(&status, "voluntary_ctxt_switches:")
+                    .parse::<u64>()
+                    .unwrap()
+            })
+            .sum()
     }
 
     /// SIGTERM.

@@ -371,6 +371,28 @@ fn a_flood_of_slow_handshakes_holds_nobody_back() {
     collector.stop();
 }
 
+/// No limit counts what they hold, as for those in plaintext.
+#[cfg(target_os = "linux")]
+#[test]
+fn idle_connections_in_tls_keep_little_memory() {
+    let (files, ours) = (Files::new(), Authority::new());
+    let collector = start(&files, &ours, &[]);
+    let tls = files.client(&ours, None);
+    let send = |kind| {
+        let mut sender = Sender::new(kind, &collector, Some(tls.clone()));
+        sender.send("cart");
+        sender
+    };
+    drop(send(Kind::Http));
+    let before = collector.resident_bytes();
+    let idle: Vec<_> = (0..100)
+        .map(|number| send([Kind::Http, Kind::Grpc][number % 2]))
+        .collect();
+    let each = (collector.resident_bytes() - before) / idle.len() as u64;
+    assert!(each < 128 * 1024, "{each} bytes for each idle connection");
+    collector.stop();
+}
+
 #[test]
 fn one_collector_sends_to_another_with_its_certificate_and_token() {
     let (files, ours) = (Files::new(), Authority::new());

@@ -26,6 +26,8 @@ struct State {
     delays: Mutex<Vec<Duration>>,
     /// How often each span came.
     taken: Mutex<BTreeMap<u64, u32>>,
+    /// The `tracestate` that each span came with last.
+    states: Mutex<BTreeMap<u64, String>>,
     /// Whether nothing is kept but ids.
     ids_alone: AtomicBool,
     /// Whether not even those.
@@ -104,6 +106,11 @@ impl Sink {
         self.state.taken.lock().unwrap().clone()
     }
 
+    /// The `tracestate` that each span came with last.
+    pub(crate) fn states(&self) -> BTreeMap<u64, String> {
+        self.state.states.lock().unwrap().clone()
+    }
+
     /// What came to a path, as requests of one resource each.
     pub(crate) fn pieces(&self, path: &str) -> BTreeSet<Vec<u8>> {
         let pieces = self.state.pieces.lock().unwrap();
@@ -179,6 +186,10 @@ impl State {
         for span in scopes.flat_map(|scope| scope.spans) {
             let id = u64::from_be_bytes(span.span_id.try_into().unwrap());
             *taken.entry(id).or_default() += 1;
+            if !span.trace_state.is_empty() {
+                let mut states = self.states.lock().unwrap();
+                states.insert(id, span.trace_state);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::load::{Load, Plan, Usage, is_full, percentile, say};
+use super::flood::{Load, Plan, Usage, is_full, percentile, say};
 use super::process::{Collector, get, wait_for_at_most};
 use super::sink::Sink;
 

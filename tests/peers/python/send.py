@@ -1,6 +1,8 @@
 """Sends one trace of two services with the OpenTelemetry SDK and prints what it sent as JSON.
 
 Usage: send.py grpc|http|grpc+gzip|http+gzip|zipkin ENDPOINT
+
+At https:// the exporters take certificates and headers from OpenTelemetry's own variables.
 """
 
 import json
@@ -23,7 +25,8 @@ def exporter(protocol, endpoint):
     gzip = protocol.endswith("+gzip")
     if protocol.startswith("grpc"):
         compression = grpc.Compression.Gzip if gzip else None
-        return GrpcExporter(endpoint=endpoint, insecure=True, compression=compression)
+        insecure = None if endpoint.startswith("https://") else True
+        return GrpcExporter(endpoint=endpoint, insecure=insecure, compression=compression)
     return HttpExporter(endpoint=endpoint, compression=Compression.Gzip if gzip else None)
 
 

@@ -17,4 +17,5 @@ mod python;
 mod rolling;
 mod scrape;
 mod sdk;
+mod secure;
 mod signals;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use bellwether_tests::bodies::Bodies;
 use bellwether_tests::http::post;
 use bellwether_tests::otelcol::{self, Otelcol};
 use bellwether_tests::peers;
@@ -233,65 +234,52 @@ fn check_zipkin(came: &[ResourceSpans], sent: &[ResourceSpans]) {
 }
 
 #[test]
-fn telemetrygens_spans_are_taken() {
-    let test = "telemetrygens_spans_are_taken";
+fn telemetrygens_signals_are_taken() {
+    let test = "telemetrygens_signals_are_taken";
     let Some(program) = peers::require(test, "telemetrygen", otelcol::telemetrygen()) else {
         return;
     };
-    let sinks = RawSinks::start();
-    let collector = Collector::start(&[&sinks.http_url]);
+    let sink = Bodies::start();
+    let collector = Collector::start(&[&sink.url]);
     let grpc = format!("127.0.0.1:{}", collector.otlp_grpc);
     let http = format!("127.0.0.1:{}", collector.otlp_http);
-    generate(
-        &program,
-        &["--otlp-endpoint", &grpc, "--service", "over-grpc"],
-    );
-    generate(
-        &program,
-        &[
-            "--otlp-endpoint",
-            &http,
-            "--otlp-http",
-            "--service",
-            "over-http",
-        ],
-    );
-    // 50 traces of one parent and two children, each way.
-    let services = || collector.api("/services");
+    for way in [
+        &["--otlp-endpoint", &grpc][..],
+        &["--otlp-endpoint", &http, "--otlp-http"],
+    ] {
+        let traces = ["traces", "--traces", "50", "--child-spans", "2"];
+        generate(&program, &[&traces, way].concat());
+        generate(&program, &[&["logs", "--logs", "40"], way].concat());
+        generate(&program, &[&["metrics", "--metrics", "30"], way].concat());
+    }
+    // A parent and two children each; everything by both ways.
+    let expected = [
+        ("sent_spans", 300),
+        ("sent_log_records", 80),
+        ("sent_data_points", 60),
+    ];
+    let exporter = || collector.api("/status")["exporters"][0].clone();
     wait_telling(
-        || format!("300 spans, of {}", services()),
+        || format!("{expected:?} of {}", exporter()),
         || {
-            let decode =
-                |body: bytes::Bytes| ExportTraceServiceRequest::decode(body).expect("OTLP");
-            let requests: Vec<_> = sinks.http().into_iter().map(decode).collect();
-            let count =
-                |request: &ExportTraceServiceRequest| spans_of(&request.resource_spans).count();
-            (requests.iter().map(count).sum::<usize>() == 300).then_some(())
+            let exporter = exporter();
+            let has_all = |&(key, count): &(&str, u64)| exporter[key] == count;
+            expected.iter().all(has_all).then_some(())
         },
     );
-    let listed = services();
-    let listed = listed["items"].as_array().expect("services");
-    for name in ["over-grpc", "over-http"] {
-        assert!(
-            listed.iter().any(|service| service["service"] == name),
-            "{listed:?}"
-        );
-    }
+    let request = ExportTraceServiceRequest::decode(&sink.at("/v1/traces")[..]).expect("OTLP");
+    let mut ids: Vec<_> = spans_of(&request.resource_spans)
+        .map(|span| &span.span_id)
+        .collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 300, "each span once");
 }
 
 fn generate(program: &Path, arguments: &[&str]) {
     let output = Command::new(program)
-        .args([
-            "traces",
-            "--otlp-insecure",
-            "--traces",
-            "50",
-            "--child-spans",
-            "2",
-            "--rate",
-            "0",
-        ])
         .args(arguments)
+        .args(["--otlp-insecure", "--rate", "0"])
         .output()
         .expect("telemetrygen");
     let said = String::from_utf8_lossy(&output.stderr);

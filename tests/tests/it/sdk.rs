@@ -11,11 +11,27 @@ use serde_json::Value;
 
 /// Runs `script`, a path below `peers`, which prints what it sent.
 pub(crate) fn send(program: &Path, script: &str, arguments: [&str; 2]) -> Value {
+    send_with(program, script, arguments, &[])
+}
+
+/// The same with these variables.
+pub(crate) fn send_with(
+    program: &Path,
+    script: &str,
+    arguments: [&str; 2],
+    variables: &[(&str, &str)],
+) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("peers")
         .join(script);
-    let output = Command::new(program).arg(script).args(arguments).output();
-    let output = output.expect("the sender");
+    let mut command = Command::new(program);
+    command.arg(script).args(arguments);
+    // What the machine trusts, which Python's client for HTTP would prefer to what it is told.
+    for name in ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"] {
+        command.env_remove(name);
+    }
+    command.envs(variables.iter().copied());
+    let output = command.output().expect("the sender");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))

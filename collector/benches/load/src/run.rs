@@ -15,7 +15,7 @@ use crate::subject::Subject;
 /// The sink counts as served when nothing has come for so long.
 const STILL: Duration = Duration::from_millis(600);
 /// Before the measured part: connections, tables and the processor's caches fill.
-const WARM_UP_SPANS: u64 = 300_000;
+const WARM_UP_SPANS: u64 = 200_000;
 
 /// Which processors do what. The load has others than the subject, or it would be what is measured.
 pub(crate) struct Cpus {

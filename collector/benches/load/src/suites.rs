@@ -15,8 +15,8 @@ pub(crate) const SINK: usize = 3;
 /// The batches of a small service's SDK, of an SDK by default, and of a collector.
 const BATCHES: [usize; 3] = [100, 512, 4096];
 /// Sent in each run: seconds of work at the speeds that were found.
-const MANY: u64 = 4_000_000;
-const SOME: u64 = 1_500_000;
+const MANY: u64 = 2_000_000;
+const SOME: u64 = 1_000_000;
 /// For subjects that take ten times as long.
 const FEW: u64 = 500_000;
 

@@ -37,14 +37,14 @@ struct Content {
     cursors: Vec<Saved>,
 }
 
-/// What was saved last; `None` when nothing was.
+/// What was saved last; `None` when nothing was, and what is wrong with a file that does not say.
 ///
 /// # Errors
-/// What is wrong with the file.
-pub(super) fn load(files: &dyn Files) -> io::Result<Option<Vec<Saved>>> {
+/// The file is there and cannot be read: it may say all the same.
+pub(super) fn load(files: &dyn Files) -> io::Result<Result<Option<Vec<Saved>>, String>> {
     let mut file = match files.open(FILE) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
         Err(error) => return Err(error),
     };
     let length = file.length()?;
@@ -52,17 +52,17 @@ pub(super) fn load(files: &dyn Files) -> io::Result<Option<Vec<Saved>>> {
     let mut bytes = vec![0; length];
     let read = file.read(&mut bytes, 0)?;
     bytes.truncate(read);
-    let content: Content = serde_json::from_slice(&bytes)?;
-    if content.version != VERSION {
-        let text = format!("it is of version {}, not {VERSION}", content.version);
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-    }
-    Ok(Some(content.cursors))
+    Ok(match serde_json::from_slice(&bytes) {
+        Ok(Content { version, cursors }) if version == VERSION => Ok(Some(cursors)),
+        Ok(Content { version, .. }) => Err(format!("it is of version {version}, not {VERSION}")),
+        Err(error) => Err(error.to_string()),
+    })
 }
 
 /// What to save of `readers`.
 pub(super) fn of(readers: &[Reader]) -> Vec<Saved> {
-    let saved = readers.iter().map(|reader| Saved {
+    let lasting = readers.iter().filter(|reader| !reader.scout);
+    let saved = lasting.map(|reader| Saved {
         name: reader.status.name.clone(),
         next: reader.place.sequence,
         signals: reader.status.signals,
@@ -73,6 +73,7 @@ pub(super) fn of(readers: &[Reader]) -> Vec<Saved> {
 
 /// Replaces what was saved; after a power cut either the old or the new is there.
 pub(super) fn save(files: &dyn Files, cursors: Vec<Saved>) -> io::Result<()> {
+    files.check()?;
     let content = Content {
         version: VERSION,
         cursors,

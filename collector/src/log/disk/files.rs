@@ -10,6 +10,12 @@ use super::OpenError;
 
 /// One directory. Names are plain file names.
 pub(super) trait Files: Debug + Send + Sync {
+    /// Whether it is still the directory that was opened.
+    ///
+    /// # Errors
+    /// It was removed, or its file system is gone and another directory is in its place: what is written there now
+    /// would be missing at the next start, and what is missing there now is not lost.
+    fn check(&self) -> io::Result<()>;
     /// The names of the regular files, in no order.
     fn list(&self) -> io::Result<Vec<String>>;
     /// A new file, for reading and writing.
@@ -40,7 +46,7 @@ pub(super) trait File: Debug + Send {
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    _lock: fs::File,
+    lock: fs::File,
 }
 
 const LOCK: &str = "lock";
@@ -54,11 +60,8 @@ impl Directory {
         };
         let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
         let made = path.ancestors().take_while(missing).count();
-        fs::create_dir_all(path).map_err(fault)?;
-        let lock = fs::File::options()
-            .create(true)
-            .write(true)
-            .truncate(false)
+        make(path).map_err(fault)?;
+        let lock = private(fs::File::options().create(true).write(true))
             .open(path.join(LOCK))
             .map_err(fault)?;
         match lock.try_lock() {
@@ -75,17 +78,51 @@ impl Directory {
         for parent in path.ancestors().skip(1).take(made) {
             sync_directory(parent).map_err(fault)?;
         }
-        Ok(Self { path, _lock: lock })
-    }
-
-    fn options() -> fs::OpenOptions {
-        let mut options = fs::OpenOptions::new();
-        options.read(true).write(true);
-        options
+        Ok(Self { path, lock })
     }
 }
 
+/// Makes a directory for this user alone: what spans tell may be nobody else's business. One that is there is left
+/// as it is.
+fn make(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
+/// What is made with these options is for this user alone.
+fn private(options: &mut fs::OpenOptions) -> &mut fs::OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+/// Whether both are the same file.
+#[cfg(unix)]
+fn same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Elsewhere the names of open files cannot be taken away.
+#[cfg(not(unix))]
+fn same(_one: &fs::Metadata, _other: &fs::Metadata) -> bool {
+    true
+}
+
 impl Files for Directory {
+    fn check(&self) -> io::Result<()> {
+        let there = match fs::metadata(self.path.join(LOCK)) {
+            Ok(found) => same(&found, &self.lock.metadata()?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        there
+            .then_some(())
+            .ok_or_else(|| io::Error::other("it is not the directory any more that was opened"))
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path)? {
@@ -99,13 +136,15 @@ impl Files for Directory {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
-        let path = self.path.join(name);
-        let file = Self::options().create_new(true).open(path)?;
+        let mut options = fs::File::options();
+        options.read(true).write(true).create_new(true);
+        let file = private(&mut options).open(self.path.join(name))?;
         Ok(Box::new(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
-        let file = Self::options().open(self.path.join(name))?;
+        let mut options = fs::File::options();
+        let file = options.read(true).write(true).open(self.path.join(name))?;
         Ok(Box::new(file))
     }
 

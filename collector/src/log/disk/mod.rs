@@ -9,7 +9,10 @@
 //!           cursors.json                    how far each exporter has come
 //! ```
 
+mod cursor;
 mod cursors;
+#[cfg(test)]
+mod fault_tests;
 mod files;
 mod format;
 mod hot;
@@ -35,15 +38,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
+pub(super) use self::cursor::DiskCursor;
+#[cfg(test)]
+pub(crate) use self::fault_tests::broken_log;
 use self::files::{Directory, Files};
 pub use self::recovery::Recovery;
-use self::scan::{Answer, Ask};
-use self::state::{Limits, Next, Pending, State};
+use self::state::{Limits, Pending, State};
 use self::writer::Writer;
-use super::{Full, Read, ReaderConfig, ReaderId, Record, tell};
-use crate::signal::{Items, Signal};
+use super::{Full, ReaderConfig, ReaderId, tell};
+use crate::signal::Signal;
 use crate::status::{LogStatus, now_unix_nano};
 
 /// When a batch is answered with success.
@@ -101,10 +106,6 @@ const LEAST_CHARGE: u64 = 64 * 1024;
 /// Most bytes that are synced together.
 const MOST_GROUP: u64 = 4 * MIB;
 
-/// A record that cannot be read is tried again so often, and then given up.
-const READ_ATTEMPTS: u32 = 10;
-const READ_PAUSE: Duration = Duration::from_secs(1);
-
 /// The log; its thread ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct DiskLog {
@@ -129,14 +130,6 @@ struct Shared {
 
 /// Tells what became of a batch.
 type Answered = oneshot::Receiver<Result<(), Full>>;
-
-/// One exporter's place in the log.
-#[derive(Debug)]
-pub(super) struct DiskCursor {
-    shared: Arc<Shared>,
-    reader: ReaderId,
-    oversize: Option<OwnedSemaphorePermit>,
-}
 
 /// How large everything may become, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -194,16 +187,19 @@ impl DiskLog {
             status,
         )
         .map_err(fault)?;
+        let log = Self::start(shared, writer).map_err(fault)?;
+        Ok((log, cursors, recovery))
+    }
+
+    fn start(shared: Arc<Shared>, writer: Writer) -> io::Result<Self> {
         let to_write = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("batch-log".to_owned())
-            .spawn(move || writer.run(&to_write))
-            .map_err(fault)?;
-        let log = Self {
+            .spawn(move || writer.run(&to_write))?;
+        Ok(Self {
             shared,
             writer: Mutex::new(Some(thread)),
-        };
-        Ok((log, cursors, recovery))
+        })
     }
 
     pub(super) async fn append(
@@ -237,6 +233,23 @@ impl DiskLog {
             // It tells of a panic itself.
             let _ = thread.join();
         }
+    }
+
+    /// Returns when the writer has ended by a panic: nothing is taken any more.
+    pub(super) async fn broken(&self) {
+        loop {
+            let mut changed = pin!(self.shared.changed.notified());
+            // Listening starts before looking.
+            changed.as_mut().enable();
+            if self.is_broken() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.shared.state().is_broken()
     }
 
     pub(super) fn memory_used(&self) -> usize {
@@ -292,12 +305,8 @@ impl Shared {
             found.next_id,
             found.damaged,
         );
-        let cursors = (0..configured).map(|number| DiskCursor {
-            shared: Arc::clone(&shared),
-            reader: ReaderId(number),
-            oversize: None,
-        });
-        let cursors = cursors.collect();
+        let cursor = |number| DiskCursor::new(Arc::clone(&shared), ReaderId(number));
+        let cursors = (0..configured).map(cursor).collect();
         Ok((shared, writer, cursors, found.recovery))
     }
 
@@ -340,109 +349,6 @@ impl Shared {
             self.work.notify_one();
         }
         tell(&notices);
-    }
-}
-
-impl DiskCursor {
-    pub(super) async fn next(&mut self, max_bytes: usize) -> Option<Vec<Record>> {
-        let mut failures = 0;
-        loop {
-            // Also of what a reading took that came to nothing: the next one may want it again.
-            self.let_go();
-            let shared = Arc::clone(&self.shared);
-            let mut changed = pin!(shared.changed.notified());
-            // Listening starts before looking, so that a batch written in between is not slept through.
-            changed.as_mut().enable();
-            let next = shared.state().read(self.reader, max_bytes);
-            let ask = match next {
-                Next::Here(Read::Records(records)) => return Some(records),
-                Next::Here(Read::End) => return None,
-                Next::Here(Read::Nothing) => {
-                    changed.await;
-                    continue;
-                }
-                Next::OnDisk(ask) => ask,
-            };
-            match self.read(&ask).await {
-                Ok(Some(records)) => return Some(records),
-                Ok(None) => failures = 0,
-                Err(error) => {
-                    failures += 1;
-                    self.failed(&ask, &error, failures).await;
-                }
-            }
-        }
-    }
-
-    /// What the disk has for `ask`; `None` when one has to ask anew.
-    async fn read(&mut self, ask: &Ask) -> io::Result<Option<Vec<Record>>> {
-        let mut ask = ask.clone();
-        loop {
-            let (files, asked) = (Arc::clone(&self.shared.files), ask.clone());
-            let reading = tokio::task::spawn_blocking(move || scan::read(&*files, &asked));
-            match reading.await.map_err(io::Error::other)?? {
-                Answer::Records { records, damage } => {
-                    let mut state = self.shared.state();
-                    let (records, notices) = state.found(self.reader, &ask, records, damage);
-                    let for_writer = state.has_retired();
-                    drop(state);
-                    if for_writer {
-                        self.shared.work.notify_one();
-                    }
-                    tell(&notices);
-                    return Ok(records);
-                }
-                Answer::Oversize(bytes) => {
-                    let permit = Arc::clone(&self.shared.oversize).acquire_owned().await;
-                    self.oversize = Some(permit.map_err(io::Error::other)?);
-                    self.shared.state().hold_oversize(bytes);
-                    ask.any_size = true;
-                }
-            }
-        }
-    }
-
-    /// A file that is gone, or is none of ours, will not come back; anything else may pass.
-    async fn failed(&self, ask: &Ask, error: &io::Error, failures: u32) {
-        let for_good = [io::ErrorKind::NotFound, io::ErrorKind::InvalidData];
-        if failures == 1 {
-            self.shared.status.last_error.set(error.to_string());
-            tracing::warn!(%error, segment = segment_name(ask.id), "cannot read back what waits for an exporter");
-        }
-        if failures < READ_ATTEMPTS && !for_good.contains(&error.kind()) {
-            tokio::time::sleep(READ_PAUSE).await;
-            return;
-        }
-        let nothing = Vec::new();
-        let (_, notices) =
-            self.shared
-                .state()
-                .found(self.reader, ask, nothing, scan::Damage::default());
-        tell(&notices);
-    }
-
-    pub(super) fn ack(&mut self, sequence: u64) {
-        self.let_go();
-        self.shared.ack(self.reader, sequence);
-    }
-
-    pub(super) fn unsent(&self) -> Items {
-        self.shared.state().unsent(self.reader)
-    }
-
-    /// Lets another reader have a record of more than its share of memory.
-    pub(super) fn let_go(&mut self) {
-        if let Some(permit) = self.oversize.take() {
-            self.shared.state().hold_oversize(0);
-            // Only now: whoever has it next says how much that one holds.
-            drop(permit);
-        }
-    }
-}
-
-impl Drop for DiskCursor {
-    fn drop(&mut self) {
-        self.let_go();
     }
 }
 

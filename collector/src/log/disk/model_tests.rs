@@ -3,6 +3,7 @@
 //! twice that it acknowledged after its place was last saved. What a reader does not take passes it by.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,10 @@ enum Step {
     CutPower(u64),
     FailIn(u64),
     FillUp(u64),
+    /// No segment can be removed until it heals.
+    KeepSegments,
+    /// The directory is away until it heals.
+    Vanish,
     Heal,
 }
 
@@ -81,7 +86,9 @@ fn step(ends: Ends) -> impl Strategy<Value = Step> {
         1 => end,
         1 => (0..6_u64).prop_map(Step::FailIn),
         1 => (0..800_u64).prop_map(Step::FillUp),
-        1 => Just(Step::Heal),
+        1 => Just(Step::KeepSegments),
+        1 => Just(Step::Vanish),
+        2 => Just(Step::Heal),
     ]
 }
 
@@ -105,7 +112,7 @@ pub(super) struct Rig {
     pub(super) statuses: [Arc<ExporterStatus>; READERS],
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Writer,
-    _cursors: Vec<DiskCursor>,
+    pub(super) cursors: Vec<DiskCursor>,
     /// Whether files were changed behind the log's back.
     spoilt: bool,
     waiting: Vec<(u64, oneshot::Receiver<Result<(), Full>>)>,
@@ -136,7 +143,7 @@ impl Rig {
                 ..ExporterStatus::named(format!("otlp+http://{reader}"))
             })
         });
-        let (shared, writer, cursors, _) = open(&disk, durability, on_full, &statuses);
+        let (shared, writer, cursors, _) = open(&disk, durability, on_full, &statuses).unwrap();
         Self {
             disk,
             durability,
@@ -145,7 +152,7 @@ impl Rig {
             statuses,
             shared,
             writer,
-            _cursors: cursors,
+            cursors,
             spoilt: false,
             waiting: Vec::new(),
             accepted: BTreeSet::new(),
@@ -162,11 +169,12 @@ impl Rig {
 
     /// Starts again on what the disk holds; whatever was in memory is gone.
     pub(super) fn reopen(&mut self) {
+        self.disk.vanish(false);
         let (shared, writer, cursors, found_damage) =
-            open(&self.disk, self.durability, self.on_full, &self.statuses);
+            open(&self.disk, self.durability, self.on_full, &self.statuses).unwrap();
         self.shared = shared;
         self.writer = writer;
-        self._cursors = cursors;
+        self.cursors = cursors;
         // A crash is no damage, and must not be told as if it were.
         let unsynced_cut = self.durability == Durability::Received;
         assert!(
@@ -184,12 +192,9 @@ impl Rig {
         }
     }
 
-    /// Starts while no file can be read from `offset` on.
-    pub(super) fn reopen_unreadable_from(&mut self, offset: usize) {
-        self.spoilt = true;
-        self.disk.unreadable_from(Some(offset));
-        self.reopen();
-        self.disk.unreadable_from(None);
+    /// Tries to start, beside what runs, on what the disk holds.
+    pub(super) fn start_fault(&self) -> Option<io::Error> {
+        open(&self.disk, self.durability, self.on_full, &self.statuses).err()
     }
 
     /// What batch `number` is of.
@@ -223,7 +228,7 @@ impl Rig {
                 .waiting
                 .push((number, answer.expect("there are readers"))),
             Err(refused) => assert!(
-                matches!(refused, Full::Now { .. } | Full::Behind),
+                matches!(refused, Full::Now { .. } | Full::Behind | Full::Disk(_)),
                 "{refused}"
             ),
         }
@@ -257,9 +262,15 @@ impl Rig {
                 Next::Here(_) => return false,
                 Next::OnDisk(mut ask) => {
                     ask.any_size = true;
-                    let answer = scan::read(&self.disk, &ask).unwrap();
-                    let scan::Answer::Records { records, damage } = answer else {
-                        panic!("any size was asked for")
+                    let (records, damage) = match scan::read(&self.disk, &ask) {
+                        Ok(scan::Answer::Records { records, damage }) => (records, damage),
+                        Ok(scan::Answer::Oversize(_)) => panic!("any size was asked for"),
+                        Err(error) => {
+                            assert_ne!(error.kind(), io::ErrorKind::NotFound, "{ask:?}");
+                            // Whoever asks again has given up what it had.
+                            self.seen[reader].handed.clear();
+                            return false;
+                        }
                     };
                     let mut state = self.shared.state();
                     if let (Some(records), _) = state.found(id, &ask, records, damage) {
@@ -328,6 +339,8 @@ impl Rig {
             }
             Step::FailIn(changes) => self.disk.fail_in(Some(changes)),
             Step::FillUp(more) => self.disk.fill_up(Some(more)),
+            Step::KeepSegments => self.disk.keep_segments(true),
+            Step::Vanish => self.disk.vanish(true),
             Step::Heal => self.heal(),
         }
         assert!(self.shared.state().memory_used() <= SIZES.limits.memory);
@@ -336,6 +349,8 @@ impl Rig {
     fn heal(&self) {
         self.disk.fail_in(None);
         self.disk.fill_up(None);
+        self.disk.keep_segments(false);
+        self.disk.vanish(false);
     }
 
     /// Has every reader take everything that is left.
@@ -352,7 +367,7 @@ impl Rig {
         &self.seen[reader].delivered
     }
 
-    fn dropped(&self, reader: usize) -> u64 {
+    pub(super) fn dropped(&self, reader: usize) -> u64 {
         let dropped = self.statuses[reader].dropped().load();
         Signal::ALL.map(|signal| *dropped.of(signal)).iter().sum()
     }
@@ -383,7 +398,7 @@ fn open(
     durability: Durability,
     on_full: OnFull,
     statuses: &[Arc<ExporterStatus>],
-) -> (Arc<Shared>, Writer, Vec<DiskCursor>, bool) {
+) -> io::Result<(Arc<Shared>, Writer, Vec<DiskCursor>, bool)> {
     let config = DiskConfig {
         directory: "simulated".into(),
         durability,
@@ -397,8 +412,8 @@ fn open(
     let files = Arc::new(disk.clone());
     let status = Arc::new(LogStatus::default());
     let (shared, writer, cursors, recovery) =
-        Shared::open(files, &config, SIZES, readers.collect(), status).unwrap();
-    (shared, writer, cursors, recovery.found_damage())
+        Shared::open(files, &config, SIZES, readers.collect(), status)?;
+    Ok((shared, writer, cursors, recovery.found_damage()))
 }
 
 fn check_the_cap(mut rig: Rig, steps: Vec<Step>) {

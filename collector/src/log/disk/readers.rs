@@ -1,6 +1,6 @@
 //! One reader of the log on disk: how far it has come, what it still has to send, and what it lost. Moved by `state`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::{AddAssign, SubAssign};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,13 +30,15 @@ pub(super) struct Place {
     pub(super) offset: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reader {
     pub(super) id: ReaderId,
     pub(super) status: Arc<ExporterStatus>,
     pub(super) on_full: OnFull,
     /// When its exporter was found to be configured no more, Unix nanoseconds; `None` while it is.
     pub(super) left_unix_nano: Option<u64>,
+    /// Looks ahead for another reader: it is not saved, and what it loses is nobody's loss.
+    pub(super) scout: bool,
     /// The first record that it may want and that is neither acknowledged nor given up.
     pub(super) place: Place,
     /// The first record of each signal that is not acknowledged: one may be ahead of the others.
@@ -45,6 +47,8 @@ pub(super) struct Reader {
     sending: Signal,
     /// Records from `place` on that were looked at last, in order: those of `sending` were handed out.
     handed: VecDeque<Handed>,
+    /// Those behind `place` that are acknowledged already, by sequence; `unsent` and `here` still have them.
+    ahead: BTreeMap<u64, Handed>,
     /// Pushed out while being sent: lost, unless an acknowledgement says otherwise.
     held: VecDeque<Handed>,
     /// What it takes of all from `place` on.
@@ -108,15 +112,34 @@ impl Reader {
             status,
             on_full,
             left_unix_nano,
+            scout: false,
             place: Place::default(),
             acknowledged: BySignal::default(),
             sending: Signal::default(),
             handed: VecDeque::new(),
+            ahead: BTreeMap::new(),
             held: VecDeque::new(),
             unsent: Totals::default(),
             here: Totals::default(),
             oldest_unix_nano: 0,
             episode: None,
+        }
+    }
+
+    /// One at the same place that looks ahead and counts in nobody's status.
+    pub(super) fn scout(&self, id: ReaderId) -> Self {
+        Self {
+            id,
+            status: Arc::new(ExporterStatus {
+                signals: self.status.signals,
+                ..ExporterStatus::default()
+            }),
+            on_full: OnFull::DropOldest,
+            scout: true,
+            handed: VecDeque::new(),
+            held: VecDeque::new(),
+            episode: None,
+            ..self.clone()
         }
     }
 
@@ -151,11 +174,16 @@ impl Reader {
         taken
     }
 
+    /// Whether there is a record that it wants.
+    pub(super) fn has_more(&self) -> bool {
+        let ahead = self.handed.iter().filter(|handed| !self.is_wanted(handed));
+        let ahead: u64 = ahead.map(|handed| handed.totals.records).sum();
+        self.unsent.records > ahead
+    }
+
     pub(super) fn unsent_items(&self) -> Items {
         let mut unsent = self.unsent.items;
-        for ahead in self.handed.iter().filter(|handed| !self.is_wanted(handed)) {
-            unsent -= ahead.totals.items;
-        }
+        unsent -= self.ahead.values().map(|ahead| ahead.totals.items).sum();
         unsent += self.held.iter().map(|held| held.totals.items).sum();
         unsent
     }
@@ -244,7 +272,14 @@ impl Reader {
         let past = sequence.saturating_add(1);
         let acknowledged = self.acknowledged.of_mut(self.sending);
         *acknowledged = past.max(*acknowledged);
-        self.pass(segments)
+        let bytes = self.pass(segments);
+        let ahead = self.handed.iter().copied();
+        let ahead: Vec<_> = ahead
+            .filter(|handed| self.takes(handed.signal) && !self.is_wanted(handed))
+            .map(|handed| (handed.end.sequence, handed))
+            .collect();
+        self.ahead.extend(ahead);
+        bytes
     }
 
     /// Moves past what it does not want of the records that it looked at, up to the first one that it wants; the bytes
@@ -255,9 +290,10 @@ impl Reader {
             && !self.is_wanted(&handed)
         {
             self.handed.pop_front();
+            self.ahead.remove(&handed.end.sequence);
             while self.place.segment != handed.end.segment {
-                self.lose(self.here.items);
-                self.unsent -= self.here;
+                let lost = self.give_up_here();
+                self.lose(lost.items);
                 if !self.enter_next(segments) {
                     break;
                 }
@@ -289,32 +325,42 @@ impl Reader {
 
     /// Gives up the rest of its segment, which cannot be read; what that loses.
     pub(super) fn leave(&mut self, segments: &Segments) -> Totals {
-        let lost = std::mem::take(&mut self.here);
-        self.unsent -= lost;
+        let lost = self.give_up_here();
         self.lose(lost.items);
         self.enter_next(segments);
         lost
     }
 
-    /// Moves past the oldest segment, which the cap pushes out; a line when that begins to lose items.
-    pub(super) fn push_out(&mut self, segments: &Segments) -> Option<Notice> {
+    /// Forgets the rest of its segment; what of it was not acknowledged.
+    fn give_up_here(&mut self) -> Totals {
         let mut lost = std::mem::take(&mut self.here);
         self.unsent -= lost;
         let segment = self.place.segment;
+        self.ahead.retain(|_, ahead| {
+            let is_here = ahead.end.segment == segment;
+            if is_here {
+                lost -= ahead.totals;
+            }
+            !is_here
+        });
+        lost
+    }
+
+    /// Moves past the oldest segment, which the cap pushes out; a line when that begins to lose items.
+    pub(super) fn push_out(&mut self, segments: &Segments) -> Option<Notice> {
+        let segment = self.place.segment;
+        let mut lost = self.give_up_here();
         while let Some(handed) = self.handed.front().copied()
             && handed.end.segment == segment
         {
             self.handed.pop_front();
-            let wanted = self.is_wanted(&handed);
-            if wanted && handed.signal == self.sending {
-                self.held.push_back(handed);
-            }
-            if !wanted || handed.signal == self.sending {
+            if handed.signal == self.sending && self.is_wanted(&handed) {
                 lost -= handed.totals;
+                self.held.push_back(handed);
             }
         }
         self.enter_next(segments);
-        if lost.records == 0 {
+        if lost.records == 0 || self.scout {
             return None;
         }
         let starts = self.episode.is_none();

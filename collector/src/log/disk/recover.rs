@@ -1,5 +1,6 @@
 //! What a directory holds when the collector starts: every segment up to its last whole record, and where each
-//! exporter left off. Nothing in it keeps the collector from starting. Called by `disk`.
+//! exporter left off. No bytes in it keep the collector from starting. A file that cannot be opened or read does: that
+//! may pass, and who started without it would lose what it holds. Called by `disk`.
 //!
 //! Only headers are read, except of the newest segment, which a crash may have cut short: a full directory is
 //! gone through in the time of a few thousand small reads, one window of them in memory. What is wrong with a payload
@@ -10,14 +11,14 @@ use std::io;
 use std::sync::Arc;
 
 use super::cursors::{self, Saved};
-use super::files::{File, Files};
-use super::format::{HeaderError, RECORD_HEADER, RecordHeader, SEGMENT_HEADER, SegmentHeader};
+use super::files::Files;
+use super::format::{HeaderError, RecordHeader, SEGMENT_HEADER, SegmentHeader};
 use super::readers::{Place, Reader, Totals};
 use super::recovery::{Note, Recovery};
 use super::scan::{Depth, Scanner, Span};
 use super::segments::Segment;
 use super::writer::SPARE;
-use super::{DAMAGED, SEGMENT, damaged_name, segment_name};
+use super::{DAMAGED, SEGMENT, damaged_name};
 use crate::log::{OnFull, ReaderConfig, ReaderId};
 use crate::signal::{Items, Signals};
 use crate::status::{ExporterStatus, LogStatus, add, now_unix_nano};
@@ -44,17 +45,17 @@ pub(super) struct Found {
     pub(super) recovery: Recovery,
 }
 
-/// A segment's file whose header is good.
+/// A segment's file whose header is good. Not kept open: there may be more of them than a process may have open.
 struct Candidate {
     header: SegmentHeader,
-    file: Box<dyn File>,
+    name: String,
     length: u64,
 }
 
 /// Reads the directory for the exporters in `configured`.
 ///
 /// # Errors
-/// Only when the directory cannot be listed.
+/// When the directory cannot be listed, or a file of the log cannot be opened or read.
 pub(super) fn recover(
     files: &dyn Files,
     configured: Vec<ReaderConfig>,
@@ -62,16 +63,13 @@ pub(super) fn recover(
 ) -> io::Result<Found> {
     let mut recovery = Recovery::default();
     let names = files.list()?;
-    let (mut candidates, damaged, greatest_id) = candidates(files, names, &mut recovery);
+    let (mut candidates, damaged, greatest_id) = candidates(files, names, &mut recovery)?;
     candidates.sort_by_key(|candidate| candidate.header.id);
-    let saved = match cursors::load(files) {
-        Ok(saved) => saved,
-        Err(error) => {
-            let reason = error.to_string();
-            recovery.note(Note::Cursors { reason });
-            None
-        }
-    };
+    let saved = cursors::load(files).map_err(|error| unreadable(cursors::FILE, &error))?;
+    let saved = saved.unwrap_or_else(|reason| {
+        recovery.note(Note::Cursors { reason });
+        None
+    });
     let (mut readers, ahead) = readers(configured, saved, !candidates.is_empty());
     let firsts: Vec<_> = candidates.iter().map(|c| c.header.first_sequence).collect();
     let mut next_sequence = ahead;
@@ -81,7 +79,9 @@ pub(super) fn recover(
         let wanted = readers.iter().map(|reader| reader.place.sequence).min();
         let is_wanted = |until| wanted.is_some_and(|wanted| wanted < until);
         let (segment, next) = if until.is_none_or(is_wanted) {
-            go_through(candidate, until, &mut readers, &mut recovery)
+            let name = candidate.name.clone();
+            go_through(files, candidate, until, &mut readers, &mut recovery)
+                .map_err(|error| unreadable(&name, &error))?
         } else {
             // Everybody is past it.
             (
@@ -112,7 +112,7 @@ fn candidates(
     files: &dyn Files,
     names: Vec<String>,
     recovery: &mut Recovery,
-) -> (Vec<Candidate>, Vec<String>, u64) {
+) -> io::Result<(Vec<Candidate>, Vec<String>, u64)> {
     let (mut candidates, mut damaged, mut greatest_id) = (Vec::new(), Vec::new(), 0);
     for name in names {
         if [SPARE, cursors::NEW].contains(&name.as_str()) {
@@ -131,16 +131,10 @@ fn candidates(
             damaged.push(name);
             continue;
         }
-        match candidate(files, &name) {
-            Ok(Ok(candidate)) if candidate.header.id == id => candidates.push(candidate),
-            Ok(Ok(candidate)) if candidate.header.id > id => {
-                // A used-up segment that became this later one, the power being cut before its new name was safe:
-                // nothing in it has been answered for yet.
-                greatest_id = greatest_id.max(candidate.header.id);
-                let _ = files.remove(&name);
-            }
-            Ok(Ok(_)) => recovery.left_alone(name, "its header names another file"),
-            Ok(Err(error @ HeaderError::Damaged)) => {
+        match candidate(files, &name).map_err(|error| unreadable(&name, &error))? {
+            Ok(candidate) if candidate.header.id == id => candidates.push(candidate),
+            Ok(_) => recovery.left_alone(name, "its header names another file"),
+            Err(error @ HeaderError::Damaged) => {
                 let aside = damaged_name(id);
                 let reason = error.to_string();
                 match files.rename(&name, &aside) {
@@ -154,12 +148,19 @@ fn candidates(
                     Err(_) => recovery.left_alone(name, &reason),
                 }
             }
-            Ok(Err(error)) => recovery.left_alone(name, &error.to_string()),
             Err(error) => recovery.left_alone(name, &error.to_string()),
         }
     }
     damaged.sort();
-    (candidates, damaged, greatest_id)
+    Ok((candidates, damaged, greatest_id))
+}
+
+/// What is told when a file of the log cannot be read, and what to do when that does not pass.
+fn unreadable(name: &str, error: &io::Error) -> io::Error {
+    let text = format!(
+        "cannot read {name}: {error}; if that stays so, move the file away to start without it"
+    );
+    io::Error::new(error.kind(), text)
 }
 
 /// The id in a file's name, and the name's ending.
@@ -184,7 +185,7 @@ fn candidate(files: &dyn Files, name: &str) -> io::Result<Result<Candidate, Head
     };
     Ok(header.map(|header| Candidate {
         header,
-        file,
+        name: name.to_owned(),
         length,
     }))
 }
@@ -243,18 +244,19 @@ fn readers(
 /// Counts what is in a segment, for each reader that wants some of it, and puts those there whose next record is in
 /// it; the sequence behind its last record. `until` is the first sequence of the segment after it.
 fn go_through(
+    files: &dyn Files,
     candidate: Candidate,
     until: Option<u64>,
     readers: &mut [Reader],
     recovery: &mut Recovery,
-) -> (Segment, u64) {
+) -> io::Result<(Segment, u64)> {
     let Candidate {
         header,
-        file,
+        name,
         length,
     } = candidate;
+    let file = files.open(&name)?;
     let mut segment = Segment::new(header.id, header.first_sequence);
-    let name = segment_name(header.id);
     let span = Span {
         at: SEGMENT_HEADER as u64,
         end: length,
@@ -276,21 +278,15 @@ fn go_through(
         None => Depth::Payloads,
     };
     let mut scanner = Scanner::new(file, header.key(), span, WINDOW);
-    let failed = loop {
-        match scanner.next(depth) {
-            Ok(Some(entry)) => {
-                let length = usize::try_from(entry.header.length).unwrap_or(usize::MAX);
-                let RecordHeader { signal, items, .. } = entry.header;
-                let totals = Totals::of(Items::only(signal, items), length);
-                *segment.totals.of_mut(signal) += totals;
-                for reader in readers.iter_mut() {
-                    reader.met(&entry, header.id, totals);
-                }
-            }
-            Ok(None) => break None,
-            Err(error) => break Some(error),
+    while let Some(entry) = scanner.next(depth)? {
+        let length = usize::try_from(entry.header.length).unwrap_or(usize::MAX);
+        let RecordHeader { signal, items, .. } = entry.header;
+        let totals = Totals::of(Items::only(signal, items), length);
+        *segment.totals.of_mut(signal) += totals;
+        for reader in readers.iter_mut() {
+            reader.met(&entry, header.id, totals);
         }
-    };
+    }
     let rest = scanner.rest();
     segment.end = rest.at;
     let damage = scanner.damage();
@@ -303,12 +299,6 @@ fn go_through(
         let file = name.clone();
         recovery.note(Note::Unfinished { file, at, bytes });
     }
-    let unread = failed.is_some();
-    if let Some(error) = failed {
-        segment.damaged = true;
-        let reason = format!("the rest of it cannot be read: {error}");
-        recovery.left_alone(name.clone(), &reason);
-    }
     match until {
         Some(until) if rest.expected < until => {
             // A gap without bytes is what `received` may leave of a power cut.
@@ -316,16 +306,10 @@ fn go_through(
             let (first, records) = (rest.expected, until - rest.expected);
             recovery.note(Note::Missing { first, records });
         }
-        // It may be whole, and read another time: it is not cut off, and what is written from now on has numbers
-        // beyond those that it can hold.
-        None if unread => {
-            let most = length.saturating_sub(rest.at) / RECORD_HEADER as u64;
-            return (segment, rest.expected.saturating_add(most));
-        }
         None => cut_tail(scanner, length, name, recovery),
         Some(_) => {}
     }
-    (segment, rest.expected)
+    Ok((segment, rest.expected))
 }
 
 /// Cuts off what lies behind the last whole record: of an earlier use of the file, or of a write that a crash cut

@@ -267,8 +267,16 @@ pub(super) enum Answer {
 }
 
 /// Reads for a reader. Holds `max_bytes`, or one record that is larger.
+///
+/// # Errors
+/// `NotFound` or `InvalidData` when the file is gone or is none of ours: it will not come back. Anything else may pass.
 pub(super) fn read(files: &dyn Files, ask: &Ask) -> io::Result<Answer> {
-    let mut file = files.open(&segment_name(ask.id))?;
+    let file = files.open(&segment_name(ask.id));
+    if file.is_err() {
+        // In another directory nothing is missing.
+        files.check()?;
+    }
+    let mut file = file?;
     let header = segment_header(&mut *file)?;
     let header = header.filter(|header| header.id == ask.id);
     let Some(header) = header else {

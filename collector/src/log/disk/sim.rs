@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::files::{File, Files};
 
@@ -25,6 +25,12 @@ struct Content {
     capacity: Option<u64>,
     /// Where reading any file fails.
     unreadable_from: Option<usize>,
+    /// Whether no segment can be removed or renamed.
+    keeps_segments: bool,
+    /// Whether another directory is in its place.
+    vanished: bool,
+    /// Whether the next change panics.
+    panics: bool,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +70,7 @@ impl Chance {
 
 impl SimDisk {
     fn content(&self) -> MutexGuard<'_, Content> {
-        self.0.lock().unwrap()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The change after `changes` more fails.
@@ -75,6 +81,21 @@ impl SimDisk {
     /// From this offset on no file can be read.
     pub(super) fn unreadable_from(&self, offset: Option<usize>) {
         self.content().unreadable_from = offset;
+    }
+
+    /// From now on no segment can be removed or renamed.
+    pub(super) fn keep_segments(&self, keep: bool) {
+        self.content().keeps_segments = keep;
+    }
+
+    /// Whether another directory, an empty one, is in its place; files that are open stay so.
+    pub(super) fn vanish(&self, vanished: bool) {
+        self.content().vanished = vanished;
+    }
+
+    /// The next change panics, as a fault in the code that makes it would.
+    pub(super) fn panic_next(&self) {
+        self.content().panics = true;
     }
 
     /// From now on only `more` bytes fit beside those that are there.
@@ -130,6 +151,7 @@ impl Content {
     }
 
     fn fails(&mut self) -> bool {
+        assert!(!std::mem::take(&mut self.panics), "a fault in the code");
         match &mut self.fails_in {
             None => false,
             Some(0) => {
@@ -151,8 +173,16 @@ impl Content {
     }
 
     fn id(&self, name: &str) -> io::Result<u64> {
-        let id = self.names.get(name).copied();
+        let id = self.names.get(name).filter(|_| !self.vanished).copied();
         id.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Whether what has this name may be removed or get another one.
+    fn may_go(&self, name: &str) -> io::Result<()> {
+        match self.keeps_segments && name.ends_with(".segment") {
+            true => Err(io::ErrorKind::PermissionDenied.into()),
+            false => Ok(()),
+        }
     }
 
     fn change_names(&mut self, change: NameChange) {
@@ -207,6 +237,13 @@ impl Change {
 }
 
 impl Files for SimDisk {
+    fn check(&self) -> io::Result<()> {
+        match self.content().vanished {
+            true => Err(io::Error::other("the directory is gone")),
+            false => Ok(()),
+        }
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         Ok(self.content().names.keys().cloned().collect())
     }
@@ -235,6 +272,7 @@ impl Files for SimDisk {
         let mut content = self.content();
         content.check()?;
         content.id(from)?;
+        content.may_go(from)?;
         content.change_names(NameChange::Rename(from.to_owned(), to.to_owned()));
         Ok(())
     }
@@ -242,6 +280,7 @@ impl Files for SimDisk {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut content = self.content();
         content.id(name)?;
+        content.may_go(name)?;
         content.check()?;
         content.change_names(NameChange::Remove(name.to_owned()));
         Ok(())

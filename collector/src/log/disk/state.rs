@@ -1,6 +1,9 @@
 //! What the mutex of the log on disk guards: which segments there are, what is still in memory, where each reader
 //! is. Plain data and moves: no files, no waiting and no telling; `writer` and `disk` add them.
 
+mod reading;
+mod room;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,14 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+pub(super) use self::reading::Next;
+pub(super) use self::room::Stuck;
 use super::format::{RECORD_HEADER, SegmentHeader};
 use super::hot::{HotRecord, HotRecords, memory_cost};
 use super::readers::{Place, Reader, Totals};
-use super::scan::{Ask, Damage};
 use super::segments::{Segment, Segments};
-use crate::log::{Full, MAX_RECORDS, Notice, OnFull, Read, ReaderId, Record};
+use crate::log::{Full, MAX_RECORDS, Notice, ReaderId, Record};
 use crate::signal::{BySignal, Items, Signal};
-use crate::status::{LogStatus, add};
+use crate::status::LogStatus;
 
 /// A batch on its way to the disk.
 #[derive(Debug)]
@@ -52,20 +56,15 @@ pub(super) struct State {
     /// Bytes that a reader holds beyond what is reckoned for it.
     oversize_bytes: usize,
     readers: Vec<Reader>,
+    stuck: Option<Stuck>,
     /// Bytes acknowledged by peers since the cursors were saved.
     unsaved_bytes: u64,
     unsaved: bool,
     closed: bool,
     stopping: bool,
+    /// The writer has ended by a panic.
+    broken: bool,
     status: Arc<LogStatus>,
-}
-
-/// What a reader finds.
-#[derive(Debug)]
-pub(super) enum Next {
-    Here(Read),
-    /// It must be read from this file first.
-    OnDisk(Ask),
 }
 
 /// Where the writer put a group.
@@ -93,10 +92,12 @@ impl State {
             hot: HotRecords::default(),
             oversize_bytes: 0,
             readers,
+            stuck: None,
             unsaved_bytes: 0,
             unsaved: false,
             closed: false,
             stopping: false,
+            broken: false,
             status,
         };
         for reader in &mut state.readers {
@@ -117,37 +118,6 @@ impl State {
             self.cool();
         }
         (taken, notices)
-    }
-
-    fn make_room(&mut self, batch: &Pending, notices: &mut Vec<Notice>) -> Result<bool, Full> {
-        if self.closed {
-            return Err(Full::Closed);
-        }
-        let memory = memory_cost(&batch.bytes);
-        let disk = disk_cost(&batch.bytes);
-        let limit = (self.limits.capacity / 4).min(self.limits.memory as u64);
-        if memory as u64 > limit {
-            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-            return Err(Full::TooLarge {
-                bytes: memory,
-                limit,
-            });
-        }
-        let wants = |reader: &Reader| reader.is_configured() && reader.takes(batch.signal);
-        if !self.readers.iter().any(wants) {
-            return Ok(false);
-        }
-        if self.pending_bytes + memory > self.limits.memory {
-            return Err(Full::Behind);
-        }
-        while self.used() + self.pending_bytes as u64 + disk > self.limits.capacity {
-            if !self.drop_oldest(notices) {
-                add(&self.status.full_refusals, 1);
-                let limit = self.limits.capacity;
-                return Err(Full::Now { limit });
-            }
-        }
-        Ok(true)
     }
 
     /// Up to a group's worth of what waits for the disk.
@@ -220,106 +190,15 @@ impl State {
         group.into_iter().map(|batch| batch.answer).collect()
     }
 
-    /// Records of one signal: that of the first one that is wanted.
-    pub(super) fn read(&mut self, id: ReaderId, max_bytes: usize) -> Next {
-        let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
-            return Next::Here(Read::End);
-        };
-        loop {
-            reader.ask_again();
-            advance(reader, &self.segments);
-            if reader.unsent.records == 0 {
-                let end = self.closed && self.pending_bytes == 0;
-                return Next::Here(if end { Read::End } else { Read::Nothing });
-            }
-            let place = reader.place;
-            let Some(found) = self.hot.read(place.sequence, max_bytes) else {
-                return Next::OnDisk(Ask {
-                    id: place.segment,
-                    span: self.segments.span(place, self.next_sequence),
-                    max_bytes,
-                    any_size: false,
-                });
-            };
-            for hot in &found {
-                reader.hand(&hot.record, hot.segment, hot.end);
-            }
-            reader.begin(&self.segments);
-            let records = found.into_iter().map(|hot| &hot.record);
-            let records: Vec<_> = records.filter(|record| reader.sends(record)).collect();
-            if !records.is_empty() {
-                return Next::Here(Read::Records(records.into_iter().cloned().collect()));
-            }
-        }
-    }
-
-    /// Hands out what was read from disk, unless the reader was moved on meanwhile or wants none of it: `None` then. Where
-    /// nothing more can be read, the reader leaves the segment, and what it still wanted of it is lost.
-    pub(super) fn found(
-        &mut self,
-        id: ReaderId,
-        ask: &Ask,
-        found: Vec<(Record, u64)>,
-        damage: Damage,
-    ) -> (Option<Vec<Record>>, Vec<Notice>) {
-        let mut notices = Vec::new();
-        let asked = Place {
-            sequence: ask.span.expected,
-            segment: ask.id,
-            offset: ask.span.at,
-        };
-        let still_there = |reader: &&mut Reader| reader.id == id && reader.place == asked;
-        if self.readers.iter_mut().find(still_there).is_none() {
-            return (None, notices);
-        }
-        if (damage.bytes > 0 || found.is_empty()) && self.mark_damaged(ask.id) {
-            notices.push(Notice::Damaged {
-                segment: ask.id,
-                offset: damage.at.max(ask.span.at),
-                records: damage.records,
-            });
-        }
-        let Some(reader) = self.readers.iter_mut().find(still_there) else {
-            return (None, notices);
-        };
-        if found.is_empty() {
-            let lost = reader.leave(&self.segments);
-            let exporter = reader.status.name.clone();
-            notices.push(Notice::Unreadable {
-                exporter,
-                segment: ask.id,
-                records: lost.records,
-                items: lost.items,
-            });
-            self.free();
-            self.publish();
-            return (None, notices);
-        }
-        for (record, end) in &found {
-            reader.hand(record, ask.id, *end);
-        }
-        reader.begin(&self.segments);
-        let records = found.into_iter().map(|(record, _)| record);
-        let records: Vec<_> = records.filter(|record| reader.sends(record)).collect();
-        // Behind the last record that it wants there is nothing to look for.
-        advance(reader, &self.segments);
-        (Some(records).filter(|records| !records.is_empty()), notices)
-    }
-
-    /// Notes that a part of a segment cannot be read; whether that is news.
-    fn mark_damaged(&mut self, id: u64) -> bool {
-        let news = self.segments.mark_damaged(id);
-        add(&self.status.damaged_segments, u64::from(news));
-        news
-    }
-
     pub(super) fn ack(&mut self, id: ReaderId, sequence: u64) -> Vec<Notice> {
         let mut notices = Vec::new();
         if let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) {
             let bytes = reader.settle(sequence, &self.segments);
             advance(reader, &self.segments);
-            self.unsaved_bytes += bytes;
-            self.unsaved = true;
+            if !reader.scout {
+                self.unsaved_bytes += bytes;
+                self.unsaved = true;
+            }
             // Not only when all is sent: an exporter that keeps up with a backlog drops nothing either.
             if reader.unsent.bytes <= self.limits.capacity / 2
                 && let Some(items) = reader.episode.take()
@@ -335,8 +214,38 @@ impl State {
     }
 
     pub(super) fn unsent(&self, id: ReaderId) -> Items {
-        let reader = self.readers.iter().find(|reader| reader.id == id);
-        reader.map_or_else(Items::default, Reader::unsent_items)
+        self.reader(id)
+            .map_or_else(Items::default, Reader::unsent_items)
+    }
+
+    pub(super) fn has_more(&self, id: ReaderId) -> bool {
+        self.reader(id).is_some_and(Reader::has_more)
+    }
+
+    /// Whether what the reader has not acknowledged takes more than half of the capacity.
+    pub(super) fn is_pressed(&self, id: ReaderId) -> bool {
+        self.reader(id).is_some_and(|Reader { unsent, .. }| {
+            let headers = unsent.records.saturating_mul(RECORD_HEADER as u64);
+            unsent.bytes.saturating_add(headers) > self.limits.capacity / 2
+        })
+    }
+
+    /// A reader at the place of reader `of` that is not saved and counts in nobody's status.
+    pub(super) fn add_scout(&mut self, of: ReaderId) -> ReaderId {
+        let greatest = self.readers.iter().map(|reader| reader.id.0).max();
+        let id = ReaderId(greatest.map_or(0, |greatest| greatest + 1));
+        let scout = self.reader(of).map(|reader| reader.scout(id));
+        self.readers.extend(scout);
+        id
+    }
+
+    pub(super) fn remove_scout(&mut self, id: ReaderId) {
+        self.readers.retain(|reader| reader.id != id);
+        self.free();
+    }
+
+    fn reader(&self, id: ReaderId) -> Option<&Reader> {
+        self.readers.iter().find(|reader| reader.id == id)
     }
 
     /// Reckons with a reader that holds one record beyond its share; 0 when it has let go.
@@ -349,16 +258,27 @@ impl State {
         self.closed = true;
     }
 
+    /// Whether nothing more will come.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed && self.pending_bytes == 0
+    }
+
     /// Takes nothing more, and has the writer end once everything is written.
     pub(super) fn stop(&mut self) {
         self.closed = true;
         self.stopping = true;
     }
 
-    /// Forgets what waits for a writer that is gone.
-    pub(super) fn give_up_pending(&mut self) {
+    /// Takes nothing more, and forgets what waits for a writer that has ended by a panic.
+    pub(super) fn break_off(&mut self) {
+        self.closed = true;
+        self.broken = true;
         self.pending.clear();
         self.pending_bytes = 0;
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -422,45 +342,6 @@ impl State {
         gone.iter().map(Reader::given_up).collect()
     }
 
-    /// Bytes that count towards the cap. The smallest segment counts as much as a batch: many starts must not make
-    /// more files than can be gone through.
-    fn used(&self) -> u64 {
-        self.segments.bytes(self.limits.least_charge)
-    }
-
-    /// Gives up the oldest segment, and moves on the readers that still needed it; false when one of them would
-    /// rather have senders refused, or when there is but the segment being written.
-    fn drop_oldest(&mut self, notices: &mut Vec<Notice>) -> bool {
-        let needs = |reader: &Reader, id| reader.place.segment <= id && reader.unsent.records > 0;
-        let Some(oldest) = self.segments.oldest() else {
-            return false;
-        };
-        let id = oldest.id;
-        let refuses = |reader: &Reader| reader.on_full == OnFull::Refuse && needs(reader, id);
-        if self.readers.iter().any(refuses) {
-            return false;
-        }
-        for reader in self
-            .readers
-            .iter_mut()
-            .filter(|reader| reader.place.segment <= id)
-        {
-            notices.extend(reader.push_out(&self.segments));
-        }
-        let before = self.readers.len();
-        self.readers.retain(|reader| {
-            let gone = !reader.is_configured() && reader.unsent.records == 0;
-            if gone {
-                notices.push(reader.given_up());
-            }
-            !gone
-        });
-        self.unsaved |= self.readers.len() != before;
-        self.free();
-        self.publish();
-        true
-    }
-
     /// Retires the segments that every reader has left.
     fn free(&mut self) {
         let needed = self.readers.iter().map(|reader| reader.place.segment).min();
@@ -482,7 +363,8 @@ impl State {
             let oldest = self.hot.get(reader.place.sequence);
             reader.publish(oldest.map(|hot| hot.record.arrived_unix_nano));
         }
-        store(&self.status.used_bytes, self.segments.bytes(0));
+        let stuck = self.stuck.map_or(0, |stuck| stuck.bytes);
+        store(&self.status.used_bytes, self.segments.bytes(0) + stuck);
         store(&self.status.segments, self.segments.count() as u64);
         let left = self.readers.iter().filter(|reader| !reader.is_configured());
         store(

@@ -1,6 +1,8 @@
 //! The one thread that writes: groups of batches with a single sync each, new segments, the end of old ones, and the
 //! cursors. Started by `disk`.
 
+mod retire;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use super::files::{File, Files};
 use super::format::{Key, RECORD_HEADER, RecordHeader, SEGMENT_HEADER, SegmentHeader};
 use super::segments::Segment;
 use super::state::{Pending, Written};
-use super::{Durability, Shared, cursors, damaged_name, segment_name};
+use super::{Durability, Shared, cursors, segment_name};
 use crate::log::{Full, tell};
 use crate::status::{add, now_unix_nano};
 
@@ -21,8 +23,6 @@ pub(super) const SPARE: &str = "spare";
 const TICK: Duration = Duration::from_secs(1);
 /// Cursors are saved sooner when peers have acknowledged so much: it would be sent again after a crash.
 const UNSAVED_BYTES: u64 = 64 << 20;
-/// Damaged segments that are kept for a look, at most.
-pub(super) const KEPT_DAMAGED: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -87,7 +87,7 @@ impl Writer {
     /// Writes until the log is stopped and everything is written.
     pub(super) fn run(mut self, shared: &Shared) {
         // However it ends, nobody is left waiting for it.
-        let _closed = CloseOnDrop(shared);
+        let _told = TellPanic(shared);
         loop {
             let to_tick = TICK.saturating_sub(self.saved_at.elapsed());
             let stopping = shared.wait_for_work(to_tick);
@@ -127,6 +127,7 @@ impl Writer {
     }
 
     fn write(&mut self, group: &[Pending], sequence: u64) -> io::Result<Written> {
+        self.files.check()?;
         let bytes: usize = group.iter().map(|b| b.bytes.len() + RECORD_HEADER).sum();
         let mut active = match self.active.take() {
             Some(active)
@@ -179,6 +180,9 @@ impl Writer {
 
     fn begin_as(&self, header: SegmentHeader) -> io::Result<Active> {
         let mut file = if self.spare {
+            // Under its old name it would look like a damaged segment if a power cut undid the renaming and not the
+            // writing.
+            self.files.sync_names()?;
             self.files.open(SPARE)?
         } else {
             self.files.create(SPARE)?
@@ -228,44 +232,6 @@ impl Writer {
                 }
             }
         }
-    }
-
-    /// Does away with the segments that nobody needs any more, the oldest first: what is left of them after a crash
-    /// must not look as if something between were missing.
-    pub(super) fn retire(&mut self, shared: &Shared) {
-        self.retired.extend(shared.state().take_retired());
-        while let Some(oldest) = self.retired.pop_front() {
-            match self.retire_one(&oldest) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    let segment = segment_name(oldest.id);
-                    if !std::mem::replace(&mut self.retiring_fails, true) {
-                        tracing::warn!(%error, segment, "a used-up segment cannot be removed; this is tried again");
-                    }
-                    self.retired.push_front(oldest);
-                    return;
-                }
-                _ => self.retiring_fails = false,
-            }
-        }
-    }
-
-    fn retire_one(&mut self, segment: &Segment) -> io::Result<()> {
-        let name = segment_name(segment.id);
-        if segment.damaged {
-            let aside = damaged_name(segment.id);
-            self.files.rename(&name, &aside)?;
-            self.damaged.push(aside);
-            while self.damaged.len() > KEPT_DAMAGED {
-                self.files.remove(&self.damaged.remove(0))?;
-            }
-            return Ok(());
-        }
-        if self.spare || segment.end > self.segment_bytes || segment.end < self.segment_bytes / 2 {
-            return self.files.remove(&name);
-        }
-        self.files.rename(&name, SPARE)?;
-        self.spare = true;
-        Ok(())
     }
 
     /// What is done once a second: nothing that a batch waits for.
@@ -370,15 +336,14 @@ impl Active {
     }
 }
 
-struct CloseOnDrop<'a>(&'a Shared);
+/// Has everybody know when the writer ends by a panic: nothing would be written any more.
+struct TellPanic<'a>(&'a Shared);
 
-impl Drop for CloseOnDrop<'_> {
+impl Drop for TellPanic<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.stop();
-        // Unless it ended by a panic there is none.
-        state.give_up_pending();
-        drop(state);
-        self.0.changed.notify_waiters();
+        if std::thread::panicking() {
+            self.0.state().break_off();
+            self.0.changed.notify_waiters();
+        }
     }
 }

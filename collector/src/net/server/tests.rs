@@ -344,12 +344,34 @@ async fn silent_connections_give_way_when_every_place_is_taken() {
     let mut silent = fixture.connect().await;
     let mut slow = fixture.connect().await;
     slow.write_all(b"GET / HT").await.unwrap();
+    // Each keeps its place, so that the second needs the slow one's.
+    let mut kept = Vec::new();
     for _ in 0..2 {
         let mut late = fixture.connect().await;
         send(&mut late, "GET").await;
         assert!(read(&mut late).await.ends_with("done"));
+        kept.push(late);
     }
     assert_eq!(read(&mut silent).await, "");
     send(&mut known, "GET").await;
     assert!(read(&mut known).await.ends_with("done"));
+}
+
+/// Senders that follow it write a body in fewer frames.
+#[tokio::test]
+async fn larger_frames_of_http2_are_offered() {
+    let fixture = start(Config::default()).await;
+    let mut stream = fixture.connect().await;
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await
+        .unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], 4, "the first frame is of SETTINGS");
+    let mut settings = vec![0; usize::from(head[2])];
+    stream.read_exact(&mut settings).await.unwrap();
+    // SETTINGS_MAX_FRAME_SIZE (RFC 9113, section 6.5.2).
+    let offered = settings.chunks(6).find(|setting| setting[..2] == [0, 5]);
+    assert_eq!(offered.unwrap()[2..], (64_u32 * 1024).to_be_bytes());
 }

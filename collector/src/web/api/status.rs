@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::signal::Signals;
 use crate::status::{
-    ErrorAt, ExporterStatus, Locks, LogStatus, ReceiverStatus, Status, now_unix_nano,
+    ErrorAt, ExporterStatus, Locks, LogStatus, ReceiverStatus, SamplingStatus, Status,
+    now_unix_nano,
 };
 use crate::views::Views;
 use crate::views::report::ViewsStatus;
@@ -60,12 +61,32 @@ struct ExporterReport {
     set_aside_spans: u64,
     set_aside_log_records: u64,
     set_aside_data_points: u64,
+    /// Null when everything is sent.
+    sampling: Option<SamplingReport>,
     queue_bytes: u64,
     /// Age of the oldest batch that was not sent yet; null when there is none.
     oldest_seconds: Option<f64>,
     /// For how long its peer has taken nothing; null while it answers. The last error may be over then.
     failing_seconds: Option<f64>,
     last_error: Option<LastErrorReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct SamplingReport {
+    /// What is sent, in words.
+    rules: String,
+    sampled_out_spans: SampledOut,
+    kept_errors_spans: u64,
+    kept_slow_spans: u64,
+    early_spans: u64,
+    forgotten_spans: u64,
+}
+
+/// By reason.
+#[derive(Debug, Serialize)]
+struct SampledOut {
+    ratio: u64,
+    route: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -147,11 +168,26 @@ fn exporter(status: &ExporterStatus, now_unix_nano: u64) -> ExporterReport {
         set_aside_spans: set_aside.traces,
         set_aside_log_records: set_aside.logs,
         set_aside_data_points: set_aside.metrics,
+        sampling: sampling(&status.sampling),
         queue_bytes: read(&status.queue_bytes),
         oldest_seconds: seconds_since(read(&status.oldest_unix_nano)),
         failing_seconds: seconds_since(read(&status.failing_unix_nano)),
         last_error: status.last_error.get().map(last_error),
     }
+}
+
+fn sampling(status: &SamplingStatus) -> Option<SamplingReport> {
+    (!status.rules.is_empty()).then(|| SamplingReport {
+        rules: status.rules.clone(),
+        sampled_out_spans: SampledOut {
+            ratio: read(&status.out_by_ratio_spans),
+            route: read(&status.out_by_route_spans),
+        },
+        kept_errors_spans: read(&status.kept_errors_spans),
+        kept_slow_spans: read(&status.kept_slow_spans),
+        early_spans: read(&status.early_spans),
+        forgotten_spans: read(&status.forgotten_spans),
+    })
 }
 
 fn log(status: &LogStatus) -> LogReport {

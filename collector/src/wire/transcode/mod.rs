@@ -7,16 +7,15 @@ mod json_number;
 mod json_reader;
 mod json_text;
 mod otlp_json;
-mod proto_writer;
 #[cfg(test)]
 mod tests;
 mod zipkin;
 
+use super::proto_writer::{self, Expected, ProtoWriter};
 use json_reader::{JsonError, JsonReader, JsonResult};
 pub use otlp_json::{
     most_otlp_json, most_otlp_metrics_json, otlp_json, otlp_logs_json, otlp_metrics_json,
 };
-use proto_writer::{Expected, ProtoWriter};
 pub use zipkin::{MOST_MEMORY, zipkin_json, zipkin_protobuf};
 
 /// Why a body could not be turned into OTLP.

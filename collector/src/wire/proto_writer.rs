@@ -1,4 +1,5 @@
-//! Writes protobuf messages one inside the other into one buffer of bounded size. Used by the transcoders.
+//! Writes protobuf messages one inside the other into one buffer of bounded size. Used by the transcoders and by
+//! `retain`.
 
 use crate::wire::reader::{fixed32_tag, fixed64_tag, len_tag, varint_tag};
 
