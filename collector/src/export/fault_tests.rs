@@ -17,7 +17,7 @@ use super::fault_peers::{Fault, FaultPeer};
 use super::worker_tests::{
     Fixture, GrpcPeer, HttpPeer, Taken, answer, batches, bind, collect, counts, until,
 };
-use super::{Config, Retry, Target, Worker};
+use super::{Compression, Config, Retry, Target, Worker};
 use crate::log::disk::{DiskConfig, Durability};
 use crate::log::{BatchLog, ReaderConfig};
 use crate::net::body::Answer;
@@ -336,4 +336,32 @@ async fn an_exporter_that_waits_leaves_the_memory_for_large_batches_to_others() 
     assert_eq!(exporters[0].1.sent_spans.load(Ordering::Relaxed), 0);
     workers.shutdown().await;
     log.finish().await;
+}
+
+/// There is memory for the compressed form of a request of the usual size only.
+#[tokio::test]
+async fn a_span_larger_than_a_request_leaves_uncompressed() {
+    let encodings = Arc::new(Mutex::new(Vec::new()));
+    let noting = Arc::clone(&encodings);
+    let (listener, address) = bind().await;
+    let _peer = HttpPeer::serve_heads(listener, move |_, head, _| {
+        let encoding = head.headers.get("content-encoding");
+        let encoding = encoding.map(|value| value.to_str().unwrap().to_owned());
+        noting.lock().unwrap().push(encoding.unwrap_or_default());
+        answer(200, &[])
+    });
+    let mut huge = span(1, 1, 0);
+    huge.attributes = vec![attribute("note", &"x".repeat(5 << 20))];
+    let waiting = [
+        test_support::request("small", 3),
+        encode(vec![resource_spans("huge", vec![huge])]),
+    ];
+    let config = Config {
+        compression: Compression::Gzip,
+        ..Config::to(Target::parse(&format!("otlp+http://{address}")).unwrap())
+    };
+    let mut fixture = Fixture::start_with(config, &waiting);
+    fixture.finish().await;
+    fixture.check(4, 0, 0);
+    assert_eq!(*encodings.lock().unwrap(), ["gzip", ""]);
 }
