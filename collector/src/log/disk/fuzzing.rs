@@ -331,10 +331,15 @@ impl File for Content {
 mod tests {
     #[test]
     fn records_that_the_start_did_not_count_hold_back_no_others() {
-        // Of the first segment's three records the first lacks 50 bytes, so that its header leads past the second's and
-        // the third's; the second segment's two are whole.
-        let segments = [0, 2, 3, 120, 0, 2, 0, 120, 0, 2, 2, 0, 2, 0];
-        let cut = [2, 1, 100, 0, 50];
-        super::segments(&[&segments[..], &[200], &cut].concat());
+        // Three segments; a stretch cut out of the second makes one header lead past others, which are found all the same
+        // when its payload turns out to be damaged.
+        let sizes = [
+            &[3][..],
+            &[0xff; 18],
+            &[2, 3, 20, 0, 30, 1, 0, 1, 2, 20, 98, 30, 1, 100, 5, 0, 0, 0],
+        ]
+        .concat();
+        let damage = b"{\"versi(\x94\xffon\":1,@cu<:\0\x09\xff\xff\xff\xff";
+        super::segments(&[&sizes[..], damage].concat());
     }
 }
