@@ -1,12 +1,24 @@
-//! The feature table of the kit's documentation names tests: each of them exists.
+//! Tables of the documentation name tests: each of them exists.
 
 use std::fs;
 use std::path::Path;
 
 #[test]
 fn every_test_that_the_feature_table_names_exists() {
+    let checked = named_in("kit/docs/features.md");
+    assert!(checked > 60, "{checked}");
+}
+
+#[test]
+fn every_test_that_the_table_of_losses_names_exists() {
+    let checked = named_in("docs/losses.md");
+    assert!(checked > 30, "{checked}");
+}
+
+/// How many tests a table names, all of which exist.
+fn named_in(document: &str) -> usize {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let table = fs::read_to_string(root.join("kit/docs/features.md")).unwrap();
+    let table = fs::read_to_string(root.join(document)).unwrap();
     let mut checked = 0;
     for row in table.lines().filter(|line| line.starts_with("| ")) {
         let shown_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
@@ -22,5 +34,5 @@ fn every_test_that_the_feature_table_names_exists() {
             checked += 1;
         }
     }
-    assert!(checked > 60, "{checked}");
+    checked
 }
