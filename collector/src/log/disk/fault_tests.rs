@@ -16,6 +16,7 @@ use super::files::{Directory, Files};
 use super::format::SEGMENT_HEADER;
 use super::model_tests::Rig;
 use super::scan::{self, Damage};
+use super::sim::Chance;
 use super::state::Next;
 use super::{DiskLog, Durability};
 use crate::log::{BatchLog, Full, Kind, OnFull, ReaderId};
@@ -239,4 +240,122 @@ async fn a_panic_of_the_writer_is_told_and_what_was_answered_is_still_read() {
     cursors[0].ack(records[0].sequence);
     assert!(cursors[0].next(1_000).await.is_none(), "the end");
     log.finish();
+}
+
+/// A log that starts on a write which failed and could not be taken back: a whole record of it can be read, was
+/// answered with a failure, and is not on disk.
+fn failed_write() -> Rig {
+    let mut rig = Rig::new(Durability::Synced, OnFull::Refuse);
+    for length in [77, 450] {
+        rig.append(length);
+    }
+    rig.disk.keep_segments(true);
+    // After the new segment's making, writing, syncing, renaming and the syncing of names: its first records.
+    rig.disk.fail_in(Some(5));
+    rig.write();
+    assert!(rig.accepted.is_empty());
+    rig
+}
+
+/// Has a batch accepted behind what was found, and then cuts the power.
+fn go_on_and_cut_power(mut rig: Rig, seed: u64) {
+    rig.append(0);
+    rig.write();
+    assert_eq!(rig.accepted, [2].into(), "seed {seed}");
+    rig.disk.cut_power(&mut Chance(seed));
+    // It fails if this is told as damage.
+    rig.reopen();
+    rig.drain();
+    assert!(rig.delivered(0).contains(&2), "seed {seed}");
+}
+
+#[test]
+fn what_a_start_finds_of_a_failed_write_gives_no_false_alarm() {
+    for seed in 0..100 {
+        let mut rig = failed_write();
+        rig.reopen();
+        go_on_and_cut_power(rig, seed);
+    }
+}
+
+/// The same where nothing is left to be cut off behind the whole record.
+#[test]
+fn what_a_start_finds_of_a_write_to_a_full_disk_gives_no_false_alarm() {
+    for seed in 0..100 {
+        let mut rig = Rig::new(Durability::Synced, OnFull::Refuse);
+        for _ in 0..2 {
+            rig.append(215);
+        }
+        rig.disk.keep_segments(true);
+        rig.disk.fill_up(Some(450));
+        rig.write();
+        assert!(rig.accepted.is_empty());
+        rig.reopen();
+        rig.disk.fill_up(None);
+        go_on_and_cut_power(rig, seed);
+    }
+}
+
+/// The sync of a start that goes well says nothing of what one that failed before has lost.
+#[test]
+fn what_a_start_finds_of_a_failed_sync_gives_no_false_alarm() {
+    for seed in 0..100 {
+        let mut rig = Rig::new(Durability::Synced, OnFull::Refuse);
+        for length in [77, 450] {
+            rig.append(length);
+        }
+        rig.disk.keep_segments(true);
+        rig.disk.fail_in(Some(6));
+        rig.write();
+        assert!(rig.accepted.is_empty());
+        rig.reopen();
+        go_on_and_cut_power(rig, seed);
+    }
+}
+
+/// Whichever step of a start fails at which what it found is brought to the disk.
+#[test]
+fn what_a_start_cannot_bring_to_the_disk_gives_no_false_alarm() {
+    for seed in 0..200 {
+        let mut rig = failed_write();
+        rig.disk.fail_in(Some(seed % 4));
+        rig.reopen();
+        rig.disk.fail_in(None);
+        go_on_and_cut_power(rig, seed);
+    }
+}
+
+/// Somebody's place behind a record that the power cut takes would make it a record that is missing.
+#[test]
+fn places_in_what_is_not_on_disk_are_not_saved() {
+    for seed in 0..100 {
+        let mut rig = failed_write();
+        rig.disk.fail_in(Some(0));
+        rig.reopen();
+        assert!(rig.read(0, 1_000));
+        rig.ack(0, 1);
+        if seed % 2 == 0 {
+            rig.disk.fail_in(Some(seed / 2 % 3));
+        }
+        rig.save();
+        rig.disk.cut_power(&mut Chance(seed));
+        rig.disk.fail_in(None);
+        rig.reopen();
+        go_on_and_cut_power(rig, seed);
+    }
+}
+
+#[test]
+fn what_a_start_found_may_be_taken_away() {
+    let mut rig = failed_write();
+    rig.disk.fail_in(Some(0));
+    rig.reopen();
+    rig.disk.keep_segments(false);
+    let names = rig.disk.list().unwrap();
+    for name in names.iter().filter(|name| name.ends_with(".segment")) {
+        rig.disk.remove(name).unwrap();
+    }
+    rig.append(0);
+    rig.write();
+    assert_eq!(rig.accepted, [2].into(), "nothing waits for what is gone");
 }

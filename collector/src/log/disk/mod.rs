@@ -28,6 +28,7 @@ mod segments;
 #[cfg(test)]
 mod sim;
 mod state;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -287,8 +288,11 @@ impl Shared {
             found.next_sequence,
             Arc::clone(&status),
         );
+        // Nobody gets as far as what it holds before; what cannot be brought to the disk now is tried again.
+        let unsettled = found.tail.filter(|tail| tail.settle(&*files).is_err());
         // From now on no exporter is a new one, whatever happens.
-        if cursors::save(&*files, cursors::of(state.save())).is_err() {
+        let places = cursors::of(state.save());
+        if unsettled.is_some() || cursors::save(&*files, places).is_err() {
             state.not_saved();
         }
         let shared = Arc::new(Self {
@@ -306,6 +310,7 @@ impl Shared {
             config.retention,
             found.next_id,
             found.damaged,
+            unsettled,
         );
         let cursor = |number| DiskCursor::new(Arc::clone(&shared), ReaderId(number));
         let cursors = (0..configured).map(cursor).collect();

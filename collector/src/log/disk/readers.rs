@@ -176,8 +176,8 @@ impl Reader {
 
     /// Whether there is a record that it wants.
     pub(super) fn has_more(&self) -> bool {
-        let ahead = self.handed.iter().filter(|handed| !self.is_wanted(handed));
-        let ahead: u64 = ahead.map(|handed| handed.totals.records).sum();
+        // Not all of them are among what was looked at last.
+        let ahead: u64 = self.ahead.values().map(|ahead| ahead.totals.records).sum();
         self.unsent.records > ahead
     }
 

@@ -17,6 +17,7 @@ use super::readers::{Place, Reader, Totals};
 use super::recovery::{Note, Recovery};
 use super::scan::{Depth, Scanner, Span};
 use super::segments::Segment;
+use super::tail::Tail;
 use super::writer::SPARE;
 use super::{DAMAGED, SEGMENT, damaged_name};
 use crate::log::{OnFull, ReaderConfig, ReaderId};
@@ -42,6 +43,8 @@ pub(super) struct Found {
     pub(super) next_id: u64,
     /// Names of segments set aside, oldest first.
     pub(super) damaged: Vec<String>,
+    /// Of the newest segment.
+    pub(super) tail: Option<Tail>,
     pub(super) recovery: Recovery,
 }
 
@@ -74,14 +77,21 @@ pub(super) fn recover(
     let firsts: Vec<_> = candidates.iter().map(|c| c.header.first_sequence).collect();
     let mut next_sequence = ahead;
     let mut segments = VecDeque::new();
+    let mut tail = None;
     for (index, candidate) in candidates.into_iter().enumerate() {
         let until = firsts.get(index + 1).copied();
         let wanted = readers.iter().map(|reader| reader.place.sequence).min();
         let is_wanted = |until| wanted.is_some_and(|wanted| wanted < until);
         let (segment, next) = if until.is_none_or(is_wanted) {
             let name = candidate.name.clone();
-            go_through(files, candidate, until, &mut readers, &mut recovery)
-                .map_err(|error| unreadable(&name, &error))?
+            let (segment, next, from) =
+                go_through(files, candidate, until, &mut readers, &mut recovery)
+                    .map_err(|error| unreadable(&name, &error))?;
+            if until.is_none() {
+                let end = segment.end;
+                tail = Some(Tail { name, from, end });
+            }
+            (segment, next)
         } else {
             // Everybody is past it.
             (
@@ -103,6 +113,7 @@ pub(super) fn recover(
         next_sequence,
         next_id: greatest_id.saturating_add(1),
         damaged,
+        tail,
         recovery,
     })
 }
@@ -242,14 +253,15 @@ fn readers(
 }
 
 /// Counts what is in a segment, for each reader that wants some of it, and puts those there whose next record is in
-/// it; the sequence behind its last record. `until` is the first sequence of the segment after it.
+/// it; the sequence behind its last record, and where the last write to it begins. `until` is the first sequence of the
+/// segment after it.
 fn go_through(
     files: &dyn Files,
     candidate: Candidate,
     until: Option<u64>,
     readers: &mut [Reader],
     recovery: &mut Recovery,
-) -> io::Result<(Segment, u64)> {
+) -> io::Result<(Segment, u64, u64)> {
     let Candidate {
         header,
         name,
@@ -278,7 +290,11 @@ fn go_through(
         None => Depth::Payloads,
     };
     let mut scanner = Scanner::new(file, header.key(), span, WINDOW);
+    let (mut last_group, mut last_write) = (None, span.at);
     while let Some(entry) = scanner.next(depth)? {
+        if last_group.replace(entry.header.group) != Some(entry.header.group) {
+            last_write = entry.at;
+        }
         let length = usize::try_from(entry.header.length).unwrap_or(usize::MAX);
         let RecordHeader { signal, items, .. } = entry.header;
         let totals = Totals::of(Items::only(signal, items), length);
@@ -306,24 +322,18 @@ fn go_through(
             let (first, records) = (rest.expected, until - rest.expected);
             recovery.note(Note::Missing { first, records });
         }
-        None => cut_tail(scanner, length, name, recovery),
+        None => note_rest(scanner, length, name, recovery),
         Some(_) => {}
     }
-    Ok((segment, rest.expected))
+    Ok((segment, rest.expected, last_write))
 }
 
-/// Cuts off what lies behind the last whole record: of an earlier use of the file, or of a write that a crash cut
-/// short, which nobody was told of.
-fn cut_tail(mut scanner: Scanner, length: u64, file: String, recovery: &mut Recovery) {
+/// Tells of what lies behind the last whole record when it is of a write that a crash cut short, which nobody was told
+/// of, and not of an earlier use of the file. Settling the tail cuts it off.
+fn note_rest(mut scanner: Scanner, length: u64, file: String, recovery: &mut Recovery) {
     let at = scanner.rest().at;
-    if at == length {
-        return;
-    }
-    if matches!(scanner.next_length(), Ok(Some(_))) {
+    if at < length && matches!(scanner.next_length(), Ok(Some(_))) {
         let bytes = length - at;
         recovery.note(Note::Unfinished { file, at, bytes });
     }
-    let mut file = scanner.into_file();
-    // The next segment's first sequence says where this one ends, too.
-    let _ = file.truncate(at).and_then(|()| file.sync());
 }

@@ -142,10 +142,6 @@ impl Scanner {
         self.span
     }
 
-    pub(super) fn into_file(self) -> Box<dyn File> {
-        self.file
-    }
-
     /// The record at `at`, if a whole one of this segment is there that has not come yet.
     fn entry(&mut self, at: u64, depth: Depth) -> io::Result<Option<Entry>> {
         let Some(bytes) = self.bytes(at, RECORD_HEADER)? else {

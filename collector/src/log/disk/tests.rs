@@ -885,6 +885,26 @@ fn one_signal_may_be_ahead_of_another() {
     assert_eq!(rig.delivered(0).len(), 9);
 }
 
+/// Nor is it among what was looked at last.
+#[test]
+fn what_was_acknowledged_ahead_is_no_more_to_send() {
+    let mut rig = Rig::mixed(Durability::Synced, OnFull::Refuse);
+    for _ in 0..4 {
+        rig.append(50);
+    }
+    rig.write();
+    // Of one signal the first and the last.
+    assert!(rig.read(0, 2_000));
+    rig.ack(0, 2);
+    for _ in 0..2 {
+        assert!(rig.shared.state().has_more(ReaderId(0)));
+        assert!(rig.read(0, 1));
+        rig.ack(0, 1);
+    }
+    assert_eq!(rig.delivered(0).len(), 4);
+    assert!(!rig.shared.state().has_more(ReaderId(0)));
+}
+
 /// It lies behind what still waits, and is not among what was looked at last.
 #[test]
 fn what_is_acknowledged_ahead_is_not_lost_when_it_is_pushed_out() {

@@ -12,6 +12,7 @@ use super::files::{File, Files};
 use super::format::{Key, RECORD_HEADER, RecordHeader, SEGMENT_HEADER, SegmentHeader};
 use super::segments::Segment;
 use super::state::{Pending, Written};
+use super::tail::Tail;
 use super::{Durability, Shared, cursors, segment_name};
 use crate::log::{Full, tell};
 use crate::status::{add, now_unix_nano};
@@ -38,6 +39,8 @@ pub(super) struct Writer {
     next_id: u64,
     /// Names of damaged segments, oldest first.
     damaged: Vec<String>,
+    /// What the start found written last, until it is sure to be on disk.
+    unsettled: Option<Tail>,
     saved_at: Instant,
     /// Failures are told when they begin and when they end.
     failing: bool,
@@ -66,6 +69,7 @@ impl Writer {
         retention: Duration,
         next_id: u64,
         damaged: Vec<String>,
+        unsettled: Option<Tail>,
     ) -> Self {
         Self {
             files,
@@ -77,6 +81,7 @@ impl Writer {
             retired: VecDeque::new(),
             next_id,
             damaged,
+            unsettled,
             saved_at: Instant::now(),
             failing: false,
             saving_fails: false,
@@ -140,6 +145,7 @@ impl Writer {
                 if let Some(full) = full {
                     full.seal()?;
                 }
+                self.settle()?;
                 self.begin(sequence)?
             }
         };
@@ -156,6 +162,16 @@ impl Writer {
                 Err(error)
             }
         }
+    }
+
+    /// Neither a segment nor anybody's place may come behind records that a power cut can still take: they would be
+    /// missing then.
+    fn settle(&mut self) -> io::Result<()> {
+        if let Some(tail) = &self.unsettled {
+            tail.settle(&*self.files)?;
+            self.unsettled = None;
+        }
+        Ok(())
     }
 
     /// A new segment whose name and header outlast a power cut.
@@ -275,7 +291,8 @@ impl Writer {
             }
             cursors::of(state.save())
         };
-        match cursors::save(&*self.files, cursors) {
+        let settled = self.settle();
+        match settled.and_then(|()| cursors::save(&*self.files, cursors)) {
             Ok(()) => self.saving_fails = false,
             Err(error) => {
                 shared.state().not_saved();
