@@ -359,3 +359,31 @@ fn what_a_start_found_may_be_taken_away() {
     rig.write();
     assert_eq!(rig.accepted, [2].into(), "nothing waits for what is gone");
 }
+
+/// What is begun after it holds the records that it was begun for, and is done away with after it.
+#[test]
+fn a_segment_that_could_not_be_taken_back_gives_no_false_alarm() {
+    // It fails before it has its first record, and with it.
+    for step in [4, 5] {
+        let mut rig = Rig::new(Durability::Synced, OnFull::Refuse);
+        rig.disk.keep_segments(true);
+        rig.disk.fail_in(Some(step));
+        rig.append(0);
+        rig.write();
+        rig.disk.keep_segments(false);
+        for _ in 0..2 {
+            rig.append(1_500);
+            rig.write();
+        }
+        assert_eq!(rig.accepted, [1, 2].into());
+        for reader in 0..2 {
+            assert!(rig.read(reader, 1));
+            rig.ack(reader, 1);
+        }
+        rig.write();
+        // It fails if this is told as damage.
+        rig.reopen();
+        rig.drain();
+        assert_eq!(rig.delivered(0), &rig.accepted);
+    }
+}

@@ -187,9 +187,8 @@ impl Writer {
         self.next_id += 1;
         if begun.is_err() {
             // Neither name may be left to a file that holds nothing.
-            for name in [SPARE, &segment_name(header.id)] {
-                let _ = self.files.remove(name);
-            }
+            let _ = self.files.remove(SPARE);
+            self.take_back(header);
         }
         begun
     }
@@ -218,11 +217,26 @@ impl Writer {
         })
     }
 
+    /// Removes a segment that holds nothing. If that fails, it goes before those that are begun after it: without them
+    /// it would look as if its records were missing.
+    fn take_back(&mut self, header: SegmentHeader) {
+        match self.files.remove(&segment_name(header.id)) {
+            Ok(()) => {}
+            // In another directory nothing is missing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.files.check().is_ok() => {
+            }
+            Err(_) => {
+                let left = Segment::new(header.id, header.first_sequence);
+                self.retired.push_back(left);
+            }
+        }
+    }
+
     /// Leaves a segment that could not be written to, with what is good in it.
-    fn abandon(&self, mut active: Active) {
+    fn abandon(&mut self, mut active: Active) {
         // As far as the disk still lets us: reading does not depend on it.
         if active.end == SEGMENT_HEADER as u64 {
-            let _ = self.files.remove(&segment_name(active.header.id));
+            self.take_back(active.header);
         } else {
             let _ = active.file.truncate(active.end);
             let _ = active.file.sync();
