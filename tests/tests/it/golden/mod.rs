@@ -146,11 +146,11 @@ fn tags() -> Value {
 
 fn full_in_zipkin() -> Value {
     let in_json = concat!(
-        r#"{"":"an empty key","bool.false":false,"bool.true":true,"bytes":"AP+A","bytes.empty":"","double":0.1,"#,
-        r#""double.infinite":"-Infinity","double.most":1.7976931348623157e+308,"double.zero":-0.0,"#,
-        r#""int.least":-9223372036854775808,"int.most":9223372036854775807,"int.zero":0,"list":["a",-1,null],"#,
-        r#""list.empty":[],"map":{"in":"side","list":[1,null],"map":{}},"nothing":null,"#,
-        r#""text":"Größe ✓ \"quoted\" \\ \u0001\n😀","text.empty":""}"#
+        r#"{"text":"Größe ✓ \"quoted\" \\ \u0001\n😀","text.empty":"","":"an empty key","bool.true":true,"bool.false":false,"#,
+        r#""int.zero":0,"int.least":-9223372036854775808,"int.most":9223372036854775807,"double":0.1,"#,
+        r#""double.zero":-0.0,"double.most":1.7976931348623157e+308,"double.infinite":"-Infinity","bytes":"AP+A","#,
+        r#""bytes.empty":"","list":["a",-1,null],"list.empty":[],"map":{"in":"side","list":[1,null],"map":{}},"#,
+        r#""nothing":null}"#
     );
     let mut tags = tags();
     for (key, value) in [
