@@ -5,14 +5,14 @@
 //! and makes up to eight heaps for each processor, so that threads need not wait for each other. A heap shrinks from its
 //! end only, and what is free in one is of no use to another: with one for each of fourteen threads, they held 108 MiB
 //! where 21 MiB of kept traces and little else were in them, and 150 MiB were taken at a limit of 128 MiB. With two, and
-//! bodies and batches outside of them, it is 113 MiB, for a tenth more processor time (`docs/overload.md`). glibc reads its
+//! bodies and batches outside of them, it is 111 to 123 MiB, for a tenth more processor time (`docs/overload.md`). glibc reads its
 //! settings before `main`, so the program sets them and starts itself anew, which takes about a millisecond and keeps
 //! the process id. Other C libraries have no such habit.
 
 /// glibc's settings, by name. They hold for all threads.
 const SETTINGS: [(&str, &str); 3] = [
     // From so many bytes on a buffer has pages of its own. At twice as many a tenth of the processor time would be saved, but
-    // the heaps hold 14 MiB more when many large bodies come at once.
+    // many large bodies at once take several MiB more.
     ("glibc.malloc.mmap_threshold", "65536"),
     // A heap keeps so much at its end, so that ordinary batches do not ask the system each time.
     ("glibc.malloc.trim_threshold", "262144"),
