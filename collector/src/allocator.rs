@@ -3,17 +3,17 @@
 //!
 //! Left to itself glibc raises the size from which a buffer has pages of its own with each one that is freed, up to 32 MiB,
 //! and makes up to eight heaps for each processor, so that threads need not wait for each other. A heap shrinks from its
-//! end only, and what one thread freed is of no use to another one's heap: with fourteen of them, one for each thread, they
-//! held 110 MiB where 21 MiB of kept traces and little else were in them, and 150 MiB were taken at a limit of 128 MiB. With
-//! two, and bodies and batches outside of them, it is 103 MiB, at the same processor time for each span. glibc reads its
-//! settings before `main`, so the program sets them and starts itself anew, which takes about a millisecond and keeps the
-//! process id. Other C libraries have no such habit.
+//! end only, and what is free in one is of no use to another: with one for each of fourteen threads, they held 108 MiB
+//! where 21 MiB of kept traces and little else were in them, and 150 MiB were taken at a limit of 128 MiB. With two, and
+//! bodies and batches outside of them, it is 111 to 123 MiB, for a tenth more processor time (`docs/overload.md`). glibc reads its
+//! settings before `main`, so the program sets them and starts itself anew, which takes about a millisecond and keeps
+//! the process id. Other C libraries have no such habit.
 
 /// glibc's settings, by name. They hold for all threads.
 const SETTINGS: [(&str, &str); 3] = [
-    // From so many bytes on a buffer has pages of its own. At half of it ordinary batches would have them too, which costs
-    // a tenth more processor time.
-    ("glibc.malloc.mmap_threshold", "131072"),
+    // From so many bytes on a buffer has pages of its own. At twice as many a tenth of the processor time would be saved, but
+    // many large bodies at once take several MiB more.
+    ("glibc.malloc.mmap_threshold", "65536"),
     // A heap keeps so much at its end, so that ordinary batches do not ask the system each time.
     ("glibc.malloc.trim_threshold", "262144"),
     ("glibc.malloc.arena_max", "2"),
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn settings_of_others_stay_and_nothing_is_tried_twice() {
         let own = wanted(false, "").unwrap();
-        assert!(own.contains("glibc.malloc.mmap_threshold=131072"), "{own}");
+        assert!(own.contains("glibc.malloc.mmap_threshold=65536"), "{own}");
         assert_eq!(wanted(false, &own), None);
         let both = wanted(false, "glibc.malloc.arena_max=1").unwrap();
         assert!(both.starts_with("glibc.malloc.arena_max=1:"), "{both}");

@@ -26,9 +26,10 @@ fn limits() -> &'static [u64] {
     if is_full() { &[64, 128, 256] } else { &[128] }
 }
 
-/// Memory that `limit` MiB allow. A program that was not optimized has 14 MiB more of code alone.
+/// Memory that `limit` MiB allow, which is what counts for the binary that is shipped. Of one that was not optimized 27 MiB
+/// of code are in memory instead of 12, and the limit is not shared out with that in mind.
 fn allowed(limit: u64) -> u64 {
-    (limit + if cfg!(debug_assertions) { 14 } else { 0 }) * MIB
+    (limit + if cfg!(debug_assertions) { 15 } else { 0 }) * MIB
 }
 
 fn lasting() -> Duration {

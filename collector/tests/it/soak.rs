@@ -1,7 +1,7 @@
 //! A long run at half of what the collector can take, with a data directory: what it holds at the end is what it held once it
 //! was warm. Results: `docs/overload.md`.
 //!
-//! A minute; 15 minutes by
+//! A minute; 15 minutes, or as many seconds as `BELLWETHER_SOAK` says, by
 //! `BELLWETHER_FULL=1 cargo test --release -p bellwether-collector --test it soak -- --nocapture`.
 
 use std::collections::BTreeSet;
@@ -27,9 +27,16 @@ fn plan(every: Duration) -> Plan {
     }
 }
 
-/// How long it runs, and after how much of it what it holds is compared with the end.
+/// How long it runs, and after how much of it what it holds is compared with the end. Traces that were kept in the first
+/// seconds, one beside the other, have to have gone, which takes the retention, and others to have come into their place.
 fn times() -> (Duration, Duration) {
-    let seconds = if is_full() { [900, 120] } else { [60, 30] };
+    let told = std::env::var("BELLWETHER_SOAK").ok();
+    let told = told.map(|seconds| seconds.parse().unwrap());
+    let seconds = if is_full() {
+        [told.unwrap_or(900), 300]
+    } else {
+        [60, 30]
+    };
     let [whole, warm] = seconds.map(Duration::from_secs);
     (whole, warm)
 }
@@ -60,6 +67,19 @@ fn usage(collector: &Collector) -> Usage {
         threads: median(|usage| usage.threads),
         files: median(|usage| usage.files),
     }
+}
+
+/// What it holds and what that is for, said now and then: what grows is found by it.
+fn tell(collector: &Collector, since: Instant) {
+    let (_, status) = get(&collector.web("/api/v1/status"));
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let (views, log) = (&status["views"], &status["log"]);
+    let queue = &status["exporters"][0]["queue_bytes"];
+    say(&format!(
+        "{:.0?} {:?} queue_bytes {queue} log {log} views {views}",
+        since.elapsed(),
+        Usage::of(collector.id()),
+    ));
 }
 
 fn segments(directory: &TempDir) -> (usize, u64) {
@@ -103,12 +123,23 @@ fn at_half_of_its_capacity_it_holds_at_the_end_what_it_held_when_warm() {
 
     let (whole, warm) = times();
     let begun = Instant::now();
-    wait_for_at_most(whole + PATIENCE, "it to be warm", || begun.elapsed() > warm);
+    let mut told = 0;
+    let mut tell_often = || {
+        if begun.elapsed().as_secs() / 30 > told {
+            told += 1;
+            tell(&collector, begun);
+        }
+    };
+    wait_for_at_most(whole + PATIENCE, "it to be warm", || {
+        tell_often();
+        begun.elapsed() > warm
+    });
     let before = usage(&collector);
     let (mut most_files, mut most_bytes) = (0, 0);
     wait_for_at_most(whole + PATIENCE, "the end", || {
         let (files, bytes) = segments(&directory);
         (most_files, most_bytes) = (files.max(most_files), bytes.max(most_bytes));
+        tell_often();
         begun.elapsed() > whole
     });
     let after = usage(&collector);
