@@ -5,6 +5,7 @@ use std::path::Path;
 use super::source::{Faults, Setting};
 use super::{memory, value};
 use crate::export;
+use crate::receive::REQUEST_BYTES;
 
 /// The memory limit, shared out. Bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,12 @@ impl Shares {
     /// Connections that each listener keeps open at once: what they hold when idle is an eighth of the limit.
     pub fn connections(&self) -> usize {
         (self.limit / 8 / CONNECTION_BYTES).clamp(LEAST_CONNECTIONS, MOST_CONNECTIONS)
+    }
+
+    /// Bytes of requests under way at once, without their bodies: room for two on each connection of one listener. What is
+    /// left for gaps has to do for it, and for little more than a flood.
+    pub fn requests(&self) -> usize {
+        self.connections() * 2 * REQUEST_BYTES
     }
 
     /// Bytes that a request over HTTP/2 may be ahead of what is counted: 1 MiB, and less below 256 MiB.

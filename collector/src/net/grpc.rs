@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body::Body;
 
 use super::body::{Answer, BODY_TIMEOUT, BodyError, Buffer, Held, next_data};
@@ -27,9 +27,10 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// Whether a request or answer says it is gRPC, of whatever message format.
 pub fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(GRPC.as_bytes()))
+    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    value
+        .and_then(|value| value.get(..GRPC.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(GRPC.as_bytes()))
 }
 
 /// Whether a request is gRPC with protobuf messages: `application/grpc` or `application/grpc+proto`.
@@ -37,11 +38,12 @@ pub fn is_grpc_protobuf(headers: &HeaderMap) -> bool {
     let value = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    let media_type = value.and_then(|value| value.split(';').next());
-    matches!(
-        media_type.map(str::trim),
-        Some("application/grpc" | "application/grpc+proto")
-    )
+    let media_type = value
+        .and_then(|value| value.split(';').next())
+        .map(str::trim);
+    ["application/grpc", "application/grpc+proto"]
+        .into_iter()
+        .any(|grpc| media_type.is_some_and(|given| given.eq_ignore_ascii_case(grpc)))
 }
 
 /// The prefix of a message of `length` bytes as sent; `None` beyond 4 GiB.
@@ -50,13 +52,36 @@ pub fn prefix(length: usize, compressed: bool) -> Option<[u8; PREFIX_BYTES]> {
     Some([compressed.into(), a, b, c, d])
 }
 
+/// What the head of a request says of its message.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageHead {
+    encoding: Encoding,
+    timeout: Duration,
+}
+
+impl MessageHead {
+    /// Reads `grpc-encoding` and `grpc-timeout`.
+    ///
+    /// # Errors
+    /// The status to answer with.
+    pub fn of(headers: &HeaderMap) -> Result<Self, RpcStatus> {
+        let encoding = Encoding::of(headers, &ENCODING).map_err(|other| {
+            let text = format!("grpc-encoding `{other}` is not taken; use {ACCEPTED} or identity");
+            RpcStatus::new(Code::Unimplemented, text)
+        })?;
+        let timeout = timeout(headers)?.map_or(BODY_TIMEOUT, |t| t.min(BODY_TIMEOUT));
+        Ok(Self { encoding, timeout })
+    }
+}
+
 /// Reads a request's one message: at most `limit` bytes after decompression, reserved from `budget` first, within
 /// the request's `grpc-timeout`.
 ///
 /// # Errors
 /// The status to answer with.
 pub async fn read_message<B>(
-    request: Request<B>,
+    head: MessageHead,
+    body: B,
     limit: usize,
     budget: &Budget,
 ) -> Result<Held, RpcStatus>
@@ -64,13 +89,8 @@ where
     B: Body<Data = Bytes>,
     B::Error: std::error::Error,
 {
-    let encoding = Encoding::of(request.headers(), &ENCODING).map_err(|other| {
-        let text = format!("grpc-encoding `{other}` is not taken; use {ACCEPTED} or identity");
-        RpcStatus::new(Code::Unimplemented, text)
-    })?;
-    let timeout = timeout(request.headers())?.map_or(BODY_TIMEOUT, |t| t.min(BODY_TIMEOUT));
-    let body = pin!(request.into_body());
-    let (flag, message) = tokio::time::timeout(timeout, one_message(body, limit, budget))
+    let MessageHead { encoding, timeout } = head;
+    let (flag, message) = tokio::time::timeout(timeout, one_message(pin!(body), limit, budget))
         .await
         .unwrap_or(Err(BodyError::TimedOut(timeout).into()))?;
     match flag {
@@ -268,12 +288,14 @@ mod tests {
             .map(|piece| Ok::<_, Infallible>(Frame::data(piece.into())));
         let tail = if end { vec![] } else { vec![()] };
         let rest = stream::iter(tail).then(|()| std::future::pending());
-        let mut request = Request::new(StreamBody::new(stream::iter(frames).chain(rest)));
+        let body = StreamBody::new(stream::iter(frames).chain(rest));
+        let mut map = HeaderMap::new();
         for (name, value) in headers {
-            request.headers_mut().append(*name, value.parse().unwrap());
+            map.append(*name, value.parse().unwrap());
         }
+        let head = MessageHead::of(&map)?;
         let budget = Budget::new(10 * LIMIT);
-        let read = read_message(request, LIMIT, &budget).await;
+        let read = read_message(head, body, LIMIT, &budget).await;
         let read = read.map(|held| held.bytes.to_vec());
         assert_eq!(budget.used(), 0);
         read

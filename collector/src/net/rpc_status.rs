@@ -207,7 +207,8 @@ impl RpcStatus {
         })
     }
 
-    fn message(&self) -> &str {
+    /// The message as it is sent, of 1 KiB at most.
+    pub fn message(&self) -> &str {
         let limit = MESSAGE_LIMIT_BYTES.min(self.message.len());
         // A character is at most four bytes, so one of these is its start.
         (0..4)

@@ -179,7 +179,8 @@ impl Collector {
         let (drain, exporters) = start_exporters(config.export, &status, opened.cursors, exporting);
         let (closing, closed) = watch::channel(false);
         let intake = Intake::new(log.clone(), Arc::clone(&views));
-        let budget = Budget::new(config.memory.bodies);
+        let bodies = Budget::new(config.memory.bodies);
+        let requests = Budget::new(config.memory.requests());
         let net = server::Config {
             max_connections: config.memory.connections(),
             stream_window_bytes: config.memory.stream_window(),
@@ -198,7 +199,7 @@ impl Collector {
             &guards,
             &status,
             &intake,
-            &budget,
+            [&bodies, &requests],
             &closed,
         );
         let clock = start_clock(Arc::clone(&views));
@@ -309,7 +310,7 @@ fn start_receivers(
     guards: &LiveGuards,
     status: &Status,
     intake: &Intake,
-    budget: &Budget,
+    [bodies, requests]: [&Budget; 2],
     closed: &watch::Receiver<bool>,
 ) -> JoinSet<usize> {
     let [otlp_grpc, otlp_http, zipkin] = bound.each_ref().map(|bound| {
@@ -330,7 +331,8 @@ fn start_receivers(
         let receiver = Receiver {
             intake: intake.clone(),
             takes,
-            budget: budget.clone(),
+            budget: bodies.clone(),
+            requests: requests.clone(),
             status: Arc::clone(status),
             access: guards.access(status.locks),
             others: Arc::clone(&others),

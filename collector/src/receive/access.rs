@@ -1,19 +1,21 @@
-//! Who may send: asked of every request before a byte of its body is read. Stands before each receiver's own answer.
+//! Which requests are heard: asked of every head before a byte of its body is read. Stands before each receiver's own answer.
 
 use std::pin::pin;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::request::Parts;
+use http::{Request, Response, StatusCode, Version, header};
 use http_body::Body;
 
 use super::Receiver;
-use super::cors::Cors;
-use super::http::Failure;
+use super::cors::{Cors, Told};
+use super::http::{Failure, Form};
 use super::tokens::Tokens;
+use crate::budget::Reservation;
 use crate::net::body::{Answer, discard};
-use crate::net::grpc;
+use crate::net::grpc::RETRY_AFTER;
 use crate::net::reload::Live;
-use crate::net::rpc_status::Code;
+use crate::net::rpc_status::{Code, RpcStatus};
 use crate::net::seldom::Seldom;
 use crate::status::add;
 
@@ -31,61 +33,131 @@ pub struct Access {
 /// Of a body that nobody reads, as much as makes it likely that its sender reads the answer.
 const MOST_DISCARDED_BYTES: usize = 64 * 1024;
 
-/// Lets `request` through to `answer`, or refuses it, which `refuse` writes. A browser's question whether it may send is
-/// answered here, too: it comes without a token.
-pub(super) async fn guard<B, F>(
-    receiver: &Receiver,
-    request: Request<B>,
-    refuse: fn(&HeaderMap, &Failure) -> Response<Answer>,
-    answer: impl FnOnce(Request<B>) -> F,
-) -> Response<Answer>
-where
-    B: Body<Data = Bytes>,
-    F: Future<Output = Response<Answer>>,
-{
-    let Some(cors) = &receiver.access.cors else {
-        return with_token(receiver, request, refuse, answer).await;
-    };
-    if let Some(response) = cors.preflight(request.method(), request.headers()) {
-        return response;
-    }
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let mut response = with_token(receiver, request, refuse, answer).await;
-    cors.tell(origin.as_ref(), &mut response);
-    response
+/// What a request costs while it is under way, its body aside: a stream of HTTP/2, a task, what waits for a disk.
+pub const REQUEST_BYTES: usize = 8 * 1024;
+
+/// A request whose head was looked at, and is held no more: what thousands of heads say would be more memory than all bodies
+/// may have, and HTTP/2 lets a few bytes stand for a head of 16 KiB.
+pub(super) struct Attended<T, B> {
+    looked: Result<Admitted<T>, Refusal>,
+    body: B,
+    told: Option<Told>,
 }
 
-async fn with_token<B, F>(
+/// What a receiver is to those who knock.
+pub(super) struct Port<T> {
+    /// How it tells its senders what went wrong.
+    pub(super) form: fn(&Parts) -> Form,
+    /// Checks everything else that can be told from the head of a request.
+    pub(super) look: fn(&Receiver, &Parts) -> Result<T, Refusal>,
+}
+
+struct Admitted<T> {
+    accepted: T,
+    _room: Reservation,
+}
+
+/// The answer to a request that its head alone refuses.
+pub(super) struct Refusal {
+    response: Response<Answer>,
+    /// Bytes of its body to read and drop at most, so that the sender reads the answer.
+    discard: usize,
+    _room: Option<Reservation>,
+}
+
+impl Refusal {
+    pub(super) fn new(response: Response<Answer>, discard: usize) -> Self {
+        Self {
+            response,
+            discard,
+            _room: None,
+        }
+    }
+}
+
+/// Looks at the head of `request` at once: whether there is room for it, whether it may come in, then what `port` says of
+/// it. A browser's question whether it may send is answered here, too: it comes without a token.
+pub(super) fn attend<B, T>(
     receiver: &Receiver,
     request: Request<B>,
-    refuse: fn(&HeaderMap, &Failure) -> Response<Answer>,
-    answer: impl FnOnce(Request<B>) -> F,
-) -> Response<Answer>
-where
-    B: Body<Data = Bytes>,
-    F: Future<Output = Response<Answer>>,
-{
-    let tokens = receiver.access.tokens.as_ref();
-    if tokens.is_none_or(|tokens| tokens.now().let_in(request.headers())) {
-        return answer(request).await;
-    }
-    let failure = denied(receiver, request.headers());
+    port: &Port<T>,
+) -> Attended<T, B> {
     let (head, body) = request.into_parts();
-    discard(pin!(body), MOST_DISCARDED_BYTES).await;
-    if grpc::is_grpc(&head.headers) {
-        return grpc::failure(&failure.status);
-    }
-    let mut response = refuse(&head.headers, &failure);
-    let scheme = HeaderValue::from_static("Bearer");
-    response
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, scheme);
-    response
+    let cors = receiver.access.cors.as_ref();
+    let preflight = cors.and_then(|cors| cors.preflight(&head.method, &head.headers));
+    let looked = match preflight {
+        Some(response) => Err(Refusal::new(response, 0)),
+        None => admit(receiver, &head, port),
+    };
+    let told = cors.map(|cors| cors.told(head.headers.get(header::ORIGIN)));
+    Attended { looked, body, told }
 }
 
-/// The refusal, counted and now and then told.
-fn denied(receiver: &Receiver, headers: &HeaderMap) -> Failure {
-    let text = match headers.get(header::AUTHORIZATION) {
+fn admit<T>(receiver: &Receiver, head: &Parts, port: &Port<T>) -> Result<Admitted<T>, Refusal> {
+    let Some(room) = receiver.requests.reserve(REQUEST_BYTES) else {
+        return Err(crowded(receiver, head, (port.form)(head)));
+    };
+    let tokens = receiver.access.tokens.as_ref();
+    let is_let_in = tokens.is_none_or(|tokens| tokens.now().let_in(&head.headers));
+    let looked = if is_let_in {
+        (port.look)(receiver, head)
+    } else {
+        Err(denied(receiver, head, (port.form)(head)))
+    };
+    match looked {
+        Ok(accepted) => Ok(Admitted {
+            accepted,
+            _room: room,
+        }),
+        Err(refusal) => Err(Refusal {
+            _room: Some(room),
+            ..refusal
+        }),
+    }
+}
+
+impl<T, B> Attended<T, B>
+where
+    B: Body<Data = Bytes>,
+{
+    /// The answer, which `take` gives to a request that was let in.
+    pub(super) async fn answer<F>(self, take: impl FnOnce(T, B) -> F) -> Response<Answer>
+    where
+        F: Future<Output = Response<Answer>>,
+    {
+        let mut response = match self.looked {
+            // In an allocation of its own: of those that are refused there may be many at once, and they shall be small.
+            Ok(Admitted { accepted, _room }) => Box::pin(take(accepted, self.body)).await,
+            Err(refusal) => {
+                if refusal.discard > 0 {
+                    discard(pin!(self.body), refusal.discard).await;
+                }
+                refusal.response
+            }
+        };
+        if let Some(told) = self.told {
+            told.put(&mut response);
+        }
+        response
+    }
+}
+
+/// The refusal of a request for which there is no room. One of many over HTTP/2 is not waited for: to answer it before its end
+/// costs its connection nothing there.
+fn crowded(receiver: &Receiver, head: &Parts, form: Form) -> Refusal {
+    let text = "as many requests are under way as the memory limit allows; send this one again";
+    let status = RpcStatus::unavailable(text, RETRY_AFTER);
+    receiver.count_refusal(&status);
+    let discard = match head.version {
+        Version::HTTP_2 => 0,
+        _ => MOST_DISCARDED_BYTES,
+    };
+    Refusal::new(form.answer(&Failure::from(status)), discard)
+}
+
+/// The refusal of a request without a token, counted and now and then told.
+fn denied(receiver: &Receiver, head: &Parts, form: Form) -> Refusal {
+    let text = match head.headers.get(header::AUTHORIZATION) {
         None => "a token is needed here: send the header authorization: Bearer TOKEN",
         Some(_) => "the token is not one of those that are valid here",
     };
@@ -100,5 +172,7 @@ fn denied(receiver: &Receiver, headers: &HeaderMap) -> Failure {
             "requests were refused, the last one for this reason"
         );
     }
-    Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, text)
+    let failure = Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, text)
+        .allow(header::WWW_AUTHENTICATE, "Bearer");
+    Refusal::new(form.answer(&failure), MOST_DISCARDED_BYTES)
 }

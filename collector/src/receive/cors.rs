@@ -44,6 +44,9 @@ pub enum Origin {
 )]
 pub struct NoOrigin;
 
+/// What an answer says to a page: its origin if that is allowed, and whether it is by its name.
+pub(super) struct Told(Option<(HeaderValue, bool)>);
+
 /// What every sender of spans needs.
 const ALWAYS: &str = "authorization, content-encoding, content-type";
 
@@ -78,33 +81,21 @@ impl Cors {
         let vary = "access-control-request-method, access-control-request-headers";
         let to = response.headers_mut();
         to.append(header::VARY, HeaderValue::from_static(vary));
-        self.tell(Some(origin), &mut response);
         Some(response)
     }
 
-    /// Says in an answer whether a page of `origin` may read it.
-    pub(super) fn tell(&self, origin: Option<&HeaderValue>, response: &mut Response<Answer>) {
-        let headers = response.headers_mut();
-        // A cache must not give one origin's answer to another.
-        headers.append(header::VARY, HeaderValue::from_static("origin"));
-        let Some((allowed, by_name)) = origin.and_then(|origin| self.allowed(origin)) else {
-            return;
-        };
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        let retry_after = HeaderValue::from_static("retry-after");
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, retry_after);
-        if by_name {
-            // What a page sends while it is being closed (`sendBeacon`) always comes with credentials.
-            let yes = HeaderValue::from_static("true");
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
-        }
+    /// What answers to a page of `origin` say of it.
+    pub(super) fn told(&self, origin: Option<&HeaderValue>) -> Told {
+        Told(origin.and_then(|origin| self.allowed(origin)))
     }
 
     /// What to say to `origin` if it is allowed, and whether it is by its name.
     fn allowed(&self, origin: &HeaderValue) -> Option<(HeaderValue, bool)> {
         let text = origin.to_str().ok()?;
         if self.origins.iter().any(|allowed| allowed.names(text)) {
-            return Some((origin.clone(), true));
+            // A copy: the value itself would hold the bytes of the whole head.
+            let copy = HeaderValue::from_bytes(origin.as_bytes()).ok()?;
+            return Some((copy, true));
         }
         let any = self.origins.contains(&Origin::Any);
         any.then(|| (HeaderValue::from_static("*"), false))
@@ -118,6 +109,26 @@ impl Cors {
         }
         // Names of headers are characters that a value may have.
         HeaderValue::from_str(&names).unwrap_or(HeaderValue::from_static(ALWAYS))
+    }
+}
+
+impl Told {
+    /// Says in an answer whether the page may read it.
+    pub(super) fn put(self, response: &mut Response<Answer>) {
+        let headers = response.headers_mut();
+        // A cache must not give one origin's answer to another.
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+        let Some((allowed, by_name)) = self.0 else {
+            return;
+        };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        let retry_after = HeaderValue::from_static("retry-after");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, retry_after);
+        if by_name {
+            // What a page sends while it is being closed (`sendBeacon`) always comes with credentials.
+            let yes = HeaderValue::from_static("true");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
+        }
     }
 }
 
@@ -284,8 +295,11 @@ mod tests {
             header::ACCESS_CONTROL_REQUEST_METHOD,
             "POST".parse().unwrap(),
         );
-        let answer = cors(origins).preflight(&Method::OPTIONS, &headers);
-        answer.expect("a preflight")
+        let cors = cors(origins);
+        let answer = cors.preflight(&Method::OPTIONS, &headers);
+        let mut answer = answer.expect("a preflight");
+        cors.told(headers.get(header::ORIGIN)).put(&mut answer);
+        answer
     }
 
     #[test]

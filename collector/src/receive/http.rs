@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use http_body::Body;
 
 use super::Receiver;
 use crate::net::body::{Answer, BODY_TIMEOUT, Held, read_body};
 use crate::net::encoding::{ACCEPTED, Encoding};
+use crate::net::grpc;
 use crate::net::inflate::inflate;
 use crate::net::rpc_status::{Code, RpcStatus};
 
@@ -18,11 +20,24 @@ pub(super) const MAX_BODY_BYTES: usize = 20 * 1024 * 1024;
 pub(super) const PROTOBUF: &str = "application/x-protobuf";
 pub(super) const JSON: &str = "application/json";
 
-/// An error of a port: what to answer with, and a header that says what is allowed instead.
+/// An error of a port: what to answer with, and a header that says what is allowed or asked for instead.
 pub(super) struct Failure {
     pub(super) http_status: StatusCode,
     pub(super) status: RpcStatus,
     allowed: Option<(header::HeaderName, &'static str)>,
+}
+
+/// How an answer says what went wrong: as the request's own protocol and encoding have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Headers of gRPC, and no body.
+    Grpc,
+    /// `google.rpc.Status` in protobuf.
+    Protobuf,
+    /// The same in JSON.
+    Json,
+    /// Plain text, for everybody else.
+    Text,
 }
 
 impl Failure {
@@ -65,11 +80,7 @@ impl Failure {
     }
 
     /// The answer, with `body` of `content_type`.
-    pub(super) fn answer(
-        &self,
-        content_type: &'static str,
-        body: impl Into<Bytes>,
-    ) -> Response<Answer> {
+    fn answer(&self, content_type: &'static str, body: impl Into<Bytes>) -> Response<Answer> {
         let mut response = Response::new(Answer::data(body));
         *response.status_mut() = self.http_status;
         let headers = response.headers_mut();
@@ -84,10 +95,34 @@ impl Failure {
         response
     }
 
-    /// The answer in plain text.
-    pub(super) fn text_answer(&self) -> Response<Answer> {
-        let text = format!("{}\n", self.status.message);
+    fn text_answer(&self) -> Response<Answer> {
+        let text = format!("{}\n", self.status.message());
         self.answer("text/plain; charset=utf-8", text)
+    }
+}
+
+impl Form {
+    /// What a request asks for by what it is itself. gRPC is of HTTP/2 alone: elsewhere its answer would be a success to who
+    /// looks at the HTTP status.
+    pub(super) fn of(request: &Parts) -> Self {
+        if grpc::is_grpc(&request.headers) && request.version == Version::HTTP_2 {
+            return Self::Grpc;
+        }
+        match media_type(&request.headers).as_deref() {
+            Some(PROTOBUF) => Self::Protobuf,
+            Some(JSON) => Self::Json,
+            _ => Self::Text,
+        }
+    }
+
+    /// The answer that says `failure`.
+    pub(super) fn answer(self, failure: &Failure) -> Response<Answer> {
+        match self {
+            Self::Grpc => grpc::failure(&failure.status),
+            Self::Protobuf => failure.answer(PROTOBUF, failure.status.to_protobuf()),
+            Self::Json => failure.answer(JSON, failure.status.to_json()),
+            Self::Text => failure.text_answer(),
+        }
     }
 }
 

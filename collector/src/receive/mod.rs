@@ -21,7 +21,7 @@ use crate::net::grpc::RETRY_AFTER;
 use crate::net::rpc_status::{Code, RpcStatus};
 use crate::signal::{Signal, Signals};
 use crate::status::{ReceiverStatus, add};
-pub use access::Access;
+pub use access::{Access, REQUEST_BYTES};
 use format::Format;
 
 /// What a receiver works with; cheap to clone.
@@ -33,6 +33,9 @@ pub struct Receiver {
     pub takes: Signals,
     /// The memory for bodies under way.
     pub budget: Budget,
+    /// The memory for requests under way, without their bodies. Apart from those: a body that is as large as there is room
+    /// must not wait for the room that its own request takes.
+    pub requests: Budget,
     /// What this listener counts.
     pub status: Arc<ReceiverStatus>,
     /// What it asks of requests.

@@ -1,17 +1,18 @@
 //! OTLP over gRPC: `TraceService/Export` and those of logs and metrics (opentelemetry-proto, trace_service.proto and its
 //! like). Served by `pipeline`.
 
-use std::pin::pin;
-
 use bytes::Bytes;
-use http::{Method, Request, Response, Version, header};
+use http::request::Parts;
+use http::{Method, Response, Version, header};
 use http_body::Body;
 use tokio::net::TcpListener;
 
+use super::Receiver;
+use super::access::{self, Port, Refusal};
 use super::format::Format;
-use super::http::Failure;
-use super::{Receiver, access, otlp_http};
-use crate::net::body::{Answer, discard};
+use super::http::{Failure, Form};
+use crate::net::body::Answer;
+use crate::net::grpc::MessageHead;
 use crate::net::rpc_status::{Code, RpcStatus};
 use crate::net::{grpc, server};
 use crate::signal::Signal;
@@ -22,6 +23,11 @@ pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// An empty `ExportTraceServiceResponse`, or one of its like, with its prefix: everything was taken.
 const EMPTY_RESPONSE: &[u8] = &[0; grpc::PREFIX_BYTES];
 
+const PORT: Port<(Signal, MessageHead)> = Port {
+    form: Form::of,
+    look,
+};
+
 /// Serves OTLP over gRPC until `shutdown`, then drains; returns how many connections were cut off.
 pub async fn serve(
     listener: TcpListener,
@@ -31,36 +37,61 @@ pub async fn serve(
 ) -> usize {
     let handler = move |request, _peer| {
         let receiver = receiver.clone();
+        let attended = access::attend(&receiver, request, &PORT);
         async move {
-            access::guard(&receiver, request, otlp_http::failure, |request| {
-                answer(&receiver, request)
-            })
-            .await
+            let export = |(signal, head), body| export(receiver, signal, head, body);
+            attended.answer(export).await
         }
     };
     server::serve(listener, handler, config, shutdown).await
 }
 
-async fn answer<B>(receiver: &Receiver, request: Request<B>) -> Response<Answer>
+/// What is exported, and how it comes.
+fn look(receiver: &Receiver, head: &Parts) -> Result<(Signal, MessageHead), Refusal> {
+    if !grpc::is_grpc_protobuf(&head.headers) || head.version != Version::HTTP_2 {
+        return Err(not_grpc(receiver, head));
+    }
+    // Its end is not waited for: HTTP/2 has each request in a stream of its own.
+    let refused = |status: &RpcStatus| Refusal::new(grpc::failure(status), 0);
+    let path = head.uri.path();
+    let Some(signal) = Signal::ALL
+        .into_iter()
+        .find(|signal| signal.grpc_path() == path)
+    else {
+        let traces = Signal::Traces.grpc_path();
+        let text = format!(
+            "unknown method {path}; this port takes {traces}, and the same of logs and metrics"
+        );
+        return Err(refused(&RpcStatus::new(Code::Unimplemented, text)));
+    };
+    if let Some(text) = receiver.not_taken(signal) {
+        return Err(refused(&RpcStatus::new(Code::Unimplemented, text)));
+    }
+    match MessageHead::of(&head.headers) {
+        Ok(message) => Ok((signal, message)),
+        Err(status) => {
+            receiver.count_refusal(&status);
+            Err(refused(&status))
+        }
+    }
+}
+
+async fn export<B>(
+    receiver: Receiver,
+    signal: Signal,
+    head: MessageHead,
+    body: B,
+) -> Response<Answer>
 where
     B: Body<Data = Bytes>,
     B::Error: std::error::Error,
 {
-    if !grpc::is_grpc_protobuf(request.headers()) || request.version() != Version::HTTP_2 {
-        return not_grpc(receiver, request).await;
-    }
-    let path = request.uri().path();
-    let exported = match Signal::ALL
-        .into_iter()
-        .find(|&signal| signal.grpc_path() == path)
-    {
-        Some(signal) => export(receiver, signal, request).await,
-        None => {
-            let traces = Signal::Traces.grpc_path();
-            let text = format!(
-                "unknown method {path}; this port takes {traces}, and the same of logs and metrics"
-            );
-            Err(RpcStatus::new(Code::Unimplemented, text))
+    let read = grpc::read_message(head, body, MAX_MESSAGE_BYTES, &receiver.budget).await;
+    let exported = match read {
+        Ok(message) => receiver.admit(signal, Format::OtlpProtobuf, message).await,
+        Err(status) => {
+            receiver.count_refusal(&status);
+            Err(status)
         }
     };
     match exported {
@@ -69,40 +100,21 @@ where
     }
 }
 
-async fn export<B>(
-    receiver: &Receiver,
-    signal: Signal,
-    request: Request<B>,
-) -> Result<(), RpcStatus>
-where
-    B: Body<Data = Bytes>,
-    B::Error: std::error::Error,
-{
-    if let Some(text) = receiver.not_taken(signal) {
-        return Err(RpcStatus::new(Code::Unimplemented, text));
-    }
-    let message = grpc::read_message(request, MAX_MESSAGE_BYTES, &receiver.budget)
-        .await
-        .inspect_err(|status| receiver.count_refusal(status))?;
-    receiver.admit(signal, Format::OtlpProtobuf, message).await
-}
-
-/// Answers what is no gRPC, most likely OTLP over HTTP sent to the wrong port.
-async fn not_grpc<B>(receiver: &Receiver, request: Request<B>) -> Response<Answer>
-where
-    B: Body<Data = Bytes>,
-{
+/// Refuses what is no gRPC, most likely OTLP over HTTP sent to the wrong port.
+fn not_grpc(receiver: &Receiver, head: &Parts) -> Refusal {
     let mut text =
         "this port takes OTLP over gRPC (HTTP/2, content-type application/grpc)".to_owned();
-    if !grpc::is_grpc(request.headers()) {
+    let mut form = Form::of(head);
+    if grpc::is_grpc(&head.headers) {
+        // Of another message format, or over HTTP/1: what would be gRPC's own answer to it is none it can read.
+        form = Form::Text;
+    } else {
         text.push_str("; OTLP over HTTP is taken");
         text.push_str(&Receiver::place(&receiver.others.otlp_http));
     }
     let failure = Failure::unsupported(text, header::ACCEPT, "application/grpc");
-    if request.method() == Method::POST {
+    if head.method == Method::POST {
         receiver.count_refusal(&failure.status);
     }
-    let (parts, body) = request.into_parts();
-    discard(pin!(body), MAX_MESSAGE_BYTES).await;
-    otlp_http::failure(&parts.headers, &failure)
+    Refusal::new(form.answer(&failure), MAX_MESSAGE_BYTES)
 }

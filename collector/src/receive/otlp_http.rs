@@ -1,25 +1,35 @@
 //! OTLP over HTTP: `POST /v1/traces`, `/v1/logs` and `/v1/metrics`, protobuf or JSON (opentelemetry.io, OTLP specification,
 //! section OTLP/HTTP). Served by `pipeline`.
 
-use std::pin::pin;
-
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
 use tokio::net::TcpListener;
 
+use super::Receiver;
+use super::access::{self, Port, Refusal};
 use super::format::Format;
 use super::http::{
-    Failure, JSON, MAX_BODY_BYTES, PROTOBUF, content_encoding, media_type, read_batch,
+    Failure, Form, JSON, MAX_BODY_BYTES, PROTOBUF, content_encoding, media_type, read_batch,
 };
-use super::{Receiver, access};
-use crate::net::body::{Answer, discard};
+use crate::net::body::Answer;
 use crate::net::encoding::Encoding;
 use crate::net::rpc_status::Code;
 use crate::net::{grpc, server};
 use crate::signal::Signal;
 
 const TAKES: &str = "this port takes POST /v1/traces, /v1/logs and /v1/metrics";
+
+const PORT: Port<Accepted> = Port {
+    form: Form::of,
+    look: |receiver, head| {
+        accept(receiver, head).map_err(|failure| {
+            let response = Form::of(head).answer(&failure);
+            Refusal::new(response, MAX_BODY_BYTES)
+        })
+    },
+};
 
 /// Serves OTLP over HTTP until `shutdown`, then drains; returns how many connections were cut off.
 pub async fn serve(
@@ -30,45 +40,13 @@ pub async fn serve(
 ) -> usize {
     let handler = move |request, _peer| {
         let receiver = receiver.clone();
+        let attended = access::attend(&receiver, request, &PORT);
         async move {
-            access::guard(&receiver, request, failure, |request| {
-                answer(&receiver, request)
-            })
-            .await
+            let export = |accepted, body| export(receiver, accepted, body);
+            attended.answer(export).await
         }
     };
     server::serve(listener, handler, config, shutdown).await
-}
-
-/// Answers with an error as the request's own encoding has it: `google.rpc.Status` in protobuf or JSON, and
-/// plain text for everybody else.
-pub(super) fn failure(request: &HeaderMap, failure: &Failure) -> Response<Answer> {
-    match media_type(request).as_deref() {
-        Some(PROTOBUF) => failure.answer(PROTOBUF, failure.status.to_protobuf()),
-        Some(JSON) => failure.answer(JSON, failure.status.to_json()),
-        _ => failure.text_answer(),
-    }
-}
-
-async fn answer<B>(receiver: &Receiver, request: Request<B>) -> Response<Answer>
-where
-    B: Body<Data = Bytes>,
-    B::Error: std::error::Error,
-{
-    let (parts, body) = request.into_parts();
-    let mut body = pin!(body);
-    let exported = match accept(receiver, &parts) {
-        Ok(accepted) => export(receiver, accepted, body.as_mut()).await,
-        Err(failure) => {
-            discard(body.as_mut(), MAX_BODY_BYTES).await;
-            Err(failure)
-        }
-    };
-    match exported {
-        Ok(format) => success(format),
-        Err(failure) if grpc::is_grpc(&parts.headers) => grpc::failure(&failure.status),
-        Err(failure) => self::failure(&parts.headers, &failure),
-    }
 }
 
 /// What the head of a request tells of its body.
@@ -76,10 +54,11 @@ struct Accepted {
     signal: Signal,
     format: Format,
     encoding: Encoding,
+    form: Form,
 }
 
 /// Checks everything that can be told from the head of a request.
-fn accept(receiver: &Receiver, request: &http::request::Parts) -> Result<Accepted, Failure> {
+fn accept(receiver: &Receiver, request: &Parts) -> Result<Accepted, Failure> {
     let others = &receiver.others;
     if grpc::is_grpc(&request.headers) {
         let text = format!(
@@ -118,6 +97,7 @@ fn accept(receiver: &Receiver, request: &http::request::Parts) -> Result<Accepte
         signal,
         format,
         encoding,
+        form: Form::of(request),
     })
 }
 
@@ -136,17 +116,25 @@ fn check_batch(headers: &HeaderMap) -> Result<(Format, Encoding), Failure> {
     Ok((format, content_encoding(headers)?))
 }
 
-/// The format the batch came in.
-async fn export<B>(receiver: &Receiver, accepted: Accepted, body: B) -> Result<Format, Failure>
+async fn export<B>(receiver: Receiver, accepted: Accepted, body: B) -> Response<Answer>
 where
     B: Body<Data = Bytes>,
     B::Error: std::error::Error,
 {
-    let body = read_batch(receiver, accepted.encoding, body).await?;
-    receiver
-        .admit(accepted.signal, accepted.format, body)
-        .await?;
-    Ok(accepted.format)
+    let Accepted {
+        signal,
+        format,
+        encoding,
+        form,
+    } = accepted;
+    let exported = match read_batch(&receiver, encoding, body).await {
+        Ok(body) => receiver.admit(signal, format, body).await,
+        Err(status) => Err(status),
+    };
+    match exported {
+        Ok(()) => success(format),
+        Err(status) => form.answer(&status.into()),
+    }
 }
 
 /// An empty `ExportTraceServiceResponse`, or one of its like, in the encoding of the request, which is no byte at all in protobuf:

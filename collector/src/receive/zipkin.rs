@@ -1,17 +1,19 @@
 //! Zipkin's HTTP API for senders: `POST /api/v2/spans`, JSON v2 or protobuf (zipkin-api, zipkin2-api.yaml). Served by
 //! `pipeline`.
 
-use std::pin::pin;
-
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::Body;
 use tokio::net::TcpListener;
 
+use super::Receiver;
+use super::access::{self, Port, Refusal};
 use super::format::Format;
-use super::http::{Failure, MAX_BODY_BYTES, PROTOBUF, content_encoding, media_type, read_batch};
-use super::{Receiver, access};
-use crate::net::body::{Answer, discard};
+use super::http::{
+    Failure, Form, MAX_BODY_BYTES, PROTOBUF, content_encoding, media_type, read_batch,
+};
+use crate::net::body::Answer;
 use crate::net::encoding::Encoding;
 use crate::net::rpc_status::Code;
 use crate::net::{grpc, server};
@@ -19,6 +21,14 @@ use crate::signal::Signal;
 
 const SPANS: &str = "/api/v2/spans";
 const TAKES: &str = "this port takes POST /api/v2/spans, Zipkin's JSON v2 or protobuf";
+
+const PORT: Port<(Format, Encoding)> = Port {
+    form,
+    look: |receiver, head| {
+        accept(receiver, head)
+            .map_err(|failure| Refusal::new(form(head).answer(&failure), MAX_BODY_BYTES))
+    },
+};
 
 /// Serves Zipkin's senders until `shutdown`, then drains; returns how many connections were cut off.
 pub async fn serve(
@@ -29,49 +39,25 @@ pub async fn serve(
 ) -> usize {
     let handler = move |request, _peer| {
         let receiver = receiver.clone();
+        let attended = access::attend(&receiver, request, &PORT);
         async move {
-            access::guard(
-                &receiver,
-                request,
-                |_, failure| failure.text_answer(),
-                |request| answer(&receiver, request),
-            )
-            .await
+            let take = |(format, encoding), body| take(receiver, format, encoding, body);
+            attended.answer(take).await
         }
     };
     server::serve(listener, handler, config, shutdown).await
 }
 
-async fn answer<B>(receiver: &Receiver, request: Request<B>) -> Response<Answer>
-where
-    B: Body<Data = Bytes>,
-    B::Error: std::error::Error,
-{
-    let (parts, body) = request.into_parts();
-    let mut body = pin!(body);
-    let taken = match accept(receiver, &parts) {
-        Ok((format, encoding)) => take(receiver, format, encoding, body.as_mut()).await,
-        Err(failure) => {
-            discard(body.as_mut(), MAX_BODY_BYTES).await;
-            Err(failure)
-        }
-    };
-    match taken {
-        Ok(()) => {
-            let mut response = Response::new(Answer::default());
-            *response.status_mut() = StatusCode::ACCEPTED;
-            response
-        }
-        Err(failure) if grpc::is_grpc(&parts.headers) => grpc::failure(&failure.status),
-        Err(failure) => failure.text_answer(),
+/// Errors of Zipkin's are text, whatever its spans are written in.
+fn form(head: &Parts) -> Form {
+    match Form::of(head) {
+        Form::Grpc => Form::Grpc,
+        _ => Form::Text,
     }
 }
 
 /// Checks everything that can be told from the head of a request.
-fn accept(
-    receiver: &Receiver,
-    request: &http::request::Parts,
-) -> Result<(Format, Encoding), Failure> {
+fn accept(receiver: &Receiver, request: &Parts) -> Result<(Format, Encoding), Failure> {
     let path = request.uri.path();
     let is_post = request.method == Method::POST;
     let checked = if path != SPANS {
@@ -92,7 +78,7 @@ fn accept(
 }
 
 /// Whoever has the path of something else is told where that is.
-fn no_such_path(receiver: &Receiver, request: &http::request::Parts) -> Failure {
+fn no_such_path(receiver: &Receiver, request: &Parts) -> Failure {
     let others = &receiver.others;
     let path = request.uri.path();
     Failure::not_found(if grpc::is_grpc(&request.headers) {
@@ -127,15 +113,25 @@ fn check_batch(headers: &HeaderMap) -> Result<(Format, Encoding), Failure> {
 }
 
 async fn take<B>(
-    receiver: &Receiver,
+    receiver: Receiver,
     format: Format,
     encoding: Encoding,
     body: B,
-) -> Result<(), Failure>
+) -> Response<Answer>
 where
     B: Body<Data = Bytes>,
     B::Error: std::error::Error,
 {
-    let body = read_batch(receiver, encoding, body).await?;
-    Ok(receiver.admit(Signal::Traces, format, body).await?)
+    let taken = match read_batch(&receiver, encoding, body).await {
+        Ok(body) => receiver.admit(Signal::Traces, format, body).await,
+        Err(status) => Err(status),
+    };
+    match taken {
+        Ok(()) => {
+            let mut response = Response::new(Answer::default());
+            *response.status_mut() = StatusCode::ACCEPTED;
+            response
+        }
+        Err(status) => Form::Text.answer(&status.into()),
+    }
 }

@@ -13,6 +13,8 @@ mod fault_peers;
 mod file_system;
 #[cfg(target_os = "linux")]
 mod flood;
+#[cfg(target_os = "linux")]
+mod heads;
 mod imports;
 #[cfg(target_os = "linux")]
 mod isolation;

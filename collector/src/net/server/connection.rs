@@ -26,7 +26,9 @@ use super::accept::Known;
 use super::door::{Door, Opened, Version, wrong_door};
 use super::{BoxError, Config, MAX_HEADER_BYTES};
 
-const MAX_STREAMS: u32 = 256;
+/// The least that RFC 9113 recommends (section 6.5.2): each costs memory before anybody can look at it, up to 50 KiB for
+/// a head whose few bytes stand for many lines.
+const MAX_STREAMS: u32 = 100;
 /// Windows of streams that a connection's own has room for.
 const CONNECTION_WINDOWS: u32 = 4;
 /// Of an HTTP/2 frame; senders that do not ask use 16 KiB. A frame is read whole before any of it is handed on, and each

@@ -42,6 +42,7 @@ fn receiver(directory: &TempDir, budget: &Budget) -> Receiver {
         intake: Intake::new(log, views),
         takes: Signals::ALL,
         budget: budget.clone(),
+        requests: Budget::new(1 << 20),
         status: Arc::new(ReceiverStatus::listening("otlp-http", "here".to_owned())),
         others: Arc::default(),
     }

@@ -1,5 +1,6 @@
 //! The receivers over loopback sockets: what they take, and what everything else is answered.
 
+mod crowd;
 mod disk;
 mod grpc;
 mod http;
@@ -19,7 +20,7 @@ use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Others, Receiver, otlp_grpc, otlp_http};
+use super::{Others, REQUEST_BYTES, Receiver, otlp_grpc, otlp_http};
 use crate::budget::Budget;
 use crate::intake::Intake;
 use crate::log::{BatchLog, Cursor, OnFull, ReaderConfig};
@@ -31,6 +32,8 @@ use crate::status::{ExporterStatus, ReceiverStatus};
 use crate::views::{Config, Views};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Requests that there is room for at once.
+const REQUESTS: usize = 8;
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
 /// The receivers, and a reader of what they took.
@@ -42,6 +45,7 @@ struct Fixture {
     http_status: Arc<ReceiverStatus>,
     zipkin_status: Arc<ReceiverStatus>,
     budget: Budget,
+    requests: Budget,
     cursor: Cursor,
 }
 
@@ -78,6 +82,7 @@ async fn start_taking(takes: Signals, budget: Budget) -> Fixture {
         listeners.push(listener);
     }
     let [grpc, http, zipkin] = addresses.try_into().unwrap();
+    let requests = Budget::new(REQUESTS * REQUEST_BYTES);
     let others = Arc::new(Others {
         otlp_grpc: Some(grpc.clone()),
         otlp_http: Some(http.clone()),
@@ -87,6 +92,7 @@ async fn start_taking(takes: Signals, budget: Budget) -> Fixture {
         intake: intake.clone(),
         takes,
         budget: budget.clone(),
+        requests: requests.clone(),
         status: Arc::new(ReceiverStatus::listening(protocol, address.to_owned())),
         access: Arc::default(),
         others: Arc::clone(&others),
@@ -109,6 +115,7 @@ async fn start_taking(takes: Signals, budget: Budget) -> Fixture {
         http_status,
         zipkin_status,
         budget,
+        requests,
         cursor,
     }
 }
@@ -132,6 +139,7 @@ impl Fixture {
     fn took_nothing(&self) {
         assert!(self.cursor.unsent().is_empty());
         assert_eq!(self.budget.used(), 0);
+        assert_eq!(self.requests.used(), 0);
     }
 }
 
