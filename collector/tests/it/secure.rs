@@ -3,7 +3,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use bellwether_collector::net::client::Protocol;
 
 use super::certificates::{Authority, Files, Signed};
 use super::process::{Collector, bellwether_with, get, post, wait_for};
@@ -91,6 +94,50 @@ fn clients_are_told_by_their_certificates() {
         collector.started()["client_certificates"],
         "otlp-grpc,otlp-http,zipkin"
     );
+    collector.stop();
+}
+
+/// A client that has sent already when it is refused, as all do in TLS 1.3, still hears why.
+#[test]
+fn who_is_refused_reads_the_alert() {
+    let (files, ours, theirs) = (Files::new(), Authority::new(), Authority::new());
+    files.write("clients.pem", &ours.pem());
+    let clients = files.name("clients.pem");
+    let args = ["--tls-client-ca-file", &*clients, "--tls-client-id", CART];
+    let collector = start(&files, &ours, &args);
+    let stranger = ours.workload("spiffe://evil.example/cart");
+    for (signed, alert) in [
+        (None, "CertificateRequired"),
+        (Some(ours.expired(CART)), "CertificateExpired"),
+        (Some(theirs.workload(CART)), "UnknownCA"),
+        (Some(stranger), "CertificateUnknown"),
+    ] {
+        let tls = files.client(&ours, signed.as_ref());
+        let config = tls.load(Protocol::Http2).unwrap();
+        for _ in 0..5 {
+            let name = "127.0.0.1".try_into().unwrap();
+            let mut connection = rustls::ClientConnection::new(Arc::clone(&config), name).unwrap();
+            let mut socket = TcpStream::connect(collector.grpc_address()).unwrap();
+            while connection.is_handshaking() {
+                connection.complete_io(&mut socket).unwrap();
+            }
+            // Some of it while the alert is on its way, some when it is there.
+            for is_there in [false, true] {
+                if is_there {
+                    socket.peek(&mut [0]).unwrap();
+                }
+                for _ in 0..50 {
+                    connection.writer().write_all(b"spans").unwrap();
+                    while connection.wants_write() {
+                        connection.write_tls(&mut socket).unwrap();
+                    }
+                }
+            }
+            let mut stream = rustls::StreamOwned::new(connection, socket);
+            let error = stream.read(&mut [0; 16]).unwrap_err().to_string();
+            assert!(error.contains(alert), "{error} is not {alert}");
+        }
+    }
     collector.stop();
 }
 

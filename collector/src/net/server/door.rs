@@ -87,8 +87,9 @@ impl Door {
             }
             (First::Tls, Some(tls)) => match shake_hands(stream, tls).await {
                 Ok(opened) => Some(opened),
-                Err(error) => {
+                Err((error, stream)) => {
                     self.refuse(peer, &refusal(&error));
+                    let_it_read(stream).await;
                     None
                 }
             },
@@ -120,15 +121,19 @@ impl Door {
     }
 }
 
-async fn shake_hands(stream: TcpStream, tls: &Tls) -> io::Result<Opened> {
+/// The handshake; what went wrong with it otherwise, and what the peer may still have to read.
+async fn shake_hands(stream: TcpStream, tls: &Tls) -> Result<Opened, (io::Error, TcpStream)> {
     let acceptors = tls.acceptors.now();
     let config = match &acceptors.mutual {
         Some(mutual) if tls.is_mutual => mutual,
         // Nobody is let in without a certificate because none can be asked for.
-        None if tls.is_mutual => return Err(io::Error::other("no client can be told here")),
+        None if tls.is_mutual => {
+            return Err((io::Error::other("no client can be told here"), stream));
+        }
         _ => &acceptors.server_only,
     };
-    let stream = TlsAcceptor::from(Arc::clone(config)).accept(stream).await?;
+    let accepting = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+    let stream = accepting.into_fallible().await?;
     let version = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Version::Http2,
         _ => Version::Http1,
@@ -141,16 +146,23 @@ async fn shake_hands(stream: TcpStream, tls: &Tls) -> io::Result<Opened> {
 async fn answer_in_plaintext(mut stream: TcpStream) {
     const ANSWER: &[u8] =
         b"HTTP/1.0 400 Bad Request\r\n\r\nthis port is plaintext: write http://\n";
-    const MOST_READS: usize = 16;
-    let answered = stream.write_all(ANSWER).await.is_ok() && stream.shutdown().await.is_ok();
-    // Closing on what was not read would reset the connection before the answer is.
-    let mut unread = [0; 4096];
-    for _ in 0..MOST_READS {
-        match stream.read(&mut unread).await {
-            Ok(read) if read > 0 && answered => {}
-            _ => return,
-        }
+    if stream.write_all(ANSWER).await.is_ok() {
+        let_it_read(stream).await;
     }
+}
+
+/// Closes a connection behind the last word to its peer, which may be an alert that says why. In TLS 1.3 a client is done
+/// before it is known, and sends; closing on what was not read would reset the connection before it has read why.
+async fn let_it_read(mut stream: TcpStream) {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let read_out = async {
+        stream.shutdown().await?;
+        let mut unread = [0; 4096];
+        while stream.read(&mut unread).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whoever is still sending then, or is gone already, reads nothing.
+    let _ = tokio::time::timeout(PATIENCE, read_out).await;
 }
 
 /// The answer to plaintext on a port of TLS. Over gRPC the sender is told to come again, for it may be on its way to TLS, too.
