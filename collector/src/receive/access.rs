@@ -59,7 +59,7 @@ struct Admitted<T> {
 
 /// The answer to a request that its head alone refuses.
 pub(super) struct Refusal {
-    response: Response<Answer>,
+    response: Box<Response<Answer>>,
     /// Bytes of its body to read and drop at most, so that the sender reads the answer.
     discard: usize,
     _room: Option<Reservation>,
@@ -68,7 +68,7 @@ pub(super) struct Refusal {
 impl Refusal {
     pub(super) fn new(response: Response<Answer>, discard: usize) -> Self {
         Self {
-            response,
+            response: Box::new(response),
             discard,
             _room: None,
         }
@@ -132,7 +132,7 @@ where
                 if refusal.discard > 0 {
                     discard(pin!(self.body), refusal.discard).await;
                 }
-                refusal.response
+                *refusal.response
             }
         };
         if let Some(told) = self.told {

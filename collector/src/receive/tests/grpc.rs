@@ -255,3 +255,28 @@ async fn what_is_no_grpc_is_told_the_right_port() {
         4
     );
 }
+
+#[tokio::test]
+async fn a_content_type_may_be_written_in_any_case() {
+    let mut fixture = start().await;
+    let batch = test_support::request("shop", 1);
+    let headers = [("content-type", "Application/gRPC+Proto; charset=utf-8")];
+    let message = framed(0, &batch);
+    let reply = post(&fixture.grpc, Protocol::Http2, TRACES, &headers, message).await;
+    assert_eq!(reply.trailers["grpc-status"], "0");
+    fixture.took(&batch).await;
+}
+
+/// What gRPC would answer has the status 200, which elsewhere says that a batch was taken.
+#[tokio::test]
+async fn grpc_over_http1_is_refused_by_its_http_status() {
+    let fixture = start().await;
+    for address in [&fixture.http, &fixture.zipkin] {
+        let message = framed(0, &test_support::request("shop", 1));
+        let reply = post(address, Protocol::Http1, TRACES, &[GRPC], message).await;
+        assert!(reply.status.is_client_error(), "{}", reply.status);
+        let text = String::from_utf8_lossy(&reply.body);
+        assert!(text.contains(&fixture.grpc), "{text}");
+    }
+    fixture.took_nothing();
+}
