@@ -75,7 +75,7 @@ fn check_state(before: &[u8], after: &[u8], state: &str) {
 }
 
 /// What `fates` leave of `request`, by decoding all of it.
-pub(crate) fn expected(
+fn expected(
     mut request: ExportTraceServiceRequest,
     mut fates: impl Iterator<Item = Fate<'static>>,
 ) -> ExportTraceServiceRequest {
