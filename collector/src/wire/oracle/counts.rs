@@ -13,7 +13,7 @@ use super::{WireError, count_data_points, count_log_records, is_of_the_walk_alon
 pub(crate) fn check_any_logs(bytes: &[u8]) {
     agree(
         count_log_records(bytes),
-        Logs::decode(bytes).map(|request| request.records()),
+        &Logs::decode(bytes).map(|request| request.records()),
         ExportLogsServiceRequest::decode(bytes).is_ok(),
     );
 }
@@ -25,16 +25,16 @@ pub(crate) fn check_any_logs(bytes: &[u8]) {
 pub(crate) fn check_any_metrics(bytes: &[u8]) {
     agree(
         count_data_points(bytes),
-        Metrics::decode(bytes).map(|request| request.points()),
+        &Metrics::decode(bytes).map(|request| request.points()),
         ExportMetricsServiceRequest::decode(bytes).is_ok(),
     );
 }
 
 /// What is counted is what prost finds when it reads as deep, and no more is refused than what it refuses when it reads
 /// to the bottom.
-fn agree(counted: Result<u64, WireError>, shallow: Result<u64, DecodeError>, in_full: bool) {
+fn agree(counted: Result<u64, WireError>, shallow: &Result<u64, DecodeError>, in_full: bool) {
     match counted {
-        Ok(count) => assert_eq!(Ok(count), shallow, "counted, but prost"),
+        Ok(count) => assert_eq!(&Ok(count), shallow, "counted, but prost"),
         Err(error) => assert!(
             !in_full || is_of_the_walk_alone(&error),
             "prost takes it: {error}"
