@@ -27,6 +27,7 @@ mod signals;
 mod sink;
 #[cfg(target_os = "linux")]
 mod soak;
+mod surface;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
