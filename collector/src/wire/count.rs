@@ -286,6 +286,26 @@ mod tests {
     }
 
     #[test]
+    fn every_field_in_every_wire_type_is_taken_or_refused_as_prost_does() {
+        let values: [(u8, &[u8]); 4] = [(0, &[0]), (1, &[0; 8]), (2, &[0]), (5, &[0; 4])];
+        for number in 1..16_u8 {
+            for (wire_type, value) in values {
+                let one = [&[number << 3 | wire_type], value].concat();
+                for request in [one.clone(), field(1, &one), field(1, &field(2, &one))] {
+                    counts::check_any_logs(&request);
+                    counts::check_any_metrics(&request);
+                }
+                counts::check_any_logs(&log(&one));
+                counts::check_any_metrics(&log(&one));
+                for data in [5, 7, 9, 10, 11] {
+                    counts::check_any_metrics(&log(&field(data, &one)));
+                    counts::check_any_metrics(&point(data, &one));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn faults_are_named() {
         let check = |counted: Result<u64, WireError>, part: &str| {
             let text = counted.unwrap_err().to_string();

@@ -249,5 +249,15 @@ mod tests {
             let read = |bytes: &[u8]| ExportTraceServiceRequest::decode(bytes).unwrap();
             assert_eq!(read(&retained.bytes.unwrap()), read(&with("ot=th:8")));
         }
+        // What nobody knows stays, too: field 1000 as a text.
+        let unknown = [0xc2, 0x3e, 1, b'x'];
+        let span = test_support::span(1, 2, 3).encode_to_vec();
+        let request = |span: &[u8]| field(RESOURCE_SPANS, &field(SCOPE_SPANS, &field(SPANS, span)));
+        let retained = retain(&request(&[&unknown[..], &span].concat()), |_| {
+            Fate::KeepAs("a=1".into())
+        });
+        let state = field(3, b"a=1");
+        let expected = request(&[&unknown[..], &span, &state].concat());
+        assert_eq!(retained.unwrap().bytes, Some(expected));
     }
 }

@@ -5,6 +5,8 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
 use super::{Fate, retain, walk};
+use crate::wire::reader::{MAX_DEPTH, Reader};
+use crate::wire::walk::span_tag;
 
 /// Bytes that a span, its scope and its resource need more for their lengths, and the field's tag and length, when a
 /// `trace_state` comes in.
@@ -65,13 +67,27 @@ pub(crate) fn check_any_bytes(bytes: &[u8], fates: &[Fate<'static>]) {
     }
 }
 
-/// A span with another `trace_state` and nothing else changed, where prost reads it.
+/// A span with another `trace_state` and nothing else changed: byte for byte, and where prost reads it.
 fn check_state(before: &[u8], after: &[u8], state: &str) {
+    assert_eq!(without_state(before), without_state(after));
     if let Ok(mut expected) = Span::decode(before) {
         expected.trace_state = state.to_owned();
         let after = Span::decode(after).expect("it was read before");
         assert_eq!(after.encode_to_vec(), expected.encode_to_vec());
     }
+}
+
+/// A span's other fields as they stand, also those that nobody knows.
+fn without_state(raw: &[u8]) -> Vec<&[u8]> {
+    let (mut reader, mut at, mut fields) = (Reader::new(raw), 0, Vec::new());
+    while let Some(tag) = reader.tag().expect("the walk read it") {
+        reader.skip(tag, MAX_DEPTH).expect("the walk read it");
+        if tag != span_tag::TRACE_STATE {
+            fields.push(reader.since(at));
+        }
+        at = reader.position();
+    }
+    fields
 }
 
 /// What `fates` leave of `request`, by decoding all of it.
