@@ -1,9 +1,13 @@
 //! What comes from outside, each parser as a function of bytes that panics when a promise is broken. Called by the fuzz
 //! targets (`collector/fuzz`, which sets `cfg(fuzzing)`) and, on the kept corpora, by a test; no part of the API.
 
+use std::borrow::Cow;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use zstd_safe::CParameter;
 
@@ -13,18 +17,23 @@ use crate::log::disk::fuzzing as disk;
 use crate::net::body::Held;
 use crate::net::encoding::Encoding;
 use crate::net::inflate::inflate;
-use crate::wire::oracle::{self, zipkin};
-use crate::wire::{self, MOST_MEMORY, TranscodeError, WireError};
+use crate::wire::oracle::{self, counts, retained, zipkin};
+use crate::wire::{self, Fate, MOST_MEMORY, TranscodeError, WireError};
 
 /// A parser, by the name of its corpus.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every parser.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 14] = [
     ("deflate", deflate),
     ("gzip", gzip),
     ("otlp_json", otlp_json),
+    ("otlp_logs", counts::check_any_logs),
+    ("otlp_logs_json", otlp_logs_json),
+    ("otlp_metrics", counts::check_any_metrics),
+    ("otlp_metrics_json", otlp_metrics_json),
     ("otlp_protobuf", oracle::check_any_bytes),
+    ("retain", retain),
     ("segments", disk::segments),
     ("split", export::split),
     ("zipkin_json", zipkin_json),
@@ -100,12 +109,74 @@ fn otlp_json(data: &[u8]) {
         return;
     };
     assert!(made.len() <= wire::most_otlp_json(data.len()));
+    decoded(&made);
+    is_read_alike(data, &made, |_: &mut ExportTraceServiceRequest, _| ());
+}
+
+fn otlp_logs_json(data: &[u8]) {
+    let Ok(made) = wire::otlp_logs_json(data) else {
+        return;
+    };
+    assert!(made.len() <= wire::most_otlp_json(data.len()));
+    counts::check_any_logs(&made);
+    is_read_alike(data, &made, |_: &mut ExportLogsServiceRequest, _| ());
+}
+
+fn otlp_metrics_json(data: &[u8]) {
+    let most = wire::most_otlp_metrics_json(data.len());
+    let made = match wire::otlp_metrics_json(data, most) {
+        Ok(made) => made,
+        Err(TranscodeError::TooLarge { .. }) => panic!("that is enough for any body"),
+        Err(_) => return,
+    };
+    assert!(made.len() <= most);
+    counts::check_any_metrics(&made);
+    is_read_alike(data, &made, forget_swallowed_data);
+}
+
+/// The reference takes a metric whose data it cannot read as one without data.
+fn forget_swallowed_data(
+    read: &mut ExportMetricsServiceRequest,
+    expected: &ExportMetricsServiceRequest,
+) {
+    let groups = read.resource_metrics.iter_mut();
+    let scopes = groups.flat_map(|group| &mut group.scope_metrics);
+    let expected = expected.resource_metrics.iter();
+    let expected = expected.flat_map(|group| &group.scope_metrics);
+    let metrics = scopes.flat_map(|scope| &mut scope.metrics);
+    for (metric, expected) in metrics.zip(expected.flat_map(|scope| &scope.metrics)) {
+        if expected.data.is_none() {
+            metric.data = None;
+        }
+    }
+}
+
+/// What was taken is JSON, what was `made` of it is protobuf, and where the reference takes the JSON, it reads the same, but
+/// for what `forgive` makes the same.
+fn is_read_alike<R: Message + Default + DeserializeOwned>(
+    data: &[u8],
+    made: &[u8],
+    forgive: impl FnOnce(&mut R, &R),
+) {
     assert!(is_json(data));
-    let request = decoded(&made);
-    // Where the reference takes it, it reads the same.
-    if let Ok(expected) = serde_json::from_slice::<ExportTraceServiceRequest>(data) {
+    let mut request = R::decode(made).expect("it is protobuf");
+    if let Ok(expected) = serde_json::from_slice::<R>(data) {
+        forgive(&mut request, &expected);
         assert_eq!(request.encode_to_vec(), expected.encode_to_vec());
     }
+}
+
+/// The first four bytes say what becomes of the spans of the rest, one for each in turn.
+fn retain(data: &[u8]) {
+    let Some((fates, request)) = data.split_first_chunk::<4>() else {
+        return;
+    };
+    let fates = fates.map(|fate| match fate {
+        0 => Fate::Drop,
+        1 => Fate::Keep,
+        length => Fate::KeepAs(Cow::Owned("a".repeat(usize::from(length)))),
+    });
+    retained::check_any_bytes(request, &fates);
 }
 
 /// Of numbers the grammar alone counts: what is stepped over may be of any size.

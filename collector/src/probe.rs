@@ -146,10 +146,10 @@ mod tests {
 
     #[test]
     fn nobody_there_is_not_ready() {
-        let port = {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().port()
-        };
+        // Bound and not listening: no other test gets the port meanwhile.
+        let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+        nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let port = nobody.local_addr().unwrap().port();
         let error = probe(&address("127.0.0.1", port)).unwrap_err();
         assert!(matches!(error, ProbeError::Unreachable { .. }), "{error}");
     }

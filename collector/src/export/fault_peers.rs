@@ -8,6 +8,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::net::TcpSocket;
+
+/// An address where nobody listens: whoever connects is refused. As long as this is there, no other test is given its port,
+/// and whoever asks for the port by number can still listen there.
+pub(crate) struct Nobody {
+    pub(crate) address: SocketAddr,
+    _bound: TcpSocket,
+}
+
+impl Nobody {
+    pub(crate) fn start() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("an option");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(any).expect("a free port");
+        Self {
+            address: socket.local_addr().expect("an address"),
+            _bound: socket,
+        }
+    }
+}
+
 /// What a peer does with every connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {

@@ -3,7 +3,7 @@
 mod compress;
 mod config;
 #[cfg(test)]
-mod fault_peers;
+pub(crate) mod fault_peers;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(any(test, fuzzing))]

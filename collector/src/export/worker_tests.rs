@@ -26,6 +26,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use tokio_stream::wrappers::TcpListenerStream;
 
+use super::fault_peers::Nobody;
 use super::{Config, Target, Worker};
 use crate::log::{BatchLog, ReaderConfig};
 use crate::net::body::Answer;
@@ -369,15 +370,15 @@ async fn retry_after_is_waited_for() {
 
 #[tokio::test]
 async fn a_peer_that_comes_up_later_gets_everything() {
-    let (listener, address) = bind().await;
-    drop(listener);
-    let mut fixture = Fixture::start(&format!("otlp+http://{address}"), &batches(&["a", "b"]));
+    let nobody = Nobody::start();
+    let url = format!("otlp+http://{}", nobody.address);
+    let mut fixture = Fixture::start(&url, &batches(&["a", "b"]));
     let status = Arc::clone(&fixture.status);
     until(|| status.retries.load(Ordering::Relaxed) >= 1).await;
     assert!(fixture.last_error().contains("cannot connect to 127.0.0.1"));
     let taken = Taken::default();
     let taking = Arc::clone(&taken);
-    let listener = TcpListener::bind(address).await.unwrap();
+    let listener = TcpListener::bind(nobody.address).await.unwrap();
     let _peer = HttpPeer::serve(listener, move |_, body| collect(&taking, &body));
     fixture.finish().await;
     fixture.check(6, 0, 0);

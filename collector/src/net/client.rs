@@ -1,17 +1,15 @@
 //! The outgoing side: one kept connection to one peer, a POST at a time, over HTTP/1.1 or HTTP/2, plain (then with
 //! prior knowledge) or in TLS. Called by `export`.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
+mod error;
+mod pieces;
+
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -23,6 +21,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+pub use error::ClientError;
+use error::plaintext_hint;
+pub use pieces::Pieces;
 
 use super::body::with_causes;
 use super::client_tls::ClientTls;
@@ -86,57 +88,6 @@ pub struct Reply {
     pub body: Bytes,
     /// Its trailers; empty without any.
     pub trailers: HeaderMap,
-}
-
-/// Why there was no answer. Whether the peer took the request is not known then.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// No connection.
-    #[error("cannot connect to {peer}: {error}")]
-    Connect {
-        /// The peer, as `HOST:PORT`.
-        peer: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// A connection, but no TLS over it.
-    #[error("no TLS with {peer}: {error}{hint}")]
-    Tls {
-        /// The peer, as `HOST:PORT`.
-        peer: String,
-        /// Why, with its causes.
-        error: String,
-        /// What to check, when the peer seems to speak no TLS; else empty.
-        hint: &'static str,
-    },
-    /// The connection broke, or the peer does not speak the protocol.
-    #[error("the connection to {peer} failed: {error}{hint}")]
-    Broken {
-        /// The peer, as `HOST:PORT`.
-        peer: String,
-        /// Why, with its causes.
-        error: String,
-        /// What to check, when the failure looks like another protocol; else empty.
-        hint: &'static str,
-    },
-    /// No answer in time.
-    #[error("{peer} did not answer within {timeout:?}")]
-    TimedOut {
-        /// The peer, as `HOST:PORT`.
-        peer: String,
-        /// The time it had.
-        timeout: Duration,
-    },
-    /// The request itself cannot be written.
-    #[error("cannot write the request: {0}")]
-    Request(#[from] http::Error),
-}
-
-/// A request's body: pieces that are sent one after another as they are, without being copied together.
-#[derive(Clone, Debug, Default)]
-pub struct Pieces {
-    pieces: VecDeque<Bytes>,
-    length: u64,
 }
 
 #[derive(Debug)]
@@ -429,42 +380,6 @@ impl Reply {
     }
 }
 
-impl Pieces {
-    /// A body of `pieces` one after another; empty ones are left out.
-    pub fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
-        let pieces: VecDeque<_> = pieces
-            .into_iter()
-            .filter(|piece| !piece.is_empty())
-            .collect();
-        let length = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces, length }
-    }
-}
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.pieces.pop_front();
-        if let Some(piece) = &piece {
-            self.length -= piece.len() as u64;
-        }
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length)
-    }
-}
-
 /// Reads an answer, and whether it was read to its end.
 async fn read(response: Response<Incoming>) -> hyper::Result<(Reply, bool)> {
     let (parts, mut body) = response.into_parts();
@@ -493,17 +408,6 @@ async fn read(response: Response<Incoming>) -> hyper::Result<(Reply, bool)> {
     Ok((reply, whole))
 }
 
-/// A peer that answers TLS with something else.
-fn plaintext_hint(error: &io::Error) -> &'static str {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-    match cause {
-        Some(rustls::Error::InvalidMessage(_)) => {
-            "; if it speaks no TLS, write the scheme without its s (otlp+grpc://, otlp+http://, zipkin+http://)"
-        }
-        _ => "",
-    }
-}
-
 async fn drive(connection: impl Future<Output = hyper::Result<()>>) {
     if let Err(error) = connection.await {
         // The request under way fails with the same error; between requests nobody waits for this one.
@@ -513,8 +417,9 @@ async fn drive(connection: impl Future<Output = hyper::Result<()>>) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::pin::Pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll};
 
     use hyper::service::service_fn;
     use hyper_util::rt::TokioExecutor;

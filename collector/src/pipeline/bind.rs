@@ -149,6 +149,7 @@ fn lines(faults: &[BindFault]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::fault_peers::Nobody;
 
     fn address(port: u16, asked_by: Option<&str>) -> ListenAddress {
         ListenAddress {
@@ -207,8 +208,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_asked_for_comes_before_a_default() {
-        let (listener, port) = taken().await;
-        drop(listener);
+        let nobody = Nobody::start();
+        let port = nobody.address.port();
         let [grpc, web] = all([
             ("otlp-grpc", &address(port, None)),
             ("web", &address(port, Some("--web"))),

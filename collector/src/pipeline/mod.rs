@@ -6,10 +6,10 @@ mod guards;
 mod open_log;
 mod own;
 mod stopped;
+mod telling;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -31,6 +31,7 @@ use guards::{Guards, LiveGuards};
 use open_log::OpenLog;
 pub use own::OwnTarget;
 use stopped::stopped;
+use telling::{tell_left_out, tell_started, tell_unsent};
 
 use crate::budget::Budget;
 use crate::config::Config;
@@ -379,81 +380,10 @@ fn receiver_status((protocol, bound, locks): (&'static str, &Bound, Locks)) -> A
     Arc::new(status.with_locks(locks))
 }
 
-fn tell_left_out(listeners: [(&'static str, &Bound); 4]) {
-    for (protocol, bound) in listeners {
-        if let Err(reason) = bound {
-            tracing::warn!(
-                protocol,
-                reason,
-                "this default listener is left out; ask for another port by its flag"
-            );
-        }
-    }
-}
-
-/// A second signal cuts the drain short: what that costs is told.
-fn tell_unsent(status: &Status) {
-    for exporter in &status.exporters {
-        let bytes = exporter.queue_bytes.load(Ordering::Relaxed);
-        if bytes > 0 && status.log.is_some() {
-            tracing::info!(
-                exporter = exporter.name,
-                bytes,
-                "stopped at once: what this exporter had not sent stays in the data directory"
-            );
-        } else if bytes > 0 {
-            tracing::warn!(
-                exporter = exporter.name,
-                bytes,
-                "stopped at once: what this exporter had not sent is lost"
-            );
-        }
-    }
-}
-
 /// The pages answer to the name they were told to listen on, too.
 fn allowed_hosts(mut hosts: Vec<String>, listening: String) -> Arc<[String]> {
     hosts.push(listening);
     hosts.into()
-}
-
-/// One line that a person and a program can read: the addresses as bound, port 0 resolved.
-fn tell_started(config: &Config, bound: [&Bound; 4]) {
-    let [otlp_grpc, otlp_http, zipkin, web] = bound.map(|bound| {
-        let listening = bound.as_ref().ok()?;
-        Some(listening.address.as_str())
-    });
-    let export: Vec<_> = config
-        .export
-        .iter()
-        .map(|export| export.name.as_str())
-        .collect();
-    let disk = config.storage.disk.as_ref();
-    // Which receivers have a lock; nothing when none has.
-    let with = |has: fn(&Locks) -> bool| {
-        let locks = [GRPC, HTTP, ZIPKIN].into_iter().zip(&config.access.locks);
-        let names: Vec<_> = locks
-            .filter(|(_, locks)| has(locks))
-            .map(|(name, _)| name)
-            .collect();
-        Some(names.join(",")).filter(|names| !names.is_empty())
-    };
-    tracing::info!(
-        otlp_grpc,
-        otlp_http,
-        zipkin,
-        web,
-        export = export.join(","),
-        tls = with(|locks| locks.tls),
-        client_certificates = with(|locks| locks.client_certificates),
-        tokens = with(|locks| locks.tokens),
-        data_dir = disk.map(|disk| disk.directory.display().to_string()),
-        durability = disk.map(|disk| disk.durability.name()),
-        data_limit_bytes = disk.map(|disk| disk.limit),
-        memory_limit_bytes = config.memory.limit,
-        retention_seconds = config.retention.as_secs(),
-        "collector started"
-    );
 }
 
 /// Waits for all of them; one that panicked is told, and the others go on.

@@ -178,31 +178,8 @@ mod tests {
 
     use super::*;
     use crate::wire::any_request::any_request;
+    use crate::wire::oracle::retained;
     use crate::wire::test_support::{self, field};
-
-    /// What `fate` leaves of `request`, by decoding all of it.
-    fn expected(
-        mut request: ExportTraceServiceRequest,
-        mut fate: impl FnMut() -> Fate<'static>,
-    ) -> ExportTraceServiceRequest {
-        for resource in &mut request.resource_spans {
-            for scope in &mut resource.scope_spans {
-                scope.spans.retain_mut(|span| match fate() {
-                    Fate::Drop => false,
-                    Fate::Keep => true,
-                    Fate::KeepAs(state) => {
-                        span.trace_state = state.into_owned();
-                        true
-                    }
-                });
-            }
-            resource.scope_spans.retain(|scope| !scope.spans.is_empty());
-        }
-        request
-            .resource_spans
-            .retain(|resource| !resource.scope_spans.is_empty());
-        request
-    }
 
     fn fates() -> impl Strategy<Value = Vec<Fate<'static>>> {
         let fate = prop_oneof![
@@ -216,26 +193,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_stays_is_what_decoding_would_leave(request in any_request(), fates in fates()) {
-            let bytes = request.encode_to_vec();
-            let mut given = fates.iter().cloned();
-            let retained = retain(&bytes, |_| given.next().unwrap()).unwrap();
-            let spans = request.resource_spans.iter().flat_map(|r| &r.scope_spans);
-            let spans: usize = spans.map(|scope| scope.spans.len()).sum();
-            prop_assert_eq!(given.len(), fates.len() - spans, "each span is asked about once");
-            let Some(out) = retained.bytes else {
-                prop_assert_eq!(retained.spans as usize, spans);
-                prop_assert!(fates.iter().take(spans).all(|fate| *fate == Fate::Keep));
-                return Ok(());
-            };
-            prop_assert!(out.len() <= bytes.len() + spans * 310);
-            let mut given = fates.iter().cloned();
-            let expected = expected(request, || given.next().unwrap());
-            prop_assert_eq!(ExportTraceServiceRequest::decode(&out[..]).unwrap(), expected);
+            retained::check_any_bytes(&request.encode_to_vec(), &fates);
         }
 
         #[test]
-        fn any_bytes_end(bytes in any::<Vec<u8>>(), keep: bool) {
-            let _ = retain(&bytes, |_| if keep { Fate::KeepAs("a=1".into()) } else { Fate::Drop });
+        fn any_bytes_end(bytes in any::<Vec<u8>>(), fates in fates()) {
+            retained::check_any_bytes(&bytes, &fates);
         }
 
         #[test]
@@ -286,5 +249,15 @@ mod tests {
             let read = |bytes: &[u8]| ExportTraceServiceRequest::decode(bytes).unwrap();
             assert_eq!(read(&retained.bytes.unwrap()), read(&with("ot=th:8")));
         }
+        // What nobody knows stays, too: field 1000 as a text.
+        let unknown = [0xc2, 0x3e, 1, b'x'];
+        let span = test_support::span(1, 2, 3).encode_to_vec();
+        let request = |span: &[u8]| field(RESOURCE_SPANS, &field(SCOPE_SPANS, &field(SPANS, span)));
+        let retained = retain(&request(&[&unknown[..], &span].concat()), |_| {
+            Fate::KeepAs("a=1".into())
+        });
+        let state = field(3, b"a=1");
+        let expected = request(&[&unknown[..], &span, &state].concat());
+        assert_eq!(retained.unwrap().bytes, Some(expected));
     }
 }

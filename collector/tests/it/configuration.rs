@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::fault_peers::Nobody;
 use super::process::{Collector, bellwether_with, post, wait_for};
 use super::{batch, metric};
 
@@ -141,10 +142,8 @@ fn a_collector_does_what_its_file_says() {
 /// An exporter that nobody answers, with senders that outrun the log: its own choice counts, not the default.
 #[test]
 fn an_exporter_says_for_itself_what_gives_way() {
-    let dead = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    };
+    let nobody = Nobody::start();
+    let dead = nobody.address;
     let refused = |on_full: &str| {
         let text = format!(
             "memory_limit: 64MiB\nexporters: [{{url: \"otlp+http://{dead}\", name: dead, on_full: {on_full}}}]\n"

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::fault_peers::Nobody;
 use super::load::{DAMAGED, PATIENCE, Sent, arrived, rounds, start};
 use super::process::{Collector, bellwether, get, post, wait_for, wait_for_at_most};
 use super::sink::Sink;
@@ -72,11 +73,9 @@ fn kills_while_the_peer_is_down_for_the_whole_load_lose_nothing() {
 #[test]
 fn what_came_while_the_peer_was_down_arrives_after_a_restart() {
     let directory = TempDir::new().unwrap();
-    let address = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    };
-    let (url, sent) = (format!("otlp+http://{address}"), Arc::new(Sent::default()));
+    let nobody = Nobody::start();
+    let url = format!("otlp+http://{}", nobody.address);
+    let sent = Arc::new(Sent::default());
     let collector = start(directory.path(), &url, &[]);
     let senders = sent.start(&collector.traces());
     wait_for("load", || sent.count() >= 2_000);
@@ -95,7 +94,7 @@ fn what_came_while_the_peer_was_down_arrives_after_a_restart() {
     assert_eq!(status["log"]["durability"], "synced", "{status}");
     let (_, page) = get(&collector.web("/status"));
     assert!(page.contains(directory.path().to_str().unwrap()), "{page}");
-    let sink = Sink::listen(TcpListener::bind(address).unwrap());
+    let sink = Sink::listen(TcpListener::bind(nobody.address).unwrap());
     arrived(&sink, &accepted);
     assert!(
         sink.taken().values().all(|&times| times == 1),

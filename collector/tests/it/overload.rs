@@ -41,6 +41,12 @@ fn wait(lasting: Duration) {
     wait_for_at_most(PATIENCE, "the time to pass", || Instant::now() >= end);
 }
 
+/// The most that an answer may take, and getting well again: a bound, not a measure. A collector that was not optimized, in
+/// the short form beside other tests, gets few turns.
+fn soon() -> Duration {
+    Duration::from_secs(if is_full() { 2 } else { 20 })
+}
+
 /// What a peer takes: 50 spans of 4 KiB every 25 ms, which is 8 MB/s.
 const OF_A_SPAN: Duration = Duration::from_micros(500);
 const SPANS: u64 = 50;
@@ -115,8 +121,8 @@ fn a_peer_slower_than_its_senders_has_them_pushed_back() {
         ));
         assert!(watch.most() <= allowed(limit), "{} bytes", watch.most());
         // An answer waits for no peer.
-        assert!(p99 < Duration::from_secs(2), "{p99:?}");
-        assert!(recovered < Duration::from_secs(2), "{recovered:?}");
+        assert!(p99 < soon(), "{p99:?}");
+        assert!(recovered < soon(), "{recovered:?}");
         drop(watch);
         collector.stop();
     }
@@ -279,7 +285,7 @@ fn many_senders_of_large_bodies_do_not_break_the_memory_limit() {
             "{status}"
         );
         assert!(watch.most() <= allowed(limit), "{} bytes", watch.most());
-        assert!(recovered < Duration::from_secs(2), "{recovered:?}");
+        assert!(recovered < soon(), "{recovered:?}");
         drop(watch);
         collector.stop();
     }

@@ -45,6 +45,15 @@ impl Collector {
         Self::spawn(&mut command)
     }
 
+    /// On the usual ports of this host.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn start_on(host: &str) -> Self {
+        let mut command = command(&program());
+        command.args(["run", "--listen", host]);
+        command.env("BELLWETHER_DRAIN_DELAY", "0s");
+        Self::spawn(&mut command)
+    }
+
     /// Through a shell's `script`, which has to `exec "$0" "$@"`.
     #[cfg(target_os = "linux")]
     pub(crate) fn start_through(script: &str, args: &[&str]) -> Self {

@@ -32,8 +32,9 @@ fn plan(every: Duration) -> Plan {
 fn times() -> (Duration, Duration) {
     let told = std::env::var("BELLWETHER_SOAK").ok();
     let told = told.map(|seconds| seconds.parse().unwrap());
+    let whole: u64 = told.unwrap_or(900);
     let seconds = if is_full() {
-        [told.unwrap_or(900), 300]
+        [whole, 300.min(whole / 2)]
     } else {
         [60, 30]
     };

@@ -15,7 +15,7 @@ from opentelemetry.exporter.zipkin.json import ZipkinExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode, set_span_in_context
 import grpc
 
 
@@ -36,21 +36,35 @@ def provider(service, protocol, endpoint):
     return made
 
 
+def plain(attributes):
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in attributes.items()}
+
+
 def described(span, service, kind, error=None):
     parent = span.parent
     return {
         "service": service,
         "span_id": format(span.get_span_context().span_id, "016x"),
         "parent_span_id": format(parent.span_id, "016x") if parent else None,
+        "name": span.name,
         "kind": kind,
-        "attributes": {k: list(v) if isinstance(v, tuple) else v for k, v in span.attributes.items()},
+        "start": str(span.start_time),
+        "end": str(span.end_time),
+        "attributes": plain(span.attributes),
+        "events": [{"name": event.name, "attributes": plain(event.attributes)} for event in span.events],
+        "links": [
+            {"span_id": format(link.context.span_id, "016x"), "attributes": plain(link.attributes)}
+            for link in span.links
+        ],
+        "resource": plain(span.resource.attributes),
+        "scope": [span.instrumentation_scope.name, span.instrumentation_scope.version],
         "error": error,
     }
 
 
 def main(protocol, endpoint):
     shop, stock = (provider(name, protocol, endpoint) for name in ("py-shop", "py-stock"))
-    tracer, other = shop.get_tracer("shop"), stock.get_tracer("stock")
+    tracer, other = shop.get_tracer("shop", "1.2.3"), stock.get_tracer("stock", "1.2.3")
 
     root = tracer.start_span("GET /order", kind=SpanKind.SERVER)
     root.set_attribute("http.request.method", "GET")
@@ -59,7 +73,9 @@ def main(protocol, endpoint):
     client.set_attribute("server.port", 8080)
     client.set_attribute("ratio", 0.25)
     client.set_attribute("retry", False)
-    server = other.start_span("GET /stock", context=set_span_in_context(client), kind=SpanKind.SERVER)
+    links = [Link(root.get_span_context(), {"cause": "retry", "attempt": 2})]
+    below = set_span_in_context(client)
+    server = other.start_span("GET /stock", context=below, kind=SpanKind.SERVER, links=links)
     server.set_attribute("items", ["a", "b"])
     server.add_event("cache miss", {"key": "42"})
     inner = other.start_span("lookup", context=set_span_in_context(server))

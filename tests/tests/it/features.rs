@@ -15,6 +15,12 @@ fn every_test_that_the_table_of_losses_names_exists() {
     assert!(checked > 30, "{checked}");
 }
 
+#[test]
+fn every_test_that_the_tables_of_promises_name_exists() {
+    let checked = named_in("docs/promises.md");
+    assert!(checked > 60, "{checked}");
+}
+
 /// How many tests a table names, all of which exist.
 fn named_in(document: &str) -> usize {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

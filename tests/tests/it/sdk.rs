@@ -70,7 +70,8 @@ fn as_tag(value: &Value) -> String {
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn check_span(sent: &Value, arrived: &[Value]) {
+/// Holds a span as an SDK told it against the same one in Zipkin's format.
+pub(crate) fn check_span(sent: &Value, arrived: &[Value]) {
     let id = |span: &&Value| span["id"] == sent["span_id"];
     let span = arrived
         .iter()

@@ -1,8 +1,10 @@
 //! Every format that spans come in by every exporter: what comes out is what went in, attribute by attribute. Here
-//! OTLP; Zipkin's spans in `zipkin`; what a format cannot hold, as docs/formats.md has it, in `formats` and `members`.
+//! OTLP; Zipkin's spans in `zipkin`; what real SDKs send, in `sdks`; what a format cannot hold, as docs/formats.md has it,
+//! in `formats` and `members`.
 
 mod formats;
 mod members;
+mod sdks;
 mod zipkin;
 
 use bellwether_tests::http::post;

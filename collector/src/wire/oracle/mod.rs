@@ -1,4 +1,5 @@
-//! What prost reads in the same bytes, to hold the walk against: by the walk's tests, and by `fuzzing`.
+//! What prost reads in the same bytes, to hold `wire` against: by its tests, and by `fuzzing`. Here the walk; below the
+//! counts of logs and metrics, and what `retain` leaves.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -9,6 +10,11 @@ use prost::Message;
 use serde_json::json;
 
 use super::*;
+
+pub(crate) mod counts;
+pub(crate) mod retained;
+mod shallow;
+pub(crate) mod zipkin;
 
 /// Holds the walk against prost on any bytes.
 ///
@@ -36,6 +42,7 @@ fn is_of_the_walk_alone(error: &WireError) -> bool {
     matches!(
         error,
         WireError::IdLength { .. }
+            | WireError::RecordIdLength { .. }
             | WireError::ZeroId { .. }
             | WireError::Repeated { .. }
             | WireError::TooDeep { .. }
@@ -115,116 +122,6 @@ fn read_all(span: &SpanRef<'_>) {
     }
     for link in span.links() {
         link.attributes.count();
-    }
-}
-
-/// What prost checks when it reads a request as deep as the walk does: the parts that the walk steps over
-/// are plain bytes here.
-mod shallow {
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Request {
-        #[prost(message, repeated, tag = "1")]
-        pub(super) resource_spans: Vec<ResourceSpans>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct ResourceSpans {
-        #[prost(message, optional, tag = "1")]
-        pub(super) resource: Option<Resource>,
-        #[prost(message, repeated, tag = "2")]
-        pub(super) scope_spans: Vec<ScopeSpans>,
-        #[prost(string, tag = "3")]
-        pub(super) schema_url: String,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Resource {
-        #[prost(message, repeated, tag = "1")]
-        pub(super) attributes: Vec<KeyValue>,
-        #[prost(uint32, tag = "2")]
-        pub(super) dropped: u32,
-        #[prost(bytes = "vec", repeated, tag = "3")]
-        pub(super) entity_refs: Vec<Vec<u8>>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct KeyValue {
-        #[prost(string, tag = "1")]
-        pub(super) key: String,
-        #[prost(message, optional, tag = "2")]
-        pub(super) value: Option<AnyValue>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct AnyValue {
-        #[prost(string, tag = "1")]
-        pub(super) string: String,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct ScopeSpans {
-        #[prost(message, optional, tag = "1")]
-        pub(super) scope: Option<Scope>,
-        #[prost(message, repeated, tag = "2")]
-        pub(super) spans: Vec<Span>,
-        #[prost(string, tag = "3")]
-        pub(super) schema_url: String,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Scope {
-        #[prost(string, tag = "1")]
-        pub(super) name: String,
-        #[prost(string, tag = "2")]
-        pub(super) version: String,
-        #[prost(bytes = "vec", repeated, tag = "3")]
-        pub(super) attributes: Vec<Vec<u8>>,
-        #[prost(uint32, tag = "4")]
-        pub(super) dropped: u32,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Span {
-        #[prost(bytes = "vec", tag = "1")]
-        pub(super) trace_id: Vec<u8>,
-        #[prost(bytes = "vec", tag = "2")]
-        pub(super) span_id: Vec<u8>,
-        #[prost(bytes = "vec", tag = "3")]
-        pub(super) trace_state: Vec<u8>,
-        #[prost(bytes = "vec", tag = "4")]
-        pub(super) parent_span_id: Vec<u8>,
-        #[prost(string, tag = "5")]
-        pub(super) name: String,
-        #[prost(int32, tag = "6")]
-        pub(super) kind: i32,
-        #[prost(fixed64, tag = "7")]
-        pub(super) start: u64,
-        #[prost(fixed64, tag = "8")]
-        pub(super) end: u64,
-        #[prost(bytes = "vec", repeated, tag = "9")]
-        pub(super) attributes: Vec<Vec<u8>>,
-        #[prost(uint32, tag = "10")]
-        pub(super) dropped_attributes: u32,
-        #[prost(bytes = "vec", repeated, tag = "11")]
-        pub(super) events: Vec<Vec<u8>>,
-        #[prost(uint32, tag = "12")]
-        pub(super) dropped_events: u32,
-        #[prost(bytes = "vec", repeated, tag = "13")]
-        pub(super) links: Vec<Vec<u8>>,
-        #[prost(uint32, tag = "14")]
-        pub(super) dropped_links: u32,
-        #[prost(message, optional, tag = "15")]
-        pub(super) status: Option<Status>,
-        #[prost(fixed32, tag = "16")]
-        pub(super) flags: u32,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Status {
-        #[prost(string, tag = "2")]
-        pub(super) message: String,
-        #[prost(int32, tag = "3")]
-        pub(super) code: i32,
     }
 }
 
@@ -331,65 +228,4 @@ pub(super) fn assert_same(
         seen.resource.service_name,
         service_of(resource.resource.as_ref())
     );
-}
-
-/// zipkin-api, zipkin.proto.
-pub(crate) mod zipkin {
-    use std::collections::HashMap;
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct ListOfSpans {
-        #[prost(message, repeated, tag = "1")]
-        pub(crate) spans: Vec<Span>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Span {
-        #[prost(bytes = "vec", tag = "1")]
-        pub(crate) trace_id: Vec<u8>,
-        #[prost(bytes = "vec", tag = "2")]
-        pub(crate) parent_id: Vec<u8>,
-        #[prost(bytes = "vec", tag = "3")]
-        pub(crate) id: Vec<u8>,
-        #[prost(int32, tag = "4")]
-        pub(crate) kind: i32,
-        #[prost(string, tag = "5")]
-        pub(crate) name: String,
-        #[prost(fixed64, tag = "6")]
-        pub(crate) timestamp: u64,
-        #[prost(uint64, tag = "7")]
-        pub(crate) duration: u64,
-        #[prost(message, optional, tag = "8")]
-        pub(crate) local_endpoint: Option<Endpoint>,
-        #[prost(message, optional, tag = "9")]
-        pub(crate) remote_endpoint: Option<Endpoint>,
-        #[prost(message, repeated, tag = "10")]
-        pub(crate) annotations: Vec<Annotation>,
-        #[prost(map = "string, string", tag = "11")]
-        pub(crate) tags: HashMap<String, String>,
-        #[prost(bool, tag = "12")]
-        pub(crate) debug: bool,
-        #[prost(bool, tag = "13")]
-        pub(crate) shared: bool,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Endpoint {
-        #[prost(string, tag = "1")]
-        pub(crate) service_name: String,
-        #[prost(bytes = "vec", tag = "2")]
-        pub(crate) ipv4: Vec<u8>,
-        #[prost(bytes = "vec", tag = "3")]
-        pub(crate) ipv6: Vec<u8>,
-        #[prost(int32, tag = "4")]
-        pub(crate) port: i32,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Annotation {
-        #[prost(fixed64, tag = "1")]
-        pub(crate) timestamp: u64,
-        #[prost(string, tag = "2")]
-        pub(crate) value: String,
-    }
 }
