@@ -8,6 +8,7 @@
 pub mod allocator;
 pub mod budget;
 pub mod config;
+pub mod episode;
 pub mod export;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -176,16 +176,22 @@ fn a_disk_that_takes_nothing_more_refuses_and_the_collector_lives_on() {
         // Now and then a segment is as full as it may be, and the next one takes it.
         assert!([200, 503].contains(&status), "{text}");
     }
-    let (status, _) = post(&collector.traces(), &batch_of("shop", 30..31, 10));
-    assert_eq!(status, 200);
-    arrived(&sink, &BTreeSet::from([30]));
+    // Full for what is large and not for what is small: one trouble, not a line for each batch.
+    for id in 30..50 {
+        let (status, _) = post(&collector.traces(), &batch_of("shop", id..id + 1, 10));
+        assert_eq!(status, 200);
+        let (status, _) = post(&collector.traces(), &batch_of("shop", 1..2, 10_000));
+        assert_eq!(status, 503);
+    }
+    arrived(&sink, &(30..50).collect());
     assert_eq!(get(&collector.web("/readyz")).0, 200);
     let failures = metric(&collector, "bellwether_queue_write_failures_total").unwrap();
-    assert!(failures >= 1.0, "{failures}");
+    assert!(failures >= 21.0, "{failures}");
     collector.terminate();
     let lines = collector.exits_with_success();
     let told = lines.iter().filter(|line| line["level"] == "ERROR").count();
-    assert!((1..=failures as usize).contains(&told), "{lines:?}");
+    // On a machine that stands still for seconds it may be over and begin again.
+    assert!((1..=4).contains(&told), "{lines:?}");
 }
 
 /// Each start begins a segment: after a while without a peer there may be more of them than files may be open.
