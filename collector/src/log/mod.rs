@@ -101,6 +101,12 @@ pub enum Full {
     /// The disk is slower than batches come, and memory for those that wait for it is used up.
     #[error("batches come faster than the data directory's disk can write them")]
     Behind,
+    /// The disk has finished nothing for a while, neither with success nor with an error.
+    #[error("the data directory's disk has not finished a write for {seconds} s")]
+    Hangs {
+        /// For how long.
+        seconds: u64,
+    },
     /// The disk did not take it.
     #[error("the data directory cannot be written: {0}")]
     Disk(io::ErrorKind),
@@ -162,6 +168,10 @@ enum Notice {
     GivenUp {
         exporter: String,
         items: Items,
+    },
+    Hangs {
+        directory: String,
+        seconds: u64,
     },
 }
 
@@ -489,6 +499,11 @@ fn tell(notices: &[Notice]) {
                 log_records = items.told(Signal::Logs),
                 data_points = items.told(Signal::Metrics),
                 "what waited for an exporter that is not configured any more is given up"
+            ),
+            Notice::Hangs { directory, seconds } => tracing::error!(
+                directory,
+                seconds,
+                "the data directory's disk hangs: batches are refused, and their senders retry, until it finishes what was begun"
             ),
         }
     }

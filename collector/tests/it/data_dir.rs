@@ -232,3 +232,31 @@ fn more_segments_than_files_may_be_open_are_all_sent() {
     assert_eq!(metric(&collector, DAMAGED), Some(0.0));
     collector.stop();
 }
+
+/// A pipe that nobody writes to stands for a disk that does not answer.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_hangs_does_not_keep_the_collector_from_ending() {
+    let (directory, sink) = (TempDir::new().unwrap(), Sink::start());
+    sink.refuse(true);
+    for id in [1, 2] {
+        // Each life has a segment of its own.
+        let collector = start(directory.path(), &sink.url(), &[]);
+        let (status, _) = post(&collector.traces(), &batch_of("shop", id..id + 1, 100));
+        assert_eq!(status, 200);
+        collector.kill();
+    }
+    let (path, url) = (directory.path().to_str().unwrap(), sink.url());
+    let args = ["--data-dir", path, "--export", &url];
+    let collector = Collector::start_with(&args, &[("BELLWETHER_GRACE", "3s")]);
+    let second = directory.path().join("00000000000000000002.segment");
+    std::fs::remove_file(&second).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&second).status();
+    assert!(made.unwrap().success());
+    sink.refuse(false);
+    arrived(&sink, &BTreeSet::from([1]));
+    collector.terminate();
+    let lines = collector.exits_with_success();
+    let stays = "what this exporter could not send yet stays in the data directory";
+    assert!(lines.iter().any(|line| line["message"] == stays), "{lines:?}");
+}

@@ -123,6 +123,9 @@ impl Writer {
                 (shared.state().not_written(group), answer)
             }
         };
+        if shared.state().progressed() {
+            tracing::info!("the data directory's disk finishes what is begun again");
+        }
         shared.changed.notify_waiters();
         for sender in answers {
             // Who no longer waits has hung up.
