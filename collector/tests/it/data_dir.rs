@@ -258,5 +258,8 @@ fn a_disk_that_hangs_does_not_keep_the_collector_from_ending() {
     collector.terminate();
     let lines = collector.exits_with_success();
     let stays = "what this exporter could not send yet stays in the data directory";
-    assert!(lines.iter().any(|line| line["message"] == stays), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line["message"] == stays),
+        "{lines:?}"
+    );
 }

@@ -192,6 +192,18 @@ fn another_directory_in_its_place_is_noticed() {
 }
 
 #[test]
+fn what_is_no_directory_is_told_as_such() {
+    let parent = TempDir::new().unwrap();
+    let (file, nowhere) = (parent.path().join("file"), parent.path().join("nowhere"));
+    fs::write(&file, "").unwrap();
+    std::os::unix::fs::symlink("/does/not/exist", &nowhere).unwrap();
+    for path in [&file, &file.join("below"), &nowhere] {
+        let told = Directory::open(path).unwrap_err().to_string();
+        assert!(told.contains("it is not a directory; name one"), "{told}");
+    }
+}
+
+#[test]
 fn what_is_made_is_for_its_user_alone() {
     let parent = TempDir::new().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
