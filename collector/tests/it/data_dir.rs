@@ -1,7 +1,7 @@
 //! `--data-dir`: what was answered with success arrives, whatever happens to the collector in between.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
 use bellwether_collector::log::disk::{DiskConfig, Durability};
@@ -262,4 +262,30 @@ fn a_disk_that_hangs_does_not_keep_the_collector_from_ending() {
         lines.iter().any(|line| line["message"] == stays),
         "{lines:?}"
     );
+}
+
+/// Senders that come and go while file handles run out: one trouble, not two lines for each that goes.
+#[cfg(target_os = "linux")]
+#[test]
+fn file_handles_that_run_out_again_and_again_do_not_fill_the_log() {
+    let collector = Collector::start_through("ulimit -n 64; exec \"$0\" \"$@\"", &[]);
+    let handles = || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", collector.id()));
+        open.unwrap().count()
+    };
+    let at_rest = handles();
+    let cannot = "cannot accept connections, trying again";
+    for _ in 0..20 {
+        let address = collector.http_address();
+        let connections: Vec<_> = (0..100).map(|_| TcpStream::connect(address)).collect();
+        wait_for("no handle to be left", || handles() >= 60);
+        drop(connections);
+        wait_for("handles again", || handles() <= at_rest + 4);
+    }
+    wait_for("a line about it", || collector.logged(cannot));
+    assert_eq!(get(&collector.web("/readyz")).0, 200);
+    // On a machine that stands still for seconds it may be over and begin again.
+    let told = collector.lines_with(cannot).len();
+    assert!(told <= 5, "{told}");
+    collector.stop();
 }
