@@ -277,6 +277,19 @@ async fn while_the_disk_hangs_batches_are_refused_at_once() {
     assert_eq!(offer(&rig), Ok(()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_never_idle_does_not_hang() {
+    let mut rig = Rig::new(Durability::Synced, OnFull::Refuse);
+    // Each is a group of its own: something waits the whole time.
+    rig.append(700);
+    for done in 1..5 {
+        rig.append(700);
+        advance(HANGS / 2).await;
+        rig.write();
+        assert_eq!(rig.accepted.len(), done);
+    }
+}
+
 #[tokio::test]
 async fn nobody_waits_for_a_disk_that_hangs_at_the_end() {
     let rig = Rig::new(Durability::Synced, OnFull::Refuse);
