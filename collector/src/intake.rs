@@ -178,7 +178,9 @@ impl From<Full> for Refused {
     fn from(full: Full) -> Self {
         match full {
             Full::TooLarge { .. } => Self::TooLarge(full),
-            Full::Now { .. } | Full::Behind | Full::Disk(_) | Full::Closed => Self::Full(full),
+            Full::Now { .. } | Full::Behind | Full::Hangs { .. } | Full::Disk(_) | Full::Closed => {
+                Self::Full(full)
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 pub mod allocator;
 pub mod budget;
 pub mod config;
+pub mod episode;
 pub mod export;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -80,9 +81,11 @@ fn run(config: Config) -> Result<(), String> {
     // Apart, so that the system shares processors out between taking spans and sending them: on one runtime senders in
     // a hurry would leave exporters too few turns, and batches would be dropped that there is time to send.
     let exporting = runtime("export")?;
-    serving
-        .block_on(pipeline::run(config, exporting.handle()))
-        .map_err(|error| error.to_string())
+    let ended = serving.block_on(pipeline::run(config, exporting.handle()));
+    // Everything is drained, or its time is over: nobody waits for a disk that hangs.
+    serving.shutdown_background();
+    exporting.shutdown_background();
+    ended.map_err(|error| error.to_string())
 }
 
 fn runtime(name: &str) -> Result<Runtime, String> {

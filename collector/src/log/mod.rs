@@ -8,6 +8,7 @@ pub mod disk;
 mod memory;
 #[cfg(test)]
 mod model_tests;
+mod notice;
 
 use std::io;
 use std::pin::pin;
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 pub use compact::compact;
 use disk::{DiskConfig, DiskCursor, DiskLog, OpenError, Recovery};
 use memory::State;
+use notice::{Notice, tell};
 
 use crate::signal::{Items, Signal};
 use crate::status::{ExporterStatus, LogStatus, now_unix_nano};
@@ -101,6 +103,12 @@ pub enum Full {
     /// The disk is slower than batches come, and memory for those that wait for it is used up.
     #[error("batches come faster than the data directory's disk can write them")]
     Behind,
+    /// The disk has finished nothing for a while, neither with success nor with an error.
+    #[error("the data directory's disk has not finished a write for {seconds} s")]
+    Hangs {
+        /// For how long.
+        seconds: u64,
+    },
     /// The disk did not take it.
     #[error("the data directory cannot be written: {0}")]
     Disk(io::ErrorKind),
@@ -135,34 +143,6 @@ enum Read {
     Records(Vec<Record>),
     Nothing,
     End,
-}
-
-/// What is worth a line in the log.
-#[derive(Debug, PartialEq, Eq)]
-enum Notice {
-    Dropping {
-        exporter: String,
-        items: Items,
-    },
-    Recovered {
-        exporter: String,
-        items: Items,
-    },
-    Damaged {
-        segment: u64,
-        offset: u64,
-        records: u64,
-    },
-    Unreadable {
-        exporter: String,
-        segment: u64,
-        records: u64,
-        items: Items,
-    },
-    GivenUp {
-        exporter: String,
-        items: Items,
-    },
 }
 
 impl Record {
@@ -438,59 +418,6 @@ async fn until(changed: &Notify, condition: impl Fn() -> bool) {
             return;
         }
         change.await;
-    }
-}
-
-/// Told outside the lock, for a log sink may be slow.
-fn tell(notices: &[Notice]) {
-    for notice in notices {
-        match notice {
-            Notice::Dropping { exporter, items } => tracing::warn!(
-                exporter,
-                spans = items.traces,
-                log_records = items.told(Signal::Logs),
-                data_points = items.told(Signal::Metrics),
-                "the batch log is full: its oldest batches are dropped before this exporter could send them"
-            ),
-            Notice::Recovered { exporter, items } => tracing::info!(
-                exporter,
-                spans = items.traces,
-                log_records = items.told(Signal::Logs),
-                data_points = items.told(Signal::Metrics),
-                "the exporter caught up: nothing is dropped any more; this is what this episode lost"
-            ),
-            Notice::Damaged {
-                segment,
-                offset,
-                records,
-            } => tracing::error!(
-                segment,
-                offset,
-                records,
-                "a segment of the batch log is damaged: what can be read of it is sent, and it is set aside then"
-            ),
-            Notice::Unreadable {
-                exporter,
-                segment,
-                records,
-                items,
-            } => tracing::error!(
-                exporter,
-                segment,
-                records,
-                spans = items.traces,
-                log_records = items.told(Signal::Logs),
-                data_points = items.told(Signal::Metrics),
-                "records of a segment could not be read and are lost to this exporter"
-            ),
-            Notice::GivenUp { exporter, items } => tracing::warn!(
-                exporter,
-                spans = items.traces,
-                log_records = items.told(Signal::Logs),
-                data_points = items.told(Signal::Metrics),
-                "what waited for an exporter that is not configured any more is given up"
-            ),
-        }
     }
 }
 

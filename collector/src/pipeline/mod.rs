@@ -115,7 +115,10 @@ pub async fn run(config: Config, exporting: &Handle) -> Result<(), RunError> {
     let mut drain = pin!(collector.drain(&kit));
     tokio::select! {
         () = &mut drain => {}
-        () = kit.hurry_signal() => tell_unsent(&status),
+        () = kit.hurry_signal() => {
+            tell_unsent(&status);
+            finish(&log, Instant::now() + LAST_SHARE).await;
+        }
     }
     kit.finish().await;
     match log.is_broken() {
@@ -246,7 +249,7 @@ impl Collector {
         self.drain.send_replace(Some(now + left));
         // The workers keep the deadline themselves and tell what they could not send.
         join(&mut self.exporters).await;
-        self.log.finish().await;
+        finish(&self.log, now + left + LAST_SHARE / 2).await;
         if let Some(web) = self.web {
             web.stop().await;
         }
@@ -378,6 +381,16 @@ fn receiver_status((protocol, bound, locks): (&'static str, &Bound, Locks)) -> A
         Err(reason) => ReceiverStatus::left_out(protocol, reason.clone()),
     };
     Arc::new(status.with_locks(locks))
+}
+
+/// Has the log on disk brought to its end, as far as the disk does that before `deadline`.
+async fn finish(log: &BatchLog, deadline: Instant) {
+    if timeout_at(deadline, log.finish()).await.is_err() {
+        tracing::error!(
+            "the data directory's disk did not finish in time: what was answered with success is kept, and some of it may \
+             be sent again after the next start"
+        );
+    }
 }
 
 /// The pages answer to the name they were told to listen on, too.

@@ -1,7 +1,7 @@
 //! `--data-dir`: what was answered with success arrives, whatever happens to the collector in between.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
 use bellwether_collector::log::disk::{DiskConfig, Durability};
@@ -175,16 +175,22 @@ fn a_disk_that_takes_nothing_more_refuses_and_the_collector_lives_on() {
         // Now and then a segment is as full as it may be, and the next one takes it.
         assert!([200, 503].contains(&status), "{text}");
     }
-    let (status, _) = post(&collector.traces(), &batch_of("shop", 30..31, 10));
-    assert_eq!(status, 200);
-    arrived(&sink, &BTreeSet::from([30]));
+    // Full for what is large and not for what is small: one trouble, not a line for each batch.
+    for id in 30..50 {
+        let (status, _) = post(&collector.traces(), &batch_of("shop", id..id + 1, 10));
+        assert_eq!(status, 200);
+        let (status, _) = post(&collector.traces(), &batch_of("shop", 1..2, 10_000));
+        assert_eq!(status, 503);
+    }
+    arrived(&sink, &(30..50).collect());
     assert_eq!(get(&collector.web("/readyz")).0, 200);
     let failures = metric(&collector, "bellwether_queue_write_failures_total").unwrap();
-    assert!(failures >= 1.0, "{failures}");
+    assert!(failures >= 21.0, "{failures}");
     collector.terminate();
     let lines = collector.exits_with_success();
     let told = lines.iter().filter(|line| line["level"] == "ERROR").count();
-    assert!((1..=failures as usize).contains(&told), "{lines:?}");
+    // On a machine that stands still for seconds it may be over and begin again.
+    assert!((1..=4).contains(&told), "{lines:?}");
 }
 
 /// Each start begins a segment: after a while without a peer there may be more of them than files may be open.
@@ -223,5 +229,62 @@ fn more_segments_than_files_may_be_open_are_all_sent() {
     let collector = Collector::start_through("ulimit -n 64; exec \"$0\" \"$@\"", &args);
     arrived(&sink, &(1..=100).collect());
     assert_eq!(metric(&collector, DAMAGED), Some(0.0));
+    collector.stop();
+}
+
+/// A pipe that nobody writes to stands for a disk that does not answer.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_hangs_does_not_keep_the_collector_from_ending() {
+    let (directory, sink) = (TempDir::new().unwrap(), Sink::start());
+    sink.refuse(true);
+    for id in [1, 2] {
+        // Each life has a segment of its own.
+        let collector = start(directory.path(), &sink.url(), &[]);
+        let (status, _) = post(&collector.traces(), &batch_of("shop", id..id + 1, 100));
+        assert_eq!(status, 200);
+        collector.kill();
+    }
+    let (path, url) = (directory.path().to_str().unwrap(), sink.url());
+    let args = ["--data-dir", path, "--export", &url];
+    let collector = Collector::start_with(&args, &[("BELLWETHER_GRACE", "3s")]);
+    let second = directory.path().join("00000000000000000002.segment");
+    std::fs::remove_file(&second).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&second).status();
+    assert!(made.unwrap().success());
+    sink.refuse(false);
+    arrived(&sink, &BTreeSet::from([1]));
+    collector.terminate();
+    let lines = collector.exits_with_success();
+    let stays = "what this exporter could not send yet stays in the data directory";
+    assert!(
+        lines.iter().any(|line| line["message"] == stays),
+        "{lines:?}"
+    );
+}
+
+/// Senders that come and go while file handles run out: one trouble, not two lines for each that goes.
+#[cfg(target_os = "linux")]
+#[test]
+fn file_handles_that_run_out_again_and_again_do_not_fill_the_log() {
+    let collector = Collector::start_through("ulimit -n 64; exec \"$0\" \"$@\"", &[]);
+    let handles = || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", collector.id()));
+        open.unwrap().count()
+    };
+    let at_rest = handles();
+    let cannot = "cannot accept connections, trying again";
+    for _ in 0..20 {
+        let address = collector.http_address();
+        let connections: Vec<_> = (0..100).map(|_| TcpStream::connect(address)).collect();
+        wait_for("no handle to be left", || handles() >= 60);
+        drop(connections);
+        wait_for("handles again", || handles() <= at_rest + 4);
+    }
+    wait_for("a line about it", || collector.logged(cannot));
+    assert_eq!(get(&collector.web("/readyz")).0, 200);
+    // On a machine that stands still for seconds it may be over and begin again.
+    let told = collector.lines_with(cannot).len();
+    assert!(told <= 5, "{told}");
     collector.stop();
 }

@@ -5,15 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and what of the others it may use. `config`, `fuzzing`, `pipeline` and the crate's root may use any.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("secret", &[]),
     ("allocator", &[]),
     ("signal", &[]),
     ("budget", &[]),
+    ("episode", &[]),
     ("status", &["signal"]),
     ("wire", &["signal"]),
-    ("net", &["budget", "signal", "status", "wire"]),
-    ("log", &["budget", "signal", "status", "wire"]),
+    ("net", &["budget", "episode", "signal", "status", "wire"]),
+    ("log", &["budget", "episode", "signal", "status", "wire"]),
     (
         "views",
         &["budget", "log", "net", "signal", "status", "wire"],

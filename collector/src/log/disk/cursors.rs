@@ -6,6 +6,7 @@ use std::io::{self, IoSlice};
 use serde::{Deserialize, Serialize};
 
 use super::files::Files;
+use super::format::MOST;
 use super::readers::Reader;
 use crate::signal::Signals;
 
@@ -53,7 +54,12 @@ pub(super) fn load(files: &dyn Files) -> io::Result<Result<Option<Vec<Saved>>, S
     let read = file.read(&mut bytes, 0)?;
     bytes.truncate(read);
     Ok(match serde_json::from_slice(&bytes) {
-        Ok(Content { version, cursors }) if version == VERSION => Ok(Some(cursors)),
+        Ok(Content { version, cursors }) if version == VERSION => {
+            match cursors.iter().find(|saved| saved.next >= MOST) {
+                Some(saved) => Err(format!("no record has the number {}", saved.next)),
+                None => Ok(Some(cursors)),
+            }
+        }
         Ok(Content { version, .. }) => Err(format!("it is of version {version}, not {VERSION}")),
         Err(error) => Err(error.to_string()),
     })

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tokio::time::timeout;
+use tokio::task::spawn_blocking;
+use tokio::time::{advance, timeout};
 
 use super::files::{Directory, Files};
 use super::format::SEGMENT_HEADER;
@@ -18,7 +19,7 @@ use super::model_tests::Rig;
 use super::scan::{self, Damage};
 use super::sim::Chance;
 use super::state::Next;
-use super::{DiskLog, Durability};
+use super::{DiskLog, Durability, HANGS};
 use crate::log::{BatchLog, Full, Kind, OnFull, ReaderId};
 use crate::signal::Signal;
 
@@ -191,6 +192,18 @@ fn another_directory_in_its_place_is_noticed() {
 }
 
 #[test]
+fn what_is_no_directory_is_told_as_such() {
+    let parent = TempDir::new().unwrap();
+    let (file, nowhere) = (parent.path().join("file"), parent.path().join("nowhere"));
+    fs::write(&file, "").unwrap();
+    std::os::unix::fs::symlink("/does/not/exist", &nowhere).unwrap();
+    for path in [&file, &file.join("below"), &nowhere] {
+        let told = Directory::open(path).unwrap_err().to_string();
+        assert!(told.contains("it is not a directory; name one"), "{told}");
+    }
+}
+
+#[test]
 fn what_is_made_is_for_its_user_alone() {
     let parent = TempDir::new().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -240,6 +253,58 @@ async fn a_panic_of_the_writer_is_told_and_what_was_answered_is_still_read() {
     cursors[0].ack(records[0].sequence);
     assert!(cursors[0].next(1_000).await.is_none(), "the end");
     log.finish();
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_disk_hangs_batches_are_refused_at_once() {
+    let mut rig = Rig::new(Durability::Synced, OnFull::Refuse);
+    // Having nothing to do for long is not hanging.
+    advance(HANGS).await;
+    rig.append(100);
+    advance(HANGS - Duration::from_millis(1)).await;
+    rig.append(100);
+    advance(Duration::from_millis(1)).await;
+    let offer = |rig: &Rig| {
+        let batch = Bytes::from_static(b"one");
+        rig.shared.offer(Signal::Traces, batch, 1).map(|_| ())
+    };
+    let seconds = HANGS.as_secs();
+    assert_eq!(offer(&rig), Err(Full::Hangs { seconds }));
+    let told = rig.shared.status.last_error.get().expect("told");
+    assert!(told.message.contains("has not finished"), "{told:?}");
+    rig.write();
+    assert_eq!(rig.accepted, [0, 1].into());
+    assert_eq!(offer(&rig), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_never_idle_does_not_hang() {
+    let mut rig = Rig::new(Durability::Synced, OnFull::Refuse);
+    // Each is a group of its own: something waits the whole time.
+    rig.append(700);
+    for done in 1..5 {
+        rig.append(700);
+        advance(HANGS / 2).await;
+        rig.write();
+        assert_eq!(rig.accepted.len(), done);
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_disk_that_hangs_at_the_end() {
+    let rig = Rig::new(Durability::Synced, OnFull::Refuse);
+    let (disk, patience) = (rig.disk.clone(), Duration::from_secs(20));
+    let log = DiskLog::start(rig.shared, rig.writer).unwrap();
+    let log = BatchLog(Kind::Disk(Arc::new(log)));
+    disk.hang(true);
+    let append = log.append(Signal::Traces, Bytes::from_static(b"one"), 1);
+    let waits = timeout(Duration::from_millis(20), append).await;
+    let finished = timeout(Duration::from_millis(20), log.finish()).await;
+    // Elsewhere, for if this is broken it returns only when the disk does.
+    let dropped = timeout(patience, spawn_blocking(move || drop(log))).await;
+    disk.hang(false);
+    assert!(waits.is_err() && finished.is_err());
+    dropped.expect("dropped").unwrap();
 }
 
 /// A log that starts on a write which failed and could not be taken back: a whole record of it can be read, was

@@ -60,7 +60,7 @@ impl Directory {
         };
         let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
         let made = path.ancestors().take_while(missing).count();
-        make(path).map_err(fault)?;
+        make(path).map_err(|error| fault(no_directory(error)))?;
         let lock = private(fs::File::options().create(true).write(true))
             .open(path.join(LOCK))
             .map_err(fault)?;
@@ -89,6 +89,17 @@ fn make(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(path)
+}
+
+/// What the system calls a file that exists, said so that one knows what to do.
+fn no_directory(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => io::Error::new(
+            io::ErrorKind::NotADirectory,
+            "it is not a directory; name one that is, or one that can be made",
+        ),
+        _ => error,
+    }
 }
 
 /// What is made with these options is for this user alone.
@@ -120,7 +131,8 @@ impl Files for Directory {
         };
         there
             .then_some(())
-            .ok_or_else(|| io::Error::other("it is not the directory any more that was opened"))
+            .ok_or_else(|| io::Error::other("it is not the directory any more that was opened: put that one back, or start the collector again to go on with \
+                 what is there now"))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

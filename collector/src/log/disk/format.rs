@@ -16,6 +16,9 @@ pub(super) const SEGMENT_HEADER: usize = 48;
 /// Bytes before each record's payload.
 pub(super) const RECORD_HEADER: usize = 44;
 
+/// No id and no sequence comes as far: a file that names a greater one is spoilt, or none of ours.
+pub(super) const MOST: u64 = u64::MAX / 2;
+
 const MAGIC: [u8; 8] = *b"bwseg\r\n\0";
 const VERSION: u32 = 2;
 const OLDEST_VERSION: u32 = 1;
@@ -39,11 +42,11 @@ pub(super) struct SegmentHeader {
 /// Why a file does not begin as a segment of this version does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HeaderError {
-    #[error("it is no segment of a batch log")]
+    #[error("it does not begin as a segment of a batch log does")]
     Foreign,
     #[error("it is of version {0} of the format, which this version of Bellwether does not read")]
     Version(u32),
-    #[error("its header does not match its checksum")]
+    #[error("its header does not match its checksum, or names what cannot be")]
     Damaged,
 }
 
@@ -100,12 +103,16 @@ impl SegmentHeader {
         if fields.u32() != crc32c::crc32c(fields.0) {
             return Err(HeaderError::Damaged);
         }
-        Ok(Self {
+        let header = Self {
             id: fields.u64(),
             nonce: fields.u64(),
             first_sequence: fields.u64(),
             begun_unix_nano: fields.u64(),
-        })
+        };
+        match header.first_sequence {
+            ..MOST => Ok(header),
+            MOST.. => Err(HeaderError::Damaged),
+        }
     }
 }
 
@@ -249,6 +256,12 @@ mod tests {
         for at in 12..SEGMENT_HEADER {
             check(at, HeaderError::Damaged);
         }
+        let beyond = SegmentHeader {
+            first_sequence: MOST,
+            ..SEGMENT
+        };
+        let decoded = SegmentHeader::decode(&beyond.encode());
+        assert_eq!(decoded, Err(HeaderError::Damaged));
     }
 
     proptest! {

@@ -106,6 +106,9 @@ const MOST_SEGMENT: u64 = 32 * MIB;
 const SEGMENTS_ASIDE: u64 = 4;
 /// Many starts, each with a segment of its own, must not make more files than can be gone through.
 const LEAST_CHARGE: u64 = 64 * 1024;
+/// A disk that has finished nothing for so long hangs. Senders do not wait longer for an answer: 10 s is the time-out of
+/// OpenTelemetry's SDKs.
+const HANGS: Duration = Duration::from_secs(10);
 /// Most bytes that are synced together.
 const MOST_GROUP: u64 = 4 * MIB;
 

@@ -228,7 +228,10 @@ impl Rig {
                 .waiting
                 .push((number, answer.expect("there are readers"))),
             Err(refused) => assert!(
-                matches!(refused, Full::Now { .. } | Full::Behind | Full::Disk(_)),
+                matches!(
+                    refused,
+                    Full::Now { .. } | Full::Behind | Full::Hangs { .. } | Full::Disk(_)
+                ),
                 "{refused}"
             ),
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::cursors::{self, Saved};
 use super::files::Files;
-use super::format::{HeaderError, RecordHeader, SEGMENT_HEADER, SegmentHeader};
+use super::format::{HeaderError, MOST, RecordHeader, SEGMENT_HEADER, SegmentHeader};
 use super::readers::{Place, Reader, Totals};
 use super::recovery::{Note, Recovery};
 use super::scan::{Depth, Scanner, Span};
@@ -26,9 +26,6 @@ use crate::status::{ExporterStatus, LogStatus, add, now_unix_nano};
 
 /// Bytes read at once; a record's header and a small batch.
 const WINDOW: usize = 16 * 1024;
-
-/// A file that claims a greater id is none of ours: ids must be able to grow.
-const MOST_ID: u64 = u64::MAX / 2;
 
 /// The name of a backlog whose exporter is not known, for the file that tells is gone.
 const UNKNOWN: &str = "(unknown)";
@@ -66,7 +63,7 @@ pub(super) fn recover(
 ) -> io::Result<Found> {
     let mut recovery = Recovery::default();
     let names = files.list()?;
-    let (mut candidates, damaged, greatest_id) = candidates(files, names, &mut recovery)?;
+    let (mut candidates, damaged, greatest_id) = candidates(files, names, status, &mut recovery)?;
     candidates.sort_by_key(|candidate| candidate.header.id);
     let saved = cursors::load(files).map_err(|error| unreadable(cursors::FILE, &error))?;
     let saved = saved.unwrap_or_else(|reason| {
@@ -122,6 +119,7 @@ pub(super) fn recover(
 fn candidates(
     files: &dyn Files,
     names: Vec<String>,
+    status: &LogStatus,
     recovery: &mut Recovery,
 ) -> io::Result<(Vec<Candidate>, Vec<String>, u64)> {
     let (mut candidates, mut damaged, mut greatest_id) = (Vec::new(), Vec::new(), 0);
@@ -145,7 +143,9 @@ fn candidates(
         match candidate(files, &name).map_err(|error| unreadable(&name, &error))? {
             Ok(candidate) if candidate.header.id == id => candidates.push(candidate),
             Ok(_) => recovery.left_alone(name, "its header names another file"),
-            Err(error @ HeaderError::Damaged) => {
+            // By its name it is a segment, whatever became of its first bytes.
+            Err(error @ (HeaderError::Damaged | HeaderError::Foreign)) => {
+                add(&status.damaged_segments, 1);
                 let aside = damaged_name(id);
                 let reason = error.to_string();
                 match files.rename(&name, &aside) {
@@ -179,7 +179,7 @@ fn parse(name: &str) -> Option<(u64, &'static str)> {
     [SEGMENT, DAMAGED].into_iter().find_map(|ending| {
         let id = name.strip_suffix(ending)?;
         let digits = id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_digit());
-        let id = id.parse().ok().filter(|&id: &u64| digits && id < MOST_ID)?;
+        let id = id.parse().ok().filter(|&id: &u64| digits && id < MOST)?;
         Some((id, ending))
     })
 }

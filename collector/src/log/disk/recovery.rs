@@ -114,7 +114,7 @@ impl Note {
                 bytes,
                 "the last write before a crash was cut short: what its senders were not told of is left out"
             ),
-            Self::Missing { first, records } => tracing::warn!(
+            Self::Missing { first, records } => tracing::error!(
                 first,
                 records,
                 "records are missing in the batch log: lost by a power cut, or their file is gone"

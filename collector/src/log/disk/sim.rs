@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::files::{File, Files};
 
@@ -31,6 +32,8 @@ struct Content {
     vanished: bool,
     /// Whether the next change panics.
     panics: bool,
+    /// Whether writing takes until this is over.
+    hangs: bool,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +94,11 @@ impl SimDisk {
     /// Whether another directory, an empty one, is in its place; files that are open stay so.
     pub(super) fn vanish(&self, vanished: bool) {
         self.content().vanished = vanished;
+    }
+
+    /// From now on writing neither succeeds nor fails.
+    pub(super) fn hang(&self, hangs: bool) {
+        self.content().hangs = hangs;
     }
 
     /// The next change panics, as a fault in the code that makes it would.
@@ -330,6 +338,9 @@ impl File for SimFile {
     fn write(&mut self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         let offset = offset as usize;
+        while self.disk.content().hangs {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
         let mut content = self.disk.content();
         let (length, used) = (content.files[&self.id].content.len(), content.used());
         let more = (offset + bytes.len()).saturating_sub(length) as u64;

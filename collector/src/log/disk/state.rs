@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 pub(super) use self::reading::Next;
 pub(super) use self::room::Stuck;
@@ -52,6 +53,9 @@ pub(super) struct State {
     next_sequence: u64,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
+    /// When the writer finished something, or had nothing to do, last.
+    progress_at: Instant,
+    hang_told: bool,
     hot: HotRecords,
     /// Bytes that a reader holds beyond what is reckoned for it.
     oversize_bytes: usize,
@@ -89,6 +93,8 @@ impl State {
             next_sequence,
             pending: VecDeque::new(),
             pending_bytes: 0,
+            progress_at: Instant::now(),
+            hang_told: false,
             hot: HotRecords::default(),
             oversize_bytes: 0,
             readers,
@@ -113,6 +119,9 @@ impl State {
         let mut notices = Vec::new();
         let taken = self.make_room(&batch, &mut notices);
         if taken == Ok(true) {
+            if self.pending_bytes == 0 {
+                self.progress_at = Instant::now();
+            }
             self.pending_bytes += memory_cost(&batch.bytes);
             self.pending.push_back(batch);
             self.cool();
@@ -188,6 +197,12 @@ impl State {
         let bytes: usize = group.iter().map(|batch| memory_cost(&batch.bytes)).sum();
         self.pending_bytes -= bytes;
         group.into_iter().map(|batch| batch.answer).collect()
+    }
+
+    /// Notes that the disk finished a group, well or not; whether it was told to hang.
+    pub(super) fn progressed(&mut self) -> bool {
+        self.progress_at = Instant::now();
+        std::mem::take(&mut self.hang_told)
     }
 
     pub(super) fn ack(&mut self, id: ReaderId, sequence: u64) -> Vec<Notice> {

@@ -391,18 +391,23 @@ async fn segments_of_version_1_are_read_as_traces() {
 
 #[tokio::test]
 async fn a_segment_without_a_good_header_is_set_aside_whole() {
-    let directory = TempDir::new().unwrap();
-    filled(directory.path(), &["one"]).await;
-    spoil(directory.path(), 1, 20);
-    let log = open(directory.path(), &["a"]);
-    log.append("two").await;
-    assert_eq!(log.rest(0).await, ["two"]);
-    assert!(names(directory.path()).contains(&super::damaged_name(1)));
+    // In what the checksum covers, and in what says that it is a segment.
+    for at in [20, 3] {
+        let directory = TempDir::new().unwrap();
+        filled(directory.path(), &["one"]).await;
+        spoil(directory.path(), 1, at);
+        let log = open(directory.path(), &["a"]);
+        assert_eq!(log.status.damaged_segments.load(Ordering::Relaxed), 1);
+        log.append("two").await;
+        assert_eq!(log.rest(0).await, ["two"]);
+        assert!(names(directory.path()).contains(&super::damaged_name(1)));
+    }
 }
 
 #[tokio::test]
 async fn places_that_cannot_be_read_cost_duplicates_and_no_more() {
-    for spoilt in ["{", "{\"version\":9,\"cursors\":[]}"] {
+    let beyond = r#"{"version":1,"cursors":[{"name":"a","next":18446744073709551615}]}"#;
+    for spoilt in ["{", "{\"version\":9,\"cursors\":[]}", beyond] {
         let directory = TempDir::new().unwrap();
         let mut log = open(directory.path(), &["a"]);
         log.append("one").await;
@@ -415,7 +420,8 @@ async fn places_that_cannot_be_read_cost_duplicates_and_no_more() {
         // Not even without exporters is it thrown away: it is not known whose it is.
         drop(open(directory.path(), &[]));
         let log = open(directory.path(), &["a"]);
-        assert_eq!(log.rest(0).await, ["one", "two"]);
+        log.append("three").await;
+        assert_eq!(log.rest(0).await, ["one", "two", "three"]);
     }
 }
 

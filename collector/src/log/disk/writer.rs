@@ -14,6 +14,7 @@ use super::segments::Segment;
 use super::state::{Pending, Written};
 use super::tail::Tail;
 use super::{Durability, Shared, cursors, segment_name};
+use crate::episode::Episode;
 use crate::log::{Full, tell};
 use crate::status::{add, now_unix_nano};
 
@@ -42,10 +43,9 @@ pub(super) struct Writer {
     /// What the start found written last, until it is sure to be on disk.
     unsettled: Option<Tail>,
     saved_at: Instant,
-    /// Failures are told when they begin and when they end.
-    failing: bool,
-    saving_fails: bool,
-    retiring_fails: bool,
+    writing: Episode,
+    saving: Episode,
+    retiring: Episode,
 }
 
 /// The segment that is written.
@@ -83,9 +83,9 @@ impl Writer {
             damaged,
             unsettled,
             saved_at: Instant::now(),
-            failing: false,
-            saving_fails: false,
-            retiring_fails: false,
+            writing: Episode::default(),
+            saving: Episode::default(),
+            retiring: Episode::default(),
         }
     }
 
@@ -123,6 +123,9 @@ impl Writer {
                 (shared.state().not_written(group), answer)
             }
         };
+        if shared.state().progressed() {
+            tracing::info!("the data directory's disk finishes what is begun again");
+        }
         shared.changed.notify_waiters();
         for sender in answers {
             // Who no longer waits has hung up.
@@ -245,15 +248,11 @@ impl Writer {
 
     fn tell_whether(&mut self, written: &io::Result<Written>, shared: &Shared) {
         match written {
-            Ok(_) => {
-                if std::mem::take(&mut self.failing) {
-                    tracing::info!("the batch log can be written again");
-                }
-            }
+            Ok(_) => self.writing.works(),
             Err(error) => {
                 add(&shared.status.write_failures, 1);
                 shared.status.last_error.set(error.to_string());
-                if !std::mem::replace(&mut self.failing, true) {
+                if self.writing.fails(Instant::now()) {
                     tracing::error!(
                         %error,
                         directory = shared.status.directory,
@@ -278,6 +277,20 @@ impl Writer {
         let notices = shared.state().expire(since);
         tell(&notices);
         self.save_cursors(shared);
+        self.tell_what_is_over();
+    }
+
+    fn tell_what_is_over(&mut self) {
+        let now = Instant::now();
+        if self.writing.is_over(now) {
+            tracing::info!("the batch log can be written again");
+        }
+        if self.saving.is_over(now) {
+            tracing::info!("how far exporters have come can be saved again");
+        }
+        if self.retiring.is_over(now) {
+            tracing::info!("used-up segments can be removed again");
+        }
     }
 
     /// Syncs what `received` has answered for already.
@@ -307,10 +320,10 @@ impl Writer {
         };
         let settled = self.settle();
         match settled.and_then(|()| cursors::save(&*self.files, cursors)) {
-            Ok(()) => self.saving_fails = false,
+            Ok(()) => self.saving.works(),
             Err(error) => {
                 shared.state().not_saved();
-                if !std::mem::replace(&mut self.saving_fails, true) {
+                if self.saving.fails(Instant::now()) {
                     tracing::warn!(
                         %error,
                         directory = shared.status.directory,

@@ -14,6 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::tell_panic;
+use crate::episode::Episode;
 use crate::net::seldom::Seldom;
 
 /// When all places are taken, those give theirs up who have had this long and have not said who they are.
@@ -152,9 +153,11 @@ impl Places {
     }
 }
 
-/// A run of failing accepts, such as when the process has no file descriptor left: told once, waited out.
+/// Accepts that fail, such as when the process has no file descriptor left: told once, waited out.
 #[derive(Default)]
 struct Trouble {
+    episode: Episode,
+    /// In a row.
     failures: u32,
 }
 
@@ -170,7 +173,7 @@ impl Trouble {
         if gone {
             return;
         }
-        if self.failures == 0 {
+        if self.episode.fails(std::time::Instant::now()) {
             tracing::warn!(%error, "cannot accept connections, trying again");
         }
         self.failures = self.failures.saturating_add(1);
@@ -179,9 +182,10 @@ impl Trouble {
     }
 
     fn over(&mut self) {
-        if self.failures > 0 {
-            tracing::info!(failures = self.failures, "accepting connections again");
-            self.failures = 0;
+        self.failures = 0;
+        self.episode.works();
+        if self.episode.is_over(std::time::Instant::now()) {
+            tracing::info!("accepting connections again");
         }
     }
 }

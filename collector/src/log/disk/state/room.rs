@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::super::HANGS;
 use super::super::hot::memory_cost;
 use super::super::readers::Reader;
 use super::{Pending, State, disk_cost};
@@ -25,6 +26,7 @@ impl State {
         if self.closed {
             return Err(Full::Closed);
         }
+        self.check_progress(notices)?;
         let memory = memory_cost(&batch.bytes);
         let disk = disk_cost(&batch.bytes);
         let limit = (self.limits.capacity / 4).min(self.limits.memory as u64);
@@ -54,6 +56,22 @@ impl State {
             }
         }
         Ok(true)
+    }
+
+    /// While the disk finishes nothing, a batch is refused at once rather than after its sender has given up waiting.
+    fn check_progress(&mut self, notices: &mut Vec<Notice>) -> Result<(), Full> {
+        let waited = self.progress_at.elapsed();
+        if self.pending_bytes == 0 || waited < HANGS {
+            return Ok(());
+        }
+        let seconds = waited.as_secs();
+        let refused = Full::Hangs { seconds };
+        if !std::mem::replace(&mut self.hang_told, true) {
+            self.status.last_error.set(refused.to_string());
+            let directory = self.status.directory.clone();
+            notices.push(Notice::Hangs { directory, seconds });
+        }
+        Err(refused)
     }
 
     /// Bytes that count towards the cap. The smallest segment counts as much as a batch: many starts must not make

@@ -1,6 +1,7 @@
 //! The end of segments that nobody needs any more: written over, removed, or set aside for a look.
 
 use std::io;
+use std::time::Instant;
 
 use super::super::segments::Segment;
 use super::super::state::Stuck;
@@ -15,6 +16,7 @@ impl Writer {
     /// must not look as if something between were missing.
     pub(in crate::log::disk) fn retire(&mut self, shared: &Shared) {
         self.retired.extend(shared.state().take_retired());
+        let tried = !self.retired.is_empty();
         while let Some(oldest) = self.retired.pop_front() {
             match self.retire_one(&oldest) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -25,9 +27,9 @@ impl Writer {
                 _ => {}
             }
         }
-        if std::mem::take(&mut self.retiring_fails) {
+        if tried {
+            self.retiring.works();
             shared.state().set_stuck(None);
-            tracing::info!("used-up segments can be removed again");
         }
     }
 
@@ -39,7 +41,7 @@ impl Writer {
         };
         shared.state().set_stuck(Some(stuck));
         shared.status.last_error.set(error.to_string());
-        if !std::mem::replace(&mut self.retiring_fails, true) {
+        if self.retiring.fails(Instant::now()) {
             tracing::error!(
                 %error,
                 directory = shared.status.directory,
