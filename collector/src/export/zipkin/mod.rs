@@ -137,7 +137,7 @@ fn put_ids(json: &mut Json, span: &SpanRef<'_>, origin: &Origin<'_>) {
         (Some(parent), _) => json.known("\"parentId\":").string(parent),
         // The parent of a server half is its client half, which is the same span to Zipkin.
         (None, Some(parent)) if origin.shared_id.is_none() => {
-            json.known("\"parentId\":").hex(&parent)
+            json.known("\"parentId\":").hex(&parent);
         }
         _ => {}
     }
