@@ -68,7 +68,7 @@ fn schemas(request: &[u8]) -> Option<Vec<[String; 2]>> {
 
 /// A batch as Zipkin's JSON, within `limit` bytes; `None` when it has more.
 pub(crate) fn zipkin(batch: Vec<u8>, limit: usize) -> Option<Vec<u8>> {
-    match encode(&[Bytes::from(batch)], limit) {
+    match encode(&[Bytes::from(batch)], limit, Vec::new()) {
         Ok(json) => {
             assert!(json.len() <= limit + 1, "the last bracket is not counted");
             Some(json)

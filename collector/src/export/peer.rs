@@ -50,6 +50,8 @@ pub(super) struct Peer {
     max_items: u64,
     /// Of what is sent, before it is compressed.
     size: SizeLimit,
+    /// The last request's: new memory of that size costs a fifth of what a span does, for the system clears each page.
+    last_json: Bytes,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,7 @@ impl Peer {
             }),
             max_items: u64::MAX,
             size: SizeLimit::new(max_sent),
+            last_json: Bytes::new(),
         }
     }
 
@@ -148,13 +151,18 @@ impl Peer {
         if let Some(given) = self.given.refresh(&self.name).await {
             self.headers = with_own(given, self.kind);
         }
-        match self.send_in_its_encoding(signal, batches).await {
+        let outcome = match self.send_in_its_encoding(signal, batches).await {
             Outcome::Denied {
                 reason,
                 perhaps_by_content,
             } => self.denied(signal, reason, perhaps_by_content).await,
             outcome => outcome,
+        };
+        if !matches!(outcome, Outcome::Taken(_)) {
+            // A peer that is away for long must not keep memory from those that are there.
+            self.last_json = Bytes::new();
         }
+        outcome
     }
 
     /// Wrong credentials are for people to mend, and may be in the middle of a rotation: batches wait for that, as they do
@@ -294,16 +302,32 @@ impl Peer {
         Ok((pieces, whole))
     }
 
+    /// The memory of the last request's JSON, unless that is still being sent or is much more than these bytes need: after
+    /// a burst none is kept that is not used.
+    fn memory_for(&mut self, bytes: usize) -> Vec<u8> {
+        let last = std::mem::take(&mut self.last_json);
+        let free = last.try_into_mut().ok();
+        let fits = free.filter(|memory| memory.capacity() / 8 <= bytes);
+        // What is in it would be copied along.
+        let cleared = fits.map(|mut memory| {
+            memory.clear();
+            memory
+        });
+        cleared.map(Vec::from).unwrap_or_default()
+    }
+
     /// How many spans make a request of JSON is learnt: what would have fitted after one that was too large, and twice
     /// as many again where that leaves room.
     fn zipkin(&mut self, batches: &[Bytes]) -> Result<Bytes, Outcome> {
         let limit = self.size.bytes();
-        match zipkin::encode(batches, limit) {
+        let memory = self.memory_for(zipkin::expected_bytes(batches));
+        match zipkin::encode(batches, limit, memory) {
             Ok(json) => {
                 if json.len() <= limit / 4 {
                     self.max_items = self.max_items.saturating_mul(2);
                 }
-                Ok(json.into())
+                self.last_json = json.into();
+                Ok(self.last_json.clone())
             }
             Err(error @ EncodeError::TooLarge { fits, .. }) => {
                 self.max_items = fits.max(1);
@@ -355,6 +379,7 @@ fn refused(reason: String) -> Outcome {
 mod tests {
     use super::*;
     use crate::export::{Compression, Config, Target};
+    use crate::wire::test_support;
 
     const REQUEST: usize = 4 * 1024 * 1024;
 
@@ -383,5 +408,39 @@ mod tests {
         }
         let json = MAX_ZIPKIN_BYTES + 2 * MAX_COMPRESSED_JSON_BYTES + TABLE_BYTES;
         assert!(json <= 2 * REQUEST);
+    }
+
+    #[test]
+    fn json_is_written_where_the_last_was_unless_that_is_in_use_or_far_larger() {
+        let mut peer = Peer::new(Config::to(Target::parse("zipkin+http://a").unwrap()));
+        let mut json = |spans| {
+            let batch = test_support::request("shop", spans);
+            peer.zipkin(&[batch.into()]).unwrap()
+        };
+        let first = json(1_000);
+        let place = first.as_ptr();
+        drop(first);
+        let second = json(900);
+        assert_eq!(second.as_ptr(), place);
+        let beside = json(900);
+        assert_eq!(beside, second);
+        let (length, memory) = (beside.len(), beside.as_ptr());
+        drop(beside);
+        let few = json(1);
+        assert_ne!(few.as_ptr(), memory);
+        drop(few);
+        let held = peer.last_json.try_into_mut().unwrap();
+        assert!(held.capacity() < length / 8, "{}", held.capacity());
+    }
+
+    #[tokio::test]
+    async fn what_a_peer_that_is_away_did_not_take_holds_no_memory() {
+        let mut peer = Peer::new(Config::to(
+            Target::parse("zipkin+http://127.0.0.1:1").unwrap(),
+        ));
+        let batch = test_support::request("shop", 10).into();
+        let outcome = peer.send(Signal::Traces, vec![batch]).await;
+        assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+        assert!(peer.last_json.is_empty());
     }
 }

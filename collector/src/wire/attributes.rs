@@ -186,7 +186,7 @@ impl<'a> Iterator for Fields<'a> {
 
 const KEY: u32 = len_tag(1);
 
-fn key_value(reader: Reader<'_>) -> Result<KeyValueRef<'_>, WireError> {
+pub(super) fn key_value(reader: Reader<'_>) -> Result<KeyValueRef<'_>, WireError> {
     key_value_from(reader, "")
 }
 

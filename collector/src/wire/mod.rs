@@ -6,6 +6,7 @@
 pub(crate) mod any_request;
 mod attributes;
 mod count;
+mod details;
 mod json;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod oracle;
@@ -22,6 +23,7 @@ mod walk_tests;
 
 pub use attributes::{AnyValueRef, ArrayValues, Attributes, KeyValueRef};
 pub use count::{count_data_points, count_log_records};
+pub use details::{Detail, Details};
 pub use json::{attributes_to_json, to_json};
 pub use retain::{Fate, Retained, retain};
 pub use span::{EventRef, LinkRef, ResourceRef, ScopeRef, SpanKind, SpanRef, StatusCode};

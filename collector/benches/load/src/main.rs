@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use run::Cpus;
 use suites::{Given, SUITES};
 
-const USAGE: &str = "usage: bellwether-load [--bellwether FILE] [--otelcol FILE] [--rotel FILE] [--runs 5] [--batch N] [--disk DIR] SUITE…
+const USAGE: &str = "usage: bellwether-load [--bellwether FILE] [--otelcol FILE] [--rotel FILE] [--runs 5] [--batch N] [--path TEXT] [--disk DIR] SUITE…
 Each suite prints a table. Subjects that were not given are left out. Needs Linux and four processors.";
 
 fn main() {
@@ -45,6 +45,7 @@ fn main() {
             "--disk" => given.disk = PathBuf::from(value()),
             "--runs" => given.runs = number(&value()),
             "--batch" => given.batch = Some(number(&value())),
+            "--path" => given.path = Some(value()),
             name => match SUITES.iter().find(|suite| suite.name == name) {
                 Some(suite) => wanted.push(suite),
                 None => quit(&format!("there is no suite {name}")),

@@ -36,6 +36,8 @@ pub(crate) struct Given {
     pub(crate) runs: usize,
     /// This batch alone.
     pub(crate) batch: Option<usize>,
+    /// Of the suite `paths`, those with this in their name.
+    pub(crate) path: Option<String>,
     /// Where data directories are made.
     pub(crate) disk: PathBuf,
 }
@@ -215,6 +217,9 @@ fn paths(given: &Given, cpus: &Cpus) {
             SOME,
         ),
     ] {
+        if given.path.as_ref().is_some_and(|path| !name.contains(path)) {
+            continue;
+        }
         for batch in given.batches(batches) {
             let Some(subject) = given.bellwether(setup.clone()) else {
                 return;

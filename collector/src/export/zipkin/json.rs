@@ -16,8 +16,15 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 impl Json {
     /// At most `limit` bytes, and room for about `bytes` of them.
     pub(super) fn with_limit(limit: usize, bytes: usize) -> Self {
+        Self::in_memory(Vec::new(), limit, bytes)
+    }
+
+    /// As [`with_limit`](Self::with_limit), in this memory as far as it goes.
+    pub(super) fn in_memory(mut memory: Vec<u8>, limit: usize, bytes: usize) -> Self {
+        memory.clear();
+        memory.reserve_exact(bytes.min(limit));
         Self {
-            out: Vec::with_capacity(bytes.min(limit)),
+            out: memory,
             limit,
             full: false,
         }
@@ -83,6 +90,13 @@ impl Json {
         self
     }
 
+    /// As [`key`](Self::key), for a key that is known: with its quotes and colon, as JSON has it.
+    pub(super) fn known(&mut self, key: &'static str) -> &mut Self {
+        self.comma();
+        self.raw(key);
+        self
+    }
+
     /// An object's next member, key and value, that was written elsewhere.
     pub(super) fn member(&mut self, member: &[u8]) {
         self.comma();
@@ -94,9 +108,19 @@ impl Json {
         self.text(text.as_bytes());
     }
 
-    fn text(&mut self, mut rest: &[u8]) {
+    fn text(&mut self, text: &[u8]) {
         self.push(b"\"");
-        // Runs without anything to escape, which is nearly always all of it, are copied whole.
+        // Nearly all texts need no escapes.
+        if is_clean(text) {
+            self.push(text);
+        } else {
+            self.escaped(text);
+        }
+        self.push(b"\"");
+    }
+
+    fn escaped(&mut self, mut rest: &[u8]) {
+        // Runs without anything to escape are copied whole.
         while let Some(at) = find_escape(rest).filter(|_| !self.full) {
             let (run, from) = rest.split_at(at);
             self.push(run);
@@ -107,7 +131,6 @@ impl Json {
             rest = after;
         }
         self.push(rest);
-        self.push(b"\"");
     }
 
     /// A string value of bytes in base64 (RFC 4648 §4, with padding).
@@ -130,17 +153,16 @@ impl Json {
     }
 
     /// A string value of hex digits.
-    pub(super) fn hex(&mut self, bytes: &[u8]) {
+    pub(super) fn hex<const N: usize>(&mut self, bytes: &[u8; N]) {
         self.push(b"\"");
         self.hex_digits(bytes);
         self.push(b"\"");
     }
 
     /// Hex digits alone.
-    pub(super) fn hex_digits(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.push(&[digit(byte >> 4), digit(byte & 15)]);
-        }
+    pub(super) fn hex_digits<const N: usize>(&mut self, bytes: &[u8; N]) {
+        let digits = bytes.map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+        self.push(digits.as_flattened());
     }
 
     /// Text as it is.
@@ -148,23 +170,31 @@ impl Json {
         self.push(text.as_bytes());
     }
 
+    #[inline]
     fn push(&mut self, bytes: &[u8]) {
-        self.full |= bytes.len() > self.limit - self.out.len();
-        if !self.full {
-            self.grow(bytes.len());
+        if self.has_room(bytes.len()) {
             self.out.extend_from_slice(bytes);
         }
     }
 
+    /// Whether so many bytes more may be written; there is memory for them then.
+    #[inline]
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let there = self.out.capacity().min(self.limit) - self.out.len();
+        !self.full && (bytes <= there || self.grow(bytes))
+    }
+
     /// Twice as much room when it is used up, but none beyond the limit.
-    fn grow(&mut self, bytes: usize) {
-        let (length, capacity) = (self.out.len(), self.out.capacity());
-        if bytes > capacity - length {
-            let wanted = (length + bytes)
-                .max(capacity.saturating_mul(2))
-                .min(self.limit);
+    #[cold]
+    fn grow(&mut self, bytes: usize) -> bool {
+        let length = self.out.len();
+        self.full = bytes > self.limit - length;
+        if !self.full {
+            let twice = self.out.capacity().saturating_mul(2);
+            let wanted = (length + bytes).max(twice).min(self.limit);
             self.out.reserve_exact(wanted - length);
         }
+        !self.full
     }
 
     fn comma(&mut self) {
@@ -188,19 +218,33 @@ impl Json {
     }
 }
 
-/// Where the first byte to escape is. Whole blocks are looked at without a branch for each byte, which the compiler
-/// turns into vector instructions.
-fn find_escape(bytes: &[u8]) -> Option<usize> {
-    let (blocks, _) = bytes.as_chunks::<16>();
-    let clean = blocks
+/// Whether nothing is to be escaped. Whole blocks, of which the last two may overlap, are looked at without a branch for
+/// each byte, which the compiler turns into vector instructions.
+#[inline]
+fn is_clean(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk::<BLOCK>() else {
+        return is_clean_block(bytes);
+    };
+    let (blocks, _) = bytes.as_chunks::<BLOCK>();
+    blocks
         .iter()
-        .take_while(|block| {
-            !block
-                .iter()
-                .fold(false, |any, &byte| any | must_escape(byte))
-        })
-        .count();
-    let from = clean * 16;
+        .chain([last])
+        .all(|block| is_clean_block(block))
+}
+
+const BLOCK: usize = 16;
+
+#[inline]
+fn is_clean_block(block: &[u8]) -> bool {
+    !block
+        .iter()
+        .fold(false, |any, &byte| any | must_escape(byte))
+}
+
+fn find_escape(bytes: &[u8]) -> Option<usize> {
+    let (blocks, _) = bytes.as_chunks::<BLOCK>();
+    let clean = blocks.iter().take_while(|block| is_clean_block(*block));
+    let from = clean.count() * BLOCK;
     let rest = bytes.get(from..)?;
     rest.iter()
         .position(|&byte| must_escape(byte))

@@ -14,8 +14,7 @@ use self::json::Json;
 use self::origin::Origin;
 use self::tags::Tags;
 use self::value::put_object;
-use crate::net::proto::{Value, fields};
-use crate::wire::{EventRef, SpanKind, SpanRef, WireError, walk};
+use crate::wire::{Detail, EventRef, SpanKind, SpanRef, WireError, walk};
 
 /// Longest name of a service or a scope: every span repeats it.
 const MOST_NAME_BYTES: usize = 4 * 1024;
@@ -36,16 +35,18 @@ pub(super) enum EncodeError {
     },
 }
 
-/// All spans of `batches` as one JSON array of at most `limit` bytes and its end; never more memory than that is used,
-/// twice as much while a list or a map becomes text. Each span repeats its resource, so a few bytes of OTLP may stand for
+/// All spans of `batches` as one JSON array of at most `limit` bytes and its end, written to `memory` from its beginning on;
+/// never more memory than that is used, twice as much while a list or a map becomes text. Each span repeats its resource, so a few bytes of OTLP may stand for
 /// any number of them.
 ///
 /// # Errors
 /// [`EncodeError`].
-pub(super) fn encode(batches: &[Bytes], limit: usize) -> Result<Vec<u8>, EncodeError> {
-    // Attribute names and values come as they are; ids double and the framing is spelt out.
-    let expected: usize = batches.iter().map(|batch| batch.len() * 2).sum();
-    let mut json = Json::with_limit(limit, expected);
+pub(super) fn encode(
+    batches: &[Bytes],
+    limit: usize,
+    memory: Vec<u8>,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut json = Json::in_memory(memory, limit, expected_bytes(batches));
     let mut tags = Tags::default();
     let mut fits = 0;
     json.open_array();
@@ -66,30 +67,50 @@ pub(super) fn encode(batches: &[Bytes], limit: usize) -> Result<Vec<u8>, EncodeE
     Ok(bytes)
 }
 
+/// About as much JSON as `batches` become: attribute names and values come as they are; ids double and the framing is spelt
+/// out.
+pub(super) fn expected_bytes(batches: &[Bytes]) -> usize {
+    batches.iter().map(|batch| batch.len() * 2).sum()
+}
+
+/// Tags come before what attributes tell of, so that these are read once.
 fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
-    let origin = Origin::of(span);
     json.open_object();
-    json.key("traceId").hex(&span.trace_id);
-    put_ids(json, span, &origin);
+    json.known("\"traceId\":").hex(&span.trace_id);
     if let Some(kind) = kind(span.kind) {
-        json.key("kind").string(kind);
+        json.known("\"kind\":").raw(kind);
     }
-    json.key("name").string(span.name);
+    json.known("\"name\":").string(span.name);
     // An absent time is no time at the epoch.
     let start_micros = span.start_unix_nano / 1_000;
     if start_micros > 0 {
-        json.key("timestamp").number(start_micros);
+        json.known("\"timestamp\":").number(start_micros);
     }
+    let mut origin = Origin::default();
+    let mut rare = Rare::default();
+    tags.open(json, span);
+    for detail in span.details() {
+        if json.is_full() {
+            break;
+        }
+        match detail {
+            Detail::Attribute(attribute) => {
+                origin.note(attribute);
+                tags.put(json, attribute);
+            }
+            _ => rare.note(detail),
+        }
+    }
+    tags.close(json, span, &rare);
+    put_ids(json, span, &origin);
     if let Some(micros) = duration_micros(span, &origin) {
-        json.key("duration").number(micros);
+        json.known("\"duration\":").number(micros);
     }
     origin.put_local_endpoint(json, cut(span.resource.service_name));
-    origin.put_remote_endpoint(json);
-    let rare = Rare::of(span);
+    origin.put_remote_endpoint(json, span.kind);
     if rare.events {
         put_annotations(json, span);
     }
-    tags.put(json, span, &rare);
     json.close_object();
 }
 
@@ -107,25 +128,28 @@ fn duration_micros(span: &SpanRef<'_>, origin: &Origin<'_>) -> Option<u64> {
 fn put_ids(json: &mut Json, span: &SpanRef<'_>, origin: &Origin<'_>) {
     match origin.shared_id {
         Some(id) => {
-            json.key("id").string(id);
-            json.key("shared").raw("true");
+            json.known("\"id\":").string(id);
+            json.known("\"shared\":").raw("true");
         }
-        None => json.key("id").hex(&span.span_id),
+        None => json.known("\"id\":").hex(&span.span_id),
     }
     match (origin.parent_id, span.parent_span_id) {
-        (Some(parent), _) => json.key("parentId").string(parent),
+        (Some(parent), _) => json.known("\"parentId\":").string(parent),
         // The parent of a server half is its client half, which is the same span to Zipkin.
-        (None, Some(parent)) if origin.shared_id.is_none() => json.key("parentId").hex(&parent),
+        (None, Some(parent)) if origin.shared_id.is_none() => {
+            json.known("\"parentId\":").hex(&parent);
+        }
         _ => {}
     }
     if origin.debug {
-        json.key("debug").raw("true");
+        json.known("\"debug\":").raw("true");
     }
 }
 
-/// Fields of `Span` that most spans do not have, looked for in one pass instead of one for each.
+/// What most spans do not have.
 #[derive(Default)]
-struct Rare {
+struct Rare<'a> {
+    trace_state: &'a str,
     events: bool,
     links: bool,
     dropped_attributes: u64,
@@ -133,36 +157,33 @@ struct Rare {
     dropped_links: u64,
 }
 
-impl Rare {
-    fn of(span: &SpanRef<'_>) -> Self {
-        let mut rare = Self::default();
-        for field in fields(span.raw) {
-            match field {
-                (10, Value::Varint(count)) => rare.dropped_attributes = count,
-                (11, Value::Bytes(_)) => rare.events = true,
-                (12, Value::Varint(count)) => rare.dropped_events = count,
-                (13, Value::Bytes(_)) => rare.links = true,
-                (14, Value::Varint(count)) => rare.dropped_links = count,
-                _ => {}
-            }
+impl<'a> Rare<'a> {
+    fn note(&mut self, detail: Detail<'a>) {
+        match detail {
+            Detail::Attribute(_) => {}
+            Detail::TraceState(text) => self.trace_state = text,
+            Detail::Event => self.events = true,
+            Detail::Link => self.links = true,
+            Detail::DroppedAttributes(count) => self.dropped_attributes = count,
+            Detail::DroppedEvents(count) => self.dropped_events = count,
+            Detail::DroppedLinks(count) => self.dropped_links = count,
         }
-        rare
     }
 }
 
-/// Zipkin has no kind for work inside a service.
+/// As JSON. Zipkin has no kind for work inside a service.
 fn kind(kind: SpanKind) -> Option<&'static str> {
     match kind {
         SpanKind::Unspecified | SpanKind::Internal => None,
-        SpanKind::Server => Some("SERVER"),
-        SpanKind::Client => Some("CLIENT"),
-        SpanKind::Producer => Some("PRODUCER"),
-        SpanKind::Consumer => Some("CONSUMER"),
+        SpanKind::Server => Some("\"SERVER\""),
+        SpanKind::Client => Some("\"CLIENT\""),
+        SpanKind::Producer => Some("\"PRODUCER\""),
+        SpanKind::Consumer => Some("\"CONSUMER\""),
     }
 }
 
 fn put_annotations(json: &mut Json, span: &SpanRef<'_>) {
-    json.key("annotations").open_array();
+    json.known("\"annotations\":").open_array();
     for event in span.events() {
         if json.is_full() {
             break;
@@ -175,8 +196,8 @@ fn put_annotations(json: &mut Json, span: &SpanRef<'_>) {
         };
         json.element();
         json.open_object();
-        json.key("timestamp").number(micros);
-        put_event(json.key("value"), event);
+        json.known("\"timestamp\":").number(micros);
+        put_event(json.known("\"value\":"), event);
         json.close_object();
     }
     json.close_array();

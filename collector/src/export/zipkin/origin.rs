@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use super::json::Json;
-use crate::wire::{AnyValueRef, KeyValueRef, SpanKind, SpanRef};
+use crate::wire::{AnyValueRef, KeyValueRef, SpanKind};
 
-/// Read in one pass over a span's attributes.
+/// Noted attribute by attribute.
 #[derive(Default)]
 pub(super) struct Origin<'a> {
     /// The best of the attributes that name the other side, with its rank.
@@ -27,16 +27,11 @@ pub(super) struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    pub(super) fn of(span: &SpanRef<'a>) -> Self {
-        let mut origin = Self::default();
-        for attribute in span.attributes().select(tells) {
-            origin.read(attribute);
+    /// Takes note of one of the span's attributes.
+    pub(super) fn note(&mut self, attribute: KeyValueRef<'a>) {
+        if tells(attribute.key.as_bytes()) {
+            self.read(attribute);
         }
-        // Whom a server or local span names by other attributes is itself.
-        if !matches!(span.kind, SpanKind::Client | SpanKind::Producer) {
-            origin.remote = origin.remote.filter(|(rank, _)| *rank == PEER_SERVICE);
-        }
-        origin
     }
 
     fn read(&mut self, attribute: KeyValueRef<'a>) {
@@ -72,31 +67,36 @@ impl<'a> Origin<'a> {
 
     /// Where the span was recorded: its service, and the address it came with.
     pub(super) fn put_local_endpoint(&self, json: &mut Json, service: &str) {
-        json.key("localEndpoint").open_object();
-        json.key("serviceName").string(service);
+        json.known("\"localEndpoint\":").open_object();
+        json.known("\"serviceName\":").string(service);
         put_address(json, self.local);
         put_port(json, self.local_port);
         json.close_object();
     }
 
-    /// Who was on the other side, when the span says so.
-    pub(super) fn put_remote_endpoint(&self, json: &mut Json) {
-        let named = self.remote.map(|(rank, _)| rank);
+    /// Who was on the other side of a span of this kind, when the span says so.
+    pub(super) fn put_remote_endpoint(&self, json: &mut Json, kind: SpanKind) {
+        // Whom a server or local span names by other attributes is itself.
+        let calls = matches!(kind, SpanKind::Client | SpanKind::Producer);
+        let remote = self
+            .remote
+            .filter(|(rank, _)| calls || *rank == PEER_SERVICE);
+        let named = remote.map(|(rank, _)| rank);
         let port_of = |rank| {
             let mut ports = REMOTE_PORTS.iter().zip(self.remote_ports);
             let port = ports.find(|((of, _), _)| *of == rank);
             port.and_then(|(_, port)| port)
         };
         let port = named.and_then(port_of).or_else(|| port_of(PEER_ADDRESS));
-        let own_address = self.remote.and_then(|(_, name)| address(name));
+        let own_address = remote.and_then(|(_, name)| address(name));
         let address = own_address.or(self.peer);
-        if self.remote.is_none() && address.is_none() {
+        if remote.is_none() && address.is_none() {
             return;
         }
-        json.key("remoteEndpoint").open_object();
+        json.known("\"remoteEndpoint\":").open_object();
         // The name is what Zipkin draws its dependencies by, so a called address is its name too.
-        if let Some((_, name)) = self.remote {
-            json.key("serviceName").string(name);
+        if let Some((_, name)) = remote {
+            json.known("\"serviceName\":").string(name);
         }
         put_address(json, address);
         put_port(json, port);
@@ -166,15 +166,15 @@ fn address(text: &str) -> Option<(IpAddr, &str)> {
 
 fn put_address(json: &mut Json, address: Option<(IpAddr, &str)>) {
     match address {
-        Some((IpAddr::V4(_), text)) => json.key("ipv4").string(text),
-        Some((IpAddr::V6(_), text)) => json.key("ipv6").string(text),
+        Some((IpAddr::V4(_), text)) => json.known("\"ipv4\":").string(text),
+        Some((IpAddr::V6(_), text)) => json.known("\"ipv6\":").string(text),
         None => {}
     }
 }
 
 fn put_port(json: &mut Json, port: Option<u64>) {
     if let Some(port) = port {
-        json.key("port").number(port);
+        json.known("\"port\":").number(port);
     }
 }
 

@@ -9,7 +9,7 @@ use super::json::Json;
 use super::origin::is_field;
 use super::value::{put_object, put_text};
 use super::{Rare, cut};
-use crate::wire::{AnyValueRef, LinkRef, SpanRef, StatusCode};
+use crate::wire::{KeyValueRef, LinkRef, SpanRef, StatusCode};
 
 /// Most tags of a span: what tells them apart needs memory beside their own bytes.
 const MOST_TAGS: usize = 65_536;
@@ -27,54 +27,58 @@ pub(super) struct Tags<'a> {
     written: Vec<&'a str>,
     /// All of them, once there are more.
     many: HashSet<&'a str, RandomState>,
+    /// The `InstrumentationScope` message that `scope_tags` are of.
+    scope: &'a [u8],
+    scope_tags: Vec<WrittenTag<'a>>,
     /// The `Resource` message that `resource_tags` are of.
     resource: &'a [u8],
-    /// Its attributes: keys, and whole members of an object.
-    resource_tags: Vec<(&'a str, Vec<u8>)>,
+    resource_tags: Vec<WrittenTag<'a>>,
     /// Attributes of it that are no tags, for they would be too many bytes.
     resource_dropped: u64,
 }
+
+/// A tag's key, and the tag as a whole member of an object.
+type WrittenTag<'a> = (&'a str, Vec<u8>);
 
 /// For so many keys looking at each is faster than hashing.
 const FEW_TAGS: usize = 32;
 
 impl<'a> Tags<'a> {
-    pub(super) fn put(&mut self, json: &mut Json, span: &SpanRef<'a>, rare: &Rare) {
+    /// Begins the tags of a span.
+    pub(super) fn open(&mut self, json: &mut Json, span: &SpanRef<'a>) {
         self.written.clear();
         if !self.many.is_empty() {
             self.many = HashSet::default();
         }
-        json.key("tags").open_object();
+        json.known("\"tags\":").open_object();
         self.put_status(json, span);
-        for attribute in span.attributes() {
-            if json.is_full() {
-                break;
-            }
-            if !is_field(attribute.key) && self.is_new(attribute.key) {
-                put_tag(json, attribute.key, attribute.value);
-            }
-            if self.many.len() > MOST_TAGS {
-                json.give_up();
-            }
+    }
+
+    /// One of the span's attributes.
+    pub(super) fn put(&mut self, json: &mut Json, attribute: KeyValueRef<'a>) {
+        let KeyValueRef { key, value } = attribute;
+        if !is_field(key) && self.is_new(key) {
+            put_text(json.key(key), value);
         }
-        self.put_text(json, "otel.scope.name", cut(span.scope.name()));
-        self.put_text(json, "otel.scope.version", cut(span.scope.version()));
-        self.put_text(json, "w3c.tracestate", span.trace_state());
+        if self.many.len() > MOST_TAGS {
+            json.give_up();
+        }
+    }
+
+    /// What else of the span is told by tags, and the end of them.
+    pub(super) fn close(&mut self, json: &mut Json, span: &SpanRef<'a>, rare: &Rare<'a>) {
+        self.put_scope(json, span);
+        self.put_text(json, "w3c.tracestate", rare.trace_state);
         if rare.links {
-            for (number, link) in span.links().enumerate() {
-                if json.is_full() {
-                    break;
-                }
-                put_link(json.key(&format!("otlp.link.{number}")), &link);
-            }
+            put_links(json, span);
         }
-        self.put_count(
-            json,
-            "otel.dropped_attributes_count",
-            rare.dropped_attributes,
-        );
-        self.put_count(json, "otel.dropped_events_count", rare.dropped_events);
-        self.put_count(json, "otel.dropped_links_count", rare.dropped_links);
+        for (key, count) in [
+            ("otel.dropped_attributes_count", rare.dropped_attributes),
+            ("otel.dropped_events_count", rare.dropped_events),
+            ("otel.dropped_links_count", rare.dropped_links),
+        ] {
+            self.put_count(json, key, count);
+        }
         self.put_resource(json, span);
         json.close_object();
     }
@@ -92,20 +96,44 @@ impl<'a> Tags<'a> {
         self.written.push("error");
     }
 
-    /// The resource's attributes give way to the span's own. Spans of one resource come in a row, so its tags
-    /// are written out once and copied from then on.
+    /// Spans of one scope and of one resource come in a row, so their tags are written out once and copied from then on.
+    fn put_scope(&mut self, json: &mut Json, span: &SpanRef<'a>) {
+        if !std::ptr::eq(self.scope, span.scope.raw) {
+            self.scope = span.scope.raw;
+            self.scope_tags.clear();
+            for (key, text) in [
+                ("otel.scope.name", span.scope.name()),
+                ("otel.scope.version", span.scope.version()),
+            ] {
+                if !text.is_empty() {
+                    let mut tag = Json::with_limit(usize::MAX, 64);
+                    tag.key(key).string(cut(text));
+                    self.scope_tags.push((key, tag.into_bytes()));
+                }
+            }
+        }
+        let tags = std::mem::take(&mut self.scope_tags);
+        self.put_written(json, &tags);
+        self.scope_tags = tags;
+    }
+
+    /// The resource's attributes give way to the span's own.
     fn put_resource(&mut self, json: &mut Json, span: &SpanRef<'a>) {
         if !std::ptr::eq(self.resource, span.resource.raw) {
             self.read_resource(span);
         }
-        let resource_tags = std::mem::take(&mut self.resource_tags);
-        for (key, tag) in &resource_tags {
+        let tags = std::mem::take(&mut self.resource_tags);
+        self.put_written(json, &tags);
+        self.resource_tags = tags;
+        self.put_count(json, DROPPED_RESOURCE_ATTRIBUTES, self.resource_dropped);
+    }
+
+    fn put_written(&mut self, json: &mut Json, tags: &[WrittenTag<'a>]) {
+        for (key, tag) in tags {
             if self.is_new(key) {
                 json.member(tag);
             }
         }
-        self.resource_tags = resource_tags;
-        self.put_count(json, DROPPED_RESOURCE_ATTRIBUTES, self.resource_dropped);
     }
 
     fn read_resource(&mut self, span: &SpanRef<'a>) {
@@ -119,7 +147,7 @@ impl<'a> Tags<'a> {
                 continue;
             }
             let mut tag = Json::with_limit(left, 64);
-            put_tag(&mut tag, attribute.key, attribute.value);
+            put_text(tag.key(attribute.key), attribute.value);
             if tag.is_full() {
                 self.resource_dropped += 1;
             } else {
@@ -156,8 +184,13 @@ impl<'a> Tags<'a> {
     }
 }
 
-fn put_tag(json: &mut Json, key: &str, value: AnyValueRef<'_>) {
-    put_text(json.key(key), value);
+fn put_links(json: &mut Json, span: &SpanRef<'_>) {
+    for (number, link) in span.links().enumerate() {
+        if json.is_full() {
+            break;
+        }
+        put_link(json.key(&format!("otlp.link.{number}")), &link);
+    }
 }
 
 /// A link as the OpenTelemetry Collector writes and reads it back: trace, span, trace state, attributes, dropped

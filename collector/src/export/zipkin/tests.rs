@@ -13,7 +13,7 @@ use crate::wire::test_support::{self, attribute, resource_spans};
 
 fn zipkin(span: Span) -> Json {
     let request = test_support::encode(vec![resource_spans("shop", vec![span])]);
-    let bytes = encode(&[request.into()], usize::MAX).unwrap();
+    let bytes = encode(&[request.into()], usize::MAX, Vec::new()).unwrap();
     let mut spans: Vec<Json> = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(spans.len(), 1);
     spans.remove(0)
@@ -230,7 +230,12 @@ fn a_resource_attribute_gives_way_to_the_spans_own() {
     resource.attributes.push(attribute("region", "eu"));
     resource.attributes.push(attribute("zone", "b"));
     group.scope_spans[0].spans[0].attributes = vec![attribute("region", "us")];
-    let bytes = encode(&[test_support::encode(vec![group]).into()], usize::MAX).unwrap();
+    let bytes = encode(
+        &[test_support::encode(vec![group]).into()],
+        usize::MAX,
+        Vec::new(),
+    )
+    .unwrap();
     let text = String::from_utf8(bytes).unwrap();
     assert_eq!(text.matches("\"region\"").count(), 1, "{text}");
     let spans: Json = serde_json::from_str(&text).unwrap();
@@ -241,9 +246,11 @@ fn a_resource_attribute_gives_way_to_the_spans_own() {
 }
 
 #[test]
-fn each_span_has_its_own_resources_tags() {
+fn each_span_has_its_own_resources_and_scopes_tags() {
     let group = |zone: &str, spans| {
         let mut group = resource_spans("shop", spans);
+        let scope = group.scope_spans[0].scope.get_or_insert_default();
+        scope.name = format!("of {zone}");
         let resource = group.resource.as_mut().unwrap();
         resource.attributes.push(attribute("zone", zone));
         group
@@ -256,7 +263,7 @@ fn each_span_has_its_own_resources_tags() {
         group("b", vec![plain(), plain()]),
     ];
     let batch: Bytes = test_support::encode(request).into();
-    let bytes = encode(&[batch.clone(), batch], usize::MAX).unwrap();
+    let bytes = encode(&[batch.clone(), batch], usize::MAX, Vec::new()).unwrap();
     let spans: Vec<Json> = serde_json::from_slice(&bytes).unwrap();
     let zones: Vec<_> = spans
         .iter()
@@ -264,6 +271,11 @@ fn each_span_has_its_own_resources_tags() {
         .collect();
     let once = ["mine", "a", "b", "b"].map(Some);
     assert_eq!(zones, [once, once].concat());
+    let scopes = spans
+        .iter()
+        .map(|span| span["tags"]["otel.scope.name"].as_str());
+    let once = ["of a", "of a", "of b", "of b"].map(Some);
+    assert_eq!(scopes.collect::<Vec<_>>(), [once, once].concat());
 }
 
 #[test]
@@ -305,8 +317,8 @@ fn events_are_annotations() {
 
 #[test]
 fn no_spans_are_an_empty_array_and_bad_bytes_an_error() {
-    assert_eq!(encode(&[], 2).unwrap(), b"[]");
-    assert!(encode(&[Bytes::from_static(b"\x0a\x05")], 2).is_err());
+    assert_eq!(encode(&[], 2, Vec::new()).unwrap(), b"[]");
+    assert!(encode(&[Bytes::from_static(b"\x0a\x05")], 2, Vec::new()).is_err());
 }
 
 #[test]
@@ -321,10 +333,10 @@ fn what_every_span_repeats_is_bounded() {
     let limit = 1 << 20;
     let fits = 102;
     assert_eq!(
-        encode(&batch, limit),
+        encode(&batch, limit, Vec::new()),
         Err(EncodeError::TooLarge { limit, fits })
     );
-    assert!(encode(&batch, 16 << 20).is_ok());
+    assert!(encode(&batch, 16 << 20, Vec::new()).is_ok());
 }
 
 #[test]
@@ -338,7 +350,12 @@ fn more_of_a_resource_than_every_span_can_repeat_is_left_out_and_counted() {
         attribute("large", &"x".repeat(40_000)),
         attribute("last", "3"),
     ]);
-    let bytes = encode(&[test_support::encode(vec![group]).into()], 1 << 20).unwrap();
+    let bytes = encode(
+        &[test_support::encode(vec![group]).into()],
+        1 << 20,
+        Vec::new(),
+    )
+    .unwrap();
     let span: Json = serde_json::from_slice(&bytes).unwrap();
     let cut = "ü".repeat(2_048);
     assert_eq!(span[0]["localEndpoint"]["serviceName"], cut.as_str());
@@ -391,7 +408,7 @@ fn no_span_takes_more_memory_than_a_request() {
         change(&mut large);
         let spans = vec![test_support::span(7, 1, 0), large];
         let batch = test_support::encode(vec![resource_spans("shop", spans)]);
-        let encoded = encode(&[batch.into()], limit);
+        let encoded = encode(&[batch.into()], limit, Vec::new());
         let expected = EncodeError::TooLarge { limit, fits: 1 };
         assert_eq!(encoded, Err(expected), "{number}");
     }
@@ -417,7 +434,7 @@ fn many_keys_are_written_once_each_and_fast() {
 fn there_and_back(span: &Json) -> Json {
     let body = json!([span]).to_string();
     let request = crate::wire::zipkin_json(body.as_bytes(), 1 << 20).unwrap();
-    let bytes = encode(&[request.into()], usize::MAX).unwrap();
+    let bytes = encode(&[request.into()], usize::MAX, Vec::new()).unwrap();
     let mut spans: Vec<Json> = serde_json::from_slice(&bytes).unwrap();
     spans.remove(0)
 }
@@ -470,7 +487,7 @@ fn a_child_below_a_server_half_names_the_shared_id_again() {
     half["parentId"] = "1".into();
     let body = json!([half, span("3", "back", false)]).to_string();
     let request = crate::wire::zipkin_json(body.as_bytes(), 1 << 20).unwrap();
-    let bytes = encode(&[request.into()], usize::MAX).unwrap();
+    let bytes = encode(&[request.into()], usize::MAX, Vec::new()).unwrap();
     let spans: Json = serde_json::from_slice(&bytes).unwrap();
     for (index, id, parent) in [(0, 2, 1), (1, 3, 2)] {
         assert_eq!(spans[index]["id"], json!(format!("{id:016x}")));
@@ -563,9 +580,9 @@ proptest! {
             }
         }
         let bytes = request.encode_to_vec();
-        let sent = encode(&[bytes.clone().into()], usize::MAX).unwrap();
+        let sent = encode(&[bytes.clone().into()], usize::MAX, Vec::new()).unwrap();
         let read = crate::wire::zipkin_json(&sent, 1 << 20).unwrap();
-        let again = encode(&[read.clone().into()], usize::MAX).unwrap();
+        let again = encode(&[read.clone().into()], usize::MAX, Vec::new()).unwrap();
         prop_assert_eq!(by_id(&again), by_id(&sent));
         prop_assert_eq!(as_told(&read), as_told(&bytes));
     }
