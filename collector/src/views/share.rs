@@ -37,12 +37,15 @@ impl Share {
         self.taken += bytes;
     }
 
-    /// Once a second: takes so much that half of the store would last for [`MIN_STAY_NANOS`].
+    /// Once a second: takes so much that half of the store would last for [`MIN_STAY_NANOS`]. When half of the store was
+    /// filled in less, a flood begins, and that is as much as a whole second may bring: what it began with must not be
+    /// pushed out by the rest of it.
     pub(super) fn adjust(&mut self, now_unix_nano: u64, limit: usize) {
         let elapsed = now_unix_nano.saturating_sub(self.adjusted_unix_nano);
-        if elapsed < NANOS_A_SECOND {
+        if elapsed < NANOS_A_SECOND && self.taken <= limit / 2 {
             return;
         }
+        let elapsed = elapsed.max(NANOS_A_SECOND);
         let stay = (limit / 2) as f64 / self.taken.max(1) as f64 * elapsed as f64;
         // Whoever comes into the share or leaves it halfway is kept in part: it moves little when it need not move much.
         let factor = match stay / MIN_STAY_NANOS as f64 {
