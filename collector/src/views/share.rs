@@ -58,3 +58,30 @@ impl Share {
         self.taken = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 1 << 20;
+    const T0: u64 = 1_700_000_000 * NANOS_A_SECOND;
+
+    /// Of a thousand traces, how many are taken after `bytes` came within `nanos`.
+    fn taken_after(bytes: usize, nanos: u64) -> usize {
+        let mut share = Share::default();
+        share.adjust(T0, LIMIT);
+        share.add(bytes);
+        share.adjust(T0 + nanos, LIMIT);
+        (0..1_000_u64).filter(|n| share.takes(n << 54)).count()
+    }
+
+    #[test]
+    fn a_flood_counts_at_once_and_as_a_whole_second() {
+        const INSTANT: u64 = NANOS_A_SECOND / 1_000;
+        assert_eq!(taken_after(LIMIT / 2, INSTANT), 1_000, "not yet");
+        // A thirtieth of 1,024, for half of the store is to last for 30 s.
+        assert_eq!(taken_after(LIMIT / 2 + 1, INSTANT), 35);
+        assert_eq!(taken_after(LIMIT / 2 + 1, NANOS_A_SECOND), 35);
+        assert_eq!(taken_after(LIMIT / 60, NANOS_A_SECOND), 1_000, "it fits");
+    }
+}
