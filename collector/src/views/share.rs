@@ -37,12 +37,15 @@ impl Share {
         self.taken += bytes;
     }
 
-    /// Once a second: takes so much that half of the store would last for [`MIN_STAY_NANOS`].
+    /// Once a second: takes so much that half of the store would last for [`MIN_STAY_NANOS`]. When half of the store was
+    /// filled in less, a flood begins, and that is as much as a whole second may bring: what it began with must not be
+    /// pushed out by the rest of it.
     pub(super) fn adjust(&mut self, now_unix_nano: u64, limit: usize) {
         let elapsed = now_unix_nano.saturating_sub(self.adjusted_unix_nano);
-        if elapsed < NANOS_A_SECOND {
+        if elapsed < NANOS_A_SECOND && self.taken <= limit / 2 {
             return;
         }
+        let elapsed = elapsed.max(NANOS_A_SECOND);
         let stay = (limit / 2) as f64 / self.taken.max(1) as f64 * elapsed as f64;
         // Whoever comes into the share or leaves it halfway is kept in part: it moves little when it need not move much.
         let factor = match stay / MIN_STAY_NANOS as f64 {
@@ -53,5 +56,32 @@ impl Share {
         self.threshold = ((self.threshold as f64 * factor) as u64).clamp(1 << 12, ALL);
         self.adjusted_unix_nano = now_unix_nano;
         self.taken = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 1 << 20;
+    const T0: u64 = 1_700_000_000 * NANOS_A_SECOND;
+
+    /// Of a thousand traces, how many are taken after `bytes` came within `nanos`.
+    fn taken_after(bytes: usize, nanos: u64) -> usize {
+        let mut share = Share::default();
+        share.adjust(T0, LIMIT);
+        share.add(bytes);
+        share.adjust(T0 + nanos, LIMIT);
+        (0..1_000_u64).filter(|n| share.takes(n << 54)).count()
+    }
+
+    #[test]
+    fn a_flood_counts_at_once_and_as_a_whole_second() {
+        const INSTANT: u64 = NANOS_A_SECOND / 1_000;
+        assert_eq!(taken_after(LIMIT / 2, INSTANT), 1_000, "not yet");
+        // A thirtieth of 1,024, for half of the store is to last for 30 s.
+        assert_eq!(taken_after(LIMIT / 2 + 1, INSTANT), 35);
+        assert_eq!(taken_after(LIMIT / 2 + 1, NANOS_A_SECOND), 35);
+        assert_eq!(taken_after(LIMIT / 60, NANOS_A_SECOND), 1_000, "it fits");
     }
 }

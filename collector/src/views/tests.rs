@@ -568,7 +568,8 @@ fn the_slowest_and_the_failed_stay_longest() {
                 timed(trace.into(), 1, 0, Kind::Server, 1_000_000 + trace),
                 &[("p", &padding)],
             );
-            count(&views, "cart", vec![root], T0);
+            // Slowly enough for all of them to be taken.
+            count(&views, "cart", vec![root], T0 + trace * SECOND / 10);
         }
     };
     flood(1, 100);
@@ -652,4 +653,28 @@ fn under_a_flood_some_traces_are_kept_whole_and_the_rest_is_counted() {
         "{whole} of {}",
         settled.len()
     );
+}
+
+#[test]
+fn a_flood_of_less_than_a_second_does_not_push_out_what_it_began_with() {
+    let views = Views::new(Config {
+        trace_bytes: 1 << 20,
+        ..CONFIG
+    });
+    let padding = "x".repeat(1_000);
+    let span = |trace: u64| {
+        with(
+            timed(trace.into(), 1, 0, Kind::Server, 1),
+            &[("p", &padding)],
+        )
+    };
+    for batch in 0..40_u64 {
+        let spans = (0..100).map(|n| span(1 + batch * 100 + n));
+        count(&views, "cart", spans.collect(), T0 + batch * SECOND / 1_000);
+    }
+    let kept = |trace: u128| views.trace(trace.to_be_bytes()).is_some();
+    assert!((1..=100).all(kept));
+    let status = views.status();
+    assert!(status.trace_bytes < 1 << 20, "{status:?}");
+    assert!(status.spans_of_traces_not_taken > 3_000, "{status:?}");
 }

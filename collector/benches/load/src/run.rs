@@ -16,6 +16,8 @@ use crate::subject::Subject;
 const STILL: Duration = Duration::from_millis(600);
 /// Before the measured part: connections, tables and the processor's caches fill.
 const WARM_UP_SPANS: u64 = 200_000;
+/// The same at a given rate: a start by itself says little of the steady state that is measured then.
+const WARM_UP_SECONDS: f64 = 2.0;
 
 /// Which processors do what. The load has others than the subject, or it would be what is measured.
 pub(crate) struct Cpus {
@@ -81,15 +83,13 @@ pub(crate) fn once(task: &Task, shop: &mut Shop, cpus: &Cpus) -> Cost {
         rate: task.rate,
     };
     let warm_up = Plan {
-        spans: WARM_UP_SPANS.min(task.spans),
-        rate: None,
+        spans: match task.rate {
+            None => WARM_UP_SPANS.min(task.spans),
+            Some(rate) => (rate * WARM_UP_SECONDS) as u64,
+        },
         ..plan.clone()
     };
-    let warmed = if task.rate.is_none() {
-        sender::send(warm_up, cpus.sender).spans
-    } else {
-        0
-    };
+    let warmed = sender::send(warm_up, cpus.sender).spans;
     let (before, _) = settled(&arrived);
     subject.mark();
     let began = Instant::now();
