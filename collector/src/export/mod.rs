@@ -23,6 +23,7 @@ mod telling;
 mod tls_tests;
 #[cfg(test)]
 mod told_tests;
+mod words;
 mod worker;
 #[cfg(test)]
 mod worker_tests;

@@ -11,6 +11,7 @@ use super::outcome::{Outcome, of_grpc, of_http, of_zipkin};
 use super::size::SizeLimit;
 use super::split::Limits;
 use super::target::TargetKind;
+use super::words;
 use super::zipkin::{self, EncodeError};
 use crate::net::client::{Client, ClientError, Endpoint, Pieces, Protocol, Reply};
 use crate::net::grpc;
@@ -236,7 +237,8 @@ impl Peer {
         }
         let path = self.paths.of(signal);
         match self.client.post(path, &headers, body).await {
-            Ok(reply) => {
+            Ok(mut reply) => {
+                words::hide(&headers, &mut reply);
                 let (outcome, readable) = match self.kind {
                     TargetKind::OtlpGrpc => (of_grpc(&reply), !is_unimplemented(&reply)),
                     TargetKind::OtlpHttp => (of_http(&reply), is_supported(&reply)),
