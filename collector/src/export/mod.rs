@@ -2,6 +2,7 @@
 
 mod compress;
 mod config;
+mod doubt;
 #[cfg(test)]
 mod fault_peers;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod outcome;
 mod peer;
 mod retry;
 mod sampling;
+mod search;
 #[cfg(test)]
 mod signal_tests;
 mod size;

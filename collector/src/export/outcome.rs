@@ -24,6 +24,8 @@ pub(super) enum Outcome {
         reason: String,
         /// When, if the peer told.
         after: Option<Duration>,
+        /// Whether something in the request may be the cause, so that it would fail for ever.
+        perhaps_by_content: bool,
     },
     /// Not with these credentials, which may be rotated and are mended by people: send the same again, with what they are
     /// then.
@@ -159,15 +161,13 @@ fn of_success(reply: &Reply) -> Outcome {
     })
 }
 
-fn taken(partial: PartialSuccess) -> Outcome {
-    Outcome::Taken(PartialSuccess {
-        error_message: words::told(&partial.error_message),
-        ..partial
-    })
+fn taken(mut partial: PartialSuccess) -> Outcome {
+    partial.error_message = words::told(&partial.error_message);
+    Outcome::Taken(partial)
 }
 
 /// To be sent again, `after` that time if the peer told one.
-fn later(mut reason: String, after: Option<Duration>) -> Outcome {
+pub(super) fn later(mut reason: String, after: Option<Duration>) -> Outcome {
     if let Some(after) = after.filter(|after| !after.is_zero()) {
         let waited = after.min(LONGEST_TOLD);
         reason.push_str(&format!("; it asks us to wait {after:?}"));
@@ -175,7 +175,11 @@ fn later(mut reason: String, after: Option<Duration>) -> Outcome {
             reason.push_str(&format!(", of which we wait {waited:?}"));
         }
     }
-    Outcome::Retry { reason, after }
+    Outcome::Retry {
+        reason,
+        after,
+        perhaps_by_content: false,
+    }
 }
 
 /// A status that no standard has a meaning for, or that of a network that wants a login: it comes from something on the
@@ -191,14 +195,19 @@ const CHECK_CREDENTIALS: &str =
     "; check the exporter's headers and client certificate; all waits meanwhile";
 
 /// The meaning of an answer of Zipkin. It answers 400 to what it cannot read, and 500 when its storage fails, which
-/// passes: only where a 500 says itself that the request is malformed is it one for good.
+/// passes, unless it is this request that the storage cannot take: only where a 500 says itself that the request is
+/// malformed is it one for good.
 pub(super) fn of_zipkin(reply: &Reply) -> Outcome {
     let storage_failed = reply.status == StatusCode::INTERNAL_SERVER_ERROR
         && !words::of_body(reply)
             .to_ascii_lowercase()
             .contains("malformed");
     if storage_failed {
-        return later(http_reason(reply), reply.retry_after(SystemTime::now()));
+        return Outcome::Retry {
+            reason: http_reason(reply),
+            after: reply.retry_after(SystemTime::now()),
+            perhaps_by_content: true,
+        };
     }
     of_http(reply)
 }
@@ -265,6 +274,7 @@ mod tests {
     enum Kind {
         Taken,
         Retry(Option<u64>),
+        RetryOrSplit,
         Smaller,
         Wait,
         WaitOrSplit,
@@ -275,7 +285,14 @@ mod tests {
     fn check(outcome: Outcome, expected: Kind, part: &str) {
         let (kind, reason) = match outcome {
             Outcome::Taken(partial) => (Kind::Taken, partial.error_message),
-            Outcome::Retry { reason, after } => (Kind::Retry(after.map(|a| a.as_secs())), reason),
+            Outcome::Retry {
+                reason,
+                perhaps_by_content: true,
+                ..
+            } => (Kind::RetryOrSplit, reason),
+            Outcome::Retry { reason, after, .. } => {
+                (Kind::Retry(after.map(|a| a.as_secs())), reason)
+            }
             Outcome::Refused {
                 reason,
                 by_content: true,
@@ -448,8 +465,13 @@ mod tests {
     fn zipkin_answers_500_when_its_storage_fails() {
         let zipkin = |status, text: &str| of_zipkin(&reply(status, &[], text.as_bytes()));
         let storage = "java.lang.IllegalStateException: could not connect";
-        check(zipkin(500, storage), Kind::Retry(None), "could not connect");
-        check(zipkin(500, ""), Kind::Retry(None), "500");
+        check(
+            zipkin(500, storage),
+            Kind::RetryOrSplit,
+            "could not connect",
+        );
+        check(zipkin(500, ""), Kind::RetryOrSplit, "500");
+        check(zipkin(503, ""), Kind::Retry(None), "503");
         let malformed = "Malformed reading List<Span> from json";
         check(zipkin(500, malformed), Kind::Split, malformed);
         check(zipkin(400, ""), Kind::Split, "400");

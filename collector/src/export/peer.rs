@@ -6,8 +6,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::compress::Compressor;
 use super::config::Config;
+use super::doubt::{Doubt, PROOFS};
 use super::headers::LiveHeaders;
-use super::outcome::{Outcome, of_grpc, of_http, of_zipkin};
+use super::outcome::{Outcome, later, of_grpc, of_http, of_zipkin};
 use super::size::SizeLimit;
 use super::split::Limits;
 use super::target::TargetKind;
@@ -51,6 +52,7 @@ pub(super) struct Peer {
     max_items: u64,
     /// Of what is sent, before it is compressed.
     size: SizeLimit,
+    doubt: Doubt,
 }
 
 #[derive(Debug)]
@@ -96,6 +98,7 @@ impl Peer {
             }),
             max_items: u64::MAX,
             size: SizeLimit::new(max_sent),
+            doubt: Doubt::default(),
         }
     }
 
@@ -149,11 +152,46 @@ impl Peer {
         if let Some(given) = self.given.refresh(&self.name).await {
             self.headers = with_own(given, self.kind);
         }
+        let again = match self.kind {
+            TargetKind::Zipkin => batches.clone(),
+            TargetKind::OtlpGrpc | TargetKind::OtlpHttp => Vec::new(),
+        };
         match self.send_in_its_encoding(signal, batches).await {
             Outcome::Denied {
                 reason,
                 perhaps_by_content,
             } => self.denied(signal, reason, perhaps_by_content).await,
+            outcome if is_doubtful(&outcome) => self.doubted(signal, again, outcome).await,
+            outcome => outcome,
+        }
+    }
+
+    /// A storage that fails passes, and what is to be sent waits. One that takes other spans while it fails on these would
+    /// be asked the same for ever: that is a refusal.
+    async fn doubted(&mut self, signal: Signal, batches: Vec<Bytes>, first: Outcome) -> Outcome {
+        let mut outcome = first;
+        if !self.doubt.failed() {
+            return outcome;
+        }
+        for _ in 0..PROOFS {
+            let Some(probe) = self.doubt.probe(&batches) else {
+                return outcome;
+            };
+            let (probed, _) = self.attempt(signal, vec![probe.clone()], false).await;
+            let is_taken = matches!(probed, Outcome::Taken(_));
+            self.doubt.probed(probe, is_taken);
+            if !is_taken {
+                return outcome;
+            }
+            outcome = self.send_in_its_encoding(signal, batches.clone()).await;
+            if !is_doubtful(&outcome) {
+                return outcome;
+            }
+        }
+        match outcome {
+            Outcome::Retry { reason, .. } => {
+                refused(format!("{reason}; it took other spans meanwhile"))
+            }
             outcome => outcome,
         }
     }
@@ -251,17 +289,17 @@ impl Peer {
                 let by_content = false;
                 (Outcome::Refused { reason, by_content }, true)
             }
-            Err(error) => {
-                let (reason, after) = (error.to_string(), None);
-                (Outcome::Retry { reason, after }, true)
-            }
+            Err(error) => (later(error.to_string(), None), true),
         }
     }
 
     /// Learns from the answer to `length` bytes how many the peer takes.
     fn learn(&mut self, outcome: Outcome, length: usize) -> Outcome {
         match outcome {
-            Outcome::Taken(_) => self.size.taken(),
+            Outcome::Taken(_) => {
+                self.size.taken();
+                self.doubt.taken();
+            }
             Outcome::TooLarge { reason } if !self.size.refused(length) => return refused(reason),
             _ => {}
         }
@@ -344,6 +382,17 @@ fn is_unimplemented(reply: &Reply) -> bool {
     let told = RpcStatus::from_trailers(&reply.trailers)
         .or_else(|| RpcStatus::from_trailers(&reply.headers));
     told.is_some_and(|status| status.code == Code::Unimplemented)
+}
+
+/// Whether an answer leaves open if it is about the peer or about what is in the request.
+fn is_doubtful(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Retry {
+            perhaps_by_content: true,
+            ..
+        }
+    )
 }
 
 fn refused(reason: String) -> Outcome {

@@ -33,7 +33,7 @@ pub use own::OwnTarget;
 use stopped::stopped;
 
 use crate::budget::Budget;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::export::{self, Worker};
 use crate::intake::Intake;
 use crate::log::disk::OpenError;
@@ -452,6 +452,10 @@ fn tell_started(config: &Config, bound: [&Bound; 4]) {
         retention_seconds = config.retention.as_secs(),
         "collector started"
     );
+    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for warning in config::misspelt(variables) {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// Waits for all of them; one that panicked is told, and the others go on.
