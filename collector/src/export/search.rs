@@ -10,10 +10,14 @@ use tokio::time::Instant;
 /// What is refused after that is set aside as it is.
 const MOST_REFUSALS: u32 = 64;
 
+/// The same as long as nothing of the batch was taken: enough to get down to one item of a hundred thousand and some of
+/// its neighbours. A peer that refuses all of a batch is asked no more often.
+const MOST_BEFORE_TAKEN: u32 = 24;
+
 /// Time that requests may take which are refused: so much at once, and then one part in so many of all time. The rest is
 /// for what the peer takes.
-const MOST_TIME: Duration = Duration::from_secs(10);
-const ONE_PART_IN: u32 = 4;
+const MOST_TIME: Duration = Duration::from_secs(2);
+const ONE_PART_IN: u32 = 10;
 
 /// The search through one batch.
 #[derive(Debug, Default)]
@@ -21,6 +25,7 @@ pub(super) struct Search {
     /// Numbers of the items at which parts end that are still to be tried, the nearest last.
     ends: Vec<u64>,
     refusals: u32,
+    some_taken: bool,
 }
 
 impl Search {
@@ -32,9 +37,19 @@ impl Search {
         self.ends.last().map_or(u64::MAX, |end| end - from)
     }
 
+    /// A part was taken.
+    pub(super) fn taken(&mut self) {
+        self.some_taken = true;
+    }
+
     /// `items` from number `from` on were refused together: whether to send them in halves.
     pub(super) fn halve(&mut self, from: u64, items: u64) -> bool {
-        if items < 2 || self.refusals >= MOST_REFUSALS {
+        let most = if self.some_taken {
+            MOST_REFUSALS
+        } else {
+            MOST_BEFORE_TAKEN
+        };
+        if items < 2 || self.refusals >= most {
             return false;
         }
         self.refusals += 1;
@@ -98,6 +113,8 @@ mod tests {
             }
             if refused {
                 set_aside.extend(from..to);
+            } else {
+                search.taken();
             }
             from = to;
         }
@@ -118,6 +135,8 @@ mod tests {
         let all: Vec<_> = (0..10_000).collect();
         let (set_aside, requests) = search(10_000, &all);
         assert_eq!(set_aside, all);
+        assert!(requests <= 2 * MOST_BEFORE_TAKEN + 1, "{requests}");
+        let (_, requests) = search(10_001, &all);
         assert!(requests <= 2 * MOST_REFUSALS + 1, "{requests}");
     }
 

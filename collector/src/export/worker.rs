@@ -270,7 +270,7 @@ impl Worker {
                 }
             };
             match self.send(signal, self.peer.batches(pieces), items).await {
-                Sent::Settled => {}
+                Sent::Settled => self.in_parts.search.taken(),
                 later @ Sent::Later { .. } => return later,
                 Sent::TooLarge => {
                     parts = self.parts(record, done);
