@@ -356,22 +356,6 @@ async fn a_batch_that_is_refused_all_over_costs_few_requests() {
 }
 
 #[tokio::test]
-async fn a_slow_peer_that_refuses_all_is_not_searched_for_long() {
-    let peer = HttpPeer::start(|_, _| {
-        std::thread::sleep(Duration::from_millis(100));
-        answer(400, &[])
-    })
-    .await;
-    let url = format!("otlp+http://{}", peer.address);
-    let batches = vec![test_support::request("a", 1_000); 4];
-    let mut fixture = Fixture::start(&url, &batches);
-    fixture.finish().await;
-    fixture.check(0, 4_000, 0);
-    // Each of them is searched with some 35 requests where there is time.
-    assert!(peer.requests() < 90, "{}", peer.requests());
-}
-
-#[tokio::test]
 async fn spans_refused_in_part_are_set_aside() {
     let peer = GrpcPeer {
         reject_spans: 2,
