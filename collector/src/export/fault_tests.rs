@@ -267,6 +267,53 @@ async fn a_zipkin_whose_storage_fails_loses_nothing() {
     assert_eq!(fixture.status.retries.load(Ordering::Relaxed), 2);
 }
 
+/// A Zipkin whose storage fails on spans of this service, and says nothing of why.
+async fn zipkin_that_cannot_store(service: &'static str) -> HttpPeer {
+    HttpPeer::start(move |_, body| {
+        let fails = String::from_utf8_lossy(&body).contains(service);
+        answer(if fails { 500 } else { 202 }, &[])
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_span_that_zipkins_storage_cannot_take_is_found_and_set_aside() {
+    let peer = zipkin_that_cannot_store("poison").await;
+    let url = format!("zipkin+http://{}", peer.address);
+    let mut spans: Vec<_> = (1..100).map(|id| span(1, id, 0)).collect();
+    spans[42].name = "poison".into();
+    let mut all = batches(&["a", "c"]);
+    all.insert(1, encode(vec![resource_spans("b", spans)]));
+    let mut fixture = Fixture::start_with(hasty(&url), &all);
+    fixture.finish().await;
+    fixture.check(104, 1, 0);
+    let told = fixture.last_error();
+    assert!(told.contains("took other spans meanwhile"), "{told}");
+}
+
+#[tokio::test]
+async fn a_span_that_zipkins_storage_cannot_take_waits_until_another_shows_whose_fault_it_is() {
+    let peer = zipkin_that_cannot_store("poison").await;
+    let url = format!("zipkin+http://{}", peer.address);
+    let alone = test_support::request("poison", 1);
+    let mut fixture = Fixture::start_with(hasty(&url), &[alone]);
+    until(|| peer.requests() > 12).await;
+    fixture.check(0, 0, 0);
+    let other = test_support::request("other", 1).into();
+    fixture.log.append(Signal::Traces, other, 1).await.unwrap();
+    fixture.finish().await;
+    fixture.check(1, 1, 0);
+}
+
+#[tokio::test]
+async fn a_zipkin_whose_storage_is_down_for_long_loses_nothing() {
+    let peer = HttpPeer::start(|number, _| answer(if number < 40 { 500 } else { 202 }, &[])).await;
+    let url = format!("zipkin+http://{}", peer.address);
+    let mut fixture = Fixture::start_with(hasty(&url), &batches(&["a", "b", "c"]));
+    fixture.finish().await;
+    fixture.check(9, 0, 0);
+}
+
 #[tokio::test]
 async fn one_span_that_is_huge_as_json_costs_nobody_else() {
     let peer = HttpPeer::start(|_, _| answer(202, &[])).await;

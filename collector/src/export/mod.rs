@@ -2,6 +2,7 @@
 
 mod compress;
 mod config;
+mod doubt;
 #[cfg(test)]
 pub(crate) mod fault_peers;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod outcome;
 mod peer;
 mod retry;
 mod sampling;
+mod search;
 #[cfg(test)]
 mod signal_tests;
 mod size;
@@ -23,6 +25,7 @@ mod telling;
 mod tls_tests;
 #[cfg(test)]
 mod told_tests;
+mod words;
 mod worker;
 #[cfg(test)]
 mod worker_tests;

@@ -6,8 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
+use super::retry::LONGEST_TOLD;
+use super::words;
 use crate::net::client::Reply;
-use crate::net::rpc_status::{Code, PartialSuccess, RpcStatus, partial_success};
+use crate::net::rpc_status::{
+    Code, PartialSuccess, RpcStatus, partial_success, partial_success_in_json,
+};
 
 /// What became of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub(super) enum Outcome {
         reason: String,
         /// When, if the peer told.
         after: Option<Duration>,
+        /// Whether something in the request may be the cause, so that it would fail for ever.
+        perhaps_by_content: bool,
     },
     /// Not with these credentials, which may be rotated and are mended by people: send the same again, with what they are
     /// then.
@@ -58,20 +64,17 @@ pub(super) fn of_grpc(reply: &Reply) -> Outcome {
         format!(
             "the peer answered {}: {}{hint}",
             status.code.name(),
-            status.message
+            words::told(&status.message)
         )
     };
-    let retry = || Outcome::Retry {
-        reason: reason(),
-        after: status.retry_after,
-    };
+    let retry = || later(reason(), status.retry_after);
     let refused = |by_content| Outcome::Refused {
         reason: reason(),
         by_content,
     };
     match status.code {
         // The message's prefix tells nothing that the body's length does not.
-        Code::Ok => Outcome::Taken(partial_success(
+        Code::Ok => taken(partial_success(
             &reply.body.slice(reply.body.len().min(5)..),
         )),
         Code::ResourceExhausted if status.retry_after.is_none() => {
@@ -105,11 +108,7 @@ pub(super) fn of_grpc(reply: &Reply) -> Outcome {
 /// The meaning of an answer over HTTP, of OTLP and, but for [`of_zipkin`], Zipkin.
 pub(super) fn of_http(reply: &Reply) -> Outcome {
     if reply.status.is_success() {
-        return Outcome::Taken(if is_protobuf(reply) {
-            partial_success(&reply.body)
-        } else {
-            PartialSuccess::default()
-        });
+        return of_success(reply);
     }
     let mut reason = http_reason(reply);
     match reply.status {
@@ -125,15 +124,10 @@ pub(super) fn of_http(reply: &Reply) -> Outcome {
         | StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => Outcome::Retry {
-            reason,
-            after: reply.retry_after(SystemTime::now()),
-        },
+        | StatusCode::GATEWAY_TIMEOUT => later(reason, reply.retry_after(SystemTime::now())),
+        status if is_of_a_proxy(status) => later(reason, reply.retry_after(SystemTime::now())),
         // Never followed: the headers may hold a secret that is not for everybody whom a peer names.
-        status if status.is_redirection() => Outcome::Retry {
-            reason,
-            after: None,
-        },
+        status if status.is_redirection() => later(reason, None),
         StatusCode::PAYLOAD_TOO_LARGE => Outcome::TooLarge { reason },
         StatusCode::BAD_REQUEST
         | StatusCode::UNPROCESSABLE_ENTITY
@@ -148,30 +142,83 @@ pub(super) fn of_http(reply: &Reply) -> Outcome {
     }
 }
 
+/// The meaning of a 2xx. A page for people is no receiver's answer: nobody has taken what was sent.
+fn of_success(reply: &Reply) -> Outcome {
+    if words::is_web_page(reply) {
+        let reason = format!(
+            "the peer answered {} with a web page, as a login, a proxy or another server does{CHECK_URL}",
+            reply.status
+        );
+        return later(reason, None);
+    }
+    taken(if words::is_readable(reply, "application/x-protobuf") {
+        partial_success(&reply.body)
+    } else if words::is_readable(reply, "application/json") {
+        // Not what was asked for, but some answer so whatever they get.
+        partial_success_in_json(&reply.body)
+    } else {
+        PartialSuccess::default()
+    })
+}
+
+fn taken(mut partial: PartialSuccess) -> Outcome {
+    partial.error_message = words::told(&partial.error_message);
+    Outcome::Taken(partial)
+}
+
+/// To be sent again, `after` that time if the peer told one.
+pub(super) fn later(mut reason: String, after: Option<Duration>) -> Outcome {
+    if let Some(after) = after.filter(|after| !after.is_zero()) {
+        let waited = after.min(LONGEST_TOLD);
+        reason.push_str(&format!("; it asks us to wait {after:?}"));
+        if waited < after {
+            reason.push_str(&format!(", of which we wait {waited:?}"));
+        }
+    }
+    Outcome::Retry {
+        reason,
+        after,
+        perhaps_by_content: false,
+    }
+}
+
+/// A status that no standard has a meaning for, or that of a network that wants a login: it comes from something on the
+/// way that did not reach the peer (as 520 to 530), not from a receiver that has read what was sent.
+fn is_of_a_proxy(status: StatusCode) -> bool {
+    status == StatusCode::NETWORK_AUTHENTICATION_REQUIRED
+        || (status.is_server_error() && status.canonical_reason().is_none())
+}
+
+const CHECK_URL: &str = "; check host, port and path of the export URL";
+
 const CHECK_CREDENTIALS: &str =
     "; check the exporter's headers and client certificate; all waits meanwhile";
 
 /// The meaning of an answer of Zipkin. It answers 400 to what it cannot read, and 500 when its storage fails, which
-/// passes: only where a 500 says itself that the request is malformed is it one for good.
+/// passes, unless it is this request that the storage cannot take: only where a 500 says itself that the request is
+/// malformed is it one for good.
 pub(super) fn of_zipkin(reply: &Reply) -> Outcome {
     let storage_failed = reply.status == StatusCode::INTERNAL_SERVER_ERROR
-        && !text_of(reply).to_ascii_lowercase().contains("malformed");
+        && !words::of_body(reply)
+            .to_ascii_lowercase()
+            .contains("malformed");
     if storage_failed {
         return Outcome::Retry {
             reason: http_reason(reply),
             after: reply.retry_after(SystemTime::now()),
+            perhaps_by_content: true,
         };
     }
     of_http(reply)
 }
 
 fn http_reason(reply: &Reply) -> String {
-    let mut reason = match text_of(reply) {
+    let mut reason = match words::of_body(reply) {
         text if text.is_empty() => format!("the peer answered {}", reply.status),
         text => format!("the peer answered {}: {text}", reply.status),
     };
     if WRONG_URL.contains(&reply.status) {
-        reason.push_str("; check host, port and path of the export URL");
+        reason.push_str(CHECK_URL);
     }
     reason.push_str(&redirect_hint(reply));
     reason
@@ -179,7 +226,6 @@ fn http_reason(reply: &Reply) -> String {
 
 /// Where a peer wants to be asked instead, without what may be a secret in it.
 fn redirect_hint(reply: &Reply) -> String {
-    const LONGEST: usize = 200;
     let location = reply.headers.get(http::header::LOCATION);
     let Some(location) = location.filter(|_| reply.status.is_redirection()) else {
         return String::new();
@@ -187,7 +233,7 @@ fn redirect_hint(reply: &Reply) -> String {
     let location = String::from_utf8_lossy(location.as_bytes());
     let place = location.split(['?', '#']).next().unwrap_or_default();
     let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
-    let place: String = place.chars().take(LONGEST).collect();
+    let place = words::told(place);
     format!(
         "; it sends us to {place}, which is not followed: write it into the export URL if it is right"
     )
@@ -218,24 +264,6 @@ fn without_grpc_status(reply: &Reply) -> RpcStatus {
     }
 }
 
-/// The peer's own words, as far as there are any.
-fn text_of(reply: &Reply) -> String {
-    const LONGEST: usize = 300;
-    let text = if is_protobuf(reply) {
-        RpcStatus::from_protobuf(&reply.body).message.into_owned()
-    } else {
-        String::from_utf8_lossy(&reply.body).into_owned()
-    };
-    text.trim().chars().take(LONGEST).collect()
-}
-
-fn is_protobuf(reply: &Reply) -> bool {
-    reply
-        .headers
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/x-protobuf"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +274,7 @@ mod tests {
     enum Kind {
         Taken,
         Retry(Option<u64>),
+        RetryOrSplit,
         Smaller,
         Wait,
         WaitOrSplit,
@@ -256,7 +285,14 @@ mod tests {
     fn check(outcome: Outcome, expected: Kind, part: &str) {
         let (kind, reason) = match outcome {
             Outcome::Taken(partial) => (Kind::Taken, partial.error_message),
-            Outcome::Retry { reason, after } => (Kind::Retry(after.map(|a| a.as_secs())), reason),
+            Outcome::Retry {
+                reason,
+                perhaps_by_content: true,
+                ..
+            } => (Kind::RetryOrSplit, reason),
+            Outcome::Retry { reason, after, .. } => {
+                (Kind::Retry(after.map(|a| a.as_secs())), reason)
+            }
             Outcome::Refused {
                 reason,
                 by_content: true,
@@ -387,6 +423,9 @@ mod tests {
         for status in [404, 405, 415, 501, 505] {
             check(http(status, "7"), Kind::SetAside, "why");
         }
+        for status in [511, 520, 524, 530, 599] {
+            check(http(status, "7"), Kind::Retry(Some(7)), "why");
+        }
         let hint = "why; check the exporter's headers";
         check(http(401, ""), Kind::Wait, hint);
         check(http(403, ""), Kind::WaitOrSplit, hint);
@@ -426,13 +465,55 @@ mod tests {
     fn zipkin_answers_500_when_its_storage_fails() {
         let zipkin = |status, text: &str| of_zipkin(&reply(status, &[], text.as_bytes()));
         let storage = "java.lang.IllegalStateException: could not connect";
-        check(zipkin(500, storage), Kind::Retry(None), "could not connect");
-        check(zipkin(500, ""), Kind::Retry(None), "500");
+        check(
+            zipkin(500, storage),
+            Kind::RetryOrSplit,
+            "could not connect",
+        );
+        check(zipkin(500, ""), Kind::RetryOrSplit, "500");
+        check(zipkin(503, ""), Kind::Retry(None), "503");
         let malformed = "Malformed reading List<Span> from json";
         check(zipkin(500, malformed), Kind::Split, malformed);
         check(zipkin(400, ""), Kind::Split, "400");
         check(zipkin(413, ""), Kind::Smaller, "413");
         check(zipkin(202, ""), Kind::Taken, "");
+    }
+
+    #[test]
+    fn a_page_for_people_is_no_success() {
+        let html = |body: &str| {
+            let headers = [("content-type", "text/html")];
+            of_http(&reply(200, &headers, body.as_bytes()))
+        };
+        check(html("<html>login"), Kind::Retry(None), "a web page");
+        check(html(""), Kind::Taken, "");
+    }
+
+    #[test]
+    fn what_was_taken_in_part_is_read_in_json_too() {
+        let headers = [("content-type", "application/json; charset=utf-8")];
+        let body = br#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"too\nold"}}"#;
+        let expected = Outcome::Taken(PartialSuccess {
+            rejected: 2,
+            error_message: "too old".to_owned(),
+        });
+        assert_eq!(of_http(&reply(200, &headers, body)), expected);
+    }
+
+    #[test]
+    fn how_long_a_peer_asks_to_wait_is_told() {
+        let busy = |after: &str| of_http(&reply(429, &[("retry-after", after)], b""));
+        check(busy("7"), Kind::Retry(Some(7)), "asks us to wait 7s");
+        let year = "asks us to wait 31536000s, of which we wait 300s";
+        check(busy("31536000"), Kind::Retry(Some(31_536_000)), year);
+        let endless = "9".repeat(40);
+        check(busy(&endless), Kind::Retry(Some(u64::MAX)), "we wait 300s");
+        for nonsense in ["-3", "+3", "2.5", "soon", ""] {
+            check(busy(nonsense), Kind::Retry(None), "429 Too Many Requests");
+        }
+        let second = Some(Duration::from_secs(1));
+        let asked = grpc(Code::Unavailable, second);
+        check(asked, Kind::Retry(Some(1)), "asks us to wait 1s");
     }
 
     #[test]

@@ -6,11 +6,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::compress::Compressor;
 use super::config::Config;
+use super::doubt::{Doubt, PROOFS};
 use super::headers::LiveHeaders;
-use super::outcome::{Outcome, of_grpc, of_http, of_zipkin};
+use super::outcome::{Outcome, later, of_grpc, of_http, of_zipkin};
 use super::size::SizeLimit;
 use super::split::Limits;
 use super::target::TargetKind;
+use super::words;
 use super::zipkin::{self, EncodeError};
 use crate::net::client::{Client, ClientError, Endpoint, Pieces, Protocol, Reply};
 use crate::net::grpc;
@@ -52,6 +54,7 @@ pub(super) struct Peer {
     size: SizeLimit,
     /// The last request's: new memory of that size costs a fifth of what a span does, for the system clears each page.
     last_json: Bytes,
+    doubt: Doubt,
 }
 
 #[derive(Debug)]
@@ -98,6 +101,7 @@ impl Peer {
             max_items: u64::MAX,
             size: SizeLimit::new(max_sent),
             last_json: Bytes::new(),
+            doubt: Doubt::default(),
         }
     }
 
@@ -151,11 +155,16 @@ impl Peer {
         if let Some(given) = self.given.refresh(&self.name).await {
             self.headers = with_own(given, self.kind);
         }
+        let again = match self.kind {
+            TargetKind::Zipkin => batches.clone(),
+            TargetKind::OtlpGrpc | TargetKind::OtlpHttp => Vec::new(),
+        };
         let outcome = match self.send_in_its_encoding(signal, batches).await {
             Outcome::Denied {
                 reason,
                 perhaps_by_content,
             } => self.denied(signal, reason, perhaps_by_content).await,
+            outcome if is_doubtful(&outcome) => self.doubted(signal, again, outcome).await,
             outcome => outcome,
         };
         if !matches!(outcome, Outcome::Taken(_)) {
@@ -163,6 +172,36 @@ impl Peer {
             self.last_json = Bytes::new();
         }
         outcome
+    }
+
+    /// A storage that fails passes, and what is to be sent waits. One that takes other spans while it fails on these would
+    /// be asked the same for ever: that is a refusal.
+    async fn doubted(&mut self, signal: Signal, batches: Vec<Bytes>, first: Outcome) -> Outcome {
+        let mut outcome = first;
+        if !self.doubt.failed() {
+            return outcome;
+        }
+        for _ in 0..PROOFS {
+            let Some(probe) = self.doubt.probe(&batches) else {
+                return outcome;
+            };
+            let (probed, _) = self.attempt(signal, vec![probe.clone()], false).await;
+            let is_taken = matches!(probed, Outcome::Taken(_));
+            self.doubt.probed(probe, is_taken);
+            if !is_taken {
+                return outcome;
+            }
+            outcome = self.send_in_its_encoding(signal, batches.clone()).await;
+            if !is_doubtful(&outcome) {
+                return outcome;
+            }
+        }
+        match outcome {
+            Outcome::Retry { reason, .. } => {
+                refused(format!("{reason}; it took other spans meanwhile"))
+            }
+            outcome => outcome,
+        }
     }
 
     /// Wrong credentials are for people to mend, and may be in the middle of a rotation: batches wait for that, as they do
@@ -244,7 +283,8 @@ impl Peer {
         }
         let path = self.paths.of(signal);
         match self.client.post(path, &headers, body).await {
-            Ok(reply) => {
+            Ok(mut reply) => {
+                words::hide(&headers, &mut reply);
                 let (outcome, readable) = match self.kind {
                     TargetKind::OtlpGrpc => (of_grpc(&reply), !is_unimplemented(&reply)),
                     TargetKind::OtlpHttp => (of_http(&reply), is_supported(&reply)),
@@ -257,17 +297,17 @@ impl Peer {
                 let by_content = false;
                 (Outcome::Refused { reason, by_content }, true)
             }
-            Err(error) => {
-                let (reason, after) = (error.to_string(), None);
-                (Outcome::Retry { reason, after }, true)
-            }
+            Err(error) => (later(error.to_string(), None), true),
         }
     }
 
     /// Learns from the answer to `length` bytes how many the peer takes.
     fn learn(&mut self, outcome: Outcome, length: usize) -> Outcome {
         match outcome {
-            Outcome::Taken(_) => self.size.taken(),
+            Outcome::Taken(_) => {
+                self.size.taken();
+                self.doubt.taken();
+            }
             Outcome::TooLarge { reason } if !self.size.refused(length) => return refused(reason),
             _ => {}
         }
@@ -366,6 +406,17 @@ fn is_unimplemented(reply: &Reply) -> bool {
     let told = RpcStatus::from_trailers(&reply.trailers)
         .or_else(|| RpcStatus::from_trailers(&reply.headers));
     told.is_some_and(|status| status.code == Code::Unimplemented)
+}
+
+/// Whether an answer leaves open if it is about the peer or about what is in the request.
+fn is_doubtful(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Retry {
+            perhaps_by_content: true,
+            ..
+        }
+    )
 }
 
 fn refused(reason: String) -> Outcome {

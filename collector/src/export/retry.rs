@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::config::Retry;
 
 /// What a peer may ask for at most: a mistaken year must not silence an exporter for good.
-const LONGEST_TOLD: Duration = Duration::from_secs(300);
+pub(super) const LONGEST_TOLD: Duration = Duration::from_secs(300);
 
 /// The state of one run of failures.
 #[derive(Debug)]

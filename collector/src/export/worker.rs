@@ -14,6 +14,7 @@ use super::outcome::Outcome;
 use super::peer::Peer;
 use super::retry::Backoff;
 use super::sampling::{Sampler, Sampling};
+use super::search::{Search, SearchTime};
 use super::split::{Limits, Part, Parts};
 use super::telling::{Refusals, Warnings, of_signal};
 use crate::log::{Cursor, Record};
@@ -33,6 +34,7 @@ pub struct Worker {
     failing: bool,
     suspects: BySignal<Suspects>,
     in_parts: InParts,
+    search_time: SearchTime,
     refusals: Refusals,
     sampling: Sampling,
     /// From the start on, unless everything is sent.
@@ -57,6 +59,7 @@ impl Worker {
             failing: false,
             suspects: BySignal::default(),
             in_parts: InParts::default(),
+            search_time: SearchTime::new(),
             refusals: Refusals::default(),
             warnings: Warnings::default(),
         }
@@ -111,7 +114,7 @@ impl Worker {
                 continue;
             }
             let outcome = match &records[..] {
-                [record] if self.is_too_large(record) => self.send_in_parts(record).await,
+                [record] if self.goes_in_parts(record) => self.send_in_parts(record).await,
                 _ => {
                     let items = records.iter().map(|record| record.items).sum();
                     let batches = records.iter().map(|record| record.bytes.clone());
@@ -133,6 +136,11 @@ impl Worker {
                 Sent::Refused {
                     by_content: true, ..
                 } if records.len() > 1 => {
+                    self.suspects.of_mut(signal).bisect(&records);
+                }
+                Sent::Refused {
+                    by_content: true, ..
+                } if self.searches(&records) => {
                     self.suspects.of_mut(signal).bisect(&records);
                 }
                 Sent::Refused { reason, .. } => {
@@ -165,6 +173,7 @@ impl Worker {
         if self.failing {
             add(&self.status.retries, 1);
         }
+        let begun = Instant::now();
         match self.peer.send(signal, batches).await {
             Outcome::Taken(partial) => {
                 self.works_again();
@@ -179,7 +188,7 @@ impl Worker {
                 }
                 Sent::Settled
             }
-            Outcome::Retry { reason, after } => self.later(signal, &reason, after),
+            Outcome::Retry { reason, after, .. } => self.later(signal, &reason, after),
             Outcome::Denied { reason, .. } => self.later(signal, &reason, None),
             Outcome::TooLarge { .. } if items > 1 => Sent::TooLarge,
             Outcome::TooLarge { reason } => Sent::Refused {
@@ -188,6 +197,7 @@ impl Worker {
             },
             Outcome::Refused { reason, by_content } => {
                 self.works_again();
+                self.search_time.spend(begun.elapsed());
                 Sent::Refused { reason, by_content }
             }
         }
@@ -208,17 +218,46 @@ impl Worker {
         Sent::Later { after }
     }
 
-    /// Whether a record has to go in parts, and can.
-    fn is_too_large(&self, record: &Record) -> bool {
+    /// Whether a record has to go in parts, and can: it is too large, or the peer refused it as a whole.
+    fn goes_in_parts(&self, record: &Record) -> bool {
         let Limits { bytes, items, .. } = self.peer.limits();
-        record.items > 1 && (record.bytes.len() > bytes || record.items > items)
+        let is_too_large = record.bytes.len() > bytes || record.items > items;
+        record.items > 1 && (is_too_large || self.in_parts.sequence == Some(record.sequence))
     }
 
-    /// Sends one record that is larger than a request may be, in requests of fewer items.
+    /// Begins the search through a record that was refused, which stands alone; whether it is worth it.
+    fn searches(&mut self, records: &[Record]) -> bool {
+        let [record] = records else {
+            return false;
+        };
+        self.in_parts.resume(record.sequence) == 0 && self.halves(0, record.items)
+    }
+
+    /// Whether to send `items` of the record under way, which were refused from number `from` on, in halves.
+    fn halves(&mut self, from: u64, items: u64) -> bool {
+        self.search_time.is_left() && self.in_parts.search.halve(from, items)
+    }
+
+    /// What a part of the record under way may have from item number `from` on.
+    fn part_limits(&mut self, from: u64) -> Limits {
+        let limits = self.peer.limits();
+        Limits {
+            items: limits.items.min(self.in_parts.search.most(from)),
+            ..limits
+        }
+    }
+
+    /// The parts of `record` from item number `from` on.
+    fn parts<'r>(&mut self, record: &'r Record, from: u64) -> Parts<'r> {
+        let limits = self.part_limits(from);
+        Parts::new(record.signal, &record.bytes, from, limits)
+    }
+
+    /// Sends one record in requests of fewer items than it has.
     async fn send_in_parts(&mut self, record: &Record) -> Sent {
         let mut done = self.in_parts.resume(record.sequence);
         let signal = record.signal;
-        let mut parts = Parts::new(signal, &record.bytes, done, self.peer.limits());
+        let mut parts = self.parts(record, done);
         while let Some(part) = parts.next() {
             let (pieces, items) = match part {
                 Part::Request { pieces, items } => (pieces, items),
@@ -226,14 +265,21 @@ impl Worker {
                     self.refusals.count(&self.status, signal, items, &reason);
                     done += items;
                     self.in_parts.done = done;
+                    parts.limit_items(self.part_limits(done).items);
                     continue;
                 }
             };
             match self.send(signal, self.peer.batches(pieces), items).await {
-                Sent::Settled => {}
+                Sent::Settled => self.in_parts.search.taken(),
                 later @ Sent::Later { .. } => return later,
                 Sent::TooLarge => {
-                    parts = Parts::new(signal, &record.bytes, done, self.peer.limits());
+                    parts = self.parts(record, done);
+                    continue;
+                }
+                Sent::Refused {
+                    by_content: true, ..
+                } if self.halves(done, items) => {
+                    parts = self.parts(record, done);
                     continue;
                 }
                 Sent::Refused { reason, .. } => {
@@ -242,7 +288,7 @@ impl Worker {
             }
             done += items;
             self.in_parts.done = done;
-            parts.limit_items(self.peer.limits().items);
+            parts.limit_items(self.part_limits(done).items);
         }
         Sent::Settled
     }
@@ -334,6 +380,8 @@ impl Suspects {
 struct InParts {
     sequence: Option<u64>,
     done: u64,
+    /// For what the peer refuses of it.
+    search: Search,
 }
 
 impl InParts {
@@ -342,7 +390,7 @@ impl InParts {
         if self.sequence != Some(sequence) {
             *self = Self {
                 sequence: Some(sequence),
-                done: 0,
+                ..Self::default()
             };
         }
         self.done

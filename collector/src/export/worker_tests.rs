@@ -317,6 +317,46 @@ async fn the_one_record_that_is_refused_is_found_and_set_aside() {
 }
 
 #[tokio::test]
+async fn the_one_span_that_is_refused_is_found_in_its_batch() {
+    for (spans, poison) in [(2, 0), (3, 2), (2_000, 0), (2_000, 1_234), (2_000, 1_999)] {
+        let peer = GrpcPeer {
+            refuse: Some("poison"),
+            ..GrpcPeer::default()
+        };
+        let url = grpc_peer(&peer).await;
+        let mut all: Vec<_> = (0..spans).map(|id| span(1, id + 1, 0)).collect();
+        all[poison].name = "poison".into();
+        let batch = encode(vec![resource_spans("b", all)]);
+        let around = batches(&["a", "c"]);
+        let batches = [around[0].clone(), batch, around[1].clone()];
+        let mut fixture = Fixture::start(&url, &batches);
+        fixture.finish().await;
+        fixture.check(spans + 5, 1, 0);
+        assert_eq!(counts(&peer.taken), [3, spans - 1, 3]);
+        let requests = peer.requests.load(Ordering::Relaxed);
+        assert!(requests <= 32, "{requests} requests for {spans}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_is_refused_all_over_costs_few_requests() {
+    let peer = GrpcPeer {
+        refuse: Some("poison"),
+        ..GrpcPeer::default()
+    };
+    let url = grpc_peer(&peer).await;
+    let batches = [
+        test_support::request("poison", 5_000),
+        test_support::request("a", 3),
+    ];
+    let mut fixture = Fixture::start(&url, &batches);
+    fixture.finish().await;
+    fixture.check(3, 5_000, 0);
+    let requests = peer.requests.load(Ordering::Relaxed);
+    assert!(requests < 60, "{requests}");
+}
+
+#[tokio::test]
 async fn spans_refused_in_part_are_set_aside() {
     let peer = GrpcPeer {
         reject_spans: 2,

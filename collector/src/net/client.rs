@@ -5,6 +5,7 @@ mod error;
 mod pieces;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,8 +18,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -33,6 +34,13 @@ use super::corked::Corked;
 /// How long each step of making a connection may take, the resolution of its name included, unless the request has
 /// less time.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A name may have several addresses, of which some do not answer: so long after one of them the next is tried beside it
+/// (RFC 8305, section 5).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// Addresses of a name that are tried.
+const MOST_ADDRESSES: usize = 16;
 
 /// Answers are read up to here: they carry a status, not data.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -175,7 +183,10 @@ impl Client {
 
     async fn connect(&mut self) -> Result<Connection, ClientError> {
         let Endpoint { host, port, .. } = &self.endpoint;
-        let connecting = TcpStream::connect((host.as_str(), *port));
+        let connecting = async {
+            let addresses: Vec<_> = lookup_host((host.as_str(), *port)).await?.collect();
+            connect_any(addresses).await
+        };
         let connected = tokio::time::timeout(self.connect_timeout(), connecting).await;
         let stream = connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -372,11 +383,35 @@ impl Reply {
     /// The reply's `Retry-After`: seconds, or a date counted from `now`.
     pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
         let value = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-        if let Ok(seconds) = value.parse() {
-            return Some(Duration::from_secs(seconds));
+        if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+            // More than a number can be is for ever, too.
+            return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
         }
         let date = httpdate::parse_http_date(value).ok()?;
         Some(date.duration_since(now).unwrap_or_default())
+    }
+}
+
+/// A connection to the first of `addresses` that takes one; they are begun in their order.
+async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut untried = addresses.into_iter().take(MOST_ADDRESSES);
+    let mut attempts = JoinSet::new();
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        if let Some(address) = untried.next() {
+            attempts.spawn(TcpStream::connect(address));
+        }
+        let is_last = untried.len() == 0;
+        tokio::select! {
+            attempt = attempts.join_next() => match attempt {
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(error))) => failure = error,
+                Some(Err(error)) => failure = error.into(),
+                None if is_last => return Err(failure),
+                None => {}
+            },
+            () = tokio::time::sleep(NEXT_ADDRESS_AFTER), if !is_last => {}
+        }
     }
 }
 
@@ -487,6 +522,45 @@ mod tests {
         }
         // The third connection ends without an answer, and there is none after it.
         assert!(post(&mut client).await.is_err());
+    }
+
+    /// An address that takes no connection and refuses none, as one behind a firewall: its queue is full.
+    async fn silent() -> (SocketAddr, impl Sized) {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queue = Vec::new();
+        let hangs = Duration::from_millis(200);
+        while let Ok(stream) = tokio::time::timeout(hangs, TcpStream::connect(address)).await {
+            queue.push(stream.unwrap());
+        }
+        (address, (listener, queue))
+    }
+
+    #[tokio::test]
+    async fn of_several_addresses_one_that_answers_is_found() {
+        let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = open.local_addr().map(|address| (address, open)).unwrap();
+        let closed = {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap()
+        };
+        let (silent, _queue) = silent().await;
+        for addresses in [
+            vec![open.0],
+            vec![silent, open.0],
+            vec![closed, open.0],
+            vec![silent, closed, silent, open.0],
+        ] {
+            let connecting = tokio::time::timeout(CONNECT_TIMEOUT, connect_any(addresses.clone()));
+            let connected = connecting.await.unwrap().unwrap();
+            assert_eq!(connected.peer_addr().unwrap(), open.0, "{addresses:?}");
+        }
+        let refused = connect_any(vec![closed, closed]).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let nowhere = connect_any(Vec::new()).await.unwrap_err();
+        assert_eq!(nowhere.kind(), io::ErrorKind::NotFound);
     }
 
     #[tokio::test]

@@ -251,6 +251,25 @@ pub fn partial_success(response: &Bytes) -> PartialSuccess {
     partial
 }
 
+/// As [`partial_success`], in the JSON mapping, whose 64-bit numbers may be texts.
+pub fn partial_success_in_json(response: &[u8]) -> PartialSuccess {
+    let response: serde_json::Value = serde_json::from_slice(response).unwrap_or_default();
+    let partial = &response["partialSuccess"];
+    let rejected = ["rejectedSpans", "rejectedLogRecords", "rejectedDataPoints"]
+        .into_iter()
+        .find_map(|key| match &partial[key] {
+            serde_json::Value::String(text) => text.parse().ok(),
+            number => number.as_u64(),
+        });
+    PartialSuccess {
+        rejected: rejected.unwrap_or(0),
+        error_message: partial["errorMessage"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
 fn retry_info(any: &[u8]) -> Option<Duration> {
     let bytes_of = |message, wanted| {
         fields(message).find_map(|field| match field {
@@ -334,11 +353,38 @@ mod tests {
         assert_eq!(partial.error_message, "no room");
     }
 
+    #[test]
+    fn a_part_that_is_told_in_json_is_read() {
+        let check = |text: &str, rejected| {
+            assert_eq!(
+                partial_success_in_json(text.as_bytes()).rejected,
+                rejected,
+                "{text}"
+            );
+        };
+        check(r#"{"partialSuccess":{"rejectedSpans":"7"}}"#, 7);
+        check(r#"{"partialSuccess":{"rejectedLogRecords":7}}"#, 7);
+        check(r#"{"partialSuccess":{"rejectedDataPoints":7}}"#, 7);
+        for none in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            "{\"partialSuccess\":null}",
+            r#"{"partialSuccess":{"rejectedSpans":-7}}"#,
+            r#"{"partialSuccess":{"rejectedSpans":"-7"}}"#,
+            r#"{"partialSuccess":[7]}"#,
+        ] {
+            check(none, 0);
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read(bytes in any::<Vec<u8>>()) {
             RpcStatus::from_protobuf(&bytes);
             retry_info(&bytes);
+            partial_success_in_json(&bytes);
             partial_success(&bytes.into());
         }
     }

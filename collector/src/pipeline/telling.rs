@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::bind::Bound;
 use super::{GRPC, HTTP, ZIPKIN};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::status::{Locks, Status};
 
 /// Default listeners that somebody else has the port of.
@@ -77,4 +77,8 @@ pub(super) fn tell_started(config: &Config, bound: [&Bound; 4]) {
         retention_seconds = config.retention.as_secs(),
         "collector started"
     );
+    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for warning in config::misspelt(variables) {
+        tracing::warn!("{warning}");
+    }
 }

@@ -79,6 +79,14 @@ fn what_is_in_force_is_printed_and_may_be_used() {
 }
 
 #[test]
+fn a_variable_that_is_misspelt_is_told() {
+    let collector = Collector::start_with(&[], &[("BELLWETHER_DATADIR", "/nowhere")]);
+    let told = "BELLWETHER_DATADIR is not known and is ignored: did you mean BELLWETHER_DATA_DIR?";
+    wait_for("the warning", || collector.logged(told));
+    collector.stop();
+}
+
+#[test]
 fn a_file_with_faults_starts_nothing() {
     let file = Written::new("wep: 1\nretention: 48h\n");
     let output = bellwether_with(&["--config", file.name(), "--web", "http"], &[]);

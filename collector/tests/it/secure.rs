@@ -379,12 +379,12 @@ fn who_comes_to_the_wrong_door_is_told() {
     let error = error.unwrap_err().to_string();
     assert!(error.contains("if it speaks no TLS"), "{error}");
     Sender::new(Kind::Zipkin, &collector, None).send("cart");
-    let told = collector.lines_with("connections were refused, this one last");
     let reason = "it came in TLS, and this port is plaintext";
-    assert!(
+    wait_for("the line that tells of it", || {
+        let told = collector.lines_with("connections were refused, this one last");
         told.iter()
             .any(|line| line["reason"] == reason && line["protocol"] == "zipkin")
-    );
+    });
     assert_eq!(collector.started()["tls"], "otlp-grpc,otlp-http");
     collector.stop();
 }
