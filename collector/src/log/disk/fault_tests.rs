@@ -287,6 +287,7 @@ async fn a_disk_that_is_never_idle_does_not_hang() {
         advance(HANGS / 2).await;
         rig.write();
         assert_eq!(rig.accepted.len(), done);
+        assert!(rig.shared.state().has_pending(), "none was refused");
     }
 }
 

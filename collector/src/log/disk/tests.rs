@@ -418,7 +418,9 @@ async fn places_that_cannot_be_read_cost_duplicates_and_no_more() {
         drop(log);
         fs::write(directory.path().join("cursors.json"), spoilt).unwrap();
         // Not even without exporters is it thrown away: it is not known whose it is.
-        drop(open(directory.path(), &[]));
+        if spoilt != beyond {
+            drop(open(directory.path(), &[]));
+        }
         let log = open(directory.path(), &["a"]);
         log.append("three").await;
         assert_eq!(log.rest(0).await, ["one", "two", "three"]);
