@@ -11,6 +11,7 @@ pub(crate) mod fuzzing;
 mod headers;
 mod outcome;
 mod peer;
+mod request;
 mod retry;
 mod sampling;
 #[cfg(test)]
