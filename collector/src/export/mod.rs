@@ -24,12 +24,16 @@ mod telling;
 mod tls_tests;
 #[cfg(test)]
 mod told_tests;
+mod window;
 mod worker;
 #[cfg(test)]
 mod worker_tests;
 mod zipkin;
 
-pub use config::{Compression, Config, DEFAULT_RELOAD_INTERVAL, DEFAULT_TIMEOUT, Retry};
+pub use config::{
+    Compression, Config, DEFAULT_RELOAD_INTERVAL, DEFAULT_REQUESTS_IN_FLIGHT, DEFAULT_TIMEOUT,
+    Retry,
+};
 pub use headers::{Headers, value as header_value};
 pub use sampling::{DEFAULT_DECISION_WAIT, Ratio, Sampling, Tail};
 pub use target::{Target, TargetError, TargetKind};

@@ -236,7 +236,8 @@ impl State {
 
     /// Bytes that the reader has not acknowledged.
     pub(super) fn unsent_bytes(&self, id: ReaderId) -> u64 {
-        self.reader(id).map_or(0, |reader| reader.unsent_bytes as u64)
+        self.reader(id)
+            .map_or(0, |reader| reader.unsent_bytes as u64)
     }
 
     /// Settles what was handed out last, up to `sequence`.

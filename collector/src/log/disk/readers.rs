@@ -251,7 +251,10 @@ impl Reader {
         let held = kept(&self.held);
         let lost = self.held.drain(held..).map(|held| held.totals.items).sum();
         self.lose(lost);
-        let last = self.handed.back().filter(|last| last.end.sequence == after)?;
+        let last = self
+            .handed
+            .back()
+            .filter(|last| last.end.sequence == after)?;
         Some(Place {
             sequence: after + 1,
             ..last.end
