@@ -15,6 +15,8 @@ mod request;
 mod retry;
 mod sampling;
 #[cfg(test)]
+mod several_tests;
+#[cfg(test)]
 mod signal_tests;
 mod size;
 mod split;
