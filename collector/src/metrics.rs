@@ -32,6 +32,12 @@ impl Collector for FlowMetrics {
         self.sampled_out(&mut encoder)?;
         self.exporters(
             &mut encoder,
+            "bellwether_exporter_under_way_requests",
+            "Requests that wait for an answer now",
+            |exporter| ConstGauge::new(signed(load(&exporter.under_way_requests))),
+        )?;
+        self.exporters(
+            &mut encoder,
             "bellwether_queue_bytes",
             "Bytes accepted and not sent yet",
             |exporter| ConstGauge::new(signed(load(&exporter.queue_bytes))),
@@ -353,6 +359,7 @@ mod tests {
         add(&exporter.dropped_spans, 3);
         add(&exporter.set_aside_log_records, 2);
         add(&exporter.queue_bytes, 11);
+        add(&exporter.under_way_requests, 4);
         exporter.oldest_unix_nano.store(1, Ordering::Relaxed);
         let log = LogStatus {
             limit_bytes: 1 << 30,
@@ -377,6 +384,7 @@ mod tests {
             "bellwether_exporter_set_aside_log_records_total{exporter=\"otlp+grpc://a:4317\"} 2\n",
             "bellwether_receiver_rejected_batches_total{protocol=\"otlp-grpc\"} 0\n",
             "bellwether_exporter_dropped_spans_total{exporter=\"otlp+grpc://a:4317\"} 3\n",
+            "bellwether_exporter_under_way_requests{exporter=\"otlp+grpc://a:4317\"} 4\n",
             "bellwether_queue_bytes{exporter=\"otlp+grpc://a:4317\"} 11\n",
             "# TYPE bellwether_exporter_sent_spans counter\n",
             "bellwether_queue_disk_bytes 77\n",

@@ -114,6 +114,8 @@ pub struct ExporterStatus {
     pub set_aside_data_points: AtomicU64,
     /// What it was told not to send.
     pub sampling: SamplingStatus,
+    /// Requests that are under way now.
+    pub under_way_requests: AtomicU64,
     /// Bytes of the log it has not sent yet.
     pub queue_bytes: AtomicU64,
     /// Arrival of the oldest batch it has not sent yet, Unix nanoseconds; 0 when it has none.

@@ -56,6 +56,14 @@ pub(super) const EXPORTER: &[ExporterKey] = &[
         in_force: |export| Some(write_duration(export.timeout)),
     },
     ExporterKey {
+        key: "requests_in_flight",
+        value: "NUMBER",
+        default: "4",
+        help: "How many requests may wait for their answers at once, 1 to 64, and no more than a third of the batch log's \
+               memory has room for; only whole requests go beside others, and data points and what is sampled go one by one",
+        in_force: |export| Some(export.most_under_way().to_string()),
+    },
+    ExporterKey {
         key: "compression",
         value: "NAME",
         default: "none",

@@ -26,6 +26,7 @@ const MOST_EXPORTERS: usize = 64;
 const MOST_HEADERS: usize = 32;
 const LONGEST_NAME: usize = 100;
 
+const MOST_IN_FLIGHT: usize = 64;
 const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
 const MOST_TIMEOUT: Duration = Duration::from_secs(600);
 const LEAST_FIRST_WAIT: Duration = Duration::from_millis(10);
@@ -99,6 +100,7 @@ fn one(
     let timeout = faults.checked(given.one("timeout"), |text| {
         value::duration_within(text, LEAST_TIMEOUT, MOST_TIMEOUT)
     });
+    let requests_in_flight = faults.checked(given.one("requests_in_flight"), requests_in_flight);
     let retry = retry(given, faults);
     let name = faults.checked(given.one("name"), name);
     let compression = faults.checked(given.one("compression"), |text| {
@@ -116,6 +118,7 @@ fn one(
         headers,
         reload_interval,
         timeout: timeout.unwrap_or(export::DEFAULT_TIMEOUT),
+        requests_in_flight: requests_in_flight.unwrap_or(export::DEFAULT_REQUESTS_IN_FLIGHT),
         compression: compression.unwrap_or_default(),
         tls,
         retry,
@@ -124,6 +127,13 @@ fn one(
         asked_by: asked_by.unwrap_or_default(),
         target,
     })
+}
+
+fn requests_in_flight(text: &str) -> Result<usize, String> {
+    let number = text.trim().parse().ok();
+    number
+        .filter(|number| (1..=MOST_IN_FLIGHT).contains(number))
+        .ok_or_else(|| format!("1 to {MOST_IN_FLIGHT} are allowed"))
 }
 
 fn retry(given: &GivenExporter, faults: &mut Faults) -> Retry {

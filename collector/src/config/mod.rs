@@ -172,7 +172,7 @@ impl Config {
             from.variable,
             faults,
         );
-        let memory = Shares::resolve(given.one("memory_limit"), &export, from.root, faults);
+        let memory = Shares::resolve(given.one("memory_limit"), &mut export, from.root, faults);
         memory.share_index(&mut export);
         Self {
             memory,

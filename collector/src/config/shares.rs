@@ -24,7 +24,7 @@ pub struct Shares {
     pub index: usize,
 }
 
-/// Most bytes of one merged request; an exporter has one or two of them in hand beside the log.
+/// Most bytes of one merged request; an exporter has some of them in hand beside the log.
 pub const EXPORT_REQUEST_BYTES: usize = 4 * MIB;
 
 const MIB: usize = 1024 * 1024;
@@ -40,6 +40,8 @@ const MOST_CONNECTIONS: usize = 4096;
 const LEAST_WINDOW_BYTES: usize = 64 * 1024;
 /// Of the log's share, what tail sampling takes for its index where there is any.
 const INDEX_PART: usize = 8;
+/// Of the log's share, what the requests of all exporters take together unless each has but one.
+const IN_FLIGHT_PART: usize = 3;
 /// The least that is left to the log when every exporter has its requests in hand.
 const LEAST_LOG_BYTES: usize = 4 * MIB;
 
@@ -98,14 +100,23 @@ impl Shares {
         }
     }
 
-    /// As asked for, or of what there is; enough for `exporters` in any case.
+    /// As asked for, or of what there is; enough for `exporters` in any case, but perhaps not for all the requests that they
+    /// were to have under way: they are told how many.
     pub(super) fn resolve(
         setting: Option<Setting>,
-        exporters: &[export::Config],
+        exporters: &mut [export::Config],
         root: &Path,
         faults: &mut Faults,
     ) -> Self {
-        let in_hand = exporters.iter().map(export::Config::requests_in_hand).sum();
+        let one_by_one = |exporter: &export::Config| {
+            let requests_in_flight = 1;
+            let exporter = export::Config {
+                requests_in_flight,
+                ..exporter.clone()
+            };
+            exporter.requests_in_hand()
+        };
+        let in_hand = exporters.iter().map(one_by_one).sum();
         let samples_traces = exporters.iter().any(|e| e.sampling.tail.is_some());
         let least = least_memory_limit(in_hand, samples_traces);
         let limit = faults.checked(setting, |text| {
@@ -120,11 +131,27 @@ impl Shares {
         });
         // A small cgroup is no fault of the command line's: the least that works is taken then.
         let by_default = || memory::default_limit(root, DEFAULT_MEMORY_LIMIT);
-        let shares = Self::of(limit.unwrap_or_else(|| by_default().max(least)), in_hand);
+        let limit = limit.unwrap_or_else(|| by_default().max(least));
+        let room = Self::of(limit, 0).log / IN_FLIGHT_PART / EXPORT_REQUEST_BYTES;
+        let shares = Self::of(limit, share_requests(room, exporters));
         if samples_traces {
             shares.with_index()
         } else {
             shares
+        }
+    }
+}
+
+/// Has `exporters` hold no more than `room` requests together, as long as each can send one; how many they hold then.
+fn share_requests(room: usize, exporters: &mut [export::Config]) -> usize {
+    loop {
+        let in_hand = exporters.iter().map(export::Config::requests_in_hand).sum();
+        let greatest = exporters.iter_mut().max_by_key(|e| e.most_under_way());
+        match greatest {
+            Some(export) if in_hand > room && export.most_under_way() > 1 => {
+                export.requests_in_flight -= 1;
+            }
+            _ => return in_hand,
         }
     }
 }
@@ -142,6 +169,7 @@ fn least_memory_limit(in_hand: usize, samples_traces: bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::{Compression, Config, Target};
 
     #[test]
     fn connections_follow_the_limit() {
@@ -157,6 +185,31 @@ mod tests {
             [0, 64 * MIB, 1 << 40].map(window),
             [64 * 1024, MIB / 4, MIB]
         );
+    }
+
+    #[test]
+    fn requests_under_way_leave_the_log_most_of_its_share() {
+        let check = |room, asked: &[(usize, Compression)], expected: &[usize]| {
+            let target = Target::parse("otlp+grpc://a").unwrap();
+            let exporter = |&(requests_in_flight, compression): &(usize, Compression)| Config {
+                requests_in_flight,
+                compression,
+                ..Config::to(target.clone())
+            };
+            let mut exporters: Vec<_> = asked.iter().map(exporter).collect();
+            let in_hand = share_requests(room, &mut exporters);
+            let told: Vec<_> = exporters.iter().map(Config::most_under_way).collect();
+            assert_eq!(told, expected, "{room}");
+            let least: usize = exporters.len() * 2;
+            assert!(in_hand <= room.max(least), "{in_hand} of {room}");
+        };
+        use Compression::{Gzip, None};
+        check(5, &[(4, None)], &[4]);
+        check(2, &[(4, None)], &[2]);
+        check(0, &[(4, None), (4, Gzip)], &[1, 1]);
+        check(6, &[(4, None), (4, None)], &[3, 3]);
+        check(6, &[(1, None), (8, None)], &[1, 5]);
+        check(6, &[(4, Gzip)], &[3]);
     }
 
     #[test]

@@ -370,8 +370,13 @@ fn a_file_says_all_that_flags_say_and_more() {
     assert_eq!(disk, Some((Durability::Received, 2 << 30)));
     assert_eq!(
         config.memory,
-        Shares::of(512 << 20, 4),
-        "gzip has two in hand"
+        Shares::of(512 << 20, 12),
+        "gzip has two in hand for each under way"
+    );
+    let under_way = [tempo, vendor, zipkin].map(export::Config::most_under_way);
+    assert_eq!(
+        under_way, [3; 3],
+        "a third of the log's share has no room for 4"
     );
 }
 
@@ -614,6 +619,35 @@ fn what_cannot_be_sampled_is_told() {
 }
 
 #[test]
+fn so_many_requests_are_under_way_as_memory_has_room_for() {
+    let exporters = |value: &str| {
+        let keys = format!("url: otlp+grpc://a, requests_in_flight: {value}");
+        Written::new(format!(
+            "memory_limit: 256MiB\nexporters:\n  - {{{keys}}}\n"
+        ))
+    };
+    for (value, expected) in [("1", 1), ("4", 4), ("64", 5)] {
+        let config = exporters(value).run("", &[]);
+        assert_eq!(config.export[0].most_under_way(), expected, "{value}");
+        assert_eq!(config.memory, Shares::of(256 << 20, expected), "{value}");
+    }
+    for value in ["0", "65", "-1", "many", "\"\""] {
+        let told = value.trim_matches('"');
+        let expected = format!(
+            "FILE:3: exporters[0].requests_in_flight: \"{told}\" is not allowed: 1 to 64 are allowed"
+        );
+        assert_eq!(exporters(value).check(&[]), [expected]);
+    }
+    let small = run("--memory-limit 64MiB --export otlp+grpc://a", &[]);
+    assert_eq!(small.export[0].most_under_way(), 1);
+    let printed = exporters("64").print("", &[]);
+    assert!(
+        printed.contains("requests_in_flight: 5  # FILE:3"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn a_file_cannot_ask_for_any_number_of_anything() {
     let many = |line: &dyn Fn(usize) -> String, count| (0..count).map(line).collect::<String>();
     let exporters = many(&|n| format!("  - otlp+http://h{n}\n"), 10_000);
@@ -699,6 +733,7 @@ exporters:
     name: otlp+grpc://tempo:4317  # default
     signals: [traces, logs, metrics]  # default
     timeout: 10s  # default
+    requests_in_flight: 3  # default
     compression: none  # default
     retry:
       first: 100ms  # default
@@ -713,6 +748,7 @@ exporters:
       Authorization: \"Bearer ${TOKEN}\"  # FILE:17
       x-team: \"***\"  # FILE:18
     timeout: 2s  # FILE:19
+    requests_in_flight: 3  # default
     compression: gzip  # FILE:20
     retry:
       first: 50ms  # FILE:21
@@ -727,6 +763,7 @@ exporters:
       Authorization: \"Bearer ${TOKEN}\"  # FILE:17
       x-team: \"***\"  # FILE:18
     timeout: 10s  # default
+    requests_in_flight: 3  # default
     compression: none  # default
     retry:
       first: 100ms  # default

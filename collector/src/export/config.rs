@@ -12,6 +12,9 @@ use crate::signal::Signals;
 /// How long a peer has to answer, unless told otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many requests may be under way at once, unless told otherwise.
+pub const DEFAULT_REQUESTS_IN_FLIGHT: usize = 4;
+
 /// How often files are looked at that may be rotated, unless told otherwise.
 pub const DEFAULT_RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -30,6 +33,8 @@ pub struct Config {
     pub reload_interval: Duration,
     /// How long a request may take, from its first byte sent to its answer's last one read.
     pub timeout: Duration,
+    /// How many requests may be under way at once, 1 at least; see [`most_under_way`](Self::most_under_way).
+    pub requests_in_flight: usize,
     /// How bodies are compressed.
     pub compression: Compression,
     /// Whom to trust and what to show, when the target is spoken to in TLS.
@@ -84,6 +89,7 @@ impl Config {
             headers: Headers::default(),
             reload_interval: DEFAULT_RELOAD_INTERVAL,
             timeout: DEFAULT_TIMEOUT,
+            requests_in_flight: DEFAULT_REQUESTS_IN_FLIGHT,
             compression: Compression::None,
             tls: ClientTls::default(),
             retry: Retry::default(),
@@ -93,13 +99,23 @@ impl Config {
         }
     }
 
-    /// Requests of the largest size that it holds at once, at the most: the one that is sent, what that is compressed
-    /// from (the compressor's tables included), and what it is a part of.
+    /// How many requests are under way at once, at the most. One that samples goes one by one: how far it may send is
+    /// decided as it goes.
+    pub fn most_under_way(&self) -> usize {
+        if self.sampling.is_on() {
+            1
+        } else {
+            self.requests_in_flight.max(1)
+        }
+    }
+
+    /// Requests of the largest size that it holds at once, at the most: those that are sent, what they are compressed
+    /// from (the compressor's tables included), and what one is a part of.
     pub fn requests_in_hand(&self) -> usize {
-        let compressed = match self.compression {
-            Compression::None => 0,
-            Compression::Gzip | Compression::Zstd => 1,
+        let each = match self.compression {
+            Compression::None => 1,
+            Compression::Gzip | Compression::Zstd => 2,
         };
-        1 + compressed + usize::from(self.sampling.is_on())
+        each * self.most_under_way() + usize::from(self.sampling.is_on())
     }
 }

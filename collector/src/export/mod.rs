@@ -12,9 +12,12 @@ pub(crate) mod fuzzing;
 mod headers;
 mod outcome;
 mod peer;
+mod request;
 mod retry;
 mod sampling;
 mod search;
+#[cfg(test)]
+mod several_tests;
 #[cfg(test)]
 mod signal_tests;
 mod size;
@@ -25,13 +28,17 @@ mod telling;
 mod tls_tests;
 #[cfg(test)]
 mod told_tests;
+mod window;
 mod words;
 mod worker;
 #[cfg(test)]
 mod worker_tests;
 mod zipkin;
 
-pub use config::{Compression, Config, DEFAULT_RELOAD_INTERVAL, DEFAULT_TIMEOUT, Retry};
+pub use config::{
+    Compression, Config, DEFAULT_RELOAD_INTERVAL, DEFAULT_REQUESTS_IN_FLIGHT, DEFAULT_TIMEOUT,
+    Retry,
+};
 pub use headers::{Headers, value as header_value};
 pub use sampling::{DEFAULT_DECISION_WAIT, Ratio, Sampling, Tail};
 pub use target::{Target, TargetError, TargetKind};

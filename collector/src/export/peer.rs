@@ -2,21 +2,20 @@
 //! it. Called by the worker.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::compress::Compressor;
 use super::config::Config;
 use super::doubt::{Doubt, PROOFS};
 use super::headers::LiveHeaders;
-use super::outcome::{Outcome, later, of_grpc, of_http, of_zipkin};
+use super::outcome::Outcome;
+use super::request::Request;
 use super::size::SizeLimit;
 use super::split::Limits;
 use super::target::TargetKind;
-use super::words;
 use super::zipkin::{self, EncodeError};
-use crate::net::client::{Client, ClientError, Endpoint, Pieces, Protocol, Reply};
+use crate::net::client::{Client, Endpoint, Pieces, Protocol};
 use crate::net::grpc;
-use crate::net::rpc_status::{Code, RpcStatus};
 use crate::signal::{BySignal, Signal};
 
 const USER_AGENT: &str = concat!("bellwether-collector/", env!("CARGO_PKG_VERSION"));
@@ -152,9 +151,7 @@ impl Peer {
     /// Sends `batches`, which are of `signal`, as one request. A peer that cannot read how it is compressed gets it as it
     /// is, then and from then on.
     pub(super) async fn send(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
-        if let Some(given) = self.given.refresh(&self.name).await {
-            self.headers = with_own(given, self.kind);
-        }
+        self.refresh_headers().await;
         let again = match self.kind {
             TargetKind::Zipkin => batches.clone(),
             TargetKind::OtlpGrpc | TargetKind::OtlpHttp => Vec::new(),
@@ -204,6 +201,35 @@ impl Peer {
         }
     }
 
+    /// Makes one of several requests that are under way at once, or says why it cannot be. A peer that has taken nothing yet
+    /// is [`send`](Self::send)-ed to first, which finds out what it can read.
+    pub(super) async fn begin(
+        &mut self,
+        signal: Signal,
+        batches: Vec<Bytes>,
+    ) -> Result<Request, Outcome> {
+        self.refresh_headers().await;
+        let compressed = self.compressing.is_some() && self.is_usual(&batches);
+        self.request(signal, batches, compressed)
+    }
+
+    /// One of several requests was taken. What was not is sent again alone, and learnt from then.
+    pub(super) fn took_one(&mut self) {
+        self.size.taken();
+        self.doubt.taken();
+    }
+
+    async fn refresh_headers(&mut self) {
+        if let Some(given) = self.given.refresh(&self.name).await {
+            self.headers = with_own(given, self.kind);
+        }
+    }
+
+    /// Whether there is memory for the compressed form, too: an item that alone is larger goes as it is.
+    fn is_usual(&self, batches: &[Bytes]) -> bool {
+        batches.iter().map(Bytes::len).sum::<usize>() <= self.max_bytes()
+    }
+
     /// Wrong credentials are for people to mend, and may be in the middle of a rotation: batches wait for that, as they do
     /// for a peer that is down. A proxy that dislikes one batch answers with the same 403, though, and must not hold the
     /// others back for good: it takes an empty request.
@@ -232,9 +258,7 @@ impl Peer {
     /// Some peers say that they cannot read an encoding, and some take it for a bad request: one that has taken nothing
     /// compressed yet and refuses the first is asked again without.
     async fn send_in_its_encoding(&mut self, signal: Signal, batches: Vec<Bytes>) -> Outcome {
-        // There is memory for the compressed form of a request of the usual size; an item that alone is larger goes as it is.
-        let length: usize = batches.iter().map(Bytes::len).sum();
-        let usual = length <= self.max_bytes();
+        let usual = self.is_usual(&batches);
         let Some(compressing) = self.compressing.as_ref().filter(|_| usual) else {
             return self.attempt(signal, batches, false).await.0;
         };
@@ -269,10 +293,22 @@ impl Peer {
         batches: Vec<Bytes>,
         compressed: bool,
     ) -> (Outcome, bool) {
-        let (body, length) = match self.body(batches, compressed) {
-            Ok(body) => body,
+        let request = match self.request(signal, batches, compressed) {
+            Ok(request) => request,
             Err(refused) => return (refused, true),
         };
+        let length = request.length;
+        let (outcome, readable) = request.send().await;
+        (self.learn(outcome, length), readable)
+    }
+
+    fn request(
+        &mut self,
+        signal: Signal,
+        batches: Vec<Bytes>,
+        compressed: bool,
+    ) -> Result<Request, Outcome> {
+        let (body, length) = self.body(batches, compressed)?;
         let mut headers = self.headers.clone();
         if let Some(compressing) = self.compressing.as_ref().filter(|_| compressed) {
             let name = match self.kind {
@@ -281,24 +317,14 @@ impl Peer {
             };
             headers.insert(name, compressing.compressor.encoding());
         }
-        let path = self.paths.of(signal);
-        match self.client.post(path, &headers, body).await {
-            Ok(mut reply) => {
-                words::hide(&headers, &mut reply);
-                let (outcome, readable) = match self.kind {
-                    TargetKind::OtlpGrpc => (of_grpc(&reply), !is_unimplemented(&reply)),
-                    TargetKind::OtlpHttp => (of_http(&reply), is_supported(&reply)),
-                    TargetKind::Zipkin => (of_zipkin(&reply), is_supported(&reply)),
-                };
-                (self.learn(outcome, length), readable)
-            }
-            Err(error @ ClientError::Request(_)) => {
-                let reason = error.to_string();
-                let by_content = false;
-                (Outcome::Refused { reason, by_content }, true)
-            }
-            Err(error) => (later(error.to_string(), None), true),
-        }
+        Ok(Request {
+            client: self.client.clone(),
+            kind: self.kind,
+            path: self.paths.of(signal).clone(),
+            headers,
+            body,
+            length,
+        })
     }
 
     /// Learns from the answer to `length` bytes how many the peer takes.
@@ -379,11 +405,6 @@ impl Peer {
     }
 }
 
-/// Whether an HTTP server may have read a body as it is encoded.
-fn is_supported(reply: &Reply) -> bool {
-    reply.status != StatusCode::UNSUPPORTED_MEDIA_TYPE
-}
-
 /// `headers` and those that every request to such a peer has.
 fn with_own(mut headers: HeaderMap, kind: TargetKind) -> HeaderMap {
     let content_type = match kind {
@@ -399,13 +420,6 @@ fn with_own(mut headers: HeaderMap, kind: TargetKind) -> HeaderMap {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     headers
-}
-
-/// What a gRPC server answers to an encoding that it cannot read, and to a method that it does not have.
-fn is_unimplemented(reply: &Reply) -> bool {
-    let told = RpcStatus::from_trailers(&reply.trailers)
-        .or_else(|| RpcStatus::from_trailers(&reply.headers));
-    told.is_some_and(|status| status.code == Code::Unimplemented)
 }
 
 /// Whether an answer leaves open if it is about the peer or about what is in the request.

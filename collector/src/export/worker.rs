@@ -1,8 +1,14 @@
 //! One exporter at work: takes what the log has, sends it until the peer takes it, and moves on. Started by
 //! `pipeline`, one task each. A request holds one signal; what a peer refuses for good of one signal, because it does not
 //! take such requests at all, is counted as that signal's and holds nothing else back.
+//!
+//! While the peer takes what it is sent, several requests are under way at once (`several`). From the first that it does
+//! not take, until it takes one again, they go one by one.
+
+mod several;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +23,9 @@ use super::sampling::{Sampler, Sampling};
 use super::search::{Search, SearchTime};
 use super::split::{Limits, Part, Parts};
 use super::telling::{Refusals, Warnings, of_signal};
+use super::window::Window;
 use crate::log::{Cursor, Record};
+use crate::net::rpc_status::PartialSuccess;
 use crate::signal::{BySignal, Signal};
 use crate::status::{ExporterStatus, add, now_unix_nano};
 
@@ -32,6 +40,10 @@ pub struct Worker {
     drain: watch::Receiver<Option<Instant>>,
     backoff: Backoff,
     failing: bool,
+    /// The peer took what was sent last.
+    is_proven: bool,
+    most_under_way: usize,
+    window: Window,
     suspects: BySignal<Suspects>,
     in_parts: InParts,
     search_time: SearchTime,
@@ -51,6 +63,9 @@ impl Worker {
     ) -> Self {
         Self {
             backoff: Backoff::new(config.retry),
+            is_proven: false,
+            most_under_way: config.most_under_way(),
+            window: Window::new(config.most_under_way()),
             sampling: config.sampling.clone(),
             sampler: None,
             peer: Peer::new(config),
@@ -104,52 +119,77 @@ impl Worker {
             let Some(signal) = records.first().map(|record| record.signal) else {
                 continue;
             };
+            let taken = self.window.narrow(signal, &mut records);
             self.suspects.of_mut(signal).narrow(&mut records);
             keep_items(&mut records, self.peer.limits().items);
             let Some(last) = records.last().map(|record| record.sequence) else {
                 continue;
             };
+            if let Some(partial) = taken {
+                self.count_taken(signal, items_of(&records), partial);
+                self.settle(cursor, last);
+                continue;
+            }
             if records.iter().all(|record| record.bytes.is_empty()) {
                 self.settle(cursor, last);
                 continue;
             }
-            let outcome = match &records[..] {
-                [record] if self.goes_in_parts(record) => self.send_in_parts(record).await,
-                _ => {
-                    let items = records.iter().map(|record| record.items).sum();
-                    let batches = records.iter().map(|record| record.bytes.clone());
-                    self.send(signal, batches.collect(), items).await
-                }
+            let then = if self.may_send_several(cursor, signal, &records) {
+                self.send_several(cursor, signal, records).await
+            } else {
+                self.send_one(cursor, signal, records, last).await
             };
-            match outcome {
-                Sent::Settled => self.settle(cursor, last),
-                // It is all there at the next start: no reason to hold the shutdown up.
-                Sent::Later { .. } if cursor.is_on_disk() && self.is_draining() => return,
-                Sent::Later { after } => {
-                    // A peer that is away for long must not keep memory from those that are there.
-                    drop(records);
-                    cursor.let_go();
-                    self.wait(after).await;
-                }
-                // The peer asks for less now.
-                Sent::TooLarge => {}
-                Sent::Refused {
-                    by_content: true, ..
-                } if records.len() > 1 => {
-                    self.suspects.of_mut(signal).bisect(&records);
-                }
-                Sent::Refused {
-                    by_content: true, ..
-                } if self.searches(&records) => {
-                    self.suspects.of_mut(signal).bisect(&records);
-                }
-                Sent::Refused { reason, .. } => {
-                    let items = records.iter().map(|record| record.items).sum();
-                    self.refusals.count(&self.status, signal, items, &reason);
-                    self.settle(cursor, last);
-                }
+            let Then::Wait { after } = then else {
+                continue;
+            };
+            // It is all there at the next start: no reason to hold the shutdown up.
+            if cursor.is_on_disk() && self.is_draining() {
+                return;
+            }
+            // A peer that is away for long must not keep memory from those that are there.
+            cursor.let_go();
+            self.wait(after).await;
+        }
+    }
+
+    /// Sends one request with nothing beside it, or one record in several, and settles it unless it has to be sent again.
+    async fn send_one(
+        &mut self,
+        cursor: &mut Cursor,
+        signal: Signal,
+        records: Vec<Record>,
+        last: u64,
+    ) -> Then {
+        let outcome = match &records[..] {
+            [record] if self.goes_in_parts(record) => self.send_in_parts(record).await,
+            _ => {
+                let batches = records.iter().map(|record| record.bytes.clone());
+                self.send(signal, batches.collect(), items_of(&records))
+                    .await
+            }
+        };
+        match outcome {
+            Sent::Settled => self.settle(cursor, last),
+            Sent::Later { after } => return Then::Wait { after },
+            // The peer asks for less now.
+            Sent::TooLarge => {}
+            Sent::Refused {
+                by_content: true, ..
+            } if records.len() > 1 => {
+                self.suspects.of_mut(signal).bisect(&records);
+            }
+            Sent::Refused {
+                by_content: true, ..
+            } if self.searches(&records) => {
+                self.suspects.of_mut(signal).bisect(&records);
+            }
+            Sent::Refused { reason, .. } => {
+                let items = items_of(&records);
+                self.refusals.count(&self.status, signal, items, &reason);
+                self.settle(cursor, last);
             }
         }
+        Then::GoOn
     }
 
     /// The next records, with what sampling leaves of them.
@@ -174,18 +214,13 @@ impl Worker {
             add(&self.status.retries, 1);
         }
         let begun = Instant::now();
-        match self.peer.send(signal, batches).await {
+        self.show_under_way(1);
+        let outcome = self.peer.send(signal, batches).await;
+        self.show_under_way(0);
+        self.is_proven = matches!(outcome, Outcome::Taken(_));
+        match outcome {
             Outcome::Taken(partial) => {
-                self.works_again();
-                let rejected = partial.rejected.min(items);
-                add(&self.status.sent_requests, 1);
-                add(self.status.sent().of(signal), items - rejected);
-                if rejected > 0 {
-                    let reason = format!("the peer took a part only: {}", partial.error_message);
-                    self.refusals.count(&self.status, signal, rejected, &reason);
-                } else {
-                    self.warnings.tell(&self.status.name, partial.error_message);
-                }
+                self.took(signal, items, partial);
                 Sent::Settled
             }
             Outcome::Retry { reason, after, .. } => self.later(signal, &reason, after),
@@ -201,6 +236,30 @@ impl Worker {
                 Sent::Refused { reason, by_content }
             }
         }
+    }
+
+    /// The peer took `items` just now.
+    fn took(&mut self, signal: Signal, items: u64, partial: PartialSuccess) {
+        self.works_again();
+        self.count_taken(signal, items, partial);
+    }
+
+    fn count_taken(&mut self, signal: Signal, items: u64, partial: PartialSuccess) {
+        let rejected = partial.rejected.min(items);
+        add(&self.status.sent_requests, 1);
+        add(self.status.sent().of(signal), items - rejected);
+        if rejected > 0 {
+            let reason = format!("the peer took a part only: {}", partial.error_message);
+            self.refusals.count(&self.status, signal, rejected, &reason);
+        } else {
+            self.warnings.tell(&self.status.name, partial.error_message);
+        }
+    }
+
+    fn show_under_way(&self, requests: usize) {
+        self.status
+            .under_way_requests
+            .store(requests as u64, Ordering::Relaxed);
     }
 
     /// To be tried again, which is told when it begins.
@@ -251,6 +310,11 @@ impl Worker {
     fn parts<'r>(&mut self, record: &'r Record, from: u64) -> Parts<'r> {
         let limits = self.part_limits(from);
         Parts::new(record.signal, &record.bytes, from, limits)
+    }
+
+    /// Whether these are one record that is not sent as it is.
+    fn go_in_parts(&self, records: &[Record]) -> bool {
+        matches!(records, [record] if self.goes_in_parts(record))
     }
 
     /// Sends one record in requests of fewer items than it has.
@@ -329,6 +393,21 @@ fn keep_items(records: &mut Vec<Record>, max_items: u64) {
     });
     let fit = fit.count();
     records.truncate(fit.max(1));
+}
+
+fn items_of(records: &[Record]) -> u64 {
+    records.iter().map(|record| record.items).sum()
+}
+
+/// What is next after some attempts.
+enum Then {
+    /// Whatever the log has.
+    GoOn,
+    /// The same, when the peer is there again.
+    Wait {
+        /// When, if the peer told.
+        after: Option<Duration>,
+    },
 }
 
 /// What became of one attempt.

@@ -37,7 +37,7 @@ struct Reader {
     /// First record not handed out: those of `sending` from `position` on to here are being sent.
     handed: u64,
     /// Pushed out while being sent: lost, unless an acknowledgement says otherwise. Not charged to the cap;
-    /// no more than one answer's worth.
+    /// no more than what is being sent.
     held: VecDeque<Held>,
     unsent_bytes: usize,
     /// Items lost since dropping began, while it goes on.
@@ -218,23 +218,26 @@ impl State {
             };
         };
         reader.sending = oldest.signal;
-        let mut bytes = 0_usize;
-        let records: Vec<_> = self
-            .records
-            .iter()
-            .skip(position)
-            .take(MAX_RECORDS)
-            .filter(|record| record.signal == reader.sending && reader.wants(record))
-            .enumerate()
-            .take_while(|(index, record)| {
-                bytes = bytes.saturating_add(record.bytes.len());
-                *index == 0 || bytes <= max_bytes
-            })
-            .map(|(_, record)| record.clone())
-            .collect();
-        let last = records.last().map(|record| record.sequence + 1);
-        reader.handed = last.unwrap_or(reader.position);
-        Read::Records(records)
+        let from = self.records.iter().skip(position);
+        Read::Records(reader.hand_out(from, max_bytes))
+    }
+
+    /// Further records of the signal that was read last, behind record `after` of it: what was handed out up to there is
+    /// still being sent, and what was handed out behind it is not.
+    pub(super) fn read_on(&mut self, id: ReaderId, after: u64, max_bytes: usize) -> Vec<Record> {
+        let first = self.first_sequence();
+        let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
+            return Vec::new();
+        };
+        reader.take_back(after);
+        let from = offset(first, reader.handed.max(reader.position));
+        reader.hand_out(self.records.iter().skip(from), max_bytes)
+    }
+
+    /// Bytes that the reader has not acknowledged.
+    pub(super) fn unsent_bytes(&self, id: ReaderId) -> u64 {
+        self.reader(id)
+            .map_or(0, |reader| reader.unsent_bytes as u64)
     }
 
     /// Settles what was handed out last, up to `sequence`.
@@ -357,6 +360,37 @@ impl Reader {
     /// Whether a record from `position` on is still to be sent.
     fn wants(&self, record: &Record) -> bool {
         self.takes(record.signal) && record.sequence >= *self.acknowledged.of(record.signal)
+    }
+
+    /// Those of `records` that are sent next: of one signal, and as many as fit `max_bytes` but at least one.
+    fn hand_out<'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a Record>,
+        max_bytes: usize,
+    ) -> Vec<Record> {
+        let mut bytes = 0_usize;
+        let records: Vec<_> = records
+            .take(MAX_RECORDS)
+            .filter(|record| record.signal == self.sending && self.wants(record))
+            .enumerate()
+            .take_while(|(index, record)| {
+                bytes = bytes.saturating_add(record.bytes.len());
+                *index == 0 || bytes <= max_bytes
+            })
+            .map(|(_, record)| record.clone())
+            .collect();
+        if let Some(last) = records.last() {
+            self.handed = last.sequence + 1;
+        }
+        records
+    }
+
+    /// What was handed out behind record `after` is not being sent: what of it was pushed out meanwhile is lost.
+    fn take_back(&mut self, after: u64) {
+        self.handed = after.saturating_add(1);
+        let kept = self.held.partition_point(|held| held.sequence <= after);
+        let lost = self.held.drain(kept..).map(|held| held.items).sum();
+        self.lose(lost);
     }
 
     /// Goes past the record at its position.

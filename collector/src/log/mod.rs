@@ -307,6 +307,29 @@ impl Cursor {
         }
     }
 
+    /// Further records to send beside those that came last: of the same signal and behind record `after` of them, as
+    /// many as fit `max_bytes` together. What came up to `after` stays handed out, until [`ack`](Self::ack) or until
+    /// [`next`](Self::next) begins anew; what came behind it comes again. Waits for nothing but the disk. Empty where there
+    /// is nothing more, and where only `next` can tell what there is: at damage, and at a record that alone is larger
+    /// on disk. Other signals wait meanwhile: whoever reads on lets them have their turn.
+    pub async fn read_on(&mut self, after: u64, max_bytes: usize) -> Vec<Record> {
+        match &mut self.0 {
+            CursorKind::Memory(cursor) => {
+                let mut state = cursor.log.state();
+                state.read_on(cursor.reader, after, max_bytes)
+            }
+            CursorKind::Disk(cursor) => cursor.read_on(after, max_bytes).await,
+        }
+    }
+
+    /// Bytes of records that are not acknowledged, those that were handed out included.
+    pub fn unsent_bytes(&self) -> u64 {
+        match &self.0 {
+            CursorKind::Memory(cursor) => cursor.log.state().unsent_bytes(cursor.reader),
+            CursorKind::Disk(cursor) => cursor.unsent_bytes(),
+        }
+    }
+
     /// Moves past every record up to and including `sequence`, of the signal that came last; what no reader needs any
     /// more is freed.
     /// Records that the cap pushed out while they were being sent are settled as sent.

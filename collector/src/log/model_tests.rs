@@ -22,6 +22,12 @@ enum Step {
         reader: usize,
         max_bytes: usize,
     },
+    /// Reads behind this share (of 4) of what was handed out last.
+    ReadOn {
+        reader: usize,
+        share: usize,
+        max_bytes: usize,
+    },
     /// Acknowledges this share (of 4) of what was handed out last.
     Ack {
         reader: usize,
@@ -56,6 +62,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..900_usize, signal()).prop_map(|(length, signal)| Step::Append(length, signal)),
         3 => (reader.clone(), 0..1_500_usize)
             .prop_map(|(reader, max_bytes)| Step::Read { reader, max_bytes }),
+        3 => (reader.clone(), 1..=4_usize, 0..1_500_usize)
+            .prop_map(|(reader, share, max_bytes)| Step::ReadOn { reader, share, max_bytes }),
         3 => (reader.clone(), 0..=4_usize).prop_map(|(reader, share)| Step::Ack { reader, share }),
         1 => reader.prop_map(|reader| Step::Leave { reader }),
     ]
@@ -145,6 +153,26 @@ fn run(steps: Vec<Step>) {
                         model.handed.clear();
                         assert!(state.unsent(model.id).is_empty());
                     }
+                }
+            }
+            Step::ReadOn {
+                reader,
+                share,
+                max_bytes,
+            } => {
+                let model = &mut models[reader];
+                model.handed.truncate(model.handed.len() * share / 4);
+                if let Some(&(last, _)) = model.handed.last()
+                    && model.present
+                {
+                    let records = state.read_on(model.id, last, max_bytes);
+                    assert!(records.iter().all(|r| r.signal == model.sending));
+                    let bytes: usize = records.iter().map(|record| record.bytes.len()).sum();
+                    assert!(records.len() <= 1 || bytes <= max_bytes);
+                    model
+                        .handed
+                        .extend(records.iter().map(|r| (r.sequence, r.items)));
+                    assert!(model.handed.windows(2).all(|pair| pair[0].0 < pair[1].0));
                 }
             }
             Step::Ack { reader, share } => {

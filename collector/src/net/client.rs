@@ -1,12 +1,13 @@
-//! The outgoing side: one kept connection to one peer, a POST at a time, over HTTP/1.1 or HTTP/2, plain (then with
-//! prior knowledge) or in TLS. Called by `export`.
+//! The outgoing side: POSTs to one peer over kept connections, plain (then with prior knowledge) or in TLS. Over HTTP/2
+//! those under way at once are streams of one connection, over HTTP/1.1 each has one of its own. Called by `export`.
 
 mod error;
 mod pieces;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -70,12 +71,16 @@ pub struct Endpoint {
     pub timeout: Duration,
 }
 
-/// A peer and the connection to it, made when it is first needed and again whenever it broke.
+/// A peer and the connections to it, made when they are needed and again whenever they broke; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Shared>);
+
 #[derive(Debug)]
-pub struct Client {
+struct Shared {
     endpoint: Endpoint,
-    connection: Option<Connection>,
-    tls: LiveTls,
+    /// Over HTTP/1.1 those that are idle; as many as there ever were requests at once, at most.
+    kept: Mutex<Vec<Connection>>,
+    tls: Mutex<LiveTls>,
 }
 
 /// What the files of TLS last said that could be used.
@@ -101,8 +106,15 @@ pub struct Reply {
 #[derive(Debug)]
 struct Connection {
     sender: Sender,
-    driver: JoinHandle<()>,
-    used: bool,
+    driver: Arc<Driver>,
+}
+
+/// What moves a connection's bytes, for as long as somebody has it.
+#[derive(Debug)]
+struct Driver {
+    task: JoinHandle<()>,
+    /// A request was sent over it.
+    used: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -114,16 +126,17 @@ enum Sender {
 impl Client {
     /// A client of `endpoint`; nothing is connected yet.
     pub fn new(endpoint: Endpoint) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             endpoint,
-            connection: None,
-            tls: LiveTls::default(),
-        }
+            kept: Mutex::default(),
+            tls: Mutex::default(),
+        }))
     }
 
-    /// Closes the kept connection, so that the next request shows the certificate that there is then.
-    pub fn disconnect(&mut self) {
-        self.connection = None;
+    /// Keeps no connection any longer, so that the next request shows the certificate that there is then. Requests under way
+    /// are not disturbed.
+    pub fn disconnect(&self) {
+        self.0.kept().clear();
     }
 
     /// Posts `body` to `path` and reads the answer, within [`CONNECT_TIMEOUT`] and the endpoint's own. A kept connection
@@ -132,29 +145,33 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; the connection is given up then.
     pub async fn post(
-        &mut self,
+        &self,
         path: &str,
         headers: &HeaderMap,
         body: Pieces,
     ) -> Result<Reply, ClientError> {
-        let request = self.request(path, headers, body.clone())?;
-        let (reply, kept) = self.attempt(request).await;
+        let request = self.0.request(path, headers, body.clone())?;
+        let (reply, kept) = self.0.attempt(request).await;
         match reply {
             Err(ClientError::Broken { .. }) if kept => {
-                let request = self.request(path, headers, body)?;
-                self.attempt(request).await.0
+                // What closed one has closed the others, too.
+                self.disconnect();
+                let request = self.0.request(path, headers, body)?;
+                self.0.attempt(request).await.0
             }
             reply => reply,
         }
     }
+}
 
+impl Shared {
     /// One attempt, and whether it went over a connection that earlier requests had used.
-    async fn attempt(&mut self, request: Request<Pieces>) -> (Result<Reply, ClientError>, bool) {
+    async fn attempt(&self, request: Request<Pieces>) -> (Result<Reply, ClientError>, bool) {
         let mut connection = match self.connected().await {
             Ok(connection) => connection,
             Err(error) => return (Err(error), false),
         };
-        let kept = std::mem::replace(&mut connection.used, true);
+        let kept = connection.driver.used.swap(true, Ordering::Relaxed);
         let exchange = async {
             let response = connection.send(request).await?;
             read(response).await
@@ -164,24 +181,55 @@ impl Client {
             Ok(Ok((reply, whole))) => {
                 // The rest of an answer that was cut would be read as the next one.
                 if whole {
-                    self.connection = Some(connection);
+                    self.keep(connection);
+                } else {
+                    self.give_up(&connection);
                 }
-                Ok(reply)
+                return (Ok(reply), kept);
             }
-            Ok(Err(error)) => Err(self.broken(&error, kept)),
-            Err(_) => Err(self.timed_out(timeout)),
+            Ok(Err(error)) => self.broken(&error, kept),
+            Err(_) => self.timed_out(timeout),
         };
-        (reply, kept)
+        self.give_up(&connection);
+        (Err(reply), kept)
     }
 
-    async fn connected(&mut self) -> Result<Connection, ClientError> {
-        match self.connection.take() {
-            Some(connection) if connection.is_open() => Ok(connection),
-            _ => self.connect().await,
+    async fn connected(&self) -> Result<Connection, ClientError> {
+        match self.take() {
+            Some(connection) => Ok(connection),
+            None => self.connect().await,
         }
     }
 
-    async fn connect(&mut self) -> Result<Connection, ClientError> {
+    /// A kept connection that is open.
+    fn take(&self) -> Option<Connection> {
+        let mut kept = self.kept();
+        kept.retain(Connection::is_open);
+        match kept.last().and_then(Connection::another) {
+            None => kept.pop(),
+            shared => shared,
+        }
+    }
+
+    /// For the next requests, unless they have this one or as good a one already.
+    fn keep(&self, connection: Connection) {
+        let mut kept = self.kept();
+        if kept.is_empty() || !connection.is_shared() {
+            kept.push(connection);
+        }
+    }
+
+    /// Requests under way may still go on over it, but no others.
+    fn give_up(&self, connection: &Connection) {
+        self.kept()
+            .retain(|kept| !Arc::ptr_eq(&kept.driver, &connection.driver));
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn connect(&self) -> Result<Connection, ClientError> {
         let Endpoint { host, port, .. } = &self.endpoint;
         let connecting = async {
             let addresses: Vec<_> = lookup_host((host.as_str(), *port)).await?.collect();
@@ -209,32 +257,33 @@ impl Client {
     }
 
     /// TLS with the files as they are now, or as they were when they could last be used; `None` for plaintext.
-    async fn tls_now(&mut self) -> Result<Option<Arc<ClientConfig>>, ClientError> {
+    async fn tls_now(&self) -> Result<Option<Arc<ClientConfig>>, ClientError> {
         let Some(tls) = self.endpoint.tls.clone() else {
             return Ok(None);
         };
         let protocol = self.endpoint.protocol;
         let loaded = tokio::task::spawn_blocking(move || tls.load(protocol)).await;
+        let mut live = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
         let error = match loaded {
             Ok(Ok(tls)) => {
-                self.tls.told = false;
-                self.tls.last_good = Some(Arc::clone(&tls));
+                live.told = false;
+                live.last_good = Some(Arc::clone(&tls));
                 return Ok(Some(tls));
             }
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        let Some(last_good) = &self.tls.last_good else {
+        let Some(last_good) = live.last_good.clone() else {
             return Err(self.tls_failed(error, ""));
         };
-        if !std::mem::replace(&mut self.tls.told, true) {
+        if !std::mem::replace(&mut live.told, true) {
             tracing::warn!(
                 peer = self.peer(),
                 error,
                 "the files of TLS cannot be used now; the last good ones stay in force"
             );
         }
-        Ok(Some(Arc::clone(last_good)))
+        Ok(Some(last_good))
     }
 
     async fn secure(
@@ -347,8 +396,26 @@ impl Connection {
         };
         Ok(Self {
             sender,
-            driver,
-            used: false,
+            driver: Arc::new(Driver {
+                task: driver,
+                used: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// Whether it takes several requests at once.
+    fn is_shared(&self) -> bool {
+        matches!(self.sender, Sender::Http2(_))
+    }
+
+    /// The same for another request at once.
+    fn another(&self) -> Option<Self> {
+        let Sender::Http2(sender) = &self.sender else {
+            return None;
+        };
+        Some(Self {
+            sender: Sender::Http2(sender.clone()),
+            driver: Arc::clone(&self.driver),
         })
     }
 
@@ -373,9 +440,9 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for Driver {
     fn drop(&mut self) {
-        self.driver.abort();
+        self.task.abort();
     }
 }
 
@@ -487,7 +554,7 @@ mod tests {
         })
     }
 
-    async fn post(client: &mut Client) -> Result<Reply, ClientError> {
+    async fn post(client: &Client) -> Result<Reply, ClientError> {
         let body = Pieces::new([
             Bytes::from_static(b"a"),
             Bytes::new(),
@@ -497,7 +564,7 @@ mod tests {
     }
 
     async fn check(protocol: Protocol, answer: &'static [&'static str], part: &str) {
-        let error = post(&mut client(peer(answer).await, protocol))
+        let error = post(&client(peer(answer).await, protocol))
             .await
             .unwrap_err();
         assert!(error.to_string().contains(part), "`{error}` lacks `{part}`");
@@ -515,13 +582,13 @@ mod tests {
     async fn a_connection_that_the_peer_closed_meanwhile_is_made_anew() {
         let taken = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
         let answers: &[&str] = Box::leak(Box::new([taken, taken, ""]));
-        let mut client = client(peer(answers).await, Protocol::Http1);
+        let client = client(peer(answers).await, Protocol::Http1);
         for _ in 0..2 {
-            let reply = post(&mut client).await.unwrap();
+            let reply = post(&client).await.unwrap();
             assert_eq!(reply.body, "ok");
         }
         // The third connection ends without an answer, and there is none after it.
-        assert!(post(&mut client).await.is_err());
+        assert!(post(&client).await.is_err());
     }
 
     /// An address that takes no connection and refuses none, as one behind a firewall: its queue is full.
@@ -571,7 +638,7 @@ mod tests {
             long.len()
         );
         let answers: &[&str] = Box::leak(Box::new([&*answer.leak()]));
-        let reply = post(&mut client(peer(answers).await, Protocol::Http1))
+        let reply = post(&client(peer(answers).await, Protocol::Http1))
             .await
             .unwrap();
         assert_eq!(reply.body.len(), MAX_ANSWER_BYTES);

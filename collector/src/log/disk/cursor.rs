@@ -99,6 +99,28 @@ impl DiskCursor {
         }
     }
 
+    /// Whatever is not simply there to be read is left to [`next`](Self::next), which comes to it once all before it is sent.
+    pub(in crate::log) async fn read_on(&mut self, after: u64, max_bytes: usize) -> Vec<Record> {
+        let next = self.shared.state().read_on(self.reader, after, max_bytes);
+        let ask = match next {
+            Next::Here(Read::Records(records)) => return records,
+            Next::Here(Read::Nothing | Read::End) => return Vec::new(),
+            Next::OnDisk(ask) => ask,
+        };
+        let (files, asked) = (Arc::clone(&self.shared.files), ask.clone());
+        let reading = tokio::task::spawn_blocking(move || scan::read(&*files, &asked));
+        match reading.await {
+            Ok(Ok(Answer::Records { records, damage })) if damage.bytes == 0 => {
+                self.shared.state().found_on(self.reader, &ask, records)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub(in crate::log) fn unsent_bytes(&self) -> u64 {
+        self.shared.state().unsent_bytes(self.reader)
+    }
+
     /// A file that is gone, or is none of ours, will not come back, and what it held is lost. Anything else may pass,
     /// however long that takes: a disk that is away, too many open files. Nothing is given up for that, unless the
     /// cap pushes it out; who wants the exporter to go on without it removes the file.

@@ -42,6 +42,12 @@ enum Step {
         reader: usize,
         max_bytes: usize,
     },
+    /// Reads behind this share (of 4) of what was handed out last.
+    ReadOn {
+        reader: usize,
+        share: usize,
+        max_bytes: usize,
+    },
     /// Acknowledges this share (of 4) of what was handed out last.
     Ack {
         reader: usize,
@@ -81,6 +87,8 @@ fn step(ends: Ends) -> impl Strategy<Value = Step> {
         6 => Just(Step::Write),
         6 => (reader.clone(), 0..2_500_usize)
             .prop_map(|(reader, max_bytes)| Step::Read { reader, max_bytes }),
+        4 => (reader.clone(), 1..=4_usize, 0..2_500_usize)
+            .prop_map(|(reader, share, max_bytes)| Step::ReadOn { reader, share, max_bytes }),
         5 => (reader, 0..=4_usize).prop_map(|(reader, share)| Step::Ack { reader, share }),
         1 => Just(Step::Save),
         1 => end,
@@ -303,6 +311,38 @@ impl Rig {
         true
     }
 
+    /// Lets a reader read more beside a share (of 4) of what it has.
+    fn read_on(&mut self, reader: usize, share: usize, max_bytes: usize) {
+        let id = ReaderId(reader as u64);
+        let handed = &mut self.seen[reader].handed;
+        handed.truncate(handed.len() * share / 4);
+        let Some(&last) = handed.last() else {
+            return;
+        };
+        let next = self.shared.state().read_on(id, last.1, max_bytes);
+        let records = match next {
+            Next::Here(Read::Records(records)) => records,
+            Next::Here(_) => return,
+            Next::OnDisk(ask) => match scan::read(&self.disk, &ask) {
+                Ok(scan::Answer::Records { records, damage }) if damage.bytes == 0 => {
+                    self.shared.state().found_on(id, &ask, records)
+                }
+                _ => return,
+            },
+        };
+        let numbers = records.iter().map(|record| {
+            let number = record.bytes.first_chunk().unwrap();
+            (u64::from_le_bytes(*number), record.sequence)
+        });
+        let more: Vec<_> = numbers.collect();
+        let signal = self.signal_of(last.0);
+        assert!(records.iter().all(|record| record.signal == signal));
+        let handed = &mut self.seen[reader].handed;
+        handed.extend(more);
+        let ordered = |pair: &[(u64, u64)]| pair[0] < pair[1] && pair[0].1 < pair[1].1;
+        assert!(handed.windows(2).all(ordered), "{handed:?}");
+    }
+
     pub(super) fn ack(&mut self, reader: usize, count: usize) {
         let done: Vec<_> = self.seen[reader].handed.drain(..count).collect();
         if let Some(&(number, sequence)) = done.last() {
@@ -330,6 +370,11 @@ impl Rig {
             Step::Read { reader, max_bytes } => {
                 self.read(reader, max_bytes);
             }
+            Step::ReadOn {
+                reader,
+                share,
+                max_bytes,
+            } => self.read_on(reader, share, max_bytes),
             Step::Ack { reader, share } => {
                 let count = self.seen[reader].handed.len() * share / 4;
                 self.ack(reader, count);

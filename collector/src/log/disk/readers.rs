@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::format::SEGMENT_HEADER;
 use super::scan::Entry;
-use super::segments::Segments;
+use super::segments::{Segment, Segments};
 use crate::log::{Notice, OnFull, ReaderId, Record};
 use crate::signal::{BySignal, Items, Signal};
 use crate::status::ExporterStatus;
@@ -96,6 +96,17 @@ impl SubAssign for Totals {
         self.records = self.records.saturating_sub(other.records);
         self.items -= other.items;
         self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+}
+
+impl Place {
+    /// The first byte of `segment`'s records, for a reader that has come as far as `sequence`.
+    pub(super) fn beginning(segment: &Segment, sequence: u64) -> Self {
+        Self {
+            sequence: sequence.max(segment.first_sequence),
+            segment: segment.id,
+            offset: SEGMENT_HEADER as u64,
+        }
     }
 }
 
@@ -232,6 +243,24 @@ impl Reader {
         self.lose(lost);
     }
 
+    /// Forgets what was looked at behind record `after`, which is not being sent: what of it was pushed out meanwhile is lost.
+    /// Where the record behind that one is; `None` when it was pushed out itself.
+    pub(super) fn take_back(&mut self, after: u64) -> Option<Place> {
+        let kept = |of: &VecDeque<Handed>| of.partition_point(|one| one.end.sequence <= after);
+        self.handed.truncate(kept(&self.handed));
+        let held = kept(&self.held);
+        let lost = self.held.drain(held..).map(|held| held.totals.items).sum();
+        self.lose(lost);
+        let last = self
+            .handed
+            .back()
+            .filter(|last| last.end.sequence == after)?;
+        Some(Place {
+            sequence: after + 1,
+            ..last.end
+        })
+    }
+
     /// Notes a record that is looked at, which ends at byte `end` of `segment`.
     pub(super) fn hand(&mut self, record: &Record, segment: u64, end: u64) {
         let totals = match self.takes(record.signal) {
@@ -317,11 +346,7 @@ impl Reader {
         let Some(next) = segments.after(self.place.segment) else {
             return false;
         };
-        self.place = Place {
-            sequence: self.place.sequence.max(next.first_sequence),
-            segment: next.id,
-            offset: SEGMENT_HEADER as u64,
-        };
+        self.place = Place::beginning(next, self.place.sequence);
         self.here = self.taken_of(&next.totals);
         true
     }

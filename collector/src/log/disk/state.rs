@@ -233,6 +233,11 @@ impl State {
             .map_or_else(Items::default, Reader::unsent_items)
     }
 
+    /// Bytes that the reader has not acknowledged.
+    pub(super) fn unsent_bytes(&self, id: ReaderId) -> u64 {
+        self.reader(id).map_or(0, |reader| reader.unsent.bytes)
+    }
+
     pub(super) fn has_more(&self, id: ReaderId) -> bool {
         self.reader(id).is_some_and(Reader::has_more)
     }

@@ -151,7 +151,7 @@ async fn post(
     body: impl Into<Bytes>,
 ) -> Reply {
     let (host, port) = address.rsplit_once(':').unwrap();
-    let mut client = Client::new(Endpoint {
+    let client = Client::new(Endpoint {
         host: host.to_owned(),
         port: port.parse().unwrap(),
         protocol,

@@ -63,6 +63,7 @@ struct ExporterReport {
     set_aside_data_points: u64,
     /// Null when everything is sent.
     sampling: Option<SamplingReport>,
+    under_way_requests: u64,
     queue_bytes: u64,
     /// Age of the oldest batch that was not sent yet; null when there is none.
     oldest_seconds: Option<f64>,
@@ -169,6 +170,7 @@ fn exporter(status: &ExporterStatus, now_unix_nano: u64) -> ExporterReport {
         set_aside_log_records: set_aside.logs,
         set_aside_data_points: set_aside.metrics,
         sampling: sampling(&status.sampling),
+        under_way_requests: read(&status.under_way_requests),
         queue_bytes: read(&status.queue_bytes),
         oldest_seconds: seconds_since(read(&status.oldest_unix_nano)),
         failing_seconds: seconds_since(read(&status.failing_unix_nano)),

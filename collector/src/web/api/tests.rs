@@ -128,6 +128,7 @@ async fn the_status_tells_of_every_stage() {
     );
     assert_eq!(body["exporters"][0]["oldest_seconds"], Value::Null);
     assert_eq!(body["exporters"][0]["failing_seconds"], Value::Null);
+    assert_eq!(body["exporters"][0]["under_way_requests"], 0);
     assert_eq!(body["views"]["spans"], 3);
     assert!(body["uptime_seconds"].as_f64().unwrap() >= 0.0);
 }

@@ -48,6 +48,65 @@ impl State {
         }
     }
 
+    /// Further records of the signal that was read last, behind record `after` of it: what was handed out up to there is
+    /// still being sent, and what was handed out behind it is not.
+    pub(in crate::log::disk) fn read_on(
+        &mut self,
+        id: ReaderId,
+        after: u64,
+        max_bytes: usize,
+    ) -> Next {
+        let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
+            return Next::Here(Read::End);
+        };
+        let Some(mut place) = reader.take_back(after) else {
+            return Next::Here(Read::Nothing);
+        };
+        if place.sequence >= self.next_sequence {
+            return Next::Here(Read::Nothing);
+        }
+        if let Some(found) = self.hot.read(place.sequence, max_bytes) {
+            for hot in &found {
+                reader.hand(&hot.record, hot.segment, hot.end);
+            }
+            let records = found.into_iter().map(|hot| &hot.record);
+            let records = records.filter(|record| reader.sends(record));
+            return Next::Here(Read::Records(records.cloned().collect()));
+        }
+        while let Some(next) = self.segments.after(place.segment)
+            && place.sequence >= next.first_sequence
+        {
+            place = Place::beginning(next, place.sequence);
+        }
+        Next::OnDisk(Ask {
+            id: place.segment,
+            span: self.segments.span(place, self.next_sequence),
+            max_bytes,
+            any_size: false,
+        })
+    }
+
+    /// Hands out what was read from disk for [`read_on`](Self::read_on), unless the cap moved the reader on meanwhile.
+    pub(in crate::log::disk) fn found_on(
+        &mut self,
+        id: ReaderId,
+        ask: &Ask,
+        found: Vec<(Record, u64)>,
+    ) -> Vec<Record> {
+        let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
+            return Vec::new();
+        };
+        let after = ask.span.expected.checked_sub(1);
+        if after.is_none_or(|after| reader.take_back(after).is_none()) {
+            return Vec::new();
+        }
+        for (record, end) in &found {
+            reader.hand(record, ask.id, *end);
+        }
+        let records = found.into_iter().map(|(record, _)| record);
+        records.filter(|record| reader.sends(record)).collect()
+    }
+
     /// Hands out what was read from disk, unless the reader was moved on meanwhile or wants none of it: `None` then. Where
     /// nothing more can be read, the reader leaves the segment, and what it still wanted of it is lost; not while the
     /// segment grows, for what came since has not been looked at.
