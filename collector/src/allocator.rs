@@ -1,40 +1,31 @@
-//! Has the C library give large buffers back to the system when they are freed, and keep the small ones in few heaps. Called
-//! by the binary's `main`, before anything else.
+//! Has the allocator give what is freed back to the system soon, and keep it in few heaps until then. Called by the binary's
+//! `main`, before anything else.
 //!
-//! Left to itself glibc raises the size from which a buffer has pages of its own with each one that is freed, up to 32 MiB,
-//! and makes up to eight heaps for each processor, so that threads need not wait for each other. A heap shrinks from its
-//! end only, and what is free in one is of no use to another: with one for each of fourteen threads, they held 108 MiB
-//! where 21 MiB of kept traces and little else were in them, and 150 MiB were taken at a limit of 128 MiB. With two, and
-//! bodies and batches outside of them, it is 111 to 123 MiB, for a tenth more processor time (`docs/overload.md`). glibc reads its
-//! settings before `main`, so the program sets them and starts itself anew, which takes about a millisecond and keeps
-//! the process id. Other C libraries have no such habit.
+//! The binary's allocator is jemalloc. glibc's either keeps freed bodies in heaps that cannot shrink, which breaks the memory
+//! limit, or gives each of them back at once and asks for new pages for the next one, which costs up to half of the
+//! processor time (`docs/overload.md`). jemalloc keeps them for as long as it is told and uses them again; left to itself
+//! for ten seconds, in four heaps for each processor. It reads its settings before `main`, so the program sets them and starts
+//! itself anew, which takes about a millisecond and keeps the process id.
 
-/// glibc's settings, by name. They hold for all threads.
-const SETTINGS: [(&str, &str); 3] = [
-    // From so many bytes on a buffer has pages of its own. At twice as many a tenth of the processor time would be saved, but
-    // many large bodies at once take several MiB more.
-    ("glibc.malloc.mmap_threshold", "65536"),
-    // A heap keeps so much at its end, so that ordinary batches do not ask the system each time.
-    ("glibc.malloc.trim_threshold", "262144"),
-    ("glibc.malloc.arena_max", "2"),
-];
+/// Where jemalloc reads its settings (`opt.` in jemalloc(3)).
+const VARIABLE: &str = "_RJEM_MALLOC_CONF";
 
-const TUNABLES: &str = "GLIBC_TUNABLES";
-/// That it has been tried: a program with privileges of its own does not get to see the other one.
-const SETTLED: &str = "BELLWETHER_ALLOCATOR";
+/// Freed pages are given back after a fifth of a second, also by a thread of the allocator's own while nothing is asked for,
+/// and buffers of 2 MiB and more at once; two heaps hold less than many that each have something free.
+const SETTINGS: &str = "narenas:2,dirty_decay_ms:200,muzzy_decay_ms:0,oversize_threshold:2097152,\
+                        background_thread:true,max_background_threads:1";
 
-/// Starts the program anew with the settings, unless it has been or all of them are there; returns where that cannot be
-/// done, and everything works as well, in more memory.
+/// Starts the program anew with the settings, unless there are any; returns where that cannot be done, and everything
+/// works as well, in more memory.
 pub fn settle() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[cfg(unix)]
     {
         use std::os::unix::process::CommandExt as _;
 
-        let is_settled = std::env::var_os(SETTLED).is_some();
-        let tunables = std::env::var(TUNABLES);
-        let Some(tunables) = wanted(is_settled, tunables.as_deref().unwrap_or_default()) else {
+        // Set by the first start, or by somebody who knows better.
+        if std::env::var_os(VARIABLE).is_some() {
             return;
-        };
+        }
         let (Ok(program), mut args) = (std::env::current_exe(), std::env::args_os()) else {
             return;
         };
@@ -42,39 +33,7 @@ pub fn settle() {
         if let Some(name) = args.next() {
             command.arg0(name);
         }
-        command.args(args).env(SETTLED, "settled");
         // Returns only when it failed.
-        let _ = command.env(TUNABLES, tunables).exec();
-    }
-}
-
-/// The settings to start anew with, beside those that are there, which stay as they are.
-fn wanted(is_settled: bool, tunables: &str) -> Option<String> {
-    let missing = SETTINGS
-        .iter()
-        .filter(|(name, _)| !tunables.contains(name))
-        .map(|(name, value)| format!("{name}={value}"));
-    let missing: Vec<_> = missing.collect();
-    if is_settled || missing.is_empty() {
-        return None;
-    }
-    let there = Some(tunables.to_owned()).filter(|there| !there.is_empty());
-    let all: Vec<_> = there.into_iter().chain(missing).collect();
-    Some(all.join(":"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_of_others_stay_and_nothing_is_tried_twice() {
-        let own = wanted(false, "").unwrap();
-        assert!(own.contains("glibc.malloc.mmap_threshold=65536"), "{own}");
-        assert_eq!(wanted(false, &own), None);
-        let both = wanted(false, "glibc.malloc.arena_max=1").unwrap();
-        assert!(both.starts_with("glibc.malloc.arena_max=1:"), "{both}");
-        assert_eq!(both.matches("arena_max").count(), 1, "{both}");
-        assert_eq!(wanted(true, ""), None);
+        let _ = command.args(args).env(VARIABLE, SETTINGS).exec();
     }
 }
