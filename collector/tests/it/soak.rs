@@ -27,14 +27,14 @@ fn plan(every: Duration) -> Plan {
     }
 }
 
-/// How long it runs, and after how much of it what it holds is compared with the end. Traces that were kept in the first
-/// seconds, one beside the other, have to have gone, which takes the retention, and others to have come into their place.
+/// How long it runs, and after how much of it what it holds is compared with the end: two minutes are the retention, after
+/// which as much goes as comes.
 fn times() -> (Duration, Duration) {
     let told = std::env::var("BELLWETHER_SOAK").ok();
     let told = told.map(|seconds| seconds.parse().unwrap());
     let whole: u64 = told.unwrap_or(900);
     let seconds = if is_full() {
-        [whole, 300.min(whole / 2)]
+        [whole, 120.min(whole / 2)]
     } else {
         [60, 30]
     };
