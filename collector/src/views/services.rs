@@ -339,7 +339,7 @@ pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
 }
 
 /// SERVER, CONSUMER, or parentless: work that came into the service from outside.
-fn is_entry(span: &SpanRef<'_>) -> bool {
+pub(crate) fn is_entry(span: &SpanRef<'_>) -> bool {
     matches!(span.kind, SpanKind::Server | SpanKind::Consumer) || span.parent_span_id.is_none()
 }
 

@@ -36,6 +36,7 @@ pub fn router(views: Arc<Views>, status: Arc<Status>) -> Router {
     Router::new()
         .route("/api/v1/services", get(services))
         .route("/api/v1/services/{name}/operations", get(operations))
+        .route("/api/v1/services/{name}/critical-path", get(critical_path))
         .route("/api/v1/map", get(map))
         .route("/api/v1/traces", get(traces))
         .route("/api/v1/traces/{trace_id}", get(trace))
@@ -69,11 +70,32 @@ async fn operations(
     query.only(&["window", "from", "to"])?;
     let range = query.range(api.views.retention())?;
     found(move || {
-        let (window, items) = api.views.operations(&service, range).ok_or_else(|| {
-            not_found(format!(
-                "no span of a service called {service:?} came within the retention"
-            ))
-        })?;
+        let (window, items) = api
+            .views
+            .operations(&service, range)
+            .ok_or_else(|| unknown_service(&service))?;
+        Ok(List {
+            window,
+            items,
+            next: None,
+        })
+    })
+    .await
+}
+
+async fn critical_path(
+    State(api): State<Api>,
+    service: Result<Path<String>, PathRejection>,
+    query: ApiQuery,
+) -> Result<Response, Failure> {
+    let Path(service) = service.map_err(unreadable_path)?;
+    query.only(&["window", "from", "to"])?;
+    let range = query.range(api.views.retention())?;
+    found(move || {
+        let (window, items) = api
+            .views
+            .critical_paths(&service, range)
+            .ok_or_else(|| unknown_service(&service))?;
         Ok(List {
             window,
             items,
@@ -139,6 +161,12 @@ async fn read_status(State(api): State<Api>, query: ApiQuery) -> Result<Response
     report(move || status::report(&api.views, &api.status)).await
 }
 
+fn unknown_service(service: &str) -> Failure {
+    not_found(format!(
+        "no span of a service called {service:?} came within the retention"
+    ))
+}
+
 #[expect(
     clippy::needless_pass_by_value,
     reason = "it is what map_err hands over"
@@ -153,6 +181,7 @@ fn unreadable_path(rejection: PathRejection) -> Failure {
 async fn no_such_path() -> Failure {
     not_found(
         "there is no such path in the API; there are /api/v1/services, /api/v1/services/{name}/operations, \
+         /api/v1/services/{name}/critical-path, \
          /api/v1/map, /api/v1/traces, /api/v1/traces/{trace_id} and /api/v1/status"
             .to_owned(),
     )

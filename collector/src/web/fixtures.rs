@@ -1,8 +1,8 @@
 //! Reports made by hand, for the tests of pages and charts.
 
 use crate::views::report::{
-    Edge, Latency, Map, Node, OperationReport, Segment, ServiceReport, Spark, Trace, TraceEvent,
-    TraceLink, TraceSpan, TraceSummary, Window,
+    Cohort, CriticalPathReport, Edge, Latency, Map, Node, OperationReport, PathPart, Segment,
+    ServiceReport, Spark, Trace, TraceEvent, TraceLink, TraceSpan, TraceSummary, Window,
 };
 
 /// A name that must stay text wherever it is shown.
@@ -78,6 +78,33 @@ pub(super) fn operations() -> Vec<OperationReport> {
         operation(HOSTILE, "server", 0.2),
         operation("SELECT orders", "client", 0.0),
     ]
+}
+
+pub(super) fn critical_path() -> CriticalPathReport {
+    let part = |kind, service: &str, operation: &str, typical, slow| PathPart {
+        kind,
+        service: service.to_owned(),
+        operation: operation.to_owned(),
+        typical,
+        slow,
+        difference: slow - typical,
+    };
+    let cohort = |requests, seconds| Cohort {
+        requests,
+        seconds,
+        examples: vec!["4bf92f3577b34da6a3ce929d0e0e4736".to_owned()],
+    };
+    CriticalPathReport {
+        operation: "POST /orders".to_owned(),
+        requests: 40,
+        typical: cohort(20, 0.040),
+        slow: cohort(2, 0.350),
+        parts: vec![
+            part("call", "postgres:orders", "SELECT", 0.010, 0.280),
+            part("network", "gateway", "checkout", 0.005, 0.045),
+            part("work", "checkout", HOSTILE, 0.025, 0.025),
+        ],
+    }
 }
 
 pub(super) fn edge(client: &str, server: &str) -> Edge {

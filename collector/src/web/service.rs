@@ -15,8 +15,10 @@ use super::layout::{
     service_name, service_path, window_choice,
 };
 use super::query::{BadParameter, PageQuery};
-use super::{Web, empty, layout, live, rendered, traces};
-use crate::views::report::{Edge, OperationReport, ServiceReport, TraceSummary, Window};
+use super::{Web, critical_path, empty, layout, live, rendered, traces};
+use crate::views::report::{
+    CriticalPathReport, Edge, OperationReport, ServiceReport, TraceSummary, Window,
+};
 use crate::views::{Order, TraceQuery};
 
 /// Traces in each of the two lists.
@@ -29,6 +31,7 @@ struct Content<'a> {
     /// `None` when it has no entry span in the window.
     report: Option<&'a ServiceReport>,
     operations: &'a [OperationReport],
+    critical_paths: &'a [CriticalPathReport],
     edges: &'a [Edge],
     slowest: &'a [TraceSummary],
     newest: &'a [TraceSummary],
@@ -62,6 +65,10 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
     let Some((window, operations)) = web.views.operations(name, range) else {
         return Ok(None);
     };
+    let critical_paths = web
+        .views
+        .critical_paths(name, range)
+        .map(|(_, paths)| paths);
     let (_, services) = web.views.services(range);
     let traces = |order| {
         let asked = TraceQuery {
@@ -79,6 +86,7 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
             window: &window,
             report: services.iter().find(|report| report.service == name),
             operations: &operations,
+            critical_paths: &critical_paths.unwrap_or_default(),
             edges: &web.views.map(range).edges,
             slowest: &traces(Order::Slowest),
             newest: &traces(Order::Newest),
@@ -124,6 +132,7 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
         }
         @if page.operations.is_empty() { (empty::nothing_in_range(query, &path, page.window)) }
         @else { (operations(query, page)) }
+        (critical_path::section(page.critical_paths))
         div.two {
             (neighbours(("Called by", "Nobody that sends spans called it in this range."), &callers, |edge| &edge.client, query))
             (neighbours(("Calls", "It called nobody in this range."), &callees, |edge| &edge.server, query))
@@ -316,6 +325,7 @@ mod tests {
                 window: &fixtures::window(),
                 report: services.get(1),
                 operations,
+                critical_paths: &[fixtures::critical_path()],
                 edges: &fixtures::map().edges,
                 slowest: &fixtures::summaries(),
                 newest: &[],
