@@ -113,10 +113,7 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
         .iter()
         .filter(|edge| edge.client == page.name)
         .collect();
-    let focus = PageQuery::default().link(
-        "/map",
-        &[("focus", Some(page.name)), ("window", query.get("window"))],
-    );
+    let focus = query.link_elsewhere("/map", &[("focus", Some(page.name))]);
     html! {
         div.heading {
             h1 {
@@ -234,13 +231,12 @@ fn operations(query: &PageQuery, page: &Content<'_>) -> Markup {
 }
 
 fn operation_row(query: &PageQuery, service: &str, row: &OperationReport) -> Markup {
-    let link = PageQuery::default().link(
+    let link = query.link_elsewhere(
         "/traces",
         &[
             ("service", Some(service)),
             ("operation", Some(&row.operation)),
             ("order", Some("slowest")),
-            ("window", query.get("window")),
         ],
     );
     let rates: Vec<Option<f64>> = row.spark.rate.iter().copied().map(Some).collect();

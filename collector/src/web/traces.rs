@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::charts::bars::bar;
 use super::format::{ago, count, counted, duration, utc};
 use super::layout::{Frame, Tab, page as frame_page, service_name, window_choice};
-use super::query::{BadParameter, PageQuery};
+use super::query::{BadParameter, PageQuery, TIME};
 use super::timeline::nanos;
 use super::{Web, empty, layout, live, rendered};
 use crate::status::now_unix_nano;
@@ -111,7 +111,9 @@ fn form(query: &PageQuery, asked: &TraceQuery, services: &[&str]) -> Markup {
     let orders = [("newest", Order::Newest), ("slowest", Order::Slowest)];
     html! {
         form.search role="search" method="get" action="/traces" {
-            @if let Some(window) = query.get("window") { input type="hidden" name="window" value=(window); }
+            @for name in TIME {
+                @if let Some(value) = query.get(name) { input type="hidden" name=(name) value=(value); }
+            }
             label {
                 "Service"
                 input #filter name="service" list="known-services" value=(value("service")) placeholder="any  /"
