@@ -10,6 +10,7 @@ pub mod rfc3339;
 mod critical_path;
 mod edges;
 mod halves;
+mod heatmap;
 mod histogram;
 mod kept;
 mod names;
@@ -34,9 +35,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use heatmap::{Asked, Grid};
 use paths::Paths;
 use report::{
-    CriticalPathReport, Map, Node, OperationReport, ServiceReport, Trace, TraceSummary,
+    CriticalPathReport, Heatmap, Map, Node, OperationReport, ServiceReport, Trace, TraceSummary,
     ViewsStatus, Window,
 };
 use services::OperationSnapshot;
@@ -101,6 +103,10 @@ pub struct TraceQuery {
     pub min: Option<Duration>,
     /// At most this long.
     pub max: Option<Duration>,
+    /// Traces with such a span that took at least so long, …
+    pub span_min: Option<Duration>,
+    /// … at most so long, and came in the range: of the service and operation; without an operation an entry span.
+    pub span_max: Option<Duration>,
     /// Only failed (true) or only good ones (false).
     pub error: Option<bool>,
     /// Only those with a span that has this attribute, itself or from its resource; the value as text.
@@ -233,6 +239,12 @@ impl Views {
         self.critical_paths_at(service, range, now_unix_nano())
     }
 
+    /// How many of a service's entry spans, or of its spans with a name, took how long, over time; `None` when no such
+    /// span came within the retention.
+    pub fn heatmap(&self, service: &str, operation: Option<&str>, range: Range) -> Option<Heatmap> {
+        self.heatmap_at(service, operation, range, now_unix_nano())
+    }
+
     /// Services, what they call, and the edges between.
     pub fn map(&self, range: Range) -> Map {
         self.map_at(range, now_unix_nano())
@@ -302,6 +314,24 @@ impl Views {
             by_slow.then_with(|| a.operation.cmp(&b.operation))
         });
         Some((slots.window(), reports))
+    }
+
+    fn heatmap_at(
+        &self,
+        service: &str,
+        operation: Option<&str>,
+        range: Range,
+        now: u64,
+    ) -> Option<Heatmap> {
+        let mut stats = lock(&self.stats);
+        let slots = stats.round(range, now);
+        let id = stats.names.find(service)?;
+        let rows = stats.services.course(id, operation, slots)?;
+        drop(stats);
+        let mut grid = Grid::new(&rows, slots);
+        let asked = Asked { service, operation };
+        lock(&self.traces).each(|trace| grid.look_at(trace, asked));
+        Some(grid.report())
     }
 
     fn map_at(&self, range: Range, now: u64) -> Map {

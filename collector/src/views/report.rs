@@ -97,6 +97,27 @@ pub struct OperationReport {
     pub spark: Spark,
 }
 
+/// `/api/v1/services/{name}/heatmap`: how many spans took how long, over time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Heatmap {
+    /// What it covers.
+    pub window: Window,
+    /// Seconds between two columns.
+    pub step_seconds: f64,
+    /// When each column begins. RFC 3339, UTC.
+    pub times: Vec<String>,
+    /// Where the rows of latency part, seconds, rising: row `i` holds what took longer than `bounds[i]` and at most
+    /// `bounds[i + 1]`.
+    pub bounds: Vec<f64>,
+    /// Spans by column and row.
+    pub counts: Vec<Vec<u64>>,
+    /// The id of a kept trace by column and row; null where none is kept.
+    pub exemplars: Vec<Vec<Option<String>>>,
+    /// The whole nanoseconds of each row, first and last; not in the JSON.
+    #[serde(skip)]
+    pub nanos: Vec<(u64, u64)>,
+}
+
 /// A row of `/api/v1/services/{name}/critical-path`: where the time of an entry operation's requests goes. From a fair
 /// sample of them.
 #[derive(Clone, Debug, Serialize)]

@@ -22,7 +22,7 @@ const FAILED: usize = 0;
 /// Nanoseconds of the row's entry spans.
 const ENTRY_NANOS: usize = 1;
 type Row = Series<2, 1>;
-type RowSnapshot = Snapshot<2, 1>;
+pub(crate) type RowSnapshot = Snapshot<2, 1>;
 
 /// Every service and operation seen within the retention.
 #[derive(Debug, Default)]
@@ -187,6 +187,24 @@ impl Services {
                 .filter(|snapshot| !snapshot.row.is_empty())
                 .collect(),
         )
+    }
+
+    /// A snapshot of a service's entry spans, or of all spans with a name; `None` when there is no such row.
+    pub(crate) fn course(
+        &self,
+        service: NameId,
+        operation: Option<&str>,
+        slots: Slots,
+    ) -> Option<Vec<RowSnapshot>> {
+        let Some(name) = operation else {
+            return Some(vec![self.services.get(&service)?.entry.snapshot(slots)]);
+        };
+        let own = self
+            .operations
+            .iter()
+            .filter(|operation| operation.service == service && *operation.name == *name);
+        let rows: Vec<_> = own.map(|operation| operation.row.snapshot(slots)).collect();
+        (!rows.is_empty()).then_some(rows)
     }
 
     /// The place of a row, made when new, of the overflow row when there are too many.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::heatmap::Asked;
 use super::kept::{KeptTrace, Origin};
 use super::report::TraceSummary;
 use super::share::Share;
@@ -174,12 +175,17 @@ impl Traces {
             .cloned()
     }
 
+    /// Every trace, in no order.
+    pub(crate) fn each(&self, mut look: impl FnMut(&KeptTrace)) {
+        self.traces.iter().for_each(|trace| look(trace));
+    }
+
     /// The traces whose newest span came in the range and that a query asks for, attributes aside, in its order.
     pub(crate) fn matching(&self, query: &TraceQuery, slots: Slots) -> Vec<[u8; 16]> {
         let fits = self
             .traces
             .iter()
-            .filter(|trace| slots.contains_nanos(trace.last_arrival) && matches(trace, query));
+            .filter(|trace| matches(trace, query, slots));
         let mut fits: Vec<_> = fits
             .map(|trace| {
                 (
@@ -424,14 +430,43 @@ impl Class {
     }
 }
 
-fn matches(trace: &KeptTrace, query: &TraceQuery) -> bool {
+fn matches(trace: &KeptTrace, query: &TraceQuery, slots: Slots) -> bool {
     let duration = Duration::from_nanos(trace.nanos());
+    let in_range = match (query.span_min, query.span_max) {
+        (None, None) => slots.contains_nanos(trace.last_arrival),
+        ends => has_span_between(trace, query, ends, slots),
+    };
     trace.len() > 0
+        && in_range
         && query.error.is_none_or(|failed| failed == trace.failed)
         && query.min.is_none_or(|min| duration >= min)
         && query.max.is_none_or(|max| duration <= max)
         && (query.service.is_none() && query.operation.is_none()
             || trace.spans().any(|span| matches_span(&span, query)))
+}
+
+/// Whether a span of the service and operation asked for took so long and came in the range.
+fn has_span_between(
+    trace: &KeptTrace,
+    query: &TraceQuery,
+    (min, max): (Option<Duration>, Option<Duration>),
+    slots: Slots,
+) -> bool {
+    let asked = |span: &SpanRef<'_>| match &query.service {
+        Some(service) => Asked {
+            service,
+            operation: query.operation.as_deref(),
+        }
+        .is(span),
+        None => matches_span(span, query),
+    };
+    trace.arrivals().any(|(span, arrived)| {
+        let duration = Duration::from_nanos(span.duration_nanos());
+        min.is_none_or(|min| duration >= min)
+            && max.is_none_or(|max| duration <= max)
+            && slots.contains_nanos(arrived)
+            && asked(&span)
+    })
 }
 
 fn matches_span(span: &SpanRef<'_>, query: &TraceQuery) -> bool {

@@ -37,6 +37,7 @@ pub fn router(views: Arc<Views>, status: Arc<Status>) -> Router {
         .route("/api/v1/services", get(services))
         .route("/api/v1/services/{name}/operations", get(operations))
         .route("/api/v1/services/{name}/critical-path", get(critical_path))
+        .route("/api/v1/services/{name}/heatmap", get(heatmap))
         .route("/api/v1/map", get(map))
         .route("/api/v1/traces", get(traces))
         .route("/api/v1/traces/{trace_id}", get(trace))
@@ -105,6 +106,27 @@ async fn critical_path(
     .await
 }
 
+async fn heatmap(
+    State(api): State<Api>,
+    service: Result<Path<String>, PathRejection>,
+    query: ApiQuery,
+) -> Result<Response, Failure> {
+    let Path(service) = service.map_err(unreadable_path)?;
+    query.only(&["window", "from", "to", "operation"])?;
+    let range = query.range(api.views.retention())?;
+    let operation = query.get("operation").map(str::to_owned);
+    found(move || {
+        let heatmap = api.views.heatmap(&service, operation.as_deref(), range);
+        heatmap.ok_or_else(|| match operation {
+            None => unknown_service(&service),
+            Some(operation) => not_found(format!(
+                "no span called {operation:?} of a service called {service:?} came within the retention"
+            )),
+        })
+    })
+    .await
+}
+
 async fn map(State(api): State<Api>, query: ApiQuery) -> Result<Response, Failure> {
     query.only(&["window", "from", "to"])?;
     let range = query.range(api.views.retention())?;
@@ -120,6 +142,8 @@ async fn traces(State(api): State<Api>, query: ApiQuery) -> Result<Response, Fai
         "operation",
         "min",
         "max",
+        "span_min",
+        "span_max",
         "error",
         "attr",
         "order",
@@ -181,7 +205,7 @@ fn unreadable_path(rejection: PathRejection) -> Failure {
 async fn no_such_path() -> Failure {
     not_found(
         "there is no such path in the API; there are /api/v1/services, /api/v1/services/{name}/operations, \
-         /api/v1/services/{name}/critical-path, \
+         /api/v1/services/{name}/critical-path, /api/v1/services/{name}/heatmap, \
          /api/v1/map, /api/v1/traces, /api/v1/traces/{trace_id} and /api/v1/status"
             .to_owned(),
     )

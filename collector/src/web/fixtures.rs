@@ -1,8 +1,8 @@
 //! Reports made by hand, for the tests of pages and charts.
 
 use crate::views::report::{
-    Cohort, CriticalPathReport, Edge, Latency, Map, Node, OperationReport, PathPart, Segment,
-    ServiceReport, Spark, Trace, TraceEvent, TraceLink, TraceSpan, TraceSummary, Window,
+    Cohort, CriticalPathReport, Edge, Heatmap, Latency, Map, Node, OperationReport, PathPart,
+    Segment, ServiceReport, Spark, Trace, TraceEvent, TraceLink, TraceSpan, TraceSummary, Window,
 };
 
 /// A name that must stay text wherever it is shown.
@@ -78,6 +78,26 @@ pub(super) fn operations() -> Vec<OperationReport> {
         operation(HOSTILE, "server", 0.2),
         operation("SELECT orders", "client", 0.0),
     ]
+}
+
+/// Two columns, three rows from a millisecond up.
+pub(super) fn heatmap() -> Heatmap {
+    Heatmap {
+        window: window(),
+        step_seconds: 10.0,
+        times: vec![
+            "2026-11-22T15:46:00Z".to_owned(),
+            "2026-11-22T15:46:10Z".to_owned(),
+        ],
+        bounds: vec![0.001, 0.002, 0.004, 0.008],
+        counts: vec![vec![100, 0, 0], vec![8, 0, 2]],
+        exemplars: vec![vec![None; 3]; 2],
+        nanos: vec![
+            (1_000_001, 2_000_000),
+            (2_000_001, 4_000_000),
+            (4_000_001, 8_000_000),
+        ],
+    }
 }
 
 pub(super) fn critical_path() -> CriticalPathReport {
