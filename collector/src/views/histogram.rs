@@ -119,6 +119,12 @@ impl Histogram {
         Some(self.max as f64)
     }
 
+    /// The buckets in use: OpenTelemetry's index, and how many values. Zeros stand in the bucket of one nanosecond.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (i32, u64)> + '_ {
+        self.occupied()
+            .map(|(key, count)| (bucket_index(key), count))
+    }
+
     /// Appends the packed form: a few bytes for each occupied bucket.
     pub(crate) fn pack(&self, out: &mut Vec<u8>) {
         varint::write(
@@ -209,6 +215,20 @@ fn key(nanos: u64) -> u16 {
     // Past the last boundary the index above has wrapped to the first one, which every such value exceeds.
     let above = u16::from(usize::from(below) < SUB && normalised >= boundary);
     exponent as u16 * SUB as u16 + u16::from(below) + above + 1
+}
+
+/// OpenTelemetry's index of the bucket of a value; zero goes with one nanosecond.
+pub(crate) fn index(nanos: u64) -> i32 {
+    bucket_index(key(nanos))
+}
+
+/// Where the bucket of an index begins, in nanoseconds, itself not included.
+pub(crate) fn lower_bound(index: i32) -> f64 {
+    (f64::from(index) / SUB as f64).exp2()
+}
+
+fn bucket_index(key: u16) -> i32 {
+    i32::from(key.max(1)) - 2
 }
 
 /// The value a bucket stands for, in nanoseconds: see [`Histogram::percentile`].

@@ -49,6 +49,8 @@ struct KeptSpan {
     end_unix_nano: u64,
     raw: Range<u32>,
     name: Range<u32>,
+    /// Arrival, Unix seconds.
+    arrived: u32,
     origin: Arc<Origin>,
 }
 
@@ -127,6 +129,7 @@ impl KeptTrace {
             end_unix_nano: span.end_unix_nano,
             raw: start..name,
             name: name..end,
+            arrived: u32::try_from(arrived_unix_nano / 1_000_000_000).unwrap_or(u32::MAX),
             origin: Arc::clone(origin),
         });
     }
@@ -159,6 +162,12 @@ impl KeptTrace {
     /// The spans, in order of arrival.
     pub(crate) fn spans(&self) -> impl Iterator<Item = SpanRef<'_>> {
         self.spans.iter().map(|span| self.read(span))
+    }
+
+    /// The spans with their arrivals, Unix nanoseconds, to the second.
+    pub(crate) fn arrivals(&self) -> impl Iterator<Item = (SpanRef<'_>, u64)> {
+        let spans = self.spans.iter();
+        spans.map(|span| (self.read(span), u64::from(span.arrived) * 1_000_000_000))
     }
 
     fn read<'a>(&'a self, span: &'a KeptSpan) -> SpanRef<'a> {

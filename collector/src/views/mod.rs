@@ -10,10 +10,12 @@ pub mod rfc3339;
 mod critical_path;
 mod edges;
 mod halves;
+mod heatmap;
 mod histogram;
 mod kept;
 mod names;
 mod pairing;
+mod paths;
 mod peer;
 mod services;
 mod share;
@@ -33,7 +35,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use report::{Map, Node, OperationReport, ServiceReport, Trace, TraceSummary, ViewsStatus, Window};
+use heatmap::{Asked, Grid};
+use paths::Paths;
+use report::{
+    CriticalPathReport, Heatmap, Map, Node, OperationReport, ServiceReport, Trace, TraceSummary,
+    ViewsStatus, Window,
+};
 use services::OperationSnapshot;
 use stats::Stats;
 use tokio::sync::watch;
@@ -42,6 +49,10 @@ use traces::Traces;
 use crate::status::now_unix_nano;
 use crate::wire::{AnyValueRef, SpanRef, to_json};
 
+/// Part of the views' bytes that the samples of critical paths may take.
+const PATHS_SHARE: usize = 8;
+/// So many traces are looked at for these samples before the kept traces can be counted into again.
+const LOOKED_AT: usize = 200;
 /// The window moves at most so often.
 const MOVE_NANOS: u64 = 1_000_000_000;
 
@@ -63,6 +74,7 @@ pub struct Views {
     started: Instant,
     stats: Mutex<Stats>,
     traces: Mutex<Traces>,
+    paths: Mutex<Paths>,
     spans: AtomicU64,
     /// Spans came that the subscribers have not been told of.
     untold: AtomicBool,
@@ -91,6 +103,10 @@ pub struct TraceQuery {
     pub min: Option<Duration>,
     /// At most this long.
     pub max: Option<Duration>,
+    /// Traces with such a span that took at least so long, …
+    pub span_min: Option<Duration>,
+    /// … at most so long, and came in the range: of the service and operation; without an operation an entry span.
+    pub span_max: Option<Duration>,
     /// Only failed (true) or only good ones (false).
     pub error: Option<bool>,
     /// Only those with a span that has this attribute, itself or from its resource; the value as text.
@@ -120,6 +136,7 @@ impl Views {
             started: Instant::now(),
             stats: Mutex::new(Stats::new(&config)),
             traces: Mutex::new(Traces::new(config.trace_bytes, retention_nanos)),
+            paths: Mutex::new(Paths::new(config.view_bytes / PATHS_SHARE)),
             spans: AtomicU64::new(0),
             untold: AtomicBool::new(false),
             told: AtomicU64::new(0),
@@ -142,7 +159,14 @@ impl Views {
     /// Lets time pass: settles the calls whose wait is over and tells subscribers of spans they have not been told of
     /// yet. To be called about once a second, also while no spans come.
     pub fn tick(&self, now_unix_nano: u64) {
-        lock(&self.stats).advance(now_unix_nano);
+        let mut stats = lock(&self.stats);
+        stats.advance(now_unix_nano);
+        let (now, oldest) = (stats.clock.now(), stats.clock.oldest());
+        drop(stats);
+        let mut paths = lock(&self.paths);
+        while lock(&self.traces).whole(now_unix_nano, LOOKED_AT, |trace| paths.offer(trace)) {}
+        paths.roll(now, oldest);
+        drop(paths);
         if self.untold.load(Ordering::Relaxed) {
             self.tell(now_unix_nano);
         }
@@ -174,10 +198,11 @@ impl Views {
         let (traces_kept, trace_bytes, untaken) =
             (traces.len(), traces.bytes(), traces.untaken_spans());
         drop(traces);
+        let paths = lock(&self.paths).bytes();
         let stats = lock(&self.stats);
         ViewsStatus {
             spans: self.spans_counted(),
-            bytes: stats.bytes(),
+            bytes: stats.bytes() + paths,
             spans_in_overflow_operations: stats.services.overflowed(),
             calls_in_overflow_edges: stats.edges.overflowed(),
             server_spans_without_client: stats.pairing.server_only(),
@@ -202,6 +227,22 @@ impl Views {
         range: Range,
     ) -> Option<(Window, Vec<OperationReport>)> {
         self.operations_at(service, range, now_unix_nano())
+    }
+
+    /// Where the requests of each of a service's entry operations spend their time, the operations with the slowest
+    /// requests first; `None` for a service never seen.
+    pub fn critical_paths(
+        &self,
+        service: &str,
+        range: Range,
+    ) -> Option<(Window, Vec<CriticalPathReport>)> {
+        self.critical_paths_at(service, range, now_unix_nano())
+    }
+
+    /// How many of a service's entry spans, or of its spans with a name, took how long, over time; `None` when no such
+    /// span came within the retention.
+    pub fn heatmap(&self, service: &str, operation: Option<&str>, range: Range) -> Option<Heatmap> {
+        self.heatmap_at(service, operation, range, now_unix_nano())
     }
 
     /// Services, what they call, and the edges between.
@@ -254,6 +295,43 @@ impl Views {
         drop(stats);
         let reports = OperationSnapshot::reports(&snapshots, service, slots, now);
         Some((slots.window(), reports))
+    }
+
+    fn critical_paths_at(
+        &self,
+        service: &str,
+        range: Range,
+        now: u64,
+    ) -> Option<(Window, Vec<CriticalPathReport>)> {
+        let mut stats = lock(&self.stats);
+        let slots = stats.round(range, now);
+        stats.names.find(service)?;
+        drop(stats);
+        let snapshots = lock(&self.paths).snapshot(service, slots);
+        let mut reports: Vec<_> = snapshots.iter().map(|snapshot| snapshot.report()).collect();
+        reports.sort_by(|a, b| {
+            let by_slow = b.slow.seconds.total_cmp(&a.slow.seconds);
+            by_slow.then_with(|| a.operation.cmp(&b.operation))
+        });
+        Some((slots.window(), reports))
+    }
+
+    fn heatmap_at(
+        &self,
+        service: &str,
+        operation: Option<&str>,
+        range: Range,
+        now: u64,
+    ) -> Option<Heatmap> {
+        let mut stats = lock(&self.stats);
+        let slots = stats.round(range, now);
+        let id = stats.names.find(service)?;
+        let rows = stats.services.course(id, operation, slots)?;
+        drop(stats);
+        let mut grid = Grid::new(&rows, slots);
+        let asked = Asked { service, operation };
+        lock(&self.traces).each(|trace| grid.look_at(trace, asked));
+        Some(grid.report())
     }
 
     fn map_at(&self, range: Range, now: u64) -> Map {

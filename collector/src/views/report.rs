@@ -97,6 +97,71 @@ pub struct OperationReport {
     pub spark: Spark,
 }
 
+/// `/api/v1/services/{name}/heatmap`: how many spans took how long, over time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Heatmap {
+    /// What it covers.
+    pub window: Window,
+    /// Seconds between two columns.
+    pub step_seconds: f64,
+    /// When each column begins. RFC 3339, UTC.
+    pub times: Vec<String>,
+    /// Where the rows of latency part, seconds, rising: row `i` holds what took longer than `bounds[i]` and at most
+    /// `bounds[i + 1]`.
+    pub bounds: Vec<f64>,
+    /// Spans by column and row.
+    pub counts: Vec<Vec<u64>>,
+    /// The id of a kept trace by column and row; null where none is kept.
+    pub exemplars: Vec<Vec<Option<String>>>,
+    /// The whole nanoseconds of each row, first and last; not in the JSON.
+    #[serde(skip)]
+    pub nanos: Vec<(u64, u64)>,
+}
+
+/// A row of `/api/v1/services/{name}/critical-path`: where the time of an entry operation's requests goes. From a fair
+/// sample of them.
+#[derive(Clone, Debug, Serialize)]
+pub struct CriticalPathReport {
+    /// Span name.
+    pub operation: String,
+    /// Requests of the sample.
+    pub requests: usize,
+    /// Those up to the median.
+    pub typical: Cohort,
+    /// Those from the 95th percentile on.
+    pub slow: Cohort,
+    /// What their critical paths are made of, what makes the slow ones slow first.
+    pub parts: Vec<PathPart>,
+}
+
+/// Some of an operation's requests.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cohort {
+    /// Requests of the sample.
+    pub requests: usize,
+    /// Their mean duration.
+    pub seconds: f64,
+    /// Some of their traces; those may have had to go meanwhile.
+    pub examples: Vec<String>,
+}
+
+/// A part of critical paths, in seconds on average. The parts of a cohort add up to its duration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PathPart {
+    /// `work` of a service; `call`: to what makes no spans, network included; `network` between two services.
+    pub kind: &'static str,
+    /// The service at work, the peer of the call, or the client.
+    pub service: String,
+    /// Span name; of the network the server.
+    pub operation: String,
+    /// Of typical requests.
+    pub typical: f64,
+    /// Of slow requests.
+    pub slow: f64,
+    /// Slow − typical.
+    pub difference: f64,
+}
+
 /// `/api/v1/map`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Map {

@@ -22,7 +22,7 @@ const FAILED: usize = 0;
 /// Nanoseconds of the row's entry spans.
 const ENTRY_NANOS: usize = 1;
 type Row = Series<2, 1>;
-type RowSnapshot = Snapshot<2, 1>;
+pub(crate) type RowSnapshot = Snapshot<2, 1>;
 
 /// Every service and operation seen within the retention.
 #[derive(Debug, Default)]
@@ -189,6 +189,24 @@ impl Services {
         )
     }
 
+    /// A snapshot of a service's entry spans, or of all spans with a name; `None` when there is no such row.
+    pub(crate) fn course(
+        &self,
+        service: NameId,
+        operation: Option<&str>,
+        slots: Slots,
+    ) -> Option<Vec<RowSnapshot>> {
+        let Some(name) = operation else {
+            return Some(vec![self.services.get(&service)?.entry.snapshot(slots)]);
+        };
+        let own = self
+            .operations
+            .iter()
+            .filter(|operation| operation.service == service && *operation.name == *name);
+        let rows: Vec<_> = own.map(|operation| operation.row.snapshot(slots)).collect();
+        (!rows.is_empty()).then_some(rows)
+    }
+
     /// The place of a row, made when new, of the overflow row when there are too many.
     fn operation(&mut self, service: NameId, kind: SpanKind, name: &str) -> usize {
         if let Some(at) = self.find(service, kind, name) {
@@ -339,7 +357,7 @@ pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
 }
 
 /// SERVER, CONSUMER, or parentless: work that came into the service from outside.
-fn is_entry(span: &SpanRef<'_>) -> bool {
+pub(crate) fn is_entry(span: &SpanRef<'_>) -> bool {
     matches!(span.kind, SpanKind::Server | SpanKind::Consumer) || span.parent_span_id.is_none()
 }
 

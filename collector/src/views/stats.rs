@@ -47,7 +47,7 @@ impl Stats {
             pairing: Pairing::new(config.view_bytes / PAIRING_SHARE / CALL_BYTES),
             minutes_forgotten: 0,
             peer_name: String::new(),
-            limit: config.view_bytes,
+            limit: config.view_bytes - config.view_bytes / super::PATHS_SHARE,
         }
     }
 

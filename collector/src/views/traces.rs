@@ -16,6 +16,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::heatmap::Asked;
 use super::kept::{KeptTrace, Origin};
 use super::report::TraceSummary;
 use super::share::Share;
@@ -29,8 +30,12 @@ const FAVOURED: usize = 5;
 const MAX_CLASSES: usize = 1_000;
 /// Largest part of the store that one trace may take.
 const MAX_TRACE_SHARE: usize = 8;
-/// Of a map entry or a queue's, about.
-const INDEX_BYTES: usize = 64;
+/// Of a map entry and of entries in the queues, about.
+const INDEX_BYTES: usize = 96;
+/// A trace to which no span came for so long is whole: exporters send every five seconds.
+const QUIET_NANOS: u64 = 6_000_000_000;
+/// After so long it is taken as it is.
+const OPEN_NANOS: u64 = 60_000_000_000;
 
 /// The store.
 #[derive(Debug)]
@@ -50,11 +55,21 @@ pub(crate) struct Traces {
     limit: usize,
     retention_nanos: u64,
     serial: u64,
+    /// Traces whose spans may still come.
+    young: VecDeque<Young>,
     share: Share,
     untaken_spans: u64,
 }
 
 type Key = ([u8; 16], u64);
+
+/// A trace that more spans are expected of.
+#[derive(Debug)]
+struct Young {
+    key: Key,
+    born_unix_nano: u64,
+    due_unix_nano: u64,
+}
 
 /// The protected traces of a root operation.
 #[derive(Debug, Default)]
@@ -80,6 +95,7 @@ impl Traces {
             limit,
             retention_nanos,
             serial: 0,
+            young: VecDeque::new(),
             share: Share::default(),
             untaken_spans: 0,
         }
@@ -120,10 +136,48 @@ impl Traces {
         self.expire(arrived_unix_nano);
     }
 
+    /// Shows the traces that no span came to for [`QUIET_NANOS`], or that have been open for [`OPEN_NANOS`], each once and
+    /// at most `limit`; whether there may be more.
+    pub(crate) fn whole(
+        &mut self,
+        now_unix_nano: u64,
+        limit: usize,
+        mut show: impl FnMut(&KeptTrace),
+    ) -> bool {
+        for _ in 0..limit {
+            // One from the future was born before the clock was set back.
+            let due = self.young.front().is_some_and(|young| {
+                young.due_unix_nano <= now_unix_nano || young.born_unix_nano > now_unix_nano
+            });
+            let Some(mut young) = due.then(|| self.young.pop_front()).flatten() else {
+                return false;
+            };
+            let (trace_id, serial) = young.key;
+            let trace = self.find(hash_id(&self.hasher, trace_id), trace_id);
+            let Some(trace) = trace.filter(|trace| trace.serial == serial) else {
+                continue;
+            };
+            let quiet = trace.last_arrival.saturating_add(QUIET_NANOS);
+            let last = young.born_unix_nano.saturating_add(OPEN_NANOS);
+            if quiet.min(last) <= now_unix_nano || young.born_unix_nano > now_unix_nano {
+                show(trace);
+            } else {
+                young.due_unix_nano = quiet.min(last);
+                self.young.push_back(young);
+            }
+        }
+        true
+    }
+
     /// A copy of a trace, to be decoded outside the lock.
     pub(crate) fn get(&self, trace_id: [u8; 16]) -> Option<KeptTrace> {
         self.find(hash_id(&self.hasher, trace_id), trace_id)
             .cloned()
+    }
+
+    /// Every trace, in no order.
+    pub(crate) fn each(&self, mut look: impl FnMut(&KeptTrace)) {
+        self.traces.iter().for_each(|trace| look(trace));
     }
 
     /// The traces whose newest span came in the range and that a query asks for, attributes aside, in its order.
@@ -131,7 +185,7 @@ impl Traces {
         let fits = self
             .traces
             .iter()
-            .filter(|trace| slots.contains_nanos(trace.last_arrival) && matches(trace, query));
+            .filter(|trace| matches(trace, query, slots));
         let mut fits: Vec<_> = fits
             .map(|trace| {
                 (
@@ -189,7 +243,13 @@ impl Traces {
         self.serial += 1;
         let trace = Box::new(KeptTrace::new(trace_id, self.serial, arrived_unix_nano));
         self.bytes += trace.cost() + INDEX_BYTES;
-        self.ordinary.push_back((trace_id, self.serial));
+        let key = (trace_id, self.serial);
+        self.ordinary.push_back(key);
+        self.young.push_back(Young {
+            key,
+            born_unix_nano: arrived_unix_nano,
+            due_unix_nano: arrived_unix_nano.saturating_add(QUIET_NANOS),
+        });
         let Self { traces, hasher, .. } = self;
         traces.insert_unique(hash, trace, |trace| hash_id(hasher, trace.trace_id));
         true
@@ -370,14 +430,43 @@ impl Class {
     }
 }
 
-fn matches(trace: &KeptTrace, query: &TraceQuery) -> bool {
+fn matches(trace: &KeptTrace, query: &TraceQuery, slots: Slots) -> bool {
     let duration = Duration::from_nanos(trace.nanos());
+    let in_range = match (query.span_min, query.span_max) {
+        (None, None) => slots.contains_nanos(trace.last_arrival),
+        ends => has_span_between(trace, query, ends, slots),
+    };
     trace.len() > 0
+        && in_range
         && query.error.is_none_or(|failed| failed == trace.failed)
         && query.min.is_none_or(|min| duration >= min)
         && query.max.is_none_or(|max| duration <= max)
         && (query.service.is_none() && query.operation.is_none()
             || trace.spans().any(|span| matches_span(&span, query)))
+}
+
+/// Whether a span of the service and operation asked for took so long and came in the range.
+fn has_span_between(
+    trace: &KeptTrace,
+    query: &TraceQuery,
+    (min, max): (Option<Duration>, Option<Duration>),
+    slots: Slots,
+) -> bool {
+    let asked = |span: &SpanRef<'_>| match &query.service {
+        Some(service) => Asked {
+            service,
+            operation: query.operation.as_deref(),
+        }
+        .is(span),
+        None => matches_span(span, query),
+    };
+    trace.arrivals().any(|(span, arrived)| {
+        let duration = Duration::from_nanos(span.duration_nanos());
+        min.is_none_or(|min| duration >= min)
+            && max.is_none_or(|max| duration <= max)
+            && slots.contains_nanos(arrived)
+            && asked(&span)
+    })
 }
 
 fn matches_span(span: &SpanRef<'_>, query: &TraceQuery) -> bool {
@@ -436,6 +525,41 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::wire::{test_support, walk};
+
+    #[test]
+    fn a_trace_is_shown_once_when_it_is_quiet_or_has_been_open_for_long() {
+        const SECOND: u64 = 1_000_000_000;
+        let start = 1_000 * SECOND;
+        let mut traces = Traces::new(1 << 20, 3_600 * SECOND);
+        let keep = |traces: &mut Traces, trace, at| {
+            let span = test_support::span(trace, 1, 0);
+            let bytes =
+                test_support::encode(vec![test_support::resource_spans("shop", vec![span])]);
+            walk(&bytes, |span| traces.keep(&[span], at)).unwrap();
+        };
+        let shown = |traces: &mut Traces, now| {
+            let mut shown = Vec::new();
+            while traces.whole(now, 1, |trace| shown.push(trace.trace_id[15])) {}
+            shown
+        };
+        keep(&mut traces, 1, start);
+        keep(&mut traces, 2, start);
+        for second in 1..=70 {
+            let now = start + second * SECOND;
+            // Spans of the second one keep coming.
+            keep(&mut traces, 2, now);
+            let want: &[u8] = match second {
+                6 => &[1],
+                60 => &[2],
+                _ => &[],
+            };
+            assert_eq!(shown(&mut traces, now), want, "after {second} s");
+        }
+        // The clock is set back.
+        keep(&mut traces, 3, start + 80 * SECOND);
+        assert_eq!(shown(&mut traces, start - 100 * SECOND), [3]);
+        assert!(traces.young.is_empty());
+    }
 
     #[test]
     fn traces_that_have_gone_leave_nothing_behind() {

@@ -1,5 +1,5 @@
 //! A kept trace as the API and the waterfall show it: a tree in order, times of its own, critical path, and what is
-//! wrong with it. Called by `mod`, outside any lock.
+//! wrong with it. Called by `mod`, outside any lock; `paths` shares the tree.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -81,17 +81,17 @@ pub(crate) fn trace(kept: &KeptTrace) -> Trace {
 }
 
 /// Who is whose child.
-struct Tree {
+pub(super) struct Tree {
     /// As the critical path wants them; a cycle is cut.
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     /// Depth first, with depths.
-    order: Vec<(usize, usize)>,
+    pub(super) order: Vec<(usize, usize)>,
     /// Whose duration the critical path explains: a parentless span, the earliest; without one the longest.
     main_root: Option<usize>,
 }
 
 impl Tree {
-    fn of(spans: &[SpanRef<'_>], warnings: &mut Vec<String>) -> Self {
+    pub(super) fn of(spans: &[SpanRef<'_>], warnings: &mut Vec<String>) -> Self {
         let by_id: HashMap<[u8; 8], usize> = spans
             .iter()
             .enumerate()
@@ -204,7 +204,7 @@ impl Tree {
 }
 
 /// The spans, each span id once. A batch may be sent twice; the first one counts.
-fn distinct<'a>(kept: &'a KeptTrace, warnings: &mut Vec<String>) -> Vec<SpanRef<'a>> {
+pub(super) fn distinct<'a>(kept: &'a KeptTrace, warnings: &mut Vec<String>) -> Vec<SpanRef<'a>> {
     let mut known: HashMap<[u8; 8], &[u8]> = HashMap::new();
     let (mut again, mut different) = (0, 0);
     let spans = kept.spans().filter(|span| match known.entry(span.span_id) {

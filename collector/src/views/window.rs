@@ -173,6 +173,27 @@ impl Slots {
         u32::try_from(unix_nano / SLOT_NANOS).is_ok_and(|slot| self.contains(slot))
     }
 
+    /// How many points a course in this range has.
+    pub(crate) fn steps(&self) -> usize {
+        (self.to - self.from).div_ceil(self.spark_step()) as usize
+    }
+
+    /// Seconds between two points.
+    pub(crate) fn step_seconds(&self) -> f64 {
+        f64::from(self.spark_step() * SLOT_SECONDS)
+    }
+
+    /// The point that a slot belongs to; beyond the last one for a slot that is not in the range.
+    pub(crate) fn step_of(&self, slot: u32) -> usize {
+        (slot.wrapping_sub(self.from) / self.spark_step()) as usize
+    }
+
+    /// When the points begin, Unix nanoseconds.
+    pub(crate) fn step_starts(&self) -> impl Iterator<Item = u64> + '_ {
+        let slots = (self.from..self.to).step_by(self.spark_step() as usize);
+        slots.map(nanos_of)
+    }
+
     /// Slots to one point of a spark: one where ten-second slots are kept, else whole minutes.
     fn spark_step(&self) -> u32 {
         if self.from >= self.fine {
@@ -363,16 +384,7 @@ impl<const C: usize> Snapshot<C, 1> {
     /// newest point is a rate too and not a dip (at least half a slot, or a single batch would look like a flood).
     pub(crate) fn spark(&self, slots: Slots, now_unix_nano: u64) -> Spark {
         let step = slots.spark_step();
-        let points = (slots.to - slots.from).div_ceil(step) as usize;
-        let mut merged = vec![Histogram::default(); points];
-        for (slot, packed) in &self.0 {
-            let mut data = Slot::<C, 1>::default();
-            data.merge_packed(packed);
-            let at = ((slot - slots.from) / step) as usize;
-            if let (Some(point), [histogram]) = (merged.get_mut(at), &data.histograms) {
-                point.merge(histogram);
-            }
-        }
+        let merged = self.steps(slots);
         let step_seconds = f64::from(step * SLOT_SECONDS);
         let elapsed = |at: usize| {
             let start = u64::from(slots.from + at as u32 * step) * SLOT_NANOS;
@@ -390,6 +402,23 @@ impl<const C: usize> Snapshot<C, 1> {
                 .map(|h| h.percentile(990).map(seconds))
                 .collect(),
         }
+    }
+}
+
+impl<const C: usize> Snapshot<C, 1> {
+    /// The histogram of every step of the range, oldest first.
+    pub(crate) fn steps(&self, slots: Slots) -> Vec<Histogram> {
+        let mut merged = vec![Histogram::default(); slots.steps()];
+        for (slot, packed) in &self.0 {
+            let mut data = Slot::<C, 1>::default();
+            data.merge_packed(packed);
+            if let (Some(point), [histogram]) =
+                (merged.get_mut(slots.step_of(*slot)), &data.histograms)
+            {
+                point.merge(histogram);
+            }
+        }
+        merged
     }
 }
 

@@ -36,6 +36,8 @@ pub fn router(views: Arc<Views>, status: Arc<Status>) -> Router {
     Router::new()
         .route("/api/v1/services", get(services))
         .route("/api/v1/services/{name}/operations", get(operations))
+        .route("/api/v1/services/{name}/critical-path", get(critical_path))
+        .route("/api/v1/services/{name}/heatmap", get(heatmap))
         .route("/api/v1/map", get(map))
         .route("/api/v1/traces", get(traces))
         .route("/api/v1/traces/{trace_id}", get(trace))
@@ -69,15 +71,57 @@ async fn operations(
     query.only(&["window", "from", "to"])?;
     let range = query.range(api.views.retention())?;
     found(move || {
-        let (window, items) = api.views.operations(&service, range).ok_or_else(|| {
-            not_found(format!(
-                "no span of a service called {service:?} came within the retention"
-            ))
-        })?;
+        let (window, items) = api
+            .views
+            .operations(&service, range)
+            .ok_or_else(|| unknown_service(&service))?;
         Ok(List {
             window,
             items,
             next: None,
+        })
+    })
+    .await
+}
+
+async fn critical_path(
+    State(api): State<Api>,
+    service: Result<Path<String>, PathRejection>,
+    query: ApiQuery,
+) -> Result<Response, Failure> {
+    let Path(service) = service.map_err(unreadable_path)?;
+    query.only(&["window", "from", "to"])?;
+    let range = query.range(api.views.retention())?;
+    found(move || {
+        let (window, items) = api
+            .views
+            .critical_paths(&service, range)
+            .ok_or_else(|| unknown_service(&service))?;
+        Ok(List {
+            window,
+            items,
+            next: None,
+        })
+    })
+    .await
+}
+
+async fn heatmap(
+    State(api): State<Api>,
+    service: Result<Path<String>, PathRejection>,
+    query: ApiQuery,
+) -> Result<Response, Failure> {
+    let Path(service) = service.map_err(unreadable_path)?;
+    query.only(&["window", "from", "to", "operation"])?;
+    let range = query.range(api.views.retention())?;
+    let operation = query.get("operation").map(str::to_owned);
+    found(move || {
+        let heatmap = api.views.heatmap(&service, operation.as_deref(), range);
+        heatmap.ok_or_else(|| match operation {
+            None => unknown_service(&service),
+            Some(operation) => not_found(format!(
+                "no span called {operation:?} of a service called {service:?} came within the retention"
+            )),
         })
     })
     .await
@@ -98,6 +142,8 @@ async fn traces(State(api): State<Api>, query: ApiQuery) -> Result<Response, Fai
         "operation",
         "min",
         "max",
+        "span_min",
+        "span_max",
         "error",
         "attr",
         "order",
@@ -139,6 +185,12 @@ async fn read_status(State(api): State<Api>, query: ApiQuery) -> Result<Response
     report(move || status::report(&api.views, &api.status)).await
 }
 
+fn unknown_service(service: &str) -> Failure {
+    not_found(format!(
+        "no span of a service called {service:?} came within the retention"
+    ))
+}
+
 #[expect(
     clippy::needless_pass_by_value,
     reason = "it is what map_err hands over"
@@ -153,6 +205,7 @@ fn unreadable_path(rejection: PathRejection) -> Failure {
 async fn no_such_path() -> Failure {
     not_found(
         "there is no such path in the API; there are /api/v1/services, /api/v1/services/{name}/operations, \
+         /api/v1/services/{name}/critical-path, /api/v1/services/{name}/heatmap, \
          /api/v1/map, /api/v1/traces, /api/v1/traces/{trace_id} and /api/v1/status"
             .to_owned(),
     )

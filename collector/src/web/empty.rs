@@ -47,14 +47,17 @@ pub(super) fn nothing_in_range(query: &PageQuery, path: &str, window: &Window) -
         .filter(|_| !query.is_shortened(window));
     html! {
         section.empty {
-            h2 { "Nothing in the last " (coarse(window.seconds)) }
-            @if query.is_shortened(window) {
+            @if query.is_fixed() { h2 { "Nothing in these " (coarse(window.seconds)) } }
+            @else { h2 { "Nothing in the last " (coarse(window.seconds)) } }
+            @if query.is_fixed() {
+                p { "From " (window.from) " to " (window.to) " no span of this came, or what came has been forgotten since." }
+            } @else if query.is_shortened(window) {
                 p { "Nothing older is known. Spans may be arriving with other names." }
             } @else {
                 p { "Spans were received before that, or are being received with other names." }
             }
             @if let Some((value, label, _)) = wider {
-                p { a.button href=(query.link(path, &[("window", Some(value))])) { "Show the last " (label) } }
+                p { a.button href=(query.link(path, &[("window", Some(value)), ("from", None), ("to", None)])) { "Show the last " (label) } }
             }
         }
     }

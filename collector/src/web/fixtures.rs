@@ -1,8 +1,8 @@
 //! Reports made by hand, for the tests of pages and charts.
 
 use crate::views::report::{
-    Edge, Latency, Map, Node, OperationReport, Segment, ServiceReport, Spark, Trace, TraceEvent,
-    TraceLink, TraceSpan, TraceSummary, Window,
+    Cohort, CriticalPathReport, Edge, Heatmap, Latency, Map, Node, OperationReport, PathPart,
+    Segment, ServiceReport, Spark, Trace, TraceEvent, TraceLink, TraceSpan, TraceSummary, Window,
 };
 
 /// A name that must stay text wherever it is shown.
@@ -78,6 +78,53 @@ pub(super) fn operations() -> Vec<OperationReport> {
         operation(HOSTILE, "server", 0.2),
         operation("SELECT orders", "client", 0.0),
     ]
+}
+
+/// Two columns, three rows from a millisecond up.
+pub(super) fn heatmap() -> Heatmap {
+    Heatmap {
+        window: window(),
+        step_seconds: 10.0,
+        times: vec![
+            "2026-11-22T15:46:00Z".to_owned(),
+            "2026-11-22T15:46:10Z".to_owned(),
+        ],
+        bounds: vec![0.001, 0.002, 0.004, 0.008],
+        counts: vec![vec![100, 0, 0], vec![8, 0, 2]],
+        exemplars: vec![vec![None; 3]; 2],
+        nanos: vec![
+            (1_000_001, 2_000_000),
+            (2_000_001, 4_000_000),
+            (4_000_001, 8_000_000),
+        ],
+    }
+}
+
+pub(super) fn critical_path() -> CriticalPathReport {
+    let part = |kind, service: &str, operation: &str, typical, slow| PathPart {
+        kind,
+        service: service.to_owned(),
+        operation: operation.to_owned(),
+        typical,
+        slow,
+        difference: slow - typical,
+    };
+    let cohort = |requests, seconds| Cohort {
+        requests,
+        seconds,
+        examples: vec!["4bf92f3577b34da6a3ce929d0e0e4736".to_owned()],
+    };
+    CriticalPathReport {
+        operation: "POST /orders".to_owned(),
+        requests: 40,
+        typical: cohort(20, 0.040),
+        slow: cohort(2, 0.350),
+        parts: vec![
+            part("call", "postgres:orders", "SELECT", 0.010, 0.280),
+            part("network", "gateway", "checkout", 0.005, 0.045),
+            part("work", "checkout", HOSTILE, 0.025, 0.025),
+        ],
+    }
 }
 
 pub(super) fn edge(client: &str, server: &str) -> Edge {

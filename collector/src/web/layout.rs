@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::assets;
 use super::format::{coarse, url_component};
-use super::query::{BadParameter, Direction, PageQuery, WINDOWS};
+use super::query::{BadParameter, Direction, PageQuery, TIME, WINDOWS};
 use crate::views::report::Window;
 
 /// A small picture for the browser's tab; a data URI, so that no browser asks for /favicon.ico.
@@ -60,11 +60,16 @@ pub(super) fn page(frame: &Frame<'_>, main: &Markup) -> Markup {
             body {
                 a.skip href="#main" { "Skip to the content" }
                 (header(frame))
-                main #main tabindex="-1" data-live=[frame.live] { (main) }
+                main #main tabindex="-1" data-live=[live(frame)] { (main) }
                 (help())
             }
         }
     }
+}
+
+/// A page of a time that stays has nothing to follow.
+fn live(frame: &Frame<'_>) -> Option<u64> {
+    frame.live.filter(|_| !frame.query.is_fixed())
 }
 
 /// A page that says in words why there is nothing else.
@@ -142,18 +147,22 @@ pub(super) fn sort_heading(
 
 /// The lengths of time to choose from, and what is shown now: less than was asked while nothing older is known.
 pub(super) fn window_choice(query: &PageQuery, path: &str, window: &Window) -> Markup {
+    let fixed = query.is_fixed();
     let chosen = query.get("window").unwrap_or("5m");
     let length = coarse(window.seconds);
     let short = query.is_shortened(window);
     html! {
         nav.windows aria-label="Time range" {
             @for (value, label, _) in WINDOWS {
-                a href=(query.link(path, &[("window", Some(value))]))
-                  aria-current=[(value == chosen).then_some("true")] { (label) }
+                a href=(query.link(path, &[("window", Some(value)), ("from", None), ("to", None)]))
+                  aria-current=[(value == chosen && !fixed).then_some("true")] { (label) }
             }
             span.asof title={ (window.from) " to " (window.to) @if short { ": nothing older is known" } } {
-                @if short { (length) " so far, to " } @else { "last " (length) ", to " }
+                @if fixed { (length) ", to " } @else if short { (length) " so far, to " } @else { "last " (length) ", to " }
                 time datetime=(window.to) { (time_of_day(&window.to)) } " UTC"
+            }
+            @if !fixed {
+                a.stay href=(query.link_to_stay(path, window)) title="A link to this time, to send to others" { "Keep this time" }
             }
         }
     }
@@ -163,7 +172,7 @@ pub(super) fn window_choice(query: &PageQuery, path: &str, window: &Window) -> M
 pub(super) fn filter_box(query: &PageQuery, path: &str, label: &str, rows: &str) -> Markup {
     html! {
         form.filter role="search" method="get" action=(path) {
-            @for name in ["window", "sort", "dir", "focus"] {
+            @for name in TIME.into_iter().chain(["sort", "dir", "focus"]) {
                 @if let Some(value) = query.get(name) { input type="hidden" name=(name) value=(value); }
             }
             input #filter type="search" name="q" value=(query.get("q").unwrap_or_default())
@@ -216,7 +225,7 @@ fn header(frame: &Frame<'_>) -> Markup {
                 }
             }
             div.tools {
-                @if frame.live.is_some() {
+                @if live(frame).is_some() {
                     span #live.js-only role="status" { i.dot {} span { "live" } }
                     button #pause.js-only type="button" aria-pressed="false" { "Pause" }
                 }

@@ -4,6 +4,7 @@
 pub mod api;
 mod assets;
 mod charts;
+mod critical_path;
 mod empty;
 mod format;
 mod guard;

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::format::url_component;
-use crate::views::Range;
 use crate::views::report::Window;
+use crate::views::{Range, rfc3339};
 
 /// The windows a page offers: what stands in the URL, what is shown, seconds.
 pub(super) const WINDOWS: [(&str, &str, u64); 3] = [
@@ -14,6 +14,9 @@ pub(super) const WINDOWS: [(&str, &str, u64); 3] = [
     ("15m", "15 min", 900),
     ("1h", "1 hour", 3600),
 ];
+
+/// The parameters that say which time a page shows.
+pub(super) const TIME: [&str; 3] = ["window", "from", "to"];
 
 /// A page's parameters as they came; empty values count as absent, as a form sends them.
 #[derive(Clone, Debug, Default)]
@@ -78,8 +81,24 @@ impl PageQuery {
 
     /// Only the window, for a link to another page.
     pub(super) fn link_keeping_window(&self, path: &str) -> String {
-        let window = self.get("window").map(str::to_owned);
-        PageQuery::default().link(path, &[("window", window.as_deref())])
+        self.link_elsewhere(path, &[])
+    }
+
+    /// A link to another page at the same time, with these parameters.
+    pub(super) fn link_elsewhere(&self, path: &str, pairs: &[(&str, Option<&str>)]) -> String {
+        let time = TIME.map(|name| (name, self.get(name)));
+        PageQuery::default().link(path, &[pairs, &time].concat())
+    }
+
+    /// A link to what this page shows now, that goes on showing it.
+    pub(super) fn link_to_stay(&self, path: &str, window: &Window) -> String {
+        let (from, to) = (Some(window.from.as_str()), Some(window.to.as_str()));
+        self.link(path, &[("window", None), ("from", from), ("to", to)])
+    }
+
+    /// Whether the page shows a time that stays, and not the last minutes.
+    pub(super) fn is_fixed(&self) -> bool {
+        self.get("from").is_some() || self.get("to").is_some()
     }
 
     /// `window`: the last so long, 5 minutes when absent.
@@ -99,16 +118,54 @@ impl PageQuery {
             })
     }
 
-    /// [`PageQuery::window`] as the views take it.
+    /// `from` and `to` where they are given, else [`PageQuery::window`], as the views take it.
+    ///
+    /// # Errors
+    /// What cannot be read, half a range, an empty one.
     pub(super) fn range(&self) -> Result<Range, BadParameter> {
-        self.window().map(Range::Last)
+        let bad = |name, allowed| {
+            let value = self.get(name).unwrap_or_default().to_owned();
+            BadParameter {
+                name,
+                value,
+                allowed,
+            }
+        };
+        let time = |name| {
+            // A plus sign that was not escaped arrives as a space.
+            let read = |text: &str| {
+                rfc3339::parse(text).or_else(|| rfc3339::parse(&text.replace(' ', "+")))
+            };
+            self.get(name).map(read).map_or_else(
+                || Err(bad(name, "from and to belong together, as RFC 3339 times")),
+                |time| {
+                    time.ok_or_else(|| {
+                        bad(name, "say an RFC 3339 time such as 2026-01-31T12:00:00Z")
+                    })
+                },
+            )
+        };
+        if !self.is_fixed() {
+            return self.window().map(Range::Last);
+        }
+        if self.get("window").is_some() {
+            return Err(bad("window", "from and to say the time already"));
+        }
+        let (from, to) = (time("from")?, time("to")?);
+        if from < to {
+            Ok(Range::Between(from, to))
+        } else {
+            Err(bad("to", "it must lie after from"))
+        }
     }
 
     /// Whether a window told is shorter than the one asked for, because nothing older is known: windows do not
     /// begin before the collector did, nor before what memory holds. Rounding only ever lengthens them.
     pub(super) fn is_shortened(&self, told: &Window) -> bool {
-        self.window()
-            .is_ok_and(|asked| told.seconds < asked.as_secs_f64())
+        !self.is_fixed()
+            && self
+                .window()
+                .is_ok_and(|asked| told.seconds < asked.as_secs_f64())
     }
 
     /// A latency such as `250us`, `100ms`, `1.5s`; a bare number is seconds, as in the JSON API.
@@ -269,6 +326,47 @@ mod tests {
         check("5 parsecs", None);
         check("1e3m", None);
         check("NaN", None);
+    }
+
+    #[test]
+    fn a_time_that_stays_is_read_or_refused() {
+        let (from, to) = ("2026-11-22T15:41:20Z", "2026-11-22T15:46:20Z");
+        let range = |pairs: &[(&str, &str)]| query(pairs).range();
+        let nanos = |text| rfc3339::parse(text).unwrap();
+        assert_eq!(
+            range(&[("from", from), ("to", to)]),
+            Ok(Range::Between(nanos(from), nanos(to)))
+        );
+        let offset = "2026-11-22T16:46:20 01:00";
+        assert_eq!(
+            range(&[("from", from), ("to", offset)]),
+            Ok(Range::Between(nanos(from), nanos(to)))
+        );
+        let refused = |pairs: &[(&str, &str)], want: &str| {
+            let text = range(pairs).unwrap_err().to_string();
+            assert!(text.contains(want), "{text}");
+        };
+        refused(&[("from", from)], "belong together");
+        refused(&[("to", to)], "belong together");
+        refused(&[("from", "noon"), ("to", to)], "\"noon\"");
+        refused(&[("from", to), ("to", from)], "must lie after from");
+        refused(&[("from", from), ("to", to), ("window", "5m")], "already");
+    }
+
+    #[test]
+    fn links_hand_the_time_on() {
+        let window = crate::web::fixtures::window();
+        let live = query(&[("window", "1h"), ("sort", "p99")]);
+        let fixed = "from=2026-11-22T15%3A41%3A20Z&to=2026-11-22T15%3A46%3A20Z";
+        let stays = live.link_to_stay("/", &window);
+        assert_eq!(stays, format!("/?sort=p99&{fixed}"));
+        assert_eq!(
+            live.link_elsewhere("/map", &[("focus", Some("a"))]),
+            "/map?focus=a&window=1h"
+        );
+        let there = query(&[("from", &window.from), ("to", &window.to)]);
+        assert_eq!(there.link_keeping_window("/map"), format!("/map?{fixed}"));
+        assert!(there.is_fixed() && !live.is_fixed());
     }
 
     #[test]

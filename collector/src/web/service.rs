@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use super::charts::bars::bar;
 use super::charts::graph::why_no_gap;
+use super::charts::heatmap::heatmap;
 use super::charts::line::{Series, line};
 use super::charts::spark::spark;
 use super::format::{NONE, count, counted, duration, maybe_duration, rate, ratio, shorten};
@@ -15,8 +16,10 @@ use super::layout::{
     service_name, service_path, window_choice,
 };
 use super::query::{BadParameter, PageQuery};
-use super::{Web, empty, layout, live, rendered, traces};
-use crate::views::report::{Edge, OperationReport, ServiceReport, TraceSummary, Window};
+use super::{Web, critical_path, empty, layout, live, rendered, traces};
+use crate::views::report::{
+    CriticalPathReport, Edge, Heatmap, OperationReport, ServiceReport, TraceSummary, Window,
+};
 use crate::views::{Order, TraceQuery};
 
 /// Traces in each of the two lists.
@@ -29,6 +32,9 @@ struct Content<'a> {
     /// `None` when it has no entry span in the window.
     report: Option<&'a ServiceReport>,
     operations: &'a [OperationReport],
+    /// Of its entry spans, or of the operation asked for.
+    heatmap: Option<&'a Heatmap>,
+    critical_paths: &'a [CriticalPathReport],
     edges: &'a [Edge],
     slowest: &'a [TraceSummary],
     newest: &'a [TraceSummary],
@@ -62,6 +68,11 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
     let Some((window, operations)) = web.views.operations(name, range) else {
         return Ok(None);
     };
+    let critical_paths = web
+        .views
+        .critical_paths(name, range)
+        .map(|(_, paths)| paths);
+    let heatmap = web.views.heatmap(name, query.get("operation"), range);
     let (_, services) = web.views.services(range);
     let traces = |order| {
         let asked = TraceQuery {
@@ -79,6 +90,8 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
             window: &window,
             report: services.iter().find(|report| report.service == name),
             operations: &operations,
+            heatmap: heatmap.as_ref(),
+            critical_paths: &critical_paths.unwrap_or_default(),
             edges: &web.views.map(range).edges,
             slowest: &traces(Order::Slowest),
             newest: &traces(Order::Newest),
@@ -105,10 +118,7 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
         .iter()
         .filter(|edge| edge.client == page.name)
         .collect();
-    let focus = PageQuery::default().link(
-        "/map",
-        &[("focus", Some(page.name)), ("window", query.get("window"))],
-    );
+    let focus = query.link_elsewhere("/map", &[("focus", Some(page.name))]);
     html! {
         div.heading {
             h1 {
@@ -122,8 +132,10 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
             (figures(report, &callers))
             (courses(report))
         }
+        @if let Some(map) = page.heatmap.filter(|map| !map.nanos.is_empty()) { (latencies(query, page.name, map)) }
         @if page.operations.is_empty() { (empty::nothing_in_range(query, &path, page.window)) }
         @else { (operations(query, page)) }
+        (critical_path::section(page.critical_paths))
         div.two {
             (neighbours(("Called by", "Nobody that sends spans called it in this range."), &callers, |edge| &edge.client, query))
             (neighbours(("Calls", "It called nobody in this range."), &callees, |edge| &edge.server, query))
@@ -182,6 +194,38 @@ fn courses(report: &ServiceReport) -> Markup {
     }
 }
 
+/// The heatmap; a cell opens the traces whose spans it counts.
+fn latencies(query: &PageQuery, service: &str, map: &Heatmap) -> Markup {
+    let operation = query.get("operation");
+    let link = |at: usize, row: usize| {
+        let from = map.times.get(at).map(String::as_str);
+        let to = map.times.get(at + 1).unwrap_or(&map.window.to);
+        let (min, max) = map.nanos.get(row).copied().unwrap_or_default();
+        let (min, max) = (format!("{min}ns"), format!("{max}ns"));
+        let cell = [
+            ("service", Some(service)),
+            ("operation", operation),
+            ("span_min", Some(min.as_str())),
+            ("span_max", Some(max.as_str())),
+            ("from", from),
+            ("to", Some(to.as_str())),
+        ];
+        PageQuery::default().link("/traces", &cell)
+    };
+    let title = operation.map_or_else(
+        || "Latency of its requests".to_owned(),
+        |operation| format!("Latency of {operation}"),
+    );
+    html! {
+        section #heatmap {
+            (heatmap(map, &title, link))
+            @if operation.is_some() {
+                p { a href=(query.link(&service_path(service), &[("operation", None)])) { "All its requests" } }
+            }
+        }
+    }
+}
+
 fn operations(query: &PageQuery, page: &Content<'_>) -> Markup {
     let needle = query.get("q").unwrap_or_default().to_lowercase();
     let mut rows: Vec<&OperationReport> = page
@@ -225,21 +269,27 @@ fn operations(query: &PageQuery, page: &Content<'_>) -> Markup {
 }
 
 fn operation_row(query: &PageQuery, service: &str, row: &OperationReport) -> Markup {
-    let link = PageQuery::default().link(
+    let link = query.link_elsewhere(
         "/traces",
         &[
             ("service", Some(service)),
             ("operation", Some(&row.operation)),
             ("order", Some("slowest")),
-            ("window", query.get("window")),
         ],
+    );
+    let over_time = query.link(
+        &service_path(service),
+        &[("operation", Some(&row.operation))],
     );
     let rates: Vec<Option<f64>> = row.spark.rate.iter().copied().map(Some).collect();
     let latency = &row.latency;
     html! {
         tr data-key={ (row.kind) " " (row.operation) } data-row data-text=(row.operation.to_lowercase()) {
             th.name scope="row" { a href=(link) title=(row.operation) { bdi { (row.operation) } } }
-            td { span.kind { (row.kind) } }
+            td {
+                span.kind { (row.kind) } " "
+                a.over-time href={ (over_time) "#heatmap" } title="Its latency over time" { "over time" }
+            }
             td.num title=(counted(row.count, "span")) { (rate(row.rate)) }
             td.plot { (spark(&rates, "rate", rate)) }
             td.num { (error_ratio(row.error_ratio)) }
@@ -316,6 +366,8 @@ mod tests {
                 window: &fixtures::window(),
                 report: services.get(1),
                 operations,
+                heatmap: Some(&fixtures::heatmap()),
+                critical_paths: &[fixtures::critical_path()],
                 edges: &fixtures::map().edges,
                 slowest: &fixtures::summaries(),
                 newest: &[],
@@ -344,6 +396,19 @@ mod tests {
             "the bar's number is in the table"
         );
         assert_eq!(page.count("script"), 0);
+    }
+
+    #[test]
+    fn a_cell_opens_its_traces_and_a_row_its_heatmap() {
+        let query = PageQuery::new(vec![("operation".to_owned(), "GET /".to_owned())]);
+        let page = show(&query, &fixtures::operations());
+        let links: Vec<_> = page.all("a").filter_map(|link| link.get("href")).collect();
+        let cell = "/traces?service=checkout&operation=GET%20%2F&span_min=4000001ns&span_max=8000000ns\
+                    &from=2026-11-22T15%3A46%3A10Z&to=2026-11-22T15%3A46%3A20Z";
+        assert!(links.contains(&cell), "{links:#?}");
+        let row = "/services/checkout?operation=POST%20%2Forders#heatmap";
+        assert!(links.contains(&row), "{links:#?}");
+        assert!(page.text().contains("Latency of GET /"));
     }
 
     #[test]

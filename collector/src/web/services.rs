@@ -172,8 +172,7 @@ fn summary(query: &PageQuery, services: &[ServiceReport], edges: &[Edge]) -> Mar
 
 /// The map around one node.
 fn focused(query: &PageQuery, node: &str) -> String {
-    let pairs = [("focus", Some(node)), ("window", query.get("window"))];
-    PageQuery::default().link("/map", &pairs)
+    query.link_elsewhere("/map", &[("focus", Some(node))])
 }
 
 fn table(query: &PageQuery, sorting: Sorting, services: &[&ServiceReport]) -> Markup {

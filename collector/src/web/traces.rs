@@ -1,5 +1,7 @@
 //! `GET /traces`: the kept traces that match a form.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
@@ -7,7 +9,7 @@ use maud::{Markup, html};
 use super::charts::bars::bar;
 use super::format::{ago, count, counted, duration, utc};
 use super::layout::{Frame, Tab, page as frame_page, service_name, window_choice};
-use super::query::{BadParameter, PageQuery};
+use super::query::{BadParameter, PageQuery, TIME};
 use super::timeline::nanos;
 use super::{Web, empty, layout, live, rendered};
 use crate::status::now_unix_nano;
@@ -16,6 +18,8 @@ use crate::views::{Order, TraceQuery};
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 500;
+/// The parameters of the latency of spans, which the cells of a heatmap set.
+const SPAN: [&str; 2] = ["span_min", "span_max"];
 
 /// The handler.
 pub(super) async fn page(State(web): State<Web>, query: PageQuery) -> Response {
@@ -52,6 +56,8 @@ fn read(query: &PageQuery) -> Result<TraceQuery, BadParameter> {
         operation: query.get("operation").map(str::to_owned),
         min: query.latency("min")?,
         max: query.latency("max")?,
+        span_min: query.latency("span_min")?,
+        span_max: query.latency("span_max")?,
         error: query.choice(
             "error",
             &[("true", Some(true)), ("false", Some(false))],
@@ -76,15 +82,24 @@ fn content(
     window: &Window,
     traces: &[TraceSummary],
 ) -> Markup {
-    let is_filtered = ["service", "operation", "min", "max", "error", "attr"]
-        .iter()
-        .any(|name| query.get(name).is_some());
+    let filters = [
+        "service",
+        "operation",
+        "min",
+        "max",
+        "span_min",
+        "span_max",
+        "error",
+        "attr",
+    ];
+    let is_filtered = filters.iter().any(|name| query.get(name).is_some());
     html! {
         div.heading {
             h1 { "Traces" }
             (window_choice(query, "/traces", window))
         }
         (form(query, asked, services))
+        (span_filter(query, asked))
         @if traces.is_empty() && is_filtered {
             section.empty {
                 h2 { "No kept trace matches" }
@@ -105,13 +120,33 @@ fn content(
     }
 }
 
+/// Which spans a cell of a heatmap asks for, in words.
+fn span_filter(query: &PageQuery, asked: &TraceQuery) -> Markup {
+    let told = |bound: Option<Duration>| bound.map(|bound| duration(bound.as_secs_f64()));
+    let bounds = (told(asked.span_min), told(asked.span_max));
+    html! {
+        @if bounds != (None, None) {
+            p {
+                "With a span of " b { bdi { (asked.service.as_deref().unwrap_or("any service")) } }
+                @if let Some(operation) = &asked.operation { " " b { bdi { (operation) } } }
+                @if let Some(min) = bounds.0 { " from " (min) }
+                @if let Some(max) = bounds.1 { " up to " (max) }
+                " that came in this time. "
+                a href=(query.link("/traces", &SPAN.map(|name| (name, None)))) { "Of any length" }
+            }
+        }
+    }
+}
+
 fn form(query: &PageQuery, asked: &TraceQuery, services: &[&str]) -> Markup {
     let value = |name| query.get(name).unwrap_or_default();
     let errors = [("", "any"), ("true", "failed"), ("false", "good")];
     let orders = [("newest", Order::Newest), ("slowest", Order::Slowest)];
     html! {
         form.search role="search" method="get" action="/traces" {
-            @if let Some(window) = query.get("window") { input type="hidden" name="window" value=(window); }
+            @for name in TIME.into_iter().chain(SPAN) {
+                @if let Some(value) = query.get(name) { input type="hidden" name=(name) value=(value); }
+            }
             label {
                 "Service"
                 input #filter name="service" list="known-services" value=(value("service")) placeholder="any  /"
@@ -236,7 +271,6 @@ mod tests {
     use super::*;
     use crate::web::fixtures;
     use crate::web::testing::{Page, assert_drawable};
-    use std::time::Duration;
 
     fn query(pairs: &[(&str, &str)]) -> PageQuery {
         let owned = pairs
@@ -290,6 +324,24 @@ mod tests {
             .map(|option| option.text.clone())
             .collect();
         assert_eq!(selected, ["failed", "slowest"]);
+    }
+
+    #[test]
+    fn the_cell_of_a_heatmap_is_told_in_words_and_can_be_left() {
+        let pairs = [
+            ("service", "gateway"),
+            ("span_min", "4000001ns"),
+            ("span_max", "8ms"),
+        ];
+        let page = show(&pairs, &fixtures::summaries());
+        let text = page.text().replace('\u{a0}', " ");
+        assert!(
+            text.contains("span of gateway from 4.00 ms up to 8.00 ms"),
+            "{text}"
+        );
+        let leave = page.all("a").find(|link| link.text == "Of any length");
+        assert_eq!(leave.unwrap().get("href"), Some("/traces?service=gateway"));
+        assert!(show(&pairs, &[]).text().contains("No kept trace matches"));
     }
 
     #[test]

@@ -120,6 +120,8 @@ impl ApiQuery {
             operation: self.get("operation").map(str::to_owned),
             min: self.read("min", duration, DURATIONS)?,
             max: self.read("max", duration, DURATIONS)?,
+            span_min: self.read("span_min", duration, DURATIONS)?,
+            span_max: self.read("span_max", duration, DURATIONS)?,
             error: self.read("error", |text| text.parse().ok(), "true or false")?,
             attribute: self.read("attr", attribute, "KEY:VALUE, such as http.route:/cart")?,
             order: self
@@ -129,7 +131,8 @@ impl ApiQuery {
         })
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    /// A parameter as it came.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
     }

@@ -27,6 +27,8 @@ fn api() -> Router {
     let mut spans = Vec::new();
     walk(&bytes, |span| spans.push(span)).unwrap();
     views.count(&spans, now_unix_nano());
+    // Nothing more comes: the trace is whole.
+    views.tick(now_unix_nano() + 7_000_000_000);
     let receiver = |address| {
         Arc::new(ReceiverStatus {
             protocol: "otlp-grpc",
@@ -94,6 +96,25 @@ async fn services_and_operations() {
         (status, &body["error"]["code"]),
         (StatusCode::NOT_FOUND, &json!("not_found"))
     );
+}
+
+#[tokio::test]
+async fn critical_paths() {
+    let body = good("/api/v1/services/ca%20rt/critical-path").await;
+    let item = &body["items"][0];
+    assert_eq!(
+        (&item["operation"], &item["requests"]),
+        (&json!("GET /"), &json!(3))
+    );
+    for cohort in ["typical", "slow"] {
+        let want = json!({"requests": 3, "seconds": 0.001, "examples": [TRACE]});
+        assert_eq!(item[cohort], want);
+    }
+    let part = json!({"kind": "work", "service": "ca rt", "operation": "GET /", "typical": 0.001, "slow": 0.001,
+                      "difference": 0.0});
+    assert_eq!(item["parts"], json!([part]));
+    let (status, _) = ask("/api/v1/services/nobody/critical-path").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

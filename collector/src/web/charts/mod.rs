@@ -3,6 +3,7 @@
 
 pub(super) mod bars;
 pub(super) mod graph;
+pub(super) mod heatmap;
 pub(super) mod layers;
 pub(super) mod line;
 mod routes;

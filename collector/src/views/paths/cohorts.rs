@@ -1,0 +1,111 @@
+//! The typical and the slow requests of an operation side by side. Called by `paths` with a sample's requests, outside
+//! any lock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Weighed;
+use super::breakdown::Part;
+use crate::views::report::{Cohort, CriticalPathReport, PathPart};
+use crate::views::traces::hex;
+
+/// Traces told of each cohort, to look at.
+const EXAMPLES: usize = 3;
+const NANOS_A_SECOND: f64 = 1e9;
+
+/// Seconds per request of a part: typical, slow.
+type Seconds = [f64; 2];
+
+/// The report of an operation. The typical requests are those up to the median, the slow ones those from the 95th
+/// percentile on; each request counts for as many as it stands for.
+pub(super) fn report(operation: &str, samples: &[Weighed]) -> CriticalPathReport {
+    let mut samples: Vec<&Weighed> = samples.iter().collect();
+    samples.sort_by_key(|sample| (sample.nanos, sample.trace_id));
+    let whole: f64 = samples.iter().map(|sample| sample.weight).sum();
+    let (median, p95) = (at(&samples, 0.50 * whole), at(&samples, 0.95 * whole));
+    let typical: Vec<_> = samples
+        .iter()
+        .copied()
+        .filter(|sample| sample.nanos <= median)
+        .collect();
+    // The slowest first, so that they are the examples.
+    let slow = samples
+        .iter()
+        .rev()
+        .copied()
+        .filter(|sample| sample.nanos >= p95)
+        .collect::<Vec<_>>();
+    let mut parts: BTreeMap<&Arc<Part>, Seconds> = BTreeMap::new();
+    for (column, cohort) in [&typical, &slow].into_iter().enumerate() {
+        let requests: f64 = cohort.iter().map(|sample| sample.weight).sum();
+        for sample in cohort {
+            for (part, nanos) in &sample.spent {
+                if let Some(seconds) = parts.entry(part).or_default().get_mut(column) {
+                    *seconds += *nanos as f64 / NANOS_A_SECOND * sample.weight / requests;
+                }
+            }
+        }
+    }
+    let mut parts: Vec<_> = parts
+        .into_iter()
+        .map(|(part, seconds)| told(part, seconds))
+        .collect();
+    parts.sort_by(|a, b| {
+        b.difference
+            .total_cmp(&a.difference)
+            .then(b.slow.total_cmp(&a.slow))
+    });
+    CriticalPathReport {
+        operation: operation.to_owned(),
+        requests: samples.len(),
+        typical: cohort(&typical),
+        slow: cohort(&slow),
+        parts,
+    }
+}
+
+/// The duration at a rank by weight, nearest from above.
+fn at(sorted: &[&Weighed], rank: f64) -> u64 {
+    let mut reached = 0.0;
+    let found = sorted.iter().find(|sample| {
+        reached += sample.weight;
+        // Weights are added up in another order than for the whole.
+        reached >= rank * (1.0 - 1e-9)
+    });
+    found.or(sorted.last()).map_or(0, |sample| sample.nanos)
+}
+
+fn cohort(samples: &[&Weighed]) -> Cohort {
+    let requests: f64 = samples.iter().map(|sample| sample.weight).sum();
+    let seconds = samples
+        .iter()
+        .map(|sample| sample.nanos as f64 / NANOS_A_SECOND * sample.weight);
+    let mut examples: Vec<String> = Vec::new();
+    for sample in samples {
+        let trace_id = hex(&sample.trace_id);
+        if examples.len() < EXAMPLES && !examples.contains(&trace_id) {
+            examples.push(trace_id);
+        }
+    }
+    Cohort {
+        requests: samples.len(),
+        seconds: seconds.sum::<f64>() / requests.max(f64::MIN_POSITIVE),
+        examples,
+    }
+}
+
+fn told(part: &Part, [typical, slow]: Seconds) -> PathPart {
+    let (kind, service, operation) = match part {
+        Part::Work { service, operation } => ("work", service, operation),
+        Part::Call { peer, operation } => ("call", peer, operation),
+        Part::Network { client, server } => ("network", client, server),
+    };
+    PathPart {
+        kind,
+        service: service.to_string(),
+        operation: operation.to_string(),
+        typical,
+        slow,
+        difference: slow - typical,
+    }
+}
