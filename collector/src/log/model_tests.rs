@@ -200,7 +200,10 @@ fn run(steps: Vec<Step>) {
                     let last = done[count - 1].0;
                     state.ack(model.id, last);
                     let items = done.iter().map(|(_, items)| items).sum::<u64>();
-                    let told = model.told.filter(|&told| told == done[0].0).map_or(0, part_of);
+                    let told = model
+                        .told
+                        .filter(|&told| told == done[0].0)
+                        .map_or(0, part_of);
                     model.acknowledged_items += items - told;
                     *model.from.of_mut(model.sending) = last + 1;
                 }

@@ -167,7 +167,9 @@ async fn own_server(kit: &Kit, listener: TcpListener, app: Router) {
     let server = axum::serve(listener, app).with_graceful_shutdown(kit.shutdown_signal());
     if std::env::var_os(EARLY_SIGNAL).is_some() {
         let this = std::process::id().to_string();
-        let sent = std::process::Command::new("kill").args(["-TERM", &this]).status();
+        let sent = std::process::Command::new("kill")
+            .args(["-TERM", &this])
+            .status();
         assert!(sent.unwrap().success());
     }
     tokio::select! {

@@ -93,7 +93,7 @@ fn step(ends: Ends) -> impl Strategy<Value = Step> {
             .prop_map(|(reader, share, max_bytes)| Step::ReadOn { reader, share, max_bytes }),
         5 => (reader, 0..=4_usize).prop_map(|(reader, share)| Step::Ack { reader, share }),
         1 => Just(Step::Save),
-        1 => end,
+        2 => end,
         1 => (0..6_u64).prop_map(Step::FailIn),
         1 => (0..800_u64).prop_map(Step::FillUp),
         1 => Just(Step::KeepSegments),
@@ -122,7 +122,7 @@ pub(super) struct Rig {
     /// Whether batches are of all signals in turn, some of which the second reader does not take.
     is_mixed: bool,
     /// Of one batch.
-    items: u64,
+    pub(super) items: u64,
     pub(super) statuses: [Arc<ExporterStatus>; READERS],
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Writer,
@@ -361,7 +361,7 @@ impl Rig {
         }
     }
 
-    fn tell(&mut self, reader: usize) {
+    pub(super) fn tell(&mut self, reader: usize) {
         let Some(&(number, sequence)) = self.seen[reader].handed.first() else {
             return;
         };
