@@ -188,6 +188,9 @@ impl Collector {
         let net = server::Config {
             max_connections: config.memory.connections(),
             stream_window_bytes: config.memory.stream_window(),
+            max_streams: config
+                .memory
+                .streams(Handle::current().metrics().num_workers()),
             ..server::Config::default()
         };
         let senders = server::Config {
