@@ -119,20 +119,9 @@ fn otlp_logs_json(data: &[u8]) {
     };
     assert!(made.len() <= wire::most_otlp_json(data.len()));
     counts::check_any_logs(&made);
-    is_read_alike(data, &made, forget_event_names);
-}
-
-/// The reference knows an event's name by OTLP's spelling alone, not by that of protobuf's text, which is allowed, too.
-fn forget_event_names(read: &mut ExportLogsServiceRequest, expected: &ExportLogsServiceRequest) {
-    let groups = read.resource_logs.iter_mut();
-    let scopes = groups.flat_map(|group| &mut group.scope_logs);
-    let expected = expected.resource_logs.iter();
-    let expected = expected.flat_map(|group| &group.scope_logs);
-    let records = scopes.flat_map(|scope| &mut scope.log_records);
-    for (record, expected) in records.zip(expected.flat_map(|scope| &scope.log_records)) {
-        if expected.event_name.is_empty() {
-            record.event_name.clear();
-        }
+    // The reference knows fields of logs by OTLP's spelling alone, not by that of protobuf (`log_records`).
+    if !data.contains(&b'_') {
+        is_read_alike(data, &made, |_: &mut ExportLogsServiceRequest, _| ());
     }
 }
 
