@@ -31,6 +31,13 @@ pub(crate) fn trace(kept: &KeptTrace) -> Trace {
             kept.dropped
         ));
     }
+    if kept.late {
+        warnings.push(
+            "more traces came than can be kept; this one was kept for a failure or a rare operation, and spans of it that \
+             came before were not kept"
+                .to_owned(),
+        );
+    }
     let tree = Tree::of(&spans, &mut warnings);
     warn_of_skew(&spans, &tree, &mut warnings);
     let path = tree
@@ -312,11 +319,11 @@ fn warn_of_skew(spans: &[SpanRef<'_>], tree: &Tree, warnings: &mut Vec<String>) 
 
 /// By how much a child lies outside its parent. A message may well be taken after its sender has finished.
 fn outside(parent: &SpanRef<'_>, child: &SpanRef<'_>) -> Option<String> {
-    if child.kind == SpanKind::Consumer {
-        return None;
-    }
     let before = parent.start_unix_nano.saturating_sub(child.start_unix_nano);
-    let after = child.end_unix_nano.saturating_sub(parent.end_unix_nano);
+    let after = match child.kind {
+        SpanKind::Consumer => 0,
+        _ => child.end_unix_nano.saturating_sub(parent.end_unix_nano),
+    };
     if before.max(after) == 0 {
         return None;
     }
