@@ -247,10 +247,10 @@ fn trace_links(settings: Vec<Setting>, faults: &mut Faults) -> Vec<TraceLink> {
     for setting in settings.into_iter().take(MOST_TRACE_LINKS) {
         let link = faults.checked(Some(setting.clone()), |text| {
             let link: TraceLink = text.parse().map_err(|error| format!("{error}"))?;
-            match links.iter().any(|other| other.name() == link.name()) {
-                true => Err("another link has this name".to_owned()),
-                false => Ok(link),
+            if links.iter().any(|other| other.name() == link.name()) {
+                return Err("another link has this name".to_owned());
             }
+            Ok(link)
         });
         links.extend(link);
     }

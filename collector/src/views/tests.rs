@@ -359,7 +359,7 @@ fn a_trace_is_shown_as_a_tree() {
     assert_eq!(trace.critical_path.len(), 5);
     assert_eq!(trace.warnings.len(), 2, "{:?}", trace.warnings);
     assert!(trace.warnings[0].contains("more than once"));
-    assert!(trace.warnings[1].contains("missing") && trace.warnings[1].contains(&id(4)));
+    assert!(trace.warnings[1].contains("not here") && trace.warnings[1].contains(&id(4)));
     let (_, list) = views.traces_at(
         &TraceQuery {
             limit: 10,
@@ -404,7 +404,7 @@ fn cycles_and_clock_skew_are_told() {
         warnings.contains("2 times spans are their own ancestors"),
         "{warnings}"
     );
-    assert!(warnings.contains("ends after its parent"), "{warnings}");
+    assert!(warnings.contains("ms after its parent"), "{warnings}");
 }
 
 #[test]
@@ -826,12 +826,13 @@ fn a_flood_of_less_than_a_second_does_not_push_out_what_it_began_with() {
         )
     };
     for batch in 0..40_u64 {
-        let spans = (0..100).map(|n| span(1 + batch * 100 + n));
+        // So few that the store is not half full and then full at once.
+        let spans = (0..50).map(|n| span(1 + batch * 50 + n));
         count(&views, "cart", spans.collect(), T0 + batch * SECOND / 1_000);
     }
-    let kept = |trace: u128| views.trace(trace.to_be_bytes()).is_some();
-    assert!((1..=100).all(kept));
+    let kept = |trace: &u128| views.trace(trace.to_be_bytes()).is_some();
     let status = views.status();
+    assert_eq!((1..=100).filter(kept).count(), 100, "{status:?}");
     assert!(status.trace_bytes < 1 << 20, "{status:?}");
-    assert!(status.spans_of_traces_not_taken > 3_000, "{status:?}");
+    assert!(status.spans_of_traces_not_taken > 1_500, "{status:?}");
 }

@@ -281,8 +281,12 @@ fn warn_of_missing(missing: &[[u8; 8]], orphans: usize, warnings: &mut Vec<Strin
     } else {
         ""
     };
+    let spans = match orphans {
+        1 => "1 span has a parent that is".to_owned(),
+        orphans => format!("{orphans} spans have parents that are"),
+    };
     warnings.push(format!(
-        "the parents of {orphans} spans are missing (not arrived yet, not kept, or not sent): {}{more}",
+        "{spans} not here (not arrived yet, not kept, or not sent): {}{more}",
         ids.join(", ")
     ));
 }
@@ -327,16 +331,17 @@ fn outside(parent: &SpanRef<'_>, child: &SpanRef<'_>) -> Option<String> {
     if before.max(after) == 0 {
         return None;
     }
-    let (by, where_) = if before > 0 {
-        (before, "starts before its parent")
+    let (verb, by, why) = if before > 0 {
+        ("starts", before, "before its parent: the clocks differ")
     } else {
-        (after, "ends after its parent")
+        let why = "after its parent: the clocks differ, or the parent did not wait for it";
+        ("ends", after, why)
     };
     Some(format!(
-        "{} \"{}\" {where_}, by {} ms: the clocks differ, or the parent did not wait for it",
-        hex(&child.span_id),
+        "\"{}\" {verb} {} ms {why} ({})",
         child.name,
-        by as f64 / 1e6
+        by as f64 / 1e6,
+        hex(&child.span_id),
     ))
 }
 

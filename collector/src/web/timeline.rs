@@ -400,6 +400,20 @@ mod tests {
     }
 
     #[test]
+    fn a_message_may_be_taken_after_its_sender_has_finished_and_not_before() {
+        let outside = |kind, from, to| {
+            let mut trace = trace();
+            let taken = span("m", Some("c1"), "mailer", kind, from, to);
+            trace.spans.push(taken);
+            row(&Timeline::new(&trace), "m").outside
+        };
+        assert_eq!(outside("consumer", 50, 90), None);
+        assert_eq!(outside("consumer", 10, 50), Some(Outside::Before(0.010)));
+        assert_eq!(outside("internal", 50, 90), Some(Outside::After(0.010)));
+        assert_eq!(outside("internal", 20, 80), None);
+    }
+
+    #[test]
     fn the_critical_path_is_split_into_services_and_network() {
         let trace = trace();
         let timeline = Timeline::new(&trace);

@@ -104,7 +104,7 @@ fn content(query: &PageQuery, trace: &Trace, links: &[TraceLink]) -> Result<Mark
         (heading(trace, links))
         (figures(trace, &timeline))
         (warnings(&trace.warnings))
-        (spent(&timeline.spent))
+        (spent(&timeline))
         (overview(&timeline))
         (legend())
         (tools(&asked, &shown, timeline.rows.len()))
@@ -246,7 +246,12 @@ fn figures(trace: &Trace, timeline: &Timeline<'_>) -> Markup {
 }
 
 /// Where the time of the critical path went, as one bar and in words.
-fn spent(spent: &[Spent<'_>]) -> Markup {
+fn spent(timeline: &Timeline<'_>) -> Markup {
+    let spent: &[Spent<'_>] = &timeline.spent;
+    let clocks_differ = timeline
+        .rows
+        .iter()
+        .any(|row| matches!(row.outside, Some(Outside::Before(_))));
     let parts: Vec<Part> = spent
         .iter()
         .map(|part| Part {
@@ -261,6 +266,7 @@ fn spent(spent: &[Spent<'_>]) -> Markup {
         @if !spent.is_empty() {
             section.spent {
                 h2 { "Where the time went" }
+                @if clocks_differ { p.warn { "Clocks differ in this trace, so these shares are rough. The gap of each call is not." } }
                 (stack(&parts, "share of the critical path by service and network"))
                 ul {
                     @for part in spent {

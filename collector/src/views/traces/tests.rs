@@ -1,8 +1,12 @@
 //! What the store promises of what it keeps.
 
+use std::time::Duration;
+
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
 use super::*;
+use crate::views::Range;
+use crate::views::window::Clock;
 use crate::wire::{test_support, walk};
 
 #[test]
@@ -153,4 +157,84 @@ fn traces_that_spans_are_added_to_for_ever_stay_within_the_limit() {
         }
     }
     accounts_balance(&traces);
+}
+
+/// A trace that was taken beyond the share stands for itself alone: neither the sample nor the critical paths may learn
+/// from it.
+#[test]
+fn traces_beyond_the_share_are_kept_and_stand_for_nothing_else() {
+    const SECOND: u64 = 1_000_000_000;
+    let mut traces = Traces::new(256 << 10, 3_600 * SECOND);
+    let mut next = 0;
+    let mut flood = |traces: &mut Traces, at| {
+        for _ in 0..2_000 {
+            next += 1;
+            keep(traces, test_support::span(next, 1, 0), at);
+        }
+    };
+    for second in 0..5 {
+        flood(&mut traces, second * SECOND);
+    }
+    assert!(traces.untaken_spans() > 5_000);
+    let id = |n: u128| (1 << 64) + n;
+    for n in 0..20 {
+        let mut span = test_support::span(id(n), 1, 0);
+        // No slower than the others: not for long will it be favoured.
+        span.end_time_unix_nano = span.start_time_unix_nano;
+        let bytes = test_support::encode(vec![test_support::resource_spans("shop", vec![span])]);
+        let notable = [id(n).to_be_bytes()];
+        walk(&bytes, |span| traces.keep(&[span], &notable, 5 * SECOND)).unwrap();
+    }
+    let late = |traces: &Traces| {
+        let mut late = Vec::new();
+        traces.each(|trace| {
+            if trace.late {
+                late.push(u128::from_be_bytes(trace.trace_id));
+                assert!(!trace.sampled);
+            }
+        });
+        late
+    };
+    let kept = late(&traces).len();
+    assert!((1..20).contains(&kept), "as far as there is room: {kept}");
+    let mut shown = Vec::new();
+    while traces.whole(70 * SECOND, 10, |trace| {
+        shown.push(u128::from_be_bytes(trace.trace_id));
+    }) {}
+    assert!(!shown.is_empty());
+    assert!(late(&traces).iter().all(|id| !shown.contains(id)));
+    // Until all of them have been looked at.
+    for second in 6..100 {
+        flood(&mut traces, second * SECOND);
+    }
+    assert!(late(&traces).len() < kept);
+    accounts_balance(&traces);
+}
+
+#[test]
+fn a_search_lets_others_have_the_store() {
+    let mut traces = Traces::new(16 << 20, 3_600_000_000_000);
+    for trace in 1..=10 {
+        for span in 1..=1_000 {
+            keep(
+                &mut traces,
+                test_support::span(trace, span, 0),
+                1_000_000_000,
+            );
+        }
+    }
+    let query = TraceQuery {
+        limit: 10,
+        ..TraceQuery::default()
+    };
+    let mut clock = Clock::new(60);
+    clock.advance(1_000_000_000);
+    let slots = clock.round(Range::Last(Duration::from_secs(60)), 1_000_000_000);
+    let mut heads = traces.candidates(&query, slots).into_iter();
+    let (mut found, mut turns) = (Vec::new(), 0);
+    while traces.search(&query, slots, &mut heads, &mut found) {
+        turns += 1;
+        assert!(found.len() <= 2 * turns);
+    }
+    assert_eq!((found.len(), turns), (10, 5));
 }

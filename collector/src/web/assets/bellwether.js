@@ -100,6 +100,8 @@
       }
     } catch {
       say('off', LOST);
+      // Whoever asked is told by the browser.
+      if (asked) location.reload();
     }
   };
   let running;
