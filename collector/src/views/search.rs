@@ -164,6 +164,9 @@ fn is_text(value: AnyValueRef<'_>, text: &str) -> bool {
     match value {
         AnyValueRef::Str(value) => value == text,
         AnyValueRef::Int(value) => text.parse() == Ok(value),
-        other => to_json(other).to_string() == text,
+        other => {
+            let json = to_json(other).to_string();
+            json == text
+        }
     }
 }

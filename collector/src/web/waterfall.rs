@@ -131,7 +131,7 @@ fn tools(asked: &Asked<'_>, shown: &Shown<'_>, spans: usize) -> Markup {
                         (count(hits as u64)) " of " (counted(spans as u64, "span")) " match"
                         @if hits == 1 { "es" }
                         // Its page may be another one.
-                        " " a.button href={ (asked.from_row(number / MAX_ROWS * MAX_ROWS)) "#span-" (id) } data-step="1" { "Next" }
+                        " " a.button href={ (asked.at_row(number / MAX_ROWS * MAX_ROWS)) "#span-" (id) } data-step="1" { "Next" }
                         " " button.js-only type="button" data-step="-1" { "Previous" }
                     }
                     (Some(_), None) => { "No span has it in its name, its attributes or its events" }
@@ -168,8 +168,8 @@ fn other_rows(asked: &Asked<'_>, shown: &Shown<'_>) -> Markup {
         @if shown.rows.len() < shown.unfolded {
             p.other-rows {
                 "Rows " (count(shown.first as u64 + 1)) " to " (count(next as u64)) " of " (count(shown.unfolded as u64)) ". "
-                @if shown.first > 0 { a.button href=(asked.from_row(shown.first.saturating_sub(MAX_ROWS))) { "Earlier rows" } " " }
-                @if next < shown.unfolded { a.button href=(asked.from_row(next)) { "Further rows" } }
+                @if shown.first > 0 { a.button href=(asked.at_row(shown.first.saturating_sub(MAX_ROWS))) { "Earlier rows" } " " }
+                @if next < shown.unfolded { a.button href=(asked.at_row(next)) { "Further rows" } }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Which traces have to go: when the bytes run out, and when the retention ends. Part of the store.
 
+use hashbrown::HashTable;
+
 use super::{INDEX_BYTES, Key, Traces, hash_id};
 use crate::views::kept::KeptTrace;
 use crate::views::share::lot;
@@ -29,8 +31,7 @@ impl Traces {
     /// Looks at the oldest ordinary trace, which may stay as a favoured or a sampled one.
     fn judge(&mut self, key: Key) {
         let hash = hash_id(&self.hasher, key.0);
-        let is_it = |trace: &Box<KeptTrace>| (trace.trace_id, trace.serial) == key;
-        let Some(trace) = self.traces.find_mut(hash, is_it) else {
+        let Some(trace) = found(&mut self.traces, hash, key) else {
             return;
         };
         let operations = self.favoured.operations(trace);
@@ -67,8 +68,7 @@ impl Traces {
     /// Some classes favour the trace no more.
     fn disfavour(&mut self, key: Key, by: impl Fn(u64) -> bool) {
         let hash = hash_id(&self.hasher, key.0);
-        let is_it = |trace: &Box<KeptTrace>| (trace.trace_id, trace.serial) == key;
-        let trace = self.traces.find_mut(hash, is_it);
+        let trace = found(&mut self.traces, hash, key);
         if let Some(trace) = trace.filter(|trace| !trace.favoured_by.is_empty()) {
             let favoured = &mut self.favoured;
             trace.favoured_by.retain(|&class| {
@@ -88,8 +88,7 @@ impl Traces {
 
     fn leave_sample(&mut self, key: Key) {
         let hash = hash_id(&self.hasher, key.0);
-        let is_it = |trace: &Box<KeptTrace>| (trace.trace_id, trace.serial) == key;
-        let trace = self.traces.find_mut(hash, is_it);
+        let trace = found(&mut self.traces, hash, key);
         if let Some(trace) = trace.filter(|trace| trace.sampled) {
             trace.sampled = false;
             self.sample.bytes -= trace.cost();
@@ -165,4 +164,10 @@ impl Traces {
         self.bytes -= trace.cost() + INDEX_BYTES;
         Some(trace)
     }
+}
+
+/// The trace, unless it has gone or another has come in its place.
+fn found(traces: &mut HashTable<Box<KeptTrace>>, hash: u64, key: Key) -> Option<&mut KeptTrace> {
+    let trace = traces.find_mut(hash, |trace| (trace.trace_id, trace.serial) == key);
+    trace.map(Box::as_mut)
 }

@@ -156,7 +156,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The address with the rows from a number on, counted from 0.
-    pub(super) fn from_row(&self, number: usize) -> String {
+    pub(super) fn at_row(&self, number: usize) -> String {
         let first = (number > 0).then(|| (number + 1).to_string());
         self.link(&[("first", first.as_deref())])
     }
