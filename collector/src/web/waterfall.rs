@@ -266,7 +266,7 @@ fn spent(timeline: &Timeline<'_>) -> Markup {
         @if !spent.is_empty() {
             section.spent {
                 h2 { "Where the time went" }
-                @if clocks_differ { p.warn { "Clocks differ in this trace, so these shares are rough. The gap of each call is not." } }
+                @if clocks_differ { p.warn { "Clocks differ in this trace, so these shares are rough; the network gap of each call is right." } }
                 (stack(&parts, "share of the critical path by service and network"))
                 ul {
                     @for part in spent {
