@@ -78,7 +78,9 @@ fn searches(criterion: &mut Criterion) {
                     break;
                 }
                 send(&views, seed, now());
-                std::thread::sleep(Duration::from_micros(1_000_000 / (20_000 / SPANS as u64)));
+                std::thread::park_timeout(Duration::from_micros(
+                    1_000_000 / (20_000 / SPANS as u64),
+                ));
             }
         });
         let mut group = criterion.benchmark_group("60 MiB");
