@@ -29,7 +29,7 @@ impl Traces {
     }
 
     /// Looks at the oldest ordinary trace, which may stay as a favoured or a sampled one.
-    fn judge(&mut self, key: Key) {
+    pub(super) fn judge(&mut self, key: Key) {
         let hash = hash_id(&self.hasher, key.0);
         let Some(trace) = found(&mut self.traces, hash, key) else {
             return;
