@@ -9,6 +9,7 @@ pub mod rfc3339;
 
 mod critical_path;
 mod edges;
+mod favoured;
 mod halves;
 mod heatmap;
 mod histogram;
@@ -17,6 +18,8 @@ mod names;
 mod pairing;
 mod paths;
 mod peer;
+mod sample;
+mod search;
 mod services;
 mod share;
 mod stats;
@@ -35,6 +38,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use search::{Order, TraceQuery};
+
 use heatmap::{Asked, Grid};
 use paths::Paths;
 use report::{
@@ -47,7 +52,7 @@ use tokio::sync::watch;
 use traces::Traces;
 
 use crate::status::now_unix_nano;
-use crate::wire::{AnyValueRef, SpanRef, to_json};
+use crate::wire::SpanRef;
 
 /// Part of the views' bytes that the samples of critical paths may take.
 const PATHS_SHARE: usize = 8;
@@ -92,41 +97,6 @@ pub enum Range {
     Between(u64, u64),
 }
 
-/// Which kept traces to list.
-#[derive(Clone, Debug, Default)]
-pub struct TraceQuery {
-    /// Traces with a span of this service.
-    pub service: Option<String>,
-    /// … and this operation.
-    pub operation: Option<String>,
-    /// At least this long.
-    pub min: Option<Duration>,
-    /// At most this long.
-    pub max: Option<Duration>,
-    /// Traces with such a span that took at least so long, …
-    pub span_min: Option<Duration>,
-    /// … at most so long, and came in the range: of the service and operation; without an operation an entry span.
-    pub span_max: Option<Duration>,
-    /// Only failed (true) or only good ones (false).
-    pub error: Option<bool>,
-    /// Only those with a span that has this attribute, itself or from its resource; the value as text.
-    pub attribute: Option<(String, String)>,
-    /// Which first.
-    pub order: Order,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// The order of a list of traces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// Latest arrival first.
-    #[default]
-    Newest,
-    /// Longest first.
-    Slowest,
-}
-
 impl Views {
     /// Empty views.
     pub fn new(config: Config) -> Self {
@@ -146,8 +116,8 @@ impl Views {
 
     /// Counts the spans of one accepted batch, all placed at `arrived_unix_nano`.
     pub fn count(&self, spans: &[SpanRef<'_>], arrived_unix_nano: u64) {
-        lock(&self.stats).count(spans, arrived_unix_nano);
-        lock(&self.traces).keep(spans, arrived_unix_nano);
+        let notable = lock(&self.stats).count(spans, arrived_unix_nano);
+        lock(&self.traces).keep(spans, &notable, arrived_unix_nano);
         self.spans.fetch_add(spans.len() as u64, Ordering::Relaxed);
         self.untold.store(true, Ordering::Relaxed);
         // Either way: a clock set back must not silence the pages.
@@ -362,43 +332,20 @@ impl Views {
 
     fn traces_at(&self, query: &TraceQuery, range: Range, now: u64) -> (Window, Vec<TraceSummary>) {
         let slots = lock(&self.stats).round(range, now);
-        let matching = lock(&self.traces).matching(query, slots);
-        let found = matching
-            .into_iter()
-            .filter(|&trace_id| self.has_attribute(trace_id, query));
-        let summaries = found.filter_map(|trace_id| lock(&self.traces).summary(trace_id));
-        (slots.window(), summaries.take(query.limit).collect())
-    }
-
-    /// Decodes a trace for its attributes, outside the lock.
-    fn has_attribute(&self, trace_id: [u8; 16], query: &TraceQuery) -> bool {
-        let Some((key, value)) = &query.attribute else {
-            return true;
-        };
-        let kept = lock(&self.traces).get(trace_id);
-        kept.is_some_and(|trace| {
-            trace.spans().any(|span| {
-                let mut attributes = span.attributes().chain(span.resource.attributes());
-                attributes.any(|attribute| attribute.key == key && is_text(attribute.value, value))
-            })
-        })
+        let mut heads = lock(&self.traces).candidates(query, slots);
+        query.sort(&mut heads);
+        let (mut heads, mut found) = (heads.into_iter(), Vec::new());
+        // In portions, so that the spans that come meanwhile do not wait until all traces are searched.
+        while lock(&self.traces).search(query, slots, &mut heads, &mut found) {
+            std::thread::yield_now();
+        }
+        (slots.window(), found)
     }
 
     fn tell(&self, unix_nano: u64) {
         self.untold.store(false, Ordering::Relaxed);
         self.told.store(unix_nano, Ordering::Relaxed);
         self.moved.send_modify(|moves| *moves += 1);
-    }
-}
-
-/// Whether a value reads as `text`: strings without quotes, everything else as JSON writes it.
-fn is_text(value: AnyValueRef<'_>, text: &str) -> bool {
-    match value {
-        AnyValueRef::Str(value) => value == text,
-        other => {
-            let json = to_json(other).to_string();
-            json == text
-        }
     }
 }
 

@@ -8,11 +8,13 @@ use super::peer::Peer;
 use super::services::Services;
 use super::window::{Clock, Slots};
 use super::{Config, Range};
-use crate::wire::{ResourceRef, SpanKind, SpanRef};
+use crate::wire::{ResourceRef, SpanKind, SpanRef, StatusCode};
 
 const NANOS_A_SECOND: u64 = 1_000_000_000;
 /// Part of the bytes that waiting calls may take; the rest is for slots.
 const PAIRING_SHARE: usize = 4;
+/// Of one batch, so many failed spans are notable.
+const NOTABLE_FAILURES: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Stats {
@@ -51,8 +53,10 @@ impl Stats {
         }
     }
 
-    /// Counts the spans of a batch.
-    pub(crate) fn count(&mut self, spans: &[SpanRef<'_>], arrived_unix_nano: u64) {
+    /// Counts the spans of a batch. The ids of its notable traces: those with the first entry span of an operation in this
+    /// slot, and some of those that failed.
+    pub(crate) fn count(&mut self, spans: &[SpanRef<'_>], arrived_unix_nano: u64) -> Vec<[u8; 16]> {
+        let mut notable = Vec::new();
         self.advance(arrived_unix_nano);
         let slot = self.clock.now();
         let unix_seconds = unix_seconds(arrived_unix_nano);
@@ -80,10 +84,15 @@ impl Stats {
                     at
                 }
             };
-            self.services.count(at.service, span, slot);
+            let is_first = self.services.count(at.service, span, slot);
+            let failed = span.status == StatusCode::Error && notable.len() < NOTABLE_FAILURES;
+            if is_first || failed {
+                notable.push(span.trace_id);
+            }
             self.pair(span, at);
         }
         self.settle(unix_seconds);
+        notable
     }
 
     /// Moves on to a time: settles what is due, closes the slots that are over.

@@ -74,6 +74,11 @@ fn live(frame: &Frame<'_>) -> Option<u64> {
 
 /// A page that says in words why there is nothing else.
 pub(super) fn failure(status: StatusCode, title: &str, text: &str) -> Response {
+    failure_with(status, title, &html! { p { (text) } })
+}
+
+/// The same, with more than words.
+pub(super) fn failure_with(status: StatusCode, title: &str, why: &Markup) -> Response {
     let frame = Frame {
         title,
         tab: Tab::None,
@@ -83,7 +88,7 @@ pub(super) fn failure(status: StatusCode, title: &str, text: &str) -> Response {
     let main = html! {
         section.empty {
             h1 { (title) }
-            p { (text) }
+            (why)
             p { a.button href="/" { "All services" } }
         }
     };
@@ -253,6 +258,9 @@ fn help() -> Markup {
         ("Enter", "open the row"),
         ("s  m  t  u", "services, map, traces, status"),
         ("p", "pause or go on"),
+        ("n  N", "next, previous match in a trace"),
+        ("[  ]", "fold, unfold a whole trace"),
+        ("←  →", "fold, unfold a row of it"),
         ("Esc", "close, leave the field"),
         ("?", "this help"),
     ];

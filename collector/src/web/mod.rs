@@ -17,6 +17,7 @@ mod service;
 mod services;
 mod status;
 mod timeline;
+mod trace_link;
 mod traces;
 mod waterfall;
 mod wrong_port;
@@ -36,6 +37,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 
+pub use trace_link::{TraceLink, TraceLinkError};
+
 use crate::status::Status;
 use crate::views::Views;
 use query::{BadParameter, PageQuery};
@@ -49,6 +52,8 @@ pub struct Web {
     pub status: Arc<Status>,
     /// Host names pages and API answer to, beside loopback names and IP addresses.
     pub allowed_hosts: Arc<[String]>,
+    /// Where else each trace can be looked at.
+    pub trace_links: Arc<[TraceLink]>,
     /// Turns true when the collector drains: streams of live events end then, so that they hold nothing up.
     pub closing: tokio::sync::watch::Receiver<bool>,
 }
@@ -152,6 +157,7 @@ mod tests {
             views: Arc::new(views),
             status: Arc::default(),
             allowed_hosts: Arc::from(["traces.example.org".to_owned()]),
+            trace_links: Arc::default(),
             closing,
         };
         (router(web), close)

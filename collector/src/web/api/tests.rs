@@ -128,6 +128,17 @@ async fn map_and_traces() {
         (&body["items"][0]["trace_id"], &body["items"][0]["spans"]),
         (&json!(TRACE), &json!(3))
     );
+    for (attributes, found) in [
+        ("attr=service.name:ca+rt&attr=service.name:ca+rt", 1),
+        ("attr=a:1&attr=b:2", 0),
+    ] {
+        let body = good(&format!("/api/v1/traces?{attributes}")).await;
+        assert_eq!(
+            body["items"].as_array().unwrap().len(),
+            found,
+            "{attributes}"
+        );
+    }
     let body = good(&format!("/api/v1/traces/{TRACE}")).await;
     assert_eq!(
         (body["spans"].as_array().unwrap().len(), &body["duration"]),
@@ -191,6 +202,20 @@ async fn what_cannot_be_read_is_named() {
         ("/api/v1/traces?error=maybe", "true or false"),
         ("/api/v1/traces?order=oldest", "newest or slowest"),
         ("/api/v1/traces?attr=nothing", "KEY:VALUE"),
+        ("/api/v1/traces?attr=a:1&attr=:2", "KEY:VALUE"),
+        (
+            &format!("/api/v1/traces?{}", "attr=a:1&".repeat(11)),
+            "at most 10",
+        ),
+        ("/api/v1/traces?error=true&error=true", "twice"),
+        (
+            "/api/v1/traces?min=2s&max=1s",
+            "min must not be more than max",
+        ),
+        (
+            "/api/v1/traces?span_min=2s&span_max=1s",
+            "span_min must not be more than span_max",
+        ),
         ("/api/v1/traces/xyz", "32 hex digits"),
         (
             "/api/v1/traces/+0000000000000000000000000000001",

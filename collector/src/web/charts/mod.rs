@@ -6,6 +6,7 @@ pub(super) mod graph;
 pub(super) mod heatmap;
 pub(super) mod layers;
 pub(super) mod line;
+pub(super) mod overview;
 mod routes;
 pub(super) mod spark;
 pub(super) mod waterfall;
