@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use crate::views::report::Heatmap;
 use crate::web::format::{coordinate, count, counted, duration, percent};
+use crate::web::layout::time_of_day;
 
 const WIDTH: f64 = 1120.0;
 const LEFT: f64 = 72.0;
@@ -40,14 +41,14 @@ pub(in crate::web) fn heatmap(
                             rect x=(coordinate(LEFT + at as f64 * column)) y=(coordinate(height - (row + 1) as f64 * ROW))
                                 width=(coordinate((column - 1.0).max(1.0))) height=(coordinate(ROW - 1.0))
                                 fill-opacity=(coordinate(strength(cell, most))) {
-                                title { (band(map, row)) ", " (time_of_day(map, at)) " UTC: " (counted(cell, "span")) }
+                                title { (band(map, row)) ", " (column_begins(map, at)) " UTC: " (counted(cell, "span")) }
                             }
                         }
                     }
                 }
                 @if let (Some(first), Some(last)) = (map.times.first(), map.times.last()) {
-                    text.axis x=(LEFT) y=(coordinate(height + BOTTOM - 4.0)) { (clock(first)) " UTC" }
-                    text.axis x=(WIDTH) y=(coordinate(height + BOTTOM - 4.0)) text-anchor="end" { (clock(last)) }
+                    text.axis x=(LEFT) y=(coordinate(height + BOTTOM - 4.0)) { (time_of_day(first)) " UTC" }
+                    text.axis x=(WIDTH) y=(coordinate(height + BOTTOM - 4.0)) text-anchor="end" { (time_of_day(last)) }
                 }
             }
             details.numbers data-key={ "numbers " (title) } {
@@ -64,7 +65,7 @@ fn table(map: &Heatmap, link: impl Fn(usize, usize) -> String) -> Markup {
             thead { tr {
                 th scope="col" { "latency" }
                 th.num scope="col" { "all" }
-                @for time in &map.times { th.num scope="col" { (clock(time)) } }
+                @for time in &map.times { th.num scope="col" { (time_of_day(time)) } }
             } }
             tbody { @for row in (0..map.nanos.len()).rev() {
                 tr {
@@ -117,12 +118,8 @@ fn band(map: &Heatmap, row: usize) -> String {
     format!("{} to {}", bound(row), bound(row + 1))
 }
 
-fn time_of_day(map: &Heatmap, at: usize) -> &str {
-    map.times.get(at).map_or("", |time| clock(time))
-}
-
-fn clock(rfc3339: &str) -> &str {
-    rfc3339.get(11..19).unwrap_or(rfc3339)
+fn column_begins(map: &Heatmap, at: usize) -> &str {
+    map.times.get(at).map_or("", |time| time_of_day(time))
 }
 
 #[cfg(test)]
