@@ -10,6 +10,7 @@ import { Collector, eventually } from './collector.mjs';
 import { lowestContrast } from './contrast.mjs';
 import {
   barsOfRows, cellsOf, faultyDrawings, figuresOf, heatmapCells, invisibleFocus, isShown, lineCharts, read,
+  smallestText,
 } from './reading.mjs';
 import { quickest, stopwatch } from './timing.mjs';
 import { knownRequests, largeTrace, newSpanId, newTraceId, requestOf, truthOf } from './traffic.mjs';
@@ -209,6 +210,17 @@ await check('6 every drawing has a role, a title, and only numbers', async () =>
     expect(faults.length === 0, `${path}: ${faults.slice(0, 3).join('; ')}`);
     expect(drawings > 0 || path === '/status', `${path} has no drawing`);
     await page.context().close();
+  }
+});
+
+await check('6 the texts of drawings can be read on any screen', async () => {
+  for (const width of WIDTHS) {
+    for (const path of ['/services/truth', '/map', '/']) {
+      const page = await open(path, { viewport: { width, height: 900 } });
+      const { pixels, text } = await page.evaluate(smallestText);
+      expect(pixels >= 9, `${path}, ${width} px: "${text}" is ${pixels.toFixed(1)} px high`);
+      await page.context().close();
+    }
   }
 });
 

@@ -50,6 +50,17 @@ export function faultyDrawings() {
   return { drawings: outer.length, faults };
 }
 
+/** Runs in the page: the smallest text that can be seen in a drawing, in pixels of the screen. */
+export function smallestText() {
+  let smallest = { pixels: Infinity, text: '' };
+  for (const text of document.querySelectorAll('main svg text')) {
+    if (!text.textContent.trim() || !text.checkVisibility()) continue;
+    const pixels = parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().d;
+    if (pixels < smallest.pixels) smallest = { pixels, text: text.textContent };
+  }
+  return smallest;
+}
+
 /** Runs in the page: every line chart: the text at the top of its axis, all its texts, the heights of its points as
     shares of the axis, by the number of their place, and the texts of its table. */
 export function lineCharts() {

@@ -19,41 +19,48 @@ pub(in crate::web) fn heatmap(
     title: &str,
     link: impl Fn(usize, usize) -> String,
 ) -> Markup {
+    html! {
+        figure.chart {
+            figcaption { (title) }
+            // On a small screen it is wider than its place, and can be scrolled.
+            div.scroll tabindex="0" role="region" aria-label=(title) { (drawing(map, title, &link)) }
+            details.numbers data-key={ "numbers " (title) } {
+                summary { "as a table" }
+                (table(map, link))
+            }
+        }
+    }
+}
+
+fn drawing(map: &Heatmap, title: &str, link: &impl Fn(usize, usize) -> String) -> Markup {
     let rows = map.nanos.len();
     let most = map.counts.iter().flatten().copied().max().unwrap_or(0);
     let height = rows as f64 * ROW;
     let column = (WIDTH - LEFT) / map.times.len().max(1) as f64;
     html! {
-        figure.chart {
-            figcaption { (title) }
-            svg.heatmap role="img" viewBox={ "0 -8 " (WIDTH) " " (coordinate(height + BOTTOM + 8.0)) } {
-                title { (title) ", " (summary(map)) }
-                @for row in (0..=rows).step_by(LABEL_ROWS) {
-                    @if let Some(bound) = map.bounds.get(row) {
-                        @let y = coordinate(height - row as f64 * ROW);
-                        line.grid x1=(LEFT) x2=(WIDTH) y1=(y) y2=(y) {}
-                        text.axis x=(LEFT - 8.0) y=(y) dy="4" text-anchor="end" { (duration(*bound)) }
-                    }
+        svg.heatmap role="img" viewBox={ "0 -8 " (WIDTH) " " (coordinate(height + BOTTOM + 8.0)) } {
+            title { (title) ", " (summary(map)) }
+            @for row in (0..=rows).step_by(LABEL_ROWS) {
+                @if let Some(bound) = map.bounds.get(row) {
+                    @let y = coordinate(height - row as f64 * ROW);
+                    line.grid x1=(LEFT) x2=(WIDTH) y1=(y) y2=(y) {}
+                    text.axis x=(LEFT - 8.0) y=(y) dy="4" text-anchor="end" { (duration(*bound)) }
                 }
-                @for (at, cells) in map.counts.iter().enumerate() {
-                    @for (row, &cell) in cells.iter().enumerate().filter(|(_, cell)| **cell > 0) {
-                        a href=(link(at, row)) tabindex="-1" {
-                            rect x=(coordinate(LEFT + at as f64 * column)) y=(coordinate(height - (row + 1) as f64 * ROW))
-                                width=(coordinate((column - 1.0).max(1.0))) height=(coordinate(ROW - 1.0))
-                                fill-opacity=(coordinate(strength(cell, most))) {
-                                title { (band(map, row)) ", " (column_begins(map, at)) " UTC: " (counted(cell, "span")) }
-                            }
+            }
+            @for (at, cells) in map.counts.iter().enumerate() {
+                @for (row, &cell) in cells.iter().enumerate().filter(|(_, cell)| **cell > 0) {
+                    a href=(link(at, row)) tabindex="-1" {
+                        rect x=(coordinate(LEFT + at as f64 * column)) y=(coordinate(height - (row + 1) as f64 * ROW))
+                            width=(coordinate((column - 1.0).max(1.0))) height=(coordinate(ROW - 1.0))
+                            fill-opacity=(coordinate(strength(cell, most))) {
+                            title { (band(map, row)) ", " (column_begins(map, at)) " UTC: " (counted(cell, "span")) }
                         }
                     }
                 }
-                @if let (Some(first), Some(last)) = (map.times.first(), map.times.last()) {
-                    text.axis x=(LEFT) y=(coordinate(height + BOTTOM - 4.0)) { (time_of_day(first)) " UTC" }
-                    text.axis x=(WIDTH) y=(coordinate(height + BOTTOM - 4.0)) text-anchor="end" { (time_of_day(last)) }
-                }
             }
-            details.numbers data-key={ "numbers " (title) } {
-                summary { "as a table" }
-                (table(map, link))
+            @if let (Some(first), Some(last)) = (map.times.first(), map.times.last()) {
+                text.axis x=(LEFT) y=(coordinate(height + BOTTOM - 4.0)) { (time_of_day(first)) " UTC" }
+                text.axis x=(WIDTH) y=(coordinate(height + BOTTOM - 4.0)) text-anchor="end" { (time_of_day(last)) }
             }
         }
     }
