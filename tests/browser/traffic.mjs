@@ -34,15 +34,18 @@ export const requestOf = (spans) => {
 
 /**
  * 1,000 requests, each a trace of its own: nine in ten between 1 ms and 15 ms, the others a second hump up to 0.4 s;
- * every fortieth failed.
+ * every fortieth failed. They come in no order of length.
  */
 export const knownRequests = (service) =>
-  Array.from({ length: 1000 }, (_, at) => ({
-    service,
-    name: at < 900 ? 'GET /quick' : 'GET /slow',
-    nanos: Math.round(at < 900 ? 1e6 * 1.003 ** at : 300e6 + (at - 900) * 1e6),
-    error: at % 40 === 39 ? 'no stock' : undefined,
-  }));
+  Array.from({ length: 1000 }, (_, number) => {
+    const at = (number * 617) % 1000;
+    return {
+      service,
+      name: at < 900 ? 'GET /quick' : 'GET /slow',
+      nanos: Math.round(at < 900 ? 1e6 * 1.003 ** at : 300e6 + (at - 900) * 1e6),
+      error: at % 40 === 39 ? 'no stock' : undefined,
+    };
+  });
 
 /** What is true of requests: exact percentiles by nearest rank, in seconds. */
 export const truthOf = (spans) => {
@@ -55,20 +58,22 @@ export const truthOf = (spans) => {
   };
 };
 
-/** One trace of `size` spans of several services: every span but the root lies inside its parent, ten to a parent. */
+/**
+ * One trace of `size` spans of several services, ten to a parent and inside it: five one after the other, and beside each
+ * a shorter one that nobody waits for.
+ */
 export const largeTrace = (size) => {
   const traceId = newTraceId();
-  const ids = Array.from({ length: size }, newSpanId);
   const start = BigInt(Date.now() - 2_000) * 1_000_000n;
-  const spans = [];
-  for (let at = 0; at < size; at += 1) {
+  const spans = [{ service: 'part-0', name: 'step 0', traceId, spanId: newSpanId(), start, nanos: 1_000_000_000 }];
+  for (let at = 1; at < size; at += 1) {
     const parent = spans[Math.floor((at - 1) / 10)];
-    const place = BigInt((at - 1) % 10);
-    const nanos = parent ? (BigInt(parent.nanos) * 2n) / 21n : 1_000_000_000n;
+    const place = (at - 1) % 10;
+    const sixth = Math.floor(parent.nanos / 6);
     spans.push({
-      service: `part-${at % 7}`, name: `step ${at}`, kind: parent ? 1 : 2, traceId, spanId: ids[at], parent: parent?.spanId,
-      start: parent ? parent.start + (BigInt(parent.nanos) * (2n * place + 1n)) / 21n : start,
-      nanos: Number(nanos),
+      service: `part-${at % 7}`, name: `step ${at}`, kind: 1, traceId, spanId: newSpanId(), parent: parent.spanId,
+      start: parent.start + BigInt(sixth * Math.floor(place / 2)),
+      nanos: place % 2 === 0 ? sixth : Math.floor(sixth / 2),
       error: at === 5 ? 'card declined' : undefined,
     });
   }
