@@ -1,41 +1,13 @@
 // node checks.mjs URL: looks at every page of a running collector with data in it, as a person with a browser
 // would. Prints each check; exits 1 when one fails. It sends spans of its own for what has to change meanwhile.
-import { SCHEMES, WIDTHS, addressOf, findPages, launch } from './browser.mjs';
+import { SCHEMES, WIDTHS, addressOf, checks, expect, findPages, launch, openPage } from './browser.mjs';
+import { lowestContrast } from './contrast.mjs';
 import { sendSpan, sendTrace } from './send.mjs';
 
 const address = addressOf(process.argv[2], 'node checks.mjs http://127.0.0.1:4319');
 const HOSTILE = `<script>window.broken=1</script>"'&${'x'.repeat(300)}`;
-let failed = 0;
-
-const check = async (name, run) => {
-  try {
-    await run();
-    console.log(`ok      ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAILED  ${name}: ${error.message.split('\n')[0]}`);
-  }
-};
-const expect = (condition, message) => {
-  if (!condition) throw new Error(message);
-};
-
-/** A page that takes note of every console error and of every request to another origin. */
-const open = async (browser, path, options = {}) => {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
-  const page = await context.newPage();
-  page.faults = [];
-  page.on('console', (message) => {
-    if (message.type() === 'error') page.faults.push(`console: ${message.text()}`);
-  });
-  page.on('pageerror', (error) => page.faults.push(`script: ${error.message}`));
-  page.on('request', (request) => {
-    const url = request.url();
-    if (!url.startsWith(`${address}/`) && !url.startsWith('data:')) page.faults.push(`other origin: ${url}`);
-  });
-  await page.goto(address + path, { waitUntil: 'load' });
-  return page;
-};
+const { check, finish } = checks();
+const open = (browser, path, options) => openPage(browser, address, path, options);
 const names = (page) => page.locator('#services tbody tr').evaluateAll((rows) => rows.map((row) => row.dataset.key));
 const numbers = (page, column) =>
   page.locator(`#services tbody td:nth-of-type(${column})`).evaluateAll((cells) => cells.map((cell) => cell.textContent));
@@ -438,8 +410,7 @@ await check('an unknown page, service and trace say so', async () => {
 });
 
 await browser.close();
-console.log(failed === 0 ? 'all checks passed' : `${failed} checks failed`);
-process.exit(failed === 0 ? 0 : 1);
+finish();
 
 function byBytes(a, b) {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
@@ -471,44 +442,4 @@ function touchingLabels(drawing) {
     if (texts.some((other) => other.text.parentNode !== text.parentNode && overlap(box, other.box))) found.push(`${name} on another label`);
   }
   return found;
-}
-
-/** Runs in the page: the lowest contrast (WCAG 2.2, 1.4.3) of any visible text with what lies behind it. */
-function lowestContrast() {
-  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-  const rgba = (color) => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = color;
-    canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const luminance = ([r, g, b]) => {
-    const linear = [r, g, b].map((part) => {
-      const share = part / 255;
-      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
-  };
-  const behind = (element) => {
-    const box = element.closest('.node')?.querySelector('.box');
-    if (box) return rgba(getComputedStyle(box).fill);
-    for (let at = element; at; at = at.parentElement) {
-      const color = rgba(getComputedStyle(at).backgroundColor);
-      if (color[3] === 255) return color;
-    }
-    return rgba(getComputedStyle(document.body).backgroundColor);
-  };
-  let worst = { ratio: Infinity, text: '' };
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let seen = 0; walker.nextNode() && seen < 3000; seen += 1) {
-    const element = walker.currentNode.parentElement;
-    const text = walker.currentNode.nodeValue.trim();
-    if (!text || !element.checkVisibility() || element.closest('title, script, option, dialog')) continue;
-    const style = getComputedStyle(element);
-    const front = luminance(rgba(element instanceof SVGElement ? style.fill : style.color));
-    const back = luminance(behind(element));
-    const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
-    if (ratio < worst.ratio) worst = { ratio, text: text.slice(0, 40) };
-  }
-  return worst;
 }

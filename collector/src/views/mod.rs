@@ -110,7 +110,8 @@ impl Views {
             spans: AtomicU64::new(0),
             untold: AtomicBool::new(false),
             told: AtomicU64::new(0),
-            moved: watch::Sender::new(0),
+            // A page that outlives a restart tells by it that these are not the views it has seen.
+            moved: watch::Sender::new(now_unix_nano() / 1_000_000),
         }
     }
 
@@ -142,7 +143,8 @@ impl Views {
         }
     }
 
-    /// A number that grows whenever the window has moved: about once a second while spans arrive.
+    /// A number that grows whenever the window has moved: about once a second while spans arrive. It begins at the Unix
+    /// milliseconds of the start, so that it never comes again after a restart.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.moved.subscribe()
     }

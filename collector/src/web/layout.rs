@@ -276,7 +276,7 @@ fn help() -> Markup {
 }
 
 /// `15:46:19` of an RFC 3339 time.
-fn time_of_day(rfc3339: &str) -> &str {
+pub(super) fn time_of_day(rfc3339: &str) -> &str {
     rfc3339.get(11..19).unwrap_or(rfc3339)
 }
 

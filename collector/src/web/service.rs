@@ -130,7 +130,7 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
         }
         @if let Some(report) = page.report {
             (figures(report, &callers))
-            (courses(report))
+            (courses(report, page.window))
         }
         @if let Some(map) = page.heatmap.filter(|map| !map.nanos.is_empty()) { (latencies(query, page.name, map)) }
         @if page.operations.is_empty() { (empty::nothing_in_range(query, &path, page.window)) }
@@ -172,13 +172,14 @@ fn figures(report: &ServiceReport, callers: &[&Edge]) -> Markup {
     }
 }
 
-fn courses(report: &ServiceReport) -> Markup {
+fn courses(report: &ServiceReport, window: &Window) -> Markup {
     let rates: Vec<Option<f64>> = report.spark.rate.iter().copied().map(Some).collect();
     html! {
         div.two {
             (line(&Series {
                 title: "Requests per second",
                 values: &rates,
+                from: &window.from,
                 step_seconds: report.spark.step_seconds,
                 show: rate,
                 class: "rate",
@@ -186,6 +187,7 @@ fn courses(report: &ServiceReport) -> Markup {
             (line(&Series {
                 title: "p99 latency",
                 values: &report.spark.p99,
+                from: &window.from,
                 step_seconds: report.spark.step_seconds,
                 show: duration,
                 class: "p99",
