@@ -8,15 +8,21 @@ pub mod report;
 pub mod rfc3339;
 
 mod critical_path;
+mod distribution;
+mod doctor;
 mod edges;
+mod evidence;
+mod examples;
 mod halves;
 mod heatmap;
 mod histogram;
 mod kept;
 mod names;
+mod nearest;
 mod pairing;
 mod paths;
 mod peer;
+mod relations;
 mod services;
 mod share;
 mod stats;
@@ -25,6 +31,8 @@ mod tree;
 mod varint;
 mod window;
 
+#[cfg(test)]
+mod edge_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
@@ -35,16 +43,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use examples::Finder;
 use heatmap::{Asked, Grid};
+use kept::KeptTrace;
 use paths::Paths;
+use relations::Relations;
 use report::{
-    CriticalPathReport, Heatmap, Map, Node, OperationReport, ServiceReport, Trace, TraceSummary,
-    ViewsStatus, Window,
+    CriticalPathReport, EdgeReport, Finding, Heatmap, Map, Node, OperationReport, ServiceReport,
+    Trace, TraceSummary, ViewsStatus, Window,
 };
 use services::OperationSnapshot;
 use stats::Stats;
 use tokio::sync::watch;
 use traces::Traces;
+use window::Slots;
 
 use crate::status::now_unix_nano;
 use crate::wire::{AnyValueRef, SpanRef, to_json};
@@ -53,6 +65,8 @@ use crate::wire::{AnyValueRef, SpanRef, to_json};
 const PATHS_SHARE: usize = 8;
 /// So many traces are looked at for these samples before the kept traces can be counted into again.
 const LOOKED_AT: usize = 200;
+/// Of a service's kept traces the doctor looks at the newest ones: they show what is wrong now.
+const DOCTOR_TRACES: usize = 200;
 /// The window moves at most so often.
 const MOVE_NANOS: u64 = 1_000_000_000;
 
@@ -250,6 +264,18 @@ impl Views {
         self.map_at(range, now_unix_nano())
     }
 
+    /// One edge of the map with its distributions and traces to look at; without calls when both ends are known but none
+    /// came in the window. `None` for names that are not known.
+    pub fn edge(&self, client: &str, server: &str, range: Range) -> Option<EdgeReport> {
+        self.edge_at((client, server), range, now_unix_nano())
+    }
+
+    /// Why edges around a service are missing, or hold fewer calls than they should; `map` is that of the same range.
+    /// `None` for a service never seen.
+    pub fn findings(&self, service: &str, map: &Map, range: Range) -> Option<Vec<Finding>> {
+        self.findings_at(service, map, range, now_unix_nano())
+    }
+
     /// Kept traces whose newest span came in the window.
     pub fn traces(&self, query: &TraceQuery, range: Range) -> (Window, Vec<TraceSummary>) {
         self.traces_at(query, range, now_unix_nano())
@@ -337,17 +363,14 @@ impl Views {
     fn map_at(&self, range: Range, now: u64) -> Map {
         let snapshot = lock(&self.stats).map(range, now);
         let mut nodes: BTreeMap<&str, &'static str> = BTreeMap::new();
-        let ends = snapshot
-            .edges
-            .iter()
-            .flat_map(|(client, server, _)| [client, server]);
+        let edges = snapshot.edges.iter();
+        let ends = edges.flat_map(|(names, _)| [&names.client, &names.server]);
         for name in snapshot.services.iter().chain(ends) {
             nodes.insert(&name.text, name.kind.as_str());
         }
         let edges = snapshot.edges.iter();
-        let mut edges: Vec<_> = edges
-            .map(|(client, server, edge)| edge.report(&client.text, &server.text, snapshot.slots))
-            .collect();
+        let edges = edges.map(|(names, edge)| edge.report(names, snapshot.slots));
+        let mut edges: Vec<_> = edges.collect();
         edges.sort_by(|a, b| (&a.client, &a.server).cmp(&(&b.client, &b.server)));
         let nodes = nodes.into_iter().map(|(id, kind)| Node {
             id: id.to_owned(),
@@ -357,6 +380,70 @@ impl Views {
             window: snapshot.slots.window(),
             nodes: nodes.collect(),
             edges,
+        }
+    }
+
+    fn edge_at(&self, ends: (&str, &str), range: Range, now: u64) -> Option<EdgeReport> {
+        let mut stats = lock(&self.stats);
+        let slots = stats.round(range, now);
+        let (names, snapshot) = stats.edge(ends, slots)?;
+        drop(stats);
+        let (edge, distribution) = snapshot.detail(&names, slots);
+        let mut finder = Finder::new(ends, slots, now);
+        self.look_at_traces_of(ends.0, slots, usize::MAX, |trace| finder.look_at(trace));
+        Some(EdgeReport {
+            window: slots.window(),
+            server_kind: names.server.kind.as_str(),
+            edge,
+            distribution,
+            examples: finder.report(),
+        })
+    }
+
+    fn findings_at(
+        &self,
+        service: &str,
+        map: &Map,
+        range: Range,
+        now: u64,
+    ) -> Option<Vec<Finding>> {
+        let mut stats = lock(&self.stats);
+        let slots = stats.round(range, now);
+        let id = stats.names.find(service)?;
+        let (spans, client_spans) = stats.services.spans(id, slots)?;
+        let lone = stats.lone(slots);
+        let cut_short = stats.pairing.cut_short();
+        drop(stats);
+        let mut relations = Relations::default();
+        self.look_at_traces_of(service, slots, DOCTOR_TRACES, |trace| {
+            relations.look_at(trace, service);
+        });
+        Some(doctor::findings(&doctor::Case {
+            service,
+            map,
+            spans,
+            client_spans,
+            lone,
+            relations,
+            cut_short,
+        }))
+    }
+
+    /// Shows the newest kept traces of a service. The lock is taken for each of them anew, so that counting goes on.
+    fn look_at_traces_of(
+        &self,
+        service: &str,
+        slots: Slots,
+        limit: usize,
+        mut look: impl FnMut(&KeptTrace),
+    ) {
+        let query = TraceQuery {
+            service: Some(service.to_owned()),
+            ..TraceQuery::default()
+        };
+        let matching = lock(&self.traces).matching(&query, slots);
+        for trace_id in matching.into_iter().take(limit) {
+            lock(&self.traces).look(trace_id, &mut look);
         }
     }
 
