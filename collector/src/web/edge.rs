@@ -191,7 +191,7 @@ fn calls(report: &EdgeReport) -> Markup {
                             th.name.muted[number == 0] scope="row" { (name) }
                             td.num.muted[number == 0] { (count(number)) }
                             td.num.muted[number == 0] { (ratio(number as f64 / edge.count.max(1) as f64)) }
-                            td.text {
+                            td.text.muted[number == 0] {
                                 @if name == "unpaired" { (unpaired(report, meaning)) } @else { (meaning) }
                             }
                         }

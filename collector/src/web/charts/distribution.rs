@@ -28,10 +28,8 @@ pub(in crate::web) struct Spread<'a> {
 /// calls are left out.
 pub(in crate::web) fn distribution(title: &str, bounds: &[f64], spreads: &[Spread<'_>]) -> Markup {
     let shown: Vec<&Spread<'_>> = spreads.iter().filter(|spread| total(spread) > 0).collect();
-    let top = shown
-        .iter()
-        .map(|spread| highest(spread))
-        .fold(0.0, f64::max);
+    let counts = shown.iter().flat_map(|spread| spread.counts);
+    let top = counts.copied().max().unwrap_or(0);
     html! {
         figure.chart {
             figcaption { (title) }
@@ -60,7 +58,7 @@ pub(in crate::web) fn distribution(title: &str, bounds: &[f64], spreads: &[Sprea
                     }
                 }
             }
-            p.axis-name.muted { "Latency, each step as wide as the one before times the same factor; the height is the share of calls." }
+            p.axis-name.muted { "The height is how many calls took so long. From line to line latency grows by the same factor." }
             details.numbers data-key={ "numbers " (title) } {
                 summary { "as a table" }
                 (table(bounds, &shown))
@@ -70,16 +68,11 @@ pub(in crate::web) fn distribution(title: &str, bounds: &[f64], spreads: &[Sprea
 }
 
 /// Steps as an outline, closed along the axis.
-fn outline(spread: &Spread<'_>, top: f64) -> String {
+fn outline(spread: &Spread<'_>, top: u64) -> String {
     let step = WIDTH / spread.counts.len().max(1) as f64;
-    let all = total(spread).max(1) as f64;
     let mut path = format!("M0 {}", coordinate(HEIGHT));
     for (at, &calls) in spread.counts.iter().enumerate() {
-        let share = if top > 0.0 {
-            calls as f64 / all / top
-        } else {
-            0.0
-        };
+        let share = calls as f64 / top.max(1) as f64;
         path.push('V');
         path.push_str(&coordinate(HEIGHT - share * HEIGHT));
         path.push('H');
@@ -94,9 +87,14 @@ fn outline(spread: &Spread<'_>, top: f64) -> String {
 fn labels(bounds: &[f64]) -> Vec<(f64, f64)> {
     let steps = bounds.len().saturating_sub(1);
     let every = steps.div_ceil(LABELS).max(1);
-    let inner = bounds.iter().enumerate().skip(1).step_by(every);
+    // Half a distance from either end: a label reaches beyond its line.
+    let inner = bounds
+        .iter()
+        .enumerate()
+        .take(steps)
+        .skip(every.div_ceil(2));
     inner
-        .filter(|(at, _)| *at < steps)
+        .step_by(every)
         .map(|(at, &bound)| (at as f64 * WIDTH / steps as f64, bound))
         .collect()
 }
@@ -144,12 +142,6 @@ fn total(spread: &Spread<'_>) -> u64 {
     spread.counts.iter().sum()
 }
 
-/// The largest share that a step has of all calls.
-fn highest(spread: &Spread<'_>) -> f64 {
-    let most = spread.counts.iter().copied().max().unwrap_or(0);
-    most as f64 / total(spread).max(1) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_highest_step_of_all_reaches_the_top_and_the_table_agrees() {
-        let page = show(&[spread("client", &[0, 30, 10]), spread("gap", &[40, 40, 0])]);
+        let page = show(&[spread("client", &[0, 30, 10]), spread("gap", &[40, 30, 0])]);
         let paths: Vec<_> = page
             .all("path")
             .filter_map(|path| path.get("d"))
@@ -183,12 +175,12 @@ mod tests {
         assert_eq!(
             paths,
             [
-                "M0 200V200H373.33V0H746.67V133.33H1120V200",
-                "M0 200V66.67H373.33V66.67H746.67V200H1120V200"
+                "M0 200V200H373.33V50H746.67V150H1120V200",
+                "M0 200V0H373.33V50H746.67V200H1120V200"
             ]
         );
         let cells = page.texts("td").join("|");
-        assert_eq!(cells, "0|40|30|40|10|0");
+        assert_eq!(cells, "0|40|30|30|10|0");
         let text = page.text();
         assert!(
             text.contains("client: 40 calls, half of them within 3.00 ms"),
