@@ -91,7 +91,7 @@ fn labels(bounds: &[f64]) -> Vec<(f64, f64)> {
     let inner = bounds
         .iter()
         .enumerate()
-        .take(steps)
+        .take((steps + 1).saturating_sub(every.div_ceil(2)))
         .skip(every.div_ceil(2));
     inner
         .step_by(every)
@@ -203,6 +203,6 @@ mod tests {
         let bounds: Vec<f64> = (0..81).map(|step| 1e-6 * f64::from(step).exp2()).collect();
         let labels = labels(&bounds);
         assert!((4..=LABELS + 1).contains(&labels.len()), "{}", labels.len());
-        assert!(labels.iter().all(|(x, _)| *x > 0.0 && *x < WIDTH));
+        assert!(labels.iter().all(|(x, _)| *x > 50.0 && *x < WIDTH - 50.0));
     }
 }
