@@ -25,8 +25,12 @@ fn views() -> Views {
 }
 
 fn send(views: &Views, service: &str, span: Span) {
+    send_at(T0, views, service, span);
+}
+
+fn send_at(now: u64, views: &Views, service: &str, span: Span) {
     let bytes = encode(vec![resource_spans(service, vec![span])]);
-    walk(&bytes, |span| views.count(&[span], T0)).unwrap();
+    walk(&bytes, |span| views.count(&[span], now)).unwrap();
 }
 
 fn timed(trace: u64, id: u64, parent: u64, kind: Kind, nanos: u64) -> Span {
@@ -117,8 +121,34 @@ fn another_name_of_a_server_is_forgotten_with_its_calls() {
     };
     let name = Some("10.0.0.7".to_owned());
     assert_eq!(called_as(T0 + 10 * SECOND), Some(name.clone()));
-    assert_eq!(called_as(T0 + 3_000 * SECOND), Some(name));
-    assert_eq!(called_as(T0 + 3_800 * SECOND), None);
+    // Calls go on, but nobody has to ask for a name any more.
+    let later = T0 + 3_000 * SECOND;
+    let server = timed(2, 2, 1, Kind::Server, 4_000_000);
+    send_at(later, &views, "add", server);
+    let call = timed(2, 1, 0, Kind::Client, 9_000_000);
+    send_at(later, &views, "api", call);
+    assert_eq!(called_as(T0 + 3_500 * SECOND), Some(name));
+    assert_eq!(called_as(T0 + 3_800 * SECOND), Some(None));
+    assert_eq!(called_as(T0 + 7_000 * SECOND), None);
+}
+
+#[test]
+fn examples_are_of_calls_that_came_in_the_window() {
+    let views = views();
+    let call = |trace| timed(trace, 1, 0, Kind::Client, 9_000_000);
+    let server = |trace| timed(trace, 2, 1, Kind::Server, 4_000_000);
+    send(&views, "api", call(1));
+    send(&views, "add", server(1));
+    // Another span keeps the trace of the first call in the window.
+    let later = T0 + 600 * SECOND;
+    send_at(later, &views, "add", timed(1, 3, 2, Kind::Internal, 1_000));
+    send_at(later, &views, "api", call(2));
+    send_at(later, &views, "add", server(2));
+    let report = views.edge_at(("api", "add"), WINDOW, later).unwrap();
+    let slowest = report.examples.slowest.iter();
+    let slowest: Vec<_> = slowest.map(|call| call.trace_id.as_str()).collect();
+    assert_eq!(slowest, [format!("{:032x}", 2)]);
+    assert_eq!(report.edge.paired, 1);
 }
 
 /// A call as it happened, a trace of its own.

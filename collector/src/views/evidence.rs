@@ -61,3 +61,42 @@ impl Evidence {
         self.0.values().map(|series| ENTRY + series.bytes()).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::views::names::{Names, NodeKind};
+
+    #[test]
+    fn spans_are_counted_for_as_long_as_they_are_remembered() {
+        const SECOND: u64 = 1_000_000_000;
+        let start = 1_800_000_000 * SECOND;
+        let mut clock = Clock::new(10);
+        clock.advance(start);
+        let mut names = Names::default();
+        let [cart, mail] =
+            ["cart", "mail"].map(|name| names.intern(name, NodeKind::Service, clock.now()));
+        let mut evidence = Evidence::default();
+        evidence.root(cart, clock.now());
+        evidence.alone(mail, clock.now(), &clock);
+        let counted = |evidence: &Evidence, clock: &Clock, now| {
+            let hour = std::time::Duration::from_secs(3600);
+            let slots = clock.round(crate::views::Range::Last(hour), now);
+            let mut counted: Vec<_> = evidence.counted(slots).collect();
+            counted.sort_by_key(|(service, _)| *service);
+            counted
+        };
+        let lone = |roots, alone| Lone { roots, alone };
+        // A call that waited for a minute is counted in a slot that is still open.
+        clock.advance(start + 20 * SECOND);
+        evidence.alone(cart, clock.now() - 6, &clock);
+        let all = [(cart, lone(1, 1)), (mail, lone(0, 1))];
+        assert_eq!(counted(&evidence, &clock, start + 20 * SECOND), all);
+        let held = evidence.bytes();
+        let later = start + 3_600 * SECOND;
+        clock.advance(later);
+        evidence.roll(&clock);
+        assert_eq!(counted(&evidence, &clock, later), []);
+        assert!(held > 0 && evidence.bytes() == 0);
+    }
+}
