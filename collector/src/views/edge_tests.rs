@@ -109,6 +109,27 @@ fn an_edge_of_known_ends_may_have_no_calls() {
 }
 
 #[test]
+fn an_edge_is_not_taken_for_another_while_their_calls_linger() {
+    let views = views();
+    for (trace, server) in [(1, "add"), (2, "divide"), (3, "multiply")] {
+        send(
+            &views,
+            "api",
+            timed(trace, 1, 0, Kind::Client, trace * 1_000_000),
+        );
+        send(&views, server, timed(trace, 2, 1, Kind::Server, 1_000));
+    }
+    for (trace, server) in [(1, "add"), (2, "divide"), (3, "multiply")] {
+        let report = views.edge_at(("api", server), WINDOW, T0).unwrap();
+        assert_eq!(
+            (report.edge.server.as_str(), report.edge.count),
+            (server, 1)
+        );
+        near(report.edge.client_p50, (trace * 1_000_000) as f64);
+    }
+}
+
+#[test]
 fn another_name_of_a_server_is_forgotten_with_its_calls() {
     let views = views();
     let mut call = timed(1, 1, 0, Kind::Client, 9_000_000);
@@ -128,6 +149,10 @@ fn another_name_of_a_server_is_forgotten_with_its_calls() {
     let call = timed(2, 1, 0, Kind::Client, 9_000_000);
     send_at(later, &views, "api", call);
     assert_eq!(called_as(T0 + 3_500 * SECOND), Some(name));
+    // By then its number may stand for another name.
+    for service in ["one", "two"] {
+        send_at(T0 + 3_700 * SECOND, &views, service, span(3, 1, 0));
+    }
     assert_eq!(called_as(T0 + 3_800 * SECOND), Some(None));
     assert_eq!(called_as(T0 + 7_000 * SECOND), None);
 }

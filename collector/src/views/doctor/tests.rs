@@ -182,7 +182,9 @@ fn the_callers_keep_other_traces_or_send_them_elsewhere() {
 fn a_name_is_nearly_that_of_a_service() {
     let views = views();
     requests(&views, "stokk", |_| Vec::new());
-    send(&views, "stock", vec![span(5_000, 3, 0)]);
+    for trace in 5_001..=5_000 + u128::from(CALLS) {
+        send(&views, "stock", vec![span(trace, 3, 0)]);
+    }
     let want = Finding::NameMismatch {
         client: "gateway".into(),
         called_as: "stokk".into(),
@@ -190,6 +192,10 @@ fn a_name_is_nearly_that_of_a_service() {
         calls: CALLS,
     };
     assert_eq!(told(&views, "gateway"), [want]);
+    // Likeness alone accuses nobody.
+    let at_the_other = told(&views, "stock");
+    let is_accused = |finding: &Finding| matches!(finding, Finding::PropagationBroken { .. });
+    assert!(!at_the_other.iter().any(is_accused), "{at_the_other:?}");
 }
 
 #[test]
@@ -311,4 +317,37 @@ fn a_few_calls_prove_nothing() {
         );
     }
     assert_eq!(told(&views, "gateway"), []);
+}
+
+#[test]
+fn a_small_share_of_many_calls_proves_nothing() {
+    let views = views();
+    for trace in 1..=400 {
+        let call = call_to("10.0.0.7", trace, 2, 1);
+        send(&views, "gateway", vec![span(trace, 1, 0), call]);
+        if trace > 8 {
+            let spans = vec![span(trace, 3, 2), call_to("example.com", trace, 4, 3)];
+            send(&views, "stock", spans);
+        }
+    }
+    assert_eq!(told(&views, "gateway"), []);
+    assert_eq!(told(&views, "stock"), []);
+}
+
+#[test]
+fn a_server_span_below_a_span_of_its_own_service_is_no_call() {
+    let views = views();
+    requests(&views, "stock", |trace| {
+        let own = of_kind(Kind::Internal, span(trace, 4, 3));
+        // As a filter in front of the handler writes it.
+        vec![
+            span(trace, 3, 2),
+            own,
+            span(trace, 5, 4),
+            call_to("example.com", trace, 6, 5),
+        ]
+    });
+    let of_calls = |finding: &Finding| matches!(finding, Finding::CallsWithoutClientSpan { .. });
+    let told_of = told(&views, "stock");
+    assert!(!told_of.iter().any(of_calls), "{told_of:?}");
 }
