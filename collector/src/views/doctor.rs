@@ -168,8 +168,8 @@ impl Case<'_> {
             .iter()
             .filter(|edge| edge.server == self.service);
         let paired = into.map(answered).sum();
-        // Where the parents are here, they are told of as what they are.
-        let explained = !self.relations.above.is_empty() && self.relations.parents_missing == 0;
+        // Where the parents are here, they are no client spans, and told of as what they are where they are others'.
+        let explained = self.relations.looked_at > 0 && self.relations.parents_missing == 0;
         (alone >= FEW && is_news(alone, paired) && !explained).then(|| Finding::CallersElsewhere {
             server: self.service.to_owned(),
             alone,
