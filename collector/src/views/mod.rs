@@ -19,6 +19,7 @@ mod histogram;
 mod kept;
 mod names;
 mod nearest;
+mod neighbours;
 mod pairing;
 mod paths;
 mod peer;
@@ -43,11 +44,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use examples::Finder;
 use heatmap::{Asked, Grid};
-use kept::KeptTrace;
 use paths::Paths;
-use relations::Relations;
 use report::{
     CriticalPathReport, EdgeReport, Finding, Heatmap, Map, Node, OperationReport, ServiceReport,
     Trace, TraceSummary, ViewsStatus, Window,
@@ -56,7 +54,6 @@ use services::OperationSnapshot;
 use stats::Stats;
 use tokio::sync::watch;
 use traces::Traces;
-use window::Slots;
 
 use crate::status::now_unix_nano;
 use crate::wire::{AnyValueRef, SpanRef, to_json};
@@ -65,8 +62,6 @@ use crate::wire::{AnyValueRef, SpanRef, to_json};
 const PATHS_SHARE: usize = 8;
 /// So many traces are looked at for these samples before the kept traces can be counted into again.
 const LOOKED_AT: usize = 200;
-/// Of a service's kept traces the doctor looks at the newest ones: they show what is wrong now.
-const DOCTOR_TRACES: usize = 200;
 /// The window moves at most so often.
 const MOVE_NANOS: u64 = 1_000_000_000;
 
@@ -380,70 +375,6 @@ impl Views {
             window: snapshot.slots.window(),
             nodes: nodes.collect(),
             edges,
-        }
-    }
-
-    fn edge_at(&self, ends: (&str, &str), range: Range, now: u64) -> Option<EdgeReport> {
-        let mut stats = lock(&self.stats);
-        let slots = stats.round(range, now);
-        let (names, snapshot) = stats.edge(ends, slots)?;
-        drop(stats);
-        let (edge, distribution) = snapshot.detail(&names, slots);
-        let mut finder = Finder::new(ends, slots, now);
-        self.look_at_traces_of(ends.0, slots, usize::MAX, |trace| finder.look_at(trace));
-        Some(EdgeReport {
-            window: slots.window(),
-            server_kind: names.server.kind.as_str(),
-            edge,
-            distribution,
-            examples: finder.report(),
-        })
-    }
-
-    fn findings_at(
-        &self,
-        service: &str,
-        map: &Map,
-        range: Range,
-        now: u64,
-    ) -> Option<Vec<Finding>> {
-        let mut stats = lock(&self.stats);
-        let slots = stats.round(range, now);
-        let id = stats.names.find(service)?;
-        let (spans, client_spans) = stats.services.spans(id, slots)?;
-        let lone = stats.lone(slots);
-        let cut_short = stats.pairing.cut_short();
-        drop(stats);
-        let mut relations = Relations::default();
-        self.look_at_traces_of(service, slots, DOCTOR_TRACES, |trace| {
-            relations.look_at(trace, service);
-        });
-        Some(doctor::findings(&doctor::Case {
-            service,
-            map,
-            spans,
-            client_spans,
-            lone,
-            relations,
-            cut_short,
-        }))
-    }
-
-    /// Shows the newest kept traces of a service. The lock is taken for each of them anew, so that counting goes on.
-    fn look_at_traces_of(
-        &self,
-        service: &str,
-        slots: Slots,
-        limit: usize,
-        mut look: impl FnMut(&KeptTrace),
-    ) {
-        let query = TraceQuery {
-            service: Some(service.to_owned()),
-            ..TraceQuery::default()
-        };
-        let matching = lock(&self.traces).matching(&query, slots);
-        for trace_id in matching.into_iter().take(limit) {
-            lock(&self.traces).look(trace_id, &mut look);
         }
     }
 
