@@ -20,6 +20,7 @@ const essential = {
   services: '#services tbody tr',
   service: '#operations tbody tr',
   map: 'svg.map.wide .node',
+  edge: 'svg.distribution .spread',
   traces: '#traces tbody tr',
   waterfall: '#spans .span',
   status: '.card',
@@ -166,6 +167,30 @@ await check('the map: every edge of the table, and a focus leaves the neighbours
   await page.goto(`${address}/map?focus=${encodeURIComponent(server)}`);
   const left = await page.locator('#edges tbody tr').evaluateAll((rows) => rows.map((row) => row.dataset.key));
   expect(left.length > 0 && left.every((key) => key.split(' → ').includes(server)), 'edges of others are left');
+  await page.context().close();
+});
+
+await check('the map: a column sorts, and an edge opens its page, without script too', async () => {
+  const page = await open(browser, '/map', { javaScriptEnabled: false });
+  await page.click('#edges a[data-sort="rate"]');
+  expect(new URL(page.url()).searchParams.get('sort') === 'rate', 'the address does not say the order');
+  expect((await page.getAttribute('#edges th:has(a[data-sort="rate"])', 'aria-sort')) === 'descending', 'the heading does not say it');
+  const edge = await page.getAttribute('#edges tbody tr', 'data-key');
+  const line = page.locator('svg.map.wide a', { has: page.locator(`title:text-is("${edge}")`) }).locator('.hit');
+  await line.scrollIntoViewIfNeeded();
+  // Beside the thin line, close to its end: there is no label there.
+  const at = await line.evaluate((path) => {
+    const point = path.getPointAtLength(path.getTotalLength() * 0.96);
+    return new DOMPoint(point.x, point.y + 4).matrixTransform(path.getScreenCTM());
+  });
+  await page.mouse.click(at.x, at.y);
+  await page.waitForURL(/\/edges\?/);
+  expect((await page.textContent('h1')).replace(/\s+/g, ' ').trim() === edge, 'another edge was opened');
+  const chart = page.locator('svg.distribution');
+  expect((await chart.getAttribute('role')) === 'img' && (await chart.locator('> title').count()) === 1, 'the chart has no title');
+  expect(!/NaN|Infinity/.test(await chart.innerHTML()), 'a number that cannot be drawn');
+  await page.click('#calls tbody a');
+  await page.waitForURL(/\/traces\/[0-9a-f]{32}/);
   await page.context().close();
 });
 
