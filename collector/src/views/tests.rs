@@ -415,6 +415,22 @@ fn cycles_and_clock_skew_are_told() {
 }
 
 #[test]
+fn a_message_that_is_taken_after_its_sender_has_finished_is_nothing_odd() {
+    let views = views();
+    let child = |id, kind| timed(1, id, 1, kind, 9);
+    let spans = vec![timed(1, 1, 0, Kind::Producer, 5), child(2, Kind::Consumer)];
+    count(&views, "mail", spans, T0);
+    let warnings = || views.trace(1_u128.to_be_bytes()).unwrap().warnings;
+    assert_eq!(warnings(), Vec::<String>::new());
+    count(&views, "mail", vec![child(3, Kind::Internal)], T0);
+    assert!(
+        warnings()[0].contains("ms after its parent"),
+        "{:?}",
+        warnings()
+    );
+}
+
+#[test]
 fn edges_beyond_the_cap_are_one_before_and_after_they_settle() {
     let views = views();
     let id = |client: u64, server: u64| 1_000 * client + server;

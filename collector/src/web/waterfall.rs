@@ -577,6 +577,13 @@ mod tests {
         assert_eq!(href(&page, "Unfold all"), path);
         let page = show_asked(&trace, &[("fold", "all"), ("unfold", &id(1))]);
         assert_eq!(rows_of(&page), [1, 2, 6, 10, 14]);
+        // As many as may be folded one by one: the one that was folded first gives way.
+        let most: Vec<_> = (1_001..=1_200).map(id).collect();
+        let page = show_asked(&trace, &[("fold", &most.join(","))]);
+        let toggled = page.class("fold").find_map(|link| link.get("href"));
+        let toggled = toggled.unwrap();
+        assert_eq!(toggled.matches(comma).count(), 199);
+        assert!(!toggled.contains(&id(1_001)) && toggled.ends_with(&id(1)));
         let many = vec![id(1); 201].join(",");
         for (name, value) in [("fold", "x"), ("fold", many.as_str()), ("first", "0")] {
             let query = PageQuery::new(vec![(name.to_owned(), value.to_owned())]);

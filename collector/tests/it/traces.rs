@@ -39,6 +39,12 @@ fn a_kept_trace_is_found_shown_and_linked_to_the_same_one_elsewhere() {
         200,
         &["No kept trace matches", "Clear the search"],
     );
+    let long_ago = "from=2001-01-01T00:00:00Z&to=2001-01-01T00:05:00Z";
+    page(
+        &format!("/traces?service=nobody&{long_ago}"),
+        200,
+        &["Nothing in these", "Show the last"],
+    );
     page("/traces?min=2s&max=1s", 400, &["min cannot be"]);
     let url = format!("http://jaeger.example/trace/{TRACE}");
     page(
