@@ -26,7 +26,6 @@ mod told_tests;
 mod worker;
 #[cfg(test)]
 mod worker_tests;
-mod zipkin;
 
 pub use config::{Compression, Config, DEFAULT_RELOAD_INTERVAL, DEFAULT_TIMEOUT, Retry};
 pub use headers::{Headers, value as header_value};

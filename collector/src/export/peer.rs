@@ -11,11 +11,11 @@ use super::outcome::{Outcome, of_grpc, of_http, of_zipkin};
 use super::size::SizeLimit;
 use super::split::Limits;
 use super::target::TargetKind;
-use super::zipkin::{self, EncodeError};
 use crate::net::client::{Client, ClientError, Endpoint, Pieces, Protocol, Reply};
 use crate::net::grpc;
 use crate::net::rpc_status::{Code, RpcStatus};
 use crate::signal::{BySignal, Signal};
+use crate::wire::zipkin::{self, EncodeError};
 
 const USER_AGENT: &str = concat!("bellwether-collector/", env!("CARGO_PKG_VERSION"));
 

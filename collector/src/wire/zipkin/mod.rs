@@ -1,5 +1,6 @@
 //! Spans as Zipkin JSON v2, written straight from the received bytes (OpenTelemetry specification, trace/
-//! sdk_exporters/zipkin.md; Zipkin API v2, `ListOfSpans`). Called by `peer`.
+//! sdk_exporters/zipkin.md; Zipkin API v2, `ListOfSpans`). Called by `export` to send them and by `web` to answer Zipkin's
+//! queries, so that both say the same.
 
 mod json;
 mod origin;
@@ -14,15 +15,16 @@ use self::json::Json;
 use self::origin::Origin;
 use self::tags::Tags;
 use self::value::put_object;
-use crate::net::proto::{Value, fields};
-use crate::wire::{EventRef, SpanKind, SpanRef, WireError, walk};
+use super::reader::{MAX_DEPTH, Reader};
+use super::walk::span_tag;
+use super::{EventRef, SpanKind, SpanRef, WireError, walk};
 
 /// Longest name of a service or a scope: every span repeats it.
 const MOST_NAME_BYTES: usize = 4 * 1024;
 
 /// Why there is no JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum EncodeError {
+pub enum EncodeError {
     /// The first fault in the bytes.
     #[error("not readable as OTLP: {0}")]
     Malformed(#[from] WireError),
@@ -42,7 +44,7 @@ pub(super) enum EncodeError {
 ///
 /// # Errors
 /// [`EncodeError`].
-pub(super) fn encode(batches: &[Bytes], limit: usize) -> Result<Vec<u8>, EncodeError> {
+pub fn encode(batches: &[Bytes], limit: usize) -> Result<Vec<u8>, EncodeError> {
     // Attribute names and values come as they are; ids double and the framing is spelt out.
     let expected: usize = batches.iter().map(|batch| batch.len() * 2).sum();
     let mut json = Json::with_limit(limit, expected);
@@ -136,17 +138,27 @@ struct Rare {
 impl Rare {
     fn of(span: &SpanRef<'_>) -> Self {
         let mut rare = Self::default();
-        for field in fields(span.raw) {
-            match field {
-                (10, Value::Varint(count)) => rare.dropped_attributes = count,
-                (11, Value::Bytes(_)) => rare.events = true,
-                (12, Value::Varint(count)) => rare.dropped_events = count,
-                (13, Value::Bytes(_)) => rare.links = true,
-                (14, Value::Varint(count)) => rare.dropped_links = count,
-                _ => {}
+        let mut reader = Reader::new(span.raw);
+        while rare.read_field(&mut reader) == Ok(true) {}
+        rare
+    }
+
+    /// False at the end of the message.
+    fn read_field(&mut self, reader: &mut Reader<'_>) -> Result<bool, WireError> {
+        let Some(tag) = reader.tag()? else {
+            return Ok(false);
+        };
+        match tag {
+            span_tag::DROPPED_ATTRIBUTES => self.dropped_attributes = reader.varint()?,
+            span_tag::DROPPED_EVENTS => self.dropped_events = reader.varint()?,
+            span_tag::DROPPED_LINKS => self.dropped_links = reader.varint()?,
+            _ => {
+                self.events |= tag == span_tag::EVENTS;
+                self.links |= tag == span_tag::LINKS;
+                reader.skip(tag, MAX_DEPTH)?;
             }
         }
-        rare
+        Ok(true)
     }
 }
 
