@@ -22,6 +22,7 @@ mod traces;
 mod tree;
 mod varint;
 mod window;
+mod zipkin_query;
 
 #[cfg(test)]
 mod model_tests;
@@ -41,6 +42,7 @@ use traces::Traces;
 
 use crate::status::now_unix_nano;
 use crate::wire::{AnyValueRef, SpanRef, to_json};
+pub use zipkin_query::KeptSpans;
 
 /// The window moves at most so often.
 const MOVE_NANOS: u64 = 1_000_000_000;

@@ -68,6 +68,31 @@ pub fn encode(batches: &[Bytes], limit: usize) -> Result<Vec<u8>, EncodeError> {
     Ok(bytes)
 }
 
+/// Single spans as JSON, for who reads them again. Give it spans of one resource in a row: their tags are written once.
+#[derive(Default)]
+pub struct SpanEncoder<'a> {
+    tags: Tags<'a>,
+}
+
+impl<'a> SpanEncoder<'a> {
+    /// A span as an object, as [`encode`] writes it; `None` when that is more than `limit` bytes.
+    pub fn encode(&mut self, span: &SpanRef<'a>, limit: usize) -> Option<Vec<u8>> {
+        let mut json = Json::with_limit(limit, span.raw.len() * 2);
+        put_span(&mut json, &mut self.tags, span);
+        (!json.is_full()).then(|| json.into_bytes())
+    }
+}
+
+/// The name of the service on the other side, if the span tells one.
+pub fn remote_service<'a>(span: &SpanRef<'a>) -> Option<&'a str> {
+    Origin::of(span).remote_service()
+}
+
+/// A service's name as spans are sent with it.
+pub fn service_name(name: &str) -> &str {
+    cut(name)
+}
+
 fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
     let origin = Origin::of(span);
     json.open_object();

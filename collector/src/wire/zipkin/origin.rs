@@ -79,6 +79,11 @@ impl<'a> Origin<'a> {
         json.close_object();
     }
 
+    /// The name of who was on the other side.
+    pub(super) fn remote_service(&self) -> Option<&'a str> {
+        self.remote.map(|(_, name)| name)
+    }
+
     /// Who was on the other side, when the span says so.
     pub(super) fn put_remote_endpoint(&self, json: &mut Json) {
         let named = self.remote.map(|(rank, _)| rank);
@@ -95,7 +100,7 @@ impl<'a> Origin<'a> {
         }
         json.key("remoteEndpoint").open_object();
         // The name is what Zipkin draws its dependencies by, so a called address is its name too.
-        if let Some((_, name)) = self.remote {
+        if let Some(name) = self.remote_service() {
             json.key("serviceName").string(name);
         }
         put_address(json, address);
