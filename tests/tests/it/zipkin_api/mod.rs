@@ -1,0 +1,216 @@
+//! Zipkin's query API, side by side with a real Zipkin: the same spans in, the same answers out, up to ordering. What
+//! differs is in docs/zipkin-api.md, and a test here for each.
+
+mod calls;
+mod questions;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bellwether_tests::http::{Answer, get, post};
+use bellwether_tests::peers::{self, Zipkin};
+use bellwether_tests::system::Collector;
+use bellwether_tests::wait::wait_for;
+use serde_json::{Value, json};
+
+use crate::sdk::send;
+
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+const ALL: &str = "/api/v2/traces?limit=1000";
+
+/// One that answers Zipkin's questions.
+struct Asked<'a> {
+    name: &'a str,
+    url: String,
+}
+
+impl Asked<'_> {
+    fn get(&self, path: &str) -> Answer {
+        get(&format!("{}{path}", self.url)).unwrap_or_else(|| panic!("no answer to {path}"))
+    }
+
+    fn json(&self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!(
+            answer.status,
+            200,
+            "{} {path}: {}",
+            self.name,
+            answer.text()
+        );
+        answer.json()
+    }
+
+    fn wait_for_spans(&self, count: usize) {
+        wait_for(&format!("{count} spans in {}", self.name), || {
+            (count_spans(&self.json(ALL)) == count).then_some(())
+        });
+    }
+}
+
+fn ours(collector: &Collector) -> Asked<'static> {
+    Asked {
+        name: "the collector",
+        url: format!("http://127.0.0.1:{}", collector.web),
+    }
+}
+
+fn theirs<'a>(name: &'a str, zipkin: &Zipkin) -> Asked<'a> {
+    Asked {
+        name,
+        url: zipkin.url.clone(),
+    }
+}
+
+fn count_spans(traces: &Value) -> usize {
+    let traces = traces.as_array().expect("traces").iter();
+    traces
+        .map(|trace| trace.as_array().expect("spans").len())
+        .sum()
+}
+
+fn now_micros() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("a time after 1970").as_micros() as u64
+}
+
+fn post_spans(url: &str, spans: &[Value]) {
+    let answer = post(
+        &format!("{url}/api/v2/spans"),
+        &JSON,
+        json!(spans).to_string().as_bytes(),
+    );
+    let answer = answer.expect("an answer");
+    assert!(answer.status < 300, "{}: {}", answer.status, answer.text());
+}
+
+/// In requests of seven that have spans of several traces, the first of them twice.
+fn send_to(url: &str, traces: &[Vec<Value>]) {
+    let mut spans = Vec::new();
+    let longest = traces.iter().map(Vec::len).max().unwrap_or_default();
+    for at in 0..longest {
+        spans.extend(traces.iter().filter_map(|trace| trace.get(at)).cloned());
+    }
+    for request in spans.chunks(7) {
+        post_spans(url, request);
+    }
+    post_spans(url, &spans[..7]);
+}
+
+/// With what has no order in the order of its text: lists of names, links, traces, spans.
+fn sorted(mut answer: Value) -> Value {
+    if let Some(items) = answer.as_array_mut() {
+        for item in items.iter_mut() {
+            *item = sorted(item.take());
+        }
+        items.sort_by_key(Value::to_string);
+    }
+    answer
+}
+
+fn compare(
+    questions: &[String],
+    ours: &Asked<'_>,
+    theirs: &Asked<'_>,
+    same: impl Fn(Value) -> Value,
+) {
+    let mut answered = 0;
+    for path in questions {
+        let (own, expected) = (ours.json(path), theirs.json(path));
+        answered += usize::from(expected != json!([]));
+        let (own, expected) = (sorted(same(own)), sorted(same(expected)));
+        assert_eq!(
+            own, expected,
+            "{path} asked of the collector and {}",
+            theirs.name
+        );
+    }
+    assert!(
+        answered * 2 > questions.len(),
+        "most have an answer: {answered} of {}",
+        questions.len()
+    );
+}
+
+#[test]
+fn a_zipkin_behind_the_exporter_answers_the_same() {
+    let test = "a_zipkin_behind_the_exporter_answers_the_same";
+    let Some(zipkin) = peers::require(test, "Zipkin", peers::zipkin()) else {
+        return;
+    };
+    let collector = Collector::start(&[&zipkin.url.replacen("http", "zipkin+http", 1)]);
+    let start = now_micros() - 1_200_000_000;
+    let traces = calls::traces(100, start);
+    send_to(&format!("http://127.0.0.1:{}", collector.zipkin), &traces);
+    if let Some(python) = peers::require(test, "the Python SDK", peers::python()) {
+        let grpc = format!("http://127.0.0.1:{}", collector.otlp_grpc);
+        send(&python, "python/send.py", ["grpc", &grpc]);
+    }
+    let (ours, theirs) = (ours(&collector), theirs("a Zipkin behind it", &zipkin));
+    theirs.wait_for_spans(count_spans(&ours.json(ALL)));
+    compare(
+        &questions::of(&ours.json(ALL), start),
+        &ours,
+        &theirs,
+        |answer| answer,
+    );
+    let (refused, unknown) = (questions::refused(), questions::unknown());
+    for path in refused.into_iter().chain(unknown) {
+        let (own, expected) = (ours.get(path), theirs.get(path));
+        assert_eq!(own.status, expected.status, "{path}: {}", own.text());
+        assert!(!own.text().is_empty(), "{path} says nothing");
+    }
+}
+
+#[test]
+fn a_zipkin_beside_the_collector_answers_the_same() {
+    let test = "a_zipkin_beside_the_collector_answers_the_same";
+    let Some(zipkin) = peers::require(test, "Zipkin", peers::zipkin()) else {
+        return;
+    };
+    let collector = Collector::start(&[]);
+    let start = now_micros() - 1_200_000_000;
+    let traces = calls::traces(100, start);
+    for url in [
+        &format!("http://127.0.0.1:{}", collector.zipkin),
+        &zipkin.url,
+    ] {
+        send_to(url, &traces);
+    }
+    let (ours, theirs) = (ours(&collector), theirs("a Zipkin beside it", &zipkin));
+    theirs.wait_for_spans(count_spans(&ours.json(ALL)));
+    compare(
+        &questions::of(&theirs.json(ALL), start),
+        &ours,
+        &theirs,
+        without_told_again,
+    );
+}
+
+/// Without the tags that tell in OpenTelemetry's terms what Zipkin's own members tell, too.
+fn without_told_again(mut answer: Value) -> Value {
+    const TOLD_AGAIN: [&str; 6] = [
+        "network.local.address",
+        "network.local.port",
+        "network.peer.address",
+        "network.peer.port",
+        "peer.service",
+        "otel.status_code",
+    ];
+    match &mut answer {
+        Value::Array(items) => {
+            for item in items.iter_mut() {
+                *item = without_told_again(item.take());
+            }
+        }
+        Value::Object(span) => {
+            if let Some(Value::Object(tags)) = span.get_mut("tags") {
+                tags.retain(|key, _| !TOLD_AGAIN.contains(&key.as_str()));
+                if tags.is_empty() {
+                    span.remove("tags");
+                }
+            }
+        }
+        _ => {}
+    }
+    answer
+}
