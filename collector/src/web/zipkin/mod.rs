@@ -12,6 +12,9 @@ mod span;
 mod trace;
 mod tree;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
