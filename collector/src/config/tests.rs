@@ -752,7 +752,7 @@ exporters:
 fn tags_to_propose_values_of_are_named() {
     let file = Written::new("autocomplete_keys: [environment, ' http.method ', 7]\n");
     let printed = file.print("", &[]);
-    let keys = "autocomplete_keys:\n  - environment  # FILE:1\n  - http.method  # FILE:1\n  - \"7\"  # FILE:1\n";
+    let keys = "autocomplete_keys:\n  - environment  # FILE:1\n  - http.method  # FILE:1\n  - 7  # FILE:1\n";
     assert!(printed.contains(keys), "{printed}");
     let printed = file.print("--autocomplete-key region", &[]);
     assert!(

@@ -44,19 +44,16 @@ impl Params {
     /// # Errors
     /// It is not there; it may be empty.
     pub(super) fn required(&self, name: &str) -> Result<&str, Failure> {
-        self.get(name)
-            .ok_or_else(|| bad_request(format!("the parameter {name} is missing")))
+        self.get(name).ok_or_else(|| missing(name))
     }
 
-    /// `endTs` less `lookback`, and `endTs`: Unix milliseconds. `now` is the former's default.
+    /// `endTs` less `lookback`, and `endTs`: Unix milliseconds. `now` stands for an `endTs` that is not there.
     ///
     /// # Errors
-    /// What is no whole number above 0.
+    /// What is no whole number above 0, and an end that nothing says.
     pub(super) fn range(&self, now: Option<u64>) -> Result<(u64, u64), Failure> {
-        if now.is_none() {
-            self.required("endTs")?;
-        }
-        let end = self.number("endTs")?.or(now).unwrap_or_default();
+        let end = self.number("endTs")?.or(now);
+        let end = end.ok_or_else(|| missing("endTs"))?;
         let lookback = self.number("lookback")?.unwrap_or(DEFAULT_LOOKBACK);
         Ok((end.saturating_sub(lookback), end))
     }
@@ -113,6 +110,10 @@ impl Params {
         text.map(|text| positive(name, text, MOST_NUMBER))
             .transpose()
     }
+}
+
+fn missing(name: &str) -> Failure {
+    bad_request(format!("the parameter {name} is missing"))
 }
 
 /// A whole number from 1 to `most`.

@@ -122,6 +122,7 @@ pub(super) fn refused() -> Vec<&'static str> {
         "/api/v2/traceMany?traceIds=1,x",
         "/api/v2/traceMany?traceIds=1,",
         "/api/v2/dependencies",
+        "/api/v2/dependencies?endTs=",
         "/api/v2/dependencies?endTs=0",
         "/api/v2/dependencies?endTs=x",
         "/api/v2/dependencies?endTs=5&lookback=0",
