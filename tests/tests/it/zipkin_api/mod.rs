@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::sdk::send;
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+const TRACES: u64 = 48;
 const ALL: &str = "/api/v2/traces?limit=1000";
 
 /// One that answers Zipkin's questions.
@@ -153,7 +154,7 @@ fn a_zipkin_behind_the_exporter_answers_the_same() {
     };
     let collector = Collector::start(&[&zipkin.url.replacen("http", "zipkin+http", 1)]);
     let start = now_micros() - 1_200_000_000;
-    let traces = calls::traces(100, start);
+    let traces = calls::traces(TRACES, start);
     send_to(&format!("http://127.0.0.1:{}", collector.zipkin), &traces);
     if let Some(python) = peers::require(test, "the Python SDK", peers::python()) {
         let grpc = format!("http://127.0.0.1:{}", collector.otlp_grpc);
@@ -183,7 +184,7 @@ fn a_zipkin_beside_the_collector_answers_the_same() {
     };
     let collector = Collector::start(&[]);
     let start = now_micros() - 1_200_000_000;
-    let traces = calls::traces(100, start);
+    let traces = calls::traces(TRACES, start);
     for url in [
         &format!("http://127.0.0.1:{}", collector.zipkin),
         &zipkin.url,
@@ -198,6 +199,106 @@ fn a_zipkin_beside_the_collector_answers_the_same() {
         &theirs,
         comparable,
     );
+}
+
+/// Each row of the documentation's table of differences that a span makes.
+#[test]
+fn what_differs_is_what_the_documentation_says() {
+    let test = "what_differs_is_what_the_documentation_says";
+    let Some(zipkin) = peers::require(test, "Zipkin", peers::zipkin()) else {
+        return;
+    };
+    let collector = Collector::start_with(&["--autocomplete-key", "env"]);
+    let (own, others) = (ours(&collector), theirs("a Zipkin beside it", &zipkin));
+    let both = json!({"serviceName": "a", "ipv4": "10.0.0.1", "ipv6": "2001:db8::1"});
+    let rows = [
+        (
+            json!({}),
+            "/localEndpoint/serviceName",
+            json!("unknown_service"),
+            Value::Null,
+        ),
+        (
+            json!({"tags": {"error": "false"}}),
+            "/tags/error",
+            Value::Null,
+            json!("false"),
+        ),
+        (
+            json!({"tags": {"error": ""}}),
+            "/tags/otel.status_code",
+            json!("ERROR"),
+            Value::Null,
+        ),
+        (
+            json!({"remoteEndpoint": {"port": 80}}),
+            "/remoteEndpoint/port",
+            Value::Null,
+            json!(80),
+        ),
+        (
+            json!({"localEndpoint": both}),
+            "/localEndpoint/ipv6",
+            Value::Null,
+            json!("2001:db8::1"),
+        ),
+        (
+            json!({"localEndpoint": both}),
+            "/tags/network.local.address",
+            json!("10.0.0.1"),
+            Value::Null,
+        ),
+        (
+            json!({"remoteEndpoint": {"serviceName": "B"}}),
+            "/tags/peer.service",
+            json!("B"),
+            Value::Null,
+        ),
+    ];
+    for (id, (members, pointer, expected, of_zipkin)) in (1_u64..).zip(rows) {
+        let mut span = json!({"traceId": format!("{id:016x}"), "id": "1", "timestamp": now_micros(), "duration": 1});
+        let members = members.as_object().expect("members").clone();
+        span.as_object_mut().expect("a span").extend(members);
+        for url in [
+            &format!("http://127.0.0.1:{}", collector.zipkin),
+            &zipkin.url,
+        ] {
+            post_spans(url, std::slice::from_ref(&span));
+        }
+        let path = format!("/api/v2/trace/{id:x}");
+        let at = |asked: &Asked<'_>| {
+            let trace = wait_for(&format!("{path} of {}", asked.name), || {
+                Some(asked.get(&path)).filter(|answer| answer.status == 200)
+            });
+            trace.json()[0]
+                .pointer(pointer)
+                .cloned()
+                .unwrap_or_default()
+        };
+        assert_eq!(
+            (at(&own), at(&others)),
+            (expected, of_zipkin),
+            "{pointer} of {span}"
+        );
+    }
+    assert_eq!(own.json("/api/v2/autocompleteKeys"), json!(["env"]));
+    // Zipkin's UI may read it; a page of another origin may not.
+    assert_eq!(
+        own.get("/api/v2/services").header("cache-control"),
+        Some("no-store")
+    );
+    assert_eq!(
+        own.get("/api/v2/services")
+            .header("access-control-allow-origin"),
+        None
+    );
+    for path in ["/health", "/info"] {
+        assert_eq!(
+            (own.get(path).status, others.get(path).status),
+            (404, 200),
+            "{path}"
+        );
+    }
 }
 
 /// Without the tags that tell in OpenTelemetry's terms what Zipkin's own members tell, too, and without what servers'

@@ -78,7 +78,8 @@ pub(super) fn of(traces: &Value, start: u64) -> Vec<String> {
         ));
     }
     asked.push(format!("/api/v2/traces?endTs={}", at(500)));
-    for id in &ids {
+    // Of every sort, for ids are in order.
+    for id in ids.iter().step_by(3) {
         let short = id.trim_start_matches('0');
         asked.push(format!("/api/v2/trace/{id}"));
         asked.push(format!("/api/v2/trace/{short}"));
