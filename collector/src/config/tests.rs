@@ -760,7 +760,7 @@ fn tags_to_propose_values_of_are_named() {
         "{printed}"
     );
     let long = "k".repeat(257);
-    let file = Written::new(&format!("autocomplete_keys: ['', {long}, ok]\n"));
+    let file = Written::new(format!("autocomplete_keys: ['', {long}, ok]\n"));
     let faults = file.check(&[]);
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(

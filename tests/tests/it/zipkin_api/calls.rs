@@ -96,7 +96,7 @@ impl Trace {
     fn root(&mut self, number: u64) {
         let id = self.next_id();
         let mut root = self.span(&id, None, Some("SERVER"), SERVICES[0]);
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             root["remoteEndpoint"] =
                 json!({"serviceName": "Browser", "ipv6": "2001:DB8:0:0:0:0:0:7"});
         }
