@@ -15,6 +15,10 @@ use crate::views::{KeptSpans, Views};
 /// Zipkin counts by it alone.
 type LowId = u64;
 
+/// More spans with one such half are not counted: a way up through all of them is walked for each. A trace keeps half as
+/// many.
+const MOST_CALLS: usize = 10_000;
+
 /// Zipkin's `DependencyLink`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -64,6 +68,9 @@ fn in_range(views: &Views, begin: u64, end: u64) -> HashMap<LowId, Vec<[u8; 16]>
 fn read(kept: &KeptSpans, calls: &mut Vec<Call>, left: &mut usize) -> Result<(), TooLarge> {
     span::read(kept, |span| {
         let call = Call::of(span);
+        if calls.len() == MOST_CALLS {
+            return Err(TooLarge);
+        }
         *left = left.checked_sub(call.bytes()).ok_or(TooLarge)?;
         calls.push(call);
         Ok(())

@@ -377,6 +377,33 @@ async fn links_are_counted_by_the_lower_half_of_the_trace_id() {
     assert_eq!(nothing, json!([]));
 }
 
+/// Senders choose their ids: what is counted together is bounded, whatever they make one trace of.
+#[tokio::test]
+async fn spans_that_share_half_an_id_are_counted_up_to_a_bound() {
+    let queries = empty();
+    let path = format!("/api/v2/dependencies?{RANGE}");
+    // The first of them is the root; below a client that has children its server would be counted.
+    let called = json!([{"parent": "here", "child": "there", "callCount": 7_999}]);
+    for (upper, expected) in [(1, None), (2, Some(called)), (3, Some(json!([])))] {
+        let span = |id| {
+            let mut span = test_support::span(upper << 64 | 7, (upper as u64) << 32 | id, 0);
+            span.kind = 3;
+            span.attributes = vec![attribute("peer.service", "there")];
+            span
+        };
+        keep(
+            &queries,
+            &encode(vec![resource_spans(
+                "here",
+                (1..=4_000).map(span).collect(),
+            )]),
+        );
+        if let Some(expected) = expected {
+            assert_eq!(answer(&queries, &path).await, expected, "{upper}");
+        }
+    }
+}
+
 /// A few bytes of OTLP are many of Zipkin's, since each span repeats its resource.
 #[tokio::test]
 async fn answers_are_bounded_whatever_was_sent() {
