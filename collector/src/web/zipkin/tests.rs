@@ -377,6 +377,88 @@ async fn links_are_counted_by_the_lower_half_of_the_trace_id() {
     assert_eq!(nothing, json!([]));
 }
 
+/// Each as a Zipkin counts it; `tests/tests/it/zipkin_api` asks one about many more.
+#[tokio::test]
+async fn calls_are_counted_once_whoever_told_of_them() {
+    let (client, server) = (Some("CLIENT"), Some("SERVER"));
+    let part = |id, parent: u64, kind: Option<&str>, service: &str, remote: &str| {
+        span(
+            7,
+            id,
+            &json!({
+                "parentId": (parent > 0).then(|| format!("{parent:x}")), "kind": kind,
+                "localEndpoint": {"serviceName": service}, "remoteEndpoint": {"serviceName": remote},
+            }),
+        )
+    };
+    let shared = |mut half: Value| {
+        half["shared"] = true.into();
+        half
+    };
+    for (spans, expected) in [
+        (vec![part(1, 0, server, "a", "")], vec![]),
+        (vec![part(1, 0, server, "a", "web")], vec!["web a 1"]),
+        (vec![part(1, 0, client, "a", "db")], vec!["a db 1"]),
+        (vec![part(1, 0, None, "a", "redis")], vec!["a redis 1"]),
+        (
+            vec![
+                part(1, 0, client, "a", "proxy"),
+                part(2, 1, server, "b", ""),
+            ],
+            vec!["a b 1"],
+        ),
+        (
+            vec![
+                part(1, 0, Some("PRODUCER"), "a", "kafka"),
+                part(2, 1, Some("CONSUMER"), "b", "kafka"),
+            ],
+            vec!["a kafka 1", "kafka b 1"],
+        ),
+        // Work of a server below the id that it shares, and a call out of that.
+        (
+            vec![
+                part(1, 0, client, "a", "b"),
+                shared(part(1, 0, server, "b", "")),
+                part(2, 1, None, "b", ""),
+                part(3, 2, client, "b", "db"),
+            ],
+            vec!["a b 1", "b db 1"],
+        ),
+        // A half that does not say that it is one.
+        (
+            vec![part(1, 0, client, "a", ""), part(1, 0, server, "b", "")],
+            vec!["a b 1"],
+        ),
+        // A span in two pieces.
+        (
+            vec![part(1, 0, client, "a", ""), part(1, 0, client, "a", "db")],
+            vec!["a db 1"],
+        ),
+        // Its server sent nothing, but what it called did.
+        (
+            vec![part(1, 0, client, "a", "b"), part(2, 1, client, "b", "db")],
+            vec!["a b 1", "b db 1"],
+        ),
+        // Nobody above is known, and who is their parent is not there.
+        (
+            vec![part(2, 9, server, "b", ""), part(3, 9, client, "c", "db")],
+            vec!["c db 1"],
+        ),
+        // A circle has no top.
+        (
+            vec![part(1, 2, client, "a", "b"), part(2, 1, client, "b", "a")],
+            vec![],
+        ),
+    ] {
+        let links = answer(&of(&spans), &format!("/api/v2/dependencies?{RANGE}")).await;
+        let links = links.as_array().unwrap().iter().map(|link| {
+            let text = |key: &str| link[key].as_str().unwrap();
+            format!("{} {} {}", text("parent"), text("child"), link["callCount"])
+        });
+        assert_eq!(links.collect::<Vec<_>>(), expected, "{spans:#?}");
+    }
+}
+
 /// Senders choose their ids: what is counted together is bounded, whatever they make one trace of.
 #[tokio::test]
 async fn spans_that_share_half_an_id_are_counted_up_to_a_bound() {
