@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::sdk::send;
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
-const TRACES: u64 = 48;
+const TRACES: u64 = 80;
 const ALL: &str = "/api/v2/traces?limit=1000";
 
 /// One that answers Zipkin's questions.
