@@ -61,6 +61,8 @@ pub struct Config {
     pub web: ListenAddress,
     /// Host names the pages answer to beside those they always do.
     pub web_hosts: Vec<String>,
+    /// Tags whose values Zipkin's query API lists.
+    pub autocomplete_keys: Vec<String>,
     /// Who may send, and how long connections stay.
     pub access: Access,
     /// Where spans are sent on to; none is fine.
@@ -180,6 +182,7 @@ impl Config {
             retention,
             storage,
             web_hosts: hosts(given.several("web_hosts"), faults),
+            autocomplete_keys: keys(given.several("autocomplete_keys"), faults),
             listen,
             otlp_grpc,
             otlp_http,
@@ -222,6 +225,12 @@ fn probe(given: &Given, faults: &mut Faults) -> ListenAddress {
 fn listen_host(given: &Given, faults: &mut Faults) -> String {
     let host = faults.checked(given.one("listen"), value::host);
     host.unwrap_or_else(|| DEFAULT_HOST.to_owned())
+}
+
+fn keys(settings: Vec<Setting>, faults: &mut Faults) -> Vec<String> {
+    let keys = settings.into_iter();
+    keys.filter_map(|setting| faults.checked(Some(setting), value::key))
+        .collect()
 }
 
 fn hosts(settings: Vec<Setting>, faults: &mut Faults) -> Vec<String> {

@@ -89,6 +89,15 @@ pub(super) const SETTINGS: &[Key] = &[
         in_force: |config| config.web_hosts.clone(),
     },
     Key {
+        key: "autocomplete_keys",
+        flag: "autocomplete-key",
+        value: "KEY",
+        takes: Takes::Several,
+        default: "none",
+        help: "Tag whose values Zipkin's query API lists, for its UI to propose; may be repeated",
+        in_force: |config| config.autocomplete_keys.clone(),
+    },
+    Key {
         key: "memory_limit",
         flag: "memory-limit",
         value: "BYTES",

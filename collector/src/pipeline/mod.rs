@@ -211,6 +211,7 @@ impl Collector {
             views,
             status: Arc::clone(&status),
             allowed_hosts: allowed_hosts(config.web_hosts, config.web.host),
+            autocomplete_keys: config.autocomplete_keys.into(),
             closing: closed,
         };
         let web = web

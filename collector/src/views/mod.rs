@@ -24,6 +24,7 @@ mod traces;
 mod tree;
 mod varint;
 mod window;
+mod zipkin_query;
 
 #[cfg(test)]
 mod model_tests;
@@ -48,6 +49,7 @@ use traces::Traces;
 
 use crate::status::now_unix_nano;
 use crate::wire::{AnyValueRef, SpanRef, to_json};
+pub use zipkin_query::KeptSpans;
 
 /// Part of the views' bytes that the samples of critical paths may take.
 const PATHS_SHARE: usize = 8;

@@ -207,6 +207,20 @@ impl Traces {
         fits.into_iter().map(|(.., trace_id)| trace_id).collect()
     }
 
+    /// All of them, in no order.
+    pub(crate) fn ids(&self) -> Vec<[u8; 16]> {
+        self.traces.iter().map(|trace| trace.trace_id).collect()
+    }
+
+    /// Services that have a span here, again for each of their resources and scopes.
+    pub(crate) fn services(&self) -> Vec<String> {
+        let used = self
+            .origins
+            .iter()
+            .filter(|origin| Arc::strong_count(origin) > 1);
+        used.map(|origin| origin.service.to_string()).collect()
+    }
+
     /// A trace's row in lists.
     pub(crate) fn summary(&self, trace_id: [u8; 16]) -> Option<TraceSummary> {
         self.find(hash_id(&self.hasher, trace_id), trace_id)

@@ -1,4 +1,4 @@
-//! The web address: pages, JSON API, live events, behind one check of the host name. A router that
+//! The web address: pages, JSON API, Zipkin's query API, live events, behind one check of the host name. A router that
 //! `pipeline` mounts behind the kit, which serves probes and `/metrics` itself.
 
 pub mod api;
@@ -20,6 +20,7 @@ mod timeline;
 mod traces;
 mod waterfall;
 mod wrong_port;
+mod zipkin;
 
 #[cfg(test)]
 mod fixtures;
@@ -49,6 +50,8 @@ pub struct Web {
     pub status: Arc<Status>,
     /// Host names pages and API answer to, beside loopback names and IP addresses.
     pub allowed_hosts: Arc<[String]>,
+    /// Tags whose values Zipkin's query API lists.
+    pub autocomplete_keys: Arc<[String]>,
     /// Turns true when the collector drains: streams of live events end then, so that they hold nothing up.
     pub closing: tokio::sync::watch::Receiver<bool>,
 }
@@ -57,6 +60,11 @@ pub struct Web {
 pub fn router(web: Web) -> Router {
     let bounded = from_fn_with_state(reports::Reports::new(), reports::bounded);
     let api = api::router(Arc::clone(&web.views), Arc::clone(&web.status)).layer(bounded.clone());
+    let queries = zipkin::Queries {
+        views: Arc::clone(&web.views),
+        autocomplete_keys: Arc::clone(&web.autocomplete_keys),
+    };
+    let zipkin = zipkin::router(queries).layer(bounded.clone());
     Router::new()
         .route("/", get(services::page))
         .route("/services/{name}", get(service::page))
@@ -72,6 +80,7 @@ pub fn router(web: Web) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(live::Pages::new(web.clone()))
         .merge(api)
+        .merge(zipkin)
         .layer(from_fn_with_state(web.clone(), guard::check_host))
         .layer(from_fn_with_state(web, wrong_port::tell))
         .layer(from_fn(guard::secure))
@@ -152,6 +161,7 @@ mod tests {
             views: Arc::new(views),
             status: Arc::default(),
             allowed_hosts: Arc::from(["traces.example.org".to_owned()]),
+            autocomplete_keys: Arc::default(),
             closing,
         };
         (router(web), close)

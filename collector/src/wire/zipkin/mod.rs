@@ -1,5 +1,6 @@
 //! Spans as Zipkin JSON v2, written straight from the received bytes (OpenTelemetry specification, trace/
-//! sdk_exporters/zipkin.md; Zipkin API v2, `ListOfSpans`). Called by `peer`.
+//! sdk_exporters/zipkin.md; Zipkin API v2, `ListOfSpans`). Called by `export` to send them and by `web` to answer Zipkin's
+//! queries, so that both say the same.
 
 mod json;
 mod origin;
@@ -14,14 +15,14 @@ use self::json::Json;
 use self::origin::Origin;
 use self::tags::Tags;
 use self::value::put_object;
-use crate::wire::{Detail, EventRef, SpanKind, SpanRef, WireError, walk};
+use super::{Detail, EventRef, SpanKind, SpanRef, WireError, walk};
 
 /// Longest name of a service or a scope: every span repeats it.
 const MOST_NAME_BYTES: usize = 4 * 1024;
 
 /// Why there is no JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum EncodeError {
+pub enum EncodeError {
     /// The first fault in the bytes.
     #[error("not readable as OTLP: {0}")]
     Malformed(#[from] WireError),
@@ -41,11 +42,7 @@ pub(super) enum EncodeError {
 ///
 /// # Errors
 /// [`EncodeError`].
-pub(super) fn encode(
-    batches: &[Bytes],
-    limit: usize,
-    memory: Vec<u8>,
-) -> Result<Vec<u8>, EncodeError> {
+pub fn encode(batches: &[Bytes], limit: usize, memory: Vec<u8>) -> Result<Vec<u8>, EncodeError> {
     let mut json = Json::in_memory(memory, limit, expected_bytes(batches));
     let mut tags = Tags::default();
     let mut fits = 0;
@@ -69,8 +66,33 @@ pub(super) fn encode(
 
 /// About as much JSON as `batches` become: attribute names and values come as they are; ids double and the framing is spelt
 /// out.
-pub(super) fn expected_bytes(batches: &[Bytes]) -> usize {
+pub fn expected_bytes(batches: &[Bytes]) -> usize {
     batches.iter().map(|batch| batch.len() * 2).sum()
+}
+
+/// Single spans as JSON, for who reads them again. Give it spans of one resource in a row: their tags are written once.
+#[derive(Default)]
+pub struct SpanEncoder<'a> {
+    tags: Tags<'a>,
+}
+
+impl<'a> SpanEncoder<'a> {
+    /// A span as an object, as [`encode`] writes it; `None` when that is more than `limit` bytes.
+    pub fn encode(&mut self, span: &SpanRef<'a>, limit: usize) -> Option<Vec<u8>> {
+        let mut json = Json::with_limit(limit, span.raw.len() * 2);
+        put_span(&mut json, &mut self.tags, span);
+        (!json.is_full()).then(|| json.into_bytes())
+    }
+}
+
+/// The name of the service on the other side, if the span tells one.
+pub fn remote_service<'a>(span: &SpanRef<'a>) -> Option<&'a str> {
+    Origin::of(span).remote_service(span.kind)
+}
+
+/// A service's name as spans are sent with it.
+pub fn service_name(name: &str) -> &str {
+    cut(name)
 }
 
 /// Tags come before what attributes tell of, so that these are read once.

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::json::Json;
-use crate::wire::{AnyValueRef, KeyValueRef, SpanKind};
+use crate::wire::{AnyValueRef, KeyValueRef, SpanKind, SpanRef};
 
 /// Noted attribute by attribute.
 #[derive(Default)]
@@ -27,6 +27,15 @@ pub(super) struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
+    /// What all attributes of a span say, for who wants nothing else of them.
+    pub(super) fn of(span: &SpanRef<'a>) -> Self {
+        let mut origin = Self::default();
+        for attribute in span.attributes().select(tells) {
+            origin.read(attribute);
+        }
+        origin
+    }
+
     /// Takes note of one of the span's attributes.
     pub(super) fn note(&mut self, attribute: KeyValueRef<'a>) {
         if tells(attribute.key.as_bytes()) {
@@ -74,13 +83,22 @@ impl<'a> Origin<'a> {
         json.close_object();
     }
 
-    /// Who was on the other side of a span of this kind, when the span says so.
-    pub(super) fn put_remote_endpoint(&self, json: &mut Json, kind: SpanKind) {
+    /// The name of who was on the other side of a span of this kind, with its rank.
+    fn remote(&self, kind: SpanKind) -> Option<(u8, &'a str)> {
         // Whom a server or local span names by other attributes is itself.
         let calls = matches!(kind, SpanKind::Client | SpanKind::Producer);
-        let remote = self
-            .remote
-            .filter(|(rank, _)| calls || *rank == PEER_SERVICE);
+        self.remote
+            .filter(|(rank, _)| calls || *rank == PEER_SERVICE)
+    }
+
+    /// The name of who was on the other side of a span of this kind.
+    pub(super) fn remote_service(&self, kind: SpanKind) -> Option<&'a str> {
+        self.remote(kind).map(|(_, name)| name)
+    }
+
+    /// Who was on the other side of a span of this kind, when the span says so.
+    pub(super) fn put_remote_endpoint(&self, json: &mut Json, kind: SpanKind) {
+        let remote = self.remote(kind);
         let named = remote.map(|(rank, _)| rank);
         let port_of = |rank| {
             let mut ports = REMOTE_PORTS.iter().zip(self.remote_ports);
