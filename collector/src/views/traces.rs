@@ -175,6 +175,11 @@ impl Traces {
             .cloned()
     }
 
+    /// A trace where it lies.
+    pub(crate) fn peek(&self, trace_id: [u8; 16]) -> Option<&KeptTrace> {
+        self.find(hash_id(&self.hasher, trace_id), trace_id)
+    }
+
     /// Every trace, in no order.
     pub(crate) fn each(&self, mut look: impl FnMut(&KeptTrace)) {
         self.traces.iter().for_each(|trace| look(trace));

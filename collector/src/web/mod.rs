@@ -40,6 +40,7 @@ use axum::routing::get;
 use crate::status::Status;
 use crate::views::Views;
 use query::{BadParameter, PageQuery};
+pub use reports::Reports;
 
 /// What every handler reads.
 #[derive(Clone, Debug)]
@@ -52,19 +53,17 @@ pub struct Web {
     pub allowed_hosts: Arc<[String]>,
     /// Tags whose values Zipkin's query API lists.
     pub autocomplete_keys: Arc<[String]>,
+    /// What bounds reports, whichever port they are asked for at.
+    pub reports: Reports,
     /// Turns true when the collector drains: streams of live events end then, so that they hold nothing up.
     pub closing: tokio::sync::watch::Receiver<bool>,
 }
 
 /// Everything that the web address serves beside the kit's probes and `/metrics`.
 pub fn router(web: Web) -> Router {
-    let bounded = from_fn_with_state(reports::Reports::new(), reports::bounded);
+    let bounded = from_fn_with_state(web.reports.clone(), reports::bounded);
     let api = api::router(Arc::clone(&web.views), Arc::clone(&web.status)).layer(bounded.clone());
-    let queries = zipkin::Queries {
-        views: Arc::clone(&web.views),
-        autocomplete_keys: Arc::clone(&web.autocomplete_keys),
-    };
-    let zipkin = zipkin::router(queries).layer(bounded.clone());
+    let zipkin = zipkin_queries(&web);
     Router::new()
         .route("/", get(services::page))
         .route("/services/{name}", get(service::page))
@@ -84,6 +83,24 @@ pub fn router(web: Web) -> Router {
         .layer(from_fn_with_state(web.clone(), guard::check_host))
         .layer(from_fn_with_state(web, wrong_port::tell))
         .layer(from_fn(guard::secure))
+}
+
+/// Zipkin's query API by itself, behind the same checks, for Zipkin's own port.
+pub fn zipkin_router(web: Web) -> Router {
+    zipkin_queries(&web)
+        .fallback(zipkin::nothing_there)
+        .layer(from_fn_with_state(web, guard::check_host))
+        .layer(from_fn(guard::secure))
+}
+
+fn zipkin_queries(web: &Web) -> Router {
+    let bounded = from_fn_with_state(web.reports.clone(), reports::bounded);
+    let queries = zipkin::Queries {
+        views: Arc::clone(&web.views),
+        autocomplete_keys: Arc::clone(&web.autocomplete_keys),
+        reports: web.reports.clone(),
+    };
+    zipkin::router(queries).layer(bounded)
 }
 
 async fn not_found() -> Response {
@@ -162,6 +179,7 @@ mod tests {
             status: Arc::default(),
             allowed_hosts: Arc::from(["traces.example.org".to_owned()]),
             autocomplete_keys: Arc::default(),
+            reports: Reports::default(),
             closing,
         };
         (router(web), close)

@@ -1,73 +1,85 @@
 //! What a span says about who called whom, and spans that came in pieces put together (zipkin2.internal.Trace). Called
 //! by `links` and `tree`.
 
-use super::span::{Endpoint, Kind, Span};
+use std::cmp::Ordering;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::answer::{Full, Room};
+use super::texts::{Text, Texts};
+use crate::wire::zipkin::{Told, service_name};
+use crate::wire::{SpanKind, SpanRef, StatusCode};
 
 /// The part of a span that dependencies are made of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) id: u64,
     pub(super) parent: Option<u64>,
-    pub(super) kind: Option<Kind>,
-    pub(super) local: Endpoint,
-    /// The service on the other side; empty when it is not told.
-    pub(super) remote: String,
+    /// `None` for work inside a service.
+    pub(super) kind: Option<SpanKind>,
+    pub(super) place: Place,
+    /// The service on the other side.
+    pub(super) remote: Option<Text>,
     /// A server's half of a span whose other half is the client's.
     pub(super) shared: bool,
     pub(super) error: bool,
 }
 
+/// Where a span was recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) service: Option<Text>,
+    ipv4: Option<Ipv4Addr>,
+    ipv6: Option<Ipv6Addr>,
+    port: Option<u16>,
+}
+
 impl Call {
-    pub(super) fn of(span: Span) -> Self {
-        let number = |id: &str| u64::from_str_radix(id, 16).unwrap_or_default();
-        Self {
-            id: number(&span.id),
-            parent: span.parent_id.as_deref().map(number),
-            kind: span.kind,
-            error: span.tags.contains_key("error"),
-            shared: span.shared,
-            local: span.local_endpoint,
-            remote: span.remote_endpoint.service_name,
+    /// # Errors
+    /// [`Full`]: no more names can be told apart.
+    pub(super) fn of(span: &SpanRef<'_>, texts: &mut Texts, room: &mut Room) -> Result<Self, Full> {
+        let told = Told::by(span);
+        let (ids, (address, port)) = (told.ids(), told.place());
+        let (mut ipv4, mut ipv6) = (None, None);
+        match address {
+            Some(IpAddr::V4(address)) => ipv4 = Some(address),
+            Some(IpAddr::V6(address)) => ipv6 = Some(address),
+            None => {}
         }
+        let is_remote = !matches!(span.kind, SpanKind::Unspecified | SpanKind::Internal);
+        Ok(Self {
+            id: ids.id,
+            parent: ids.parent,
+            kind: Some(span.kind).filter(|_| is_remote),
+            place: Place {
+                service: texts.find(service_name(span.resource.service_name), room)?,
+                ipv4,
+                ipv6,
+                port,
+            },
+            remote: texts.find(told.remote_service().unwrap_or_default(), room)?,
+            shared: ids.is_shared,
+            error: span.status == StatusCode::Error,
+        })
     }
 
-    /// Bytes held.
-    pub(super) fn bytes(&self) -> usize {
-        let Endpoint {
-            service_name,
-            ipv4,
-            ipv6,
-            ..
-        } = &self.local;
-        let texts = [service_name, ipv4, ipv6, &self.remote];
-        size_of::<Self>() + texts.map(String::len).iter().sum::<usize>()
-    }
-
-    /// By id, client halves before others, those halves last that are told to be shared; one without an address first.
-    fn order(&self) -> impl Ord + use<> {
-        let half = match (self.shared, self.kind) {
+    /// By id, client halves before others, those halves last that are told to be shared; one without a place first.
+    fn order(&self, other: &Self, texts: &Texts) -> Ordering {
+        let half = |call: &Self| match (call.shared, call.kind) {
             (true, _) => 2,
-            (false, Some(Kind::Client)) => 0,
+            (false, Some(SpanKind::Client)) => 0,
             (false, _) => 1,
         };
-        let absent_last = |text: &str| (text.is_empty(), text.to_owned());
-        let Endpoint {
-            service_name,
-            ipv4,
-            ipv6,
-            ..
-        } = &self.local;
-        let place = (self.local != Endpoint::default())
-            .then(|| [service_name, ipv4, ipv6].map(|text| absent_last(text)));
-        (self.id, half, place)
+        (self.id, half(self))
+            .cmp(&(other.id, half(other)))
+            .then_with(|| self.place.order(&other.place, texts))
     }
 
     /// Takes over from a later piece of the same span what this one does not say.
-    fn take_over(&mut self, later: Self) {
+    fn take_over(&mut self, later: &Self) {
         self.parent = self.parent.or(later.parent);
         self.kind = self.kind.or(later.kind);
-        fill(&mut self.remote, later.remote);
-        fill_endpoint(&mut self.local, later.local);
+        self.remote = self.remote.or(later.remote);
+        self.place.fill(&later.place);
         self.error |= later.error;
     }
 
@@ -76,59 +88,78 @@ impl Call {
         if before.id != self.id {
             return;
         }
-        self.shared |= before.kind == Some(Kind::Client) && self.kind == Some(Kind::Server);
+        self.shared |= before.kind == Some(SpanKind::Client) && self.kind == Some(SpanKind::Server);
         if self.shared {
             self.parent = self.parent.or(before.parent);
         }
     }
 }
 
-/// The spans of one trace, each whole, halves of one id next to each other.
-pub(super) fn merged(mut calls: Vec<Call>) -> Vec<Call> {
-    calls.sort_by_cached_key(Call::order);
-    let mut whole: Vec<Call> = Vec::with_capacity(calls.len());
-    let mut calls = calls.into_iter().peekable();
-    while let Some(mut call) = calls.next() {
-        // Of one place so far; a piece may lack an address, but has no other one.
-        let mut place = call.local.clone();
-        while let Some(piece) = calls.next_if(|next| {
-            next.id == call.id && next.shared == call.shared && agree(&place, &next.local)
-        }) {
-            fill_endpoint(&mut place, piece.local.clone());
-            call.take_over(piece);
+impl Place {
+    /// As their texts are in order, what is absent last.
+    fn order(&self, other: &Self, texts: &Texts) -> Ordering {
+        let is_somewhere = |place: &Self| *place != Self::default();
+        if self == other || !(is_somewhere(self) && is_somewhere(other)) {
+            return is_somewhere(self).cmp(&is_somewhere(other));
         }
-        if let Some(before) = whole.last() {
+        absent_last(self.service, other.service, |text| texts.get(text))
+            .then_with(|| absent_last(self.ipv4, other.ipv4, |address| address.to_string()))
+            .then_with(|| absent_last(self.ipv6, other.ipv6, |address| address.to_string()))
+    }
+
+    /// Whether nothing that both say differs.
+    fn agrees(&self, other: &Self) -> bool {
+        fn same<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+            one.is_none() || other.is_none() || one == other
+        }
+        same(self.service, other.service)
+            && same(self.ipv4, other.ipv4)
+            && same(self.ipv6, other.ipv6)
+            && same(self.port, other.port)
+    }
+
+    fn fill(&mut self, other: &Self) {
+        self.service = self.service.or(other.service);
+        self.ipv4 = self.ipv4.or(other.ipv4);
+        self.ipv6 = self.ipv6.or(other.ipv6);
+        self.port = self.port.or(other.port);
+    }
+}
+
+fn absent_last<T, K: Ord>(one: Option<T>, other: Option<T>, key: impl Fn(T) -> K) -> Ordering {
+    match (one, other) {
+        (Some(one), Some(other)) => key(one).cmp(&key(other)),
+        (one, other) => one.is_none().cmp(&other.is_none()),
+    }
+}
+
+/// Puts the spans of one trace together: each whole, halves of one id next to each other.
+pub(super) fn merge(calls: &mut Vec<Call>, texts: &Texts) {
+    calls.sort_by(|a, b| a.order(b, texts));
+    let mut before: Option<Call> = None;
+    let mut at = 0;
+    let mut whole = 0;
+    while let Some(&(mut call)) = calls.get(at) {
+        // Of one place so far; a piece may lack an address, but has no other one.
+        let mut place = call.place;
+        at += 1;
+        while let Some(&piece) = calls.get(at)
+            && piece.id == call.id
+            && piece.shared == call.shared
+            && place.agrees(&piece.place)
+        {
+            place.fill(&piece.place);
+            call.take_over(&piece);
+            at += 1;
+        }
+        if let Some(before) = &before {
             call.correct(before);
         }
-        whole.push(call);
+        before = Some(call);
+        if let Some(place) = calls.get_mut(whole) {
+            *place = call;
+            whole += 1;
+        }
     }
-    whole
-}
-
-/// Whether nothing that both say differs.
-fn agree(one: &Endpoint, other: &Endpoint) -> bool {
-    let texts = [
-        (&one.service_name, &other.service_name),
-        (&one.ipv4, &other.ipv4),
-        (&one.ipv6, &other.ipv6),
-    ];
-    let same =
-        |(one, other): (&String, &String)| one.is_empty() || other.is_empty() || one == other;
-    let ports = [one.port, other.port];
-    texts.into_iter().all(same) && (ports.contains(&0) || one.port == other.port)
-}
-
-fn fill_endpoint(place: &mut Endpoint, other: Endpoint) {
-    fill(&mut place.service_name, other.service_name);
-    fill(&mut place.ipv4, other.ipv4);
-    fill(&mut place.ipv6, other.ipv6);
-    if place.port == 0 {
-        place.port = other.port;
-    }
-}
-
-fn fill(text: &mut String, other: String) {
-    if text.is_empty() {
-        *text = other;
-    }
+    calls.truncate(whole);
 }

@@ -1,23 +1,28 @@
 //! Who called whom, how often, and how often in vain (`GET /api/v2/dependencies`; zipkin2.internal.DependencyLinker): one
 //! call for each server span, and for each client span below which nothing is known. Called by `mod`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
+use foldhash::fast::RandomState;
 use serde::Serialize;
 
-use super::answer::{Array, MOST_BYTES};
-use super::call::{Call, merged};
-use super::span::{self, Kind, TooLarge};
-use super::tree::{At, Tree};
-use crate::views::{KeptSpans, Views};
+use super::answer::{Array, Full, Room};
+use super::call::{Call, merge};
+use super::texts::{Text, Texts};
+use super::tree::{InTree, Tree};
+use crate::views::{KeptTrace, Views};
+use crate::wire::SpanKind;
 
 /// The lower half of a trace id. Senders that know no other keep only this one of a trace that others have whole, so
 /// Zipkin counts by it alone.
 type LowId = u64;
 
-/// More spans with one such half are not counted: a way up through all of them is walked for each. A trace keeps half as
-/// many.
+/// More spans with one such half are not counted: they are held all at once. A trace keeps half as many.
 const MOST_CALLS: usize = 10_000;
+
+/// Of a link, about.
+const LINK_BYTES: usize = 64;
 
 /// Zipkin's `DependencyLink`.
 #[derive(Serialize)]
@@ -31,143 +36,200 @@ struct Link<'a> {
 }
 
 /// The links of all traces with a span that began between `begin` and `end` (Unix milliseconds, inclusive), as JSON, by
-/// name; traces too large for an answer are left out, and so are links beyond what one may have.
-pub(super) fn links(views: &Views, begin: u64, end: u64) -> Vec<u8> {
-    let mut links = Links::default();
-    for traces in in_range(views, begin, end).into_values() {
-        let mut calls = Vec::new();
-        let mut left = MOST_BYTES;
-        for kept in traces.into_iter().filter_map(|id| views.kept_spans(id)) {
-            // What does not fit is a trace that no answer could hold either.
-            if read(&kept, &mut calls, &mut left).is_err() {
-                calls.clear();
-                break;
-            }
-        }
-        links.count(calls);
-    }
-    links.json()
+/// name; as many as an answer may have.
+///
+/// # Errors
+/// [`Full::NoRoom`].
+pub(super) fn links(views: &Views, begin: u64, end: u64, room: Room) -> Result<Array, Full> {
+    let mut links = Links::new(room);
+    views.look_at_kept(in_range(views, begin..=end), |kept| links.look_at(kept));
+    links.settle();
+    links.answer()
 }
 
-fn in_range(views: &Views, begin: u64, end: u64) -> HashMap<LowId, Vec<[u8; 16]>> {
-    let mut traces: HashMap<LowId, (bool, Vec<[u8; 16]>)> = HashMap::new();
-    for (id, kept) in views.every_kept_trace() {
-        let starts = kept.spans().map(|span| span.start_unix_nano / 1_000_000);
-        let is_in_range = starts
-            .into_iter()
-            .any(|start| (begin..=end).contains(&start));
-        // The lower half, whatever the upper one is.
-        let (any, ids) = traces.entry(u128::from_be_bytes(id) as u64).or_default();
-        *any |= is_in_range;
-        ids.push(id);
-    }
-    let in_range = traces.into_iter().filter(|(_, (any, _))| *any);
-    in_range.map(|(low, (_, ids))| (low, ids)).collect()
+/// The traces that are meant, those of one half id in a row.
+fn in_range(views: &Views, range: RangeInclusive<u64>) -> Vec<[u8; 16]> {
+    let mut traces = Vec::new();
+    views.look_at_kept(views.kept_trace_ids(), |kept| {
+        let mut starts = kept.spans().map(|span| span.start_unix_nano / 1_000_000);
+        let is_in_range = starts.any(|start| range.contains(&start));
+        traces.push((low_id(kept.trace_id), is_in_range, kept.trace_id));
+    });
+    traces.sort_unstable();
+    let groups = traces.chunk_by(|(one, ..), (other, ..)| one == other);
+    let meant = groups.filter(|group| group.iter().any(|&(_, is_in_range, _)| is_in_range));
+    meant.flatten().map(|&(.., trace_id)| trace_id).collect()
 }
 
-fn read(kept: &KeptSpans, calls: &mut Vec<Call>, left: &mut usize) -> Result<(), TooLarge> {
-    span::read(kept, |span| {
-        let call = Call::of(span);
-        if calls.len() == MOST_CALLS {
-            return Err(TooLarge);
-        }
-        *left = left.checked_sub(call.bytes()).ok_or(TooLarge)?;
-        calls.push(call);
-        Ok(())
-    })
+/// Whatever the upper half is.
+fn low_id(trace_id: [u8; 16]) -> LowId {
+    u128::from_be_bytes(trace_id) as LowId
 }
 
 /// Calls and failed calls by caller and called.
-#[derive(Default)]
 struct Links {
-    counts: BTreeMap<(String, String), (u64, u64)>,
-    bytes: usize,
+    room: Room,
+    texts: Texts,
+    counts: HashMap<(Text, Text), (u64, u64), RandomState>,
+    /// Whose spans are gathered.
+    low_id: LowId,
+    calls: Vec<Call>,
+    /// So many calls there is room for.
+    calls_taken: usize,
+    /// Of this half id not all could be gathered, so none of them count.
+    is_cut: bool,
+    tree: Tree,
+    no_room: bool,
 }
 
 impl Links {
-    /// Counts one trace's.
-    fn count(&mut self, calls: Vec<Call>) {
-        let tree = Tree::of(merged(calls));
-        for at in tree.all() {
-            if let Some(call) = tree.call(at) {
-                self.count_span(&tree, at, call);
-            }
+    fn new(room: Room) -> Self {
+        Self {
+            room,
+            texts: Texts::default(),
+            counts: HashMap::default(),
+            low_id: 0,
+            calls: Vec::new(),
+            calls_taken: 0,
+            is_cut: false,
+            tree: Tree::default(),
+            no_room: false,
         }
     }
 
-    fn count_span(&mut self, tree: &Tree, at: At, call: &Call) {
-        let (local, remote) = (call.local.service_name.as_str(), call.remote.as_str());
+    /// Gathers a trace's spans; those of the half id before are complete then.
+    fn look_at(&mut self, kept: &KeptTrace) {
+        let low_id = low_id(kept.trace_id);
+        if low_id != self.low_id {
+            self.settle();
+            self.low_id = low_id;
+        }
+        for span in kept.spans() {
+            if self.is_cut || self.no_room {
+                return;
+            }
+            let gathered = self.take_call().and_then(|()| {
+                let call = Call::of(&span, &mut self.texts, &mut self.room)?;
+                self.calls.push(call);
+                Ok(())
+            });
+            self.note(gathered);
+        }
+    }
+
+    fn take_call(&mut self) -> Result<(), Full> {
+        if self.calls.len() == MOST_CALLS {
+            return Err(Full::TooLarge {
+                most: self.room.most(),
+            });
+        }
+        if self.calls.len() == self.calls_taken {
+            // As the vector grows.
+            let more = self.calls_taken.max(64);
+            self.room
+                .gather(more * (2 * size_of::<Call>() + Tree::SPAN_BYTES))?;
+            self.calls_taken += more;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, result: Result<(), Full>) {
+        match result {
+            Ok(()) => {}
+            Err(Full::TooLarge { .. }) => self.is_cut = true,
+            Err(Full::NoRoom) => self.no_room = true,
+        }
+    }
+
+    /// Counts what was gathered.
+    fn settle(&mut self) {
+        let mut calls = std::mem::take(&mut self.calls);
+        if !self.is_cut {
+            merge(&mut calls, &self.texts);
+            let mut tree = std::mem::take(&mut self.tree);
+            tree.grow(&calls);
+            tree.spans().for_each(|span| self.count(&span));
+            self.tree = tree;
+        }
+        calls.clear();
+        self.calls = calls;
+        self.is_cut = false;
+    }
+
+    fn count(&mut self, span: &InTree<'_>) {
+        let call = span.call;
+        let (local, remote) = (call.place.service, call.remote);
         // A span that knows both sides is a client's, even when it does not say so.
         let kind = match call.kind {
-            None if local.is_empty() || remote.is_empty() => return,
-            kind => kind.unwrap_or(Kind::Client),
+            None if local.is_none() || remote.is_none() => return,
+            kind => kind.unwrap_or(SpanKind::Client),
         };
         match kind {
             // Its server knows better what it is called.
-            Kind::Client if call.kind.is_some() && tree.has_children(at) => {}
+            SpanKind::Client if call.kind.is_some() && span.has_children => {}
             // Nobody is known who called it.
-            Kind::Server | Kind::Consumer if remote.is_empty() && tree.is_root(at) => {}
+            SpanKind::Server | SpanKind::Consumer if remote.is_none() && span.is_root => {}
             // A broker is between the two, who are linked to it, not to each other.
-            Kind::Producer => self.add(local, remote, call.error),
-            Kind::Consumer => self.add(remote, local, call.error),
-            Kind::Server => self.count_call(tree, at, call, (remote, local)),
-            Kind::Client => self.count_call(tree, at, call, (local, remote)),
+            SpanKind::Producer => self.add(local, remote, call.error),
+            SpanKind::Consumer => self.add(remote, local, call.error),
+            SpanKind::Server => self.count_call(span, remote, local),
+            _ => self.count_call(span, local, remote),
         }
     }
 
-    fn count_call(&mut self, tree: &Tree, at: At, call: &Call, (caller, called): (&str, &str)) {
-        let is_server = call.kind == Some(Kind::Server);
-        let above = tree.remote_ancestor(at);
-        let Some(above) = above.filter(|above| !above.local.service_name.is_empty()) else {
+    fn count_call(&mut self, span: &InTree<'_>, caller: Option<Text>, called: Option<Text>) {
+        let call = span.call;
+        let is_server = call.kind == Some(SpanKind::Server);
+        let named = |above: &&Call| above.place.service.is_some();
+        let Some(above) = span.above.filter(named) else {
             return self.add(caller, called, call.error);
         };
-        let name = above.local.service_name.as_str();
-        let own = call.local.service_name.as_str();
+        let (name, own) = (above.place.service, call.place.service);
         // A client of another service than the span above it: the server between them sent nothing.
-        if !is_server && !own.is_empty() && name != own {
+        if !is_server && own.is_some() && name != own {
             self.add(name, own, false);
         }
-        let caller = if is_server || caller.is_empty() {
-            name
-        } else {
-            caller
-        };
+        let caller = caller.filter(|_| !is_server).or(name);
         let in_vain =
-            above.error && above.kind == Some(Kind::Client) && call.parent == Some(above.id);
+            above.error && above.kind == Some(SpanKind::Client) && call.parent == Some(above.id);
         self.add(caller, called, call.error || in_vain);
     }
 
-    fn add(&mut self, caller: &str, called: &str, failed: bool) {
-        if caller.is_empty() || called.is_empty() {
+    /// A call from one to another, if both are known. A new link beyond what an answer may have is not one.
+    fn add(&mut self, caller: Option<Text>, called: Option<Text>, failed: bool) {
+        let (Some(caller), Some(called)) = (caller, called) else {
             return;
+        };
+        let link = (caller, called);
+        if !self.counts.contains_key(&link) {
+            match self.room.gather(LINK_BYTES) {
+                Ok(()) => {}
+                Err(Full::TooLarge { .. }) => return,
+                Err(Full::NoRoom) => return self.no_room = true,
+            }
         }
-        let key = (caller.to_owned(), called.to_owned());
-        let bytes = size_of_val(&key) + caller.len() + called.len();
-        let is_known = self.counts.contains_key(&key);
-        if !is_known && self.bytes + bytes > MOST_BYTES {
-            return;
-        }
-        self.bytes += if is_known { 0 } else { bytes };
-        let (calls, failures) = self.counts.entry(key).or_default();
+        let (calls, failures) = self.counts.entry(link).or_default();
         *calls += 1;
         *failures += u64::from(failed);
     }
 
-    fn json(&self) -> Vec<u8> {
-        let mut answer = Array::default();
-        for ((parent, child), &(call_count, error_count)) in &self.counts {
-            let link = Link {
-                parent,
-                child,
-                call_count,
-                error_count,
-            };
-            let json = serde_json::to_vec(&link).unwrap_or_default();
-            if json.is_empty() || answer.push(&json).is_err() {
-                break;
-            }
+    fn answer(self) -> Result<Array, Full> {
+        if self.no_room {
+            return Err(Full::NoRoom);
         }
-        answer.into_json()
+        let texts = &self.texts;
+        let mut links: Vec<_> = self.counts.into_iter().collect();
+        links.sort_unstable_by_key(|&((caller, called), _)| (texts.get(caller), texts.get(called)));
+        let links = links.into_iter().map(|((caller, called), counts)| {
+            let link = Link {
+                parent: texts.get(caller),
+                child: texts.get(called),
+                call_count: counts.0,
+                error_count: counts.1,
+            };
+            serde_json::to_vec(&link).unwrap_or_default()
+        });
+        Array::of_most(self.room, links)
     }
 }
 

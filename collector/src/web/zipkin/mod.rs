@@ -8,7 +8,7 @@ mod links;
 mod names;
 mod params;
 mod search;
-mod span;
+mod texts;
 mod trace;
 mod tree;
 
@@ -19,14 +19,15 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
-use self::answer::{Array, Failure, bad_request, json, method_not_allowed, not_found, too_large};
+use self::answer::{Array, Failure, bad_request, json, method_not_allowed, not_found};
 use self::params::{Params, trace_id, trace_ids};
+use super::reports::Reports;
 use crate::views::Views;
 
 /// What the handlers read.
@@ -35,6 +36,8 @@ pub(super) struct Queries {
     pub(super) views: Arc<Views>,
     /// The tags whose values are listed, as `autocompleteKeys` answers.
     pub(super) autocomplete_keys: Arc<[String]>,
+    /// What counts the memory of answers.
+    pub(super) reports: Reports,
 }
 
 /// The routes below `/api/v2`, where clients ask, and below `/zipkin`, where Zipkin's UI does. To be merged into `web`'s
@@ -59,60 +62,83 @@ pub(super) fn router(queries: Queries) -> Router {
 }
 
 async fn services(State(queries): State<Queries>) -> Result<Response, Failure> {
-    json(move || Ok(names::services(&queries.views))).await
+    let Queries { views, reports, .. } = queries;
+    json(&reports, move |room| Ok(names::services(&views, room)?)).await
 }
 
-async fn spans(State(queries): State<Queries>, params: Params) -> Result<Response, Failure> {
-    let service = params.required("serviceName")?.to_owned();
-    json(move || Ok(names::spans(&queries.views, &service))).await
-}
-
-async fn remote_services(
-    State(queries): State<Queries>,
+async fn spans(
+    State(Queries { views, reports, .. }): State<Queries>,
     params: Params,
 ) -> Result<Response, Failure> {
     let service = params.required("serviceName")?.to_owned();
-    json(move || Ok(names::remote_services(&queries.views, &service))).await
+    json(&reports, move |room| {
+        Ok(names::spans(&views, &service, room)?)
+    })
+    .await
 }
 
-async fn traces(State(queries): State<Queries>, params: Params) -> Result<Response, Failure> {
+async fn remote_services(
+    State(Queries { views, reports, .. }): State<Queries>,
+    params: Params,
+) -> Result<Response, Failure> {
+    let service = params.required("serviceName")?.to_owned();
+    json(&reports, move |room| {
+        Ok(names::remote_services(&views, &service, room)?)
+    })
+    .await
+}
+
+async fn traces(
+    State(Queries { views, reports, .. }): State<Queries>,
+    params: Params,
+) -> Result<Response, Failure> {
     let search = params.search()?;
-    json(move || Ok(search::traces(&queries.views, &search))).await
+    json(&reports, move |room| {
+        Ok(search::traces(&views, &search, room)?)
+    })
+    .await
 }
 
 async fn trace(
-    State(queries): State<Queries>,
+    State(Queries { views, reports, .. }): State<Queries>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {
     let Path(text) = id.map_err(|error| bad_request(error.body_text()))?;
     let id = trace_id(text.trim())?;
-    json(move || {
-        let kept = queries.views.kept_spans(id);
+    json(&reports, move |room| {
+        let kept = views.kept_trace(id);
         let kept = kept.ok_or_else(|| not_found(format!("{text} not found")))?;
-        trace::json(&kept).map_err(too_large)
+        let mut spans = Array::new(room)?;
+        trace::put(&kept, &mut spans)?;
+        Ok(spans.finished())
     })
     .await
 }
 
-async fn trace_many(State(queries): State<Queries>, params: Params) -> Result<Response, Failure> {
+async fn trace_many(
+    State(Queries { views, reports, .. }): State<Queries>,
+    params: Params,
+) -> Result<Response, Failure> {
     let ids = trace_ids(params.required("traceIds")?)?;
-    json(move || {
-        let mut answer = Array::default();
-        for kept in ids
-            .into_iter()
-            .filter_map(|id| queries.views.kept_spans(id))
-        {
-            let trace = trace::json(&kept).map_err(too_large)?;
-            answer.push(&trace).map_err(too_large)?;
+    json(&reports, move |room| {
+        let mut traces = Array::new(room)?;
+        for kept in ids.into_iter().filter_map(|id| views.kept_trace(id)) {
+            traces.push_array(|spans| trace::put(&kept, spans))?;
         }
-        Ok(answer.into_json())
+        Ok(traces.finished())
     })
     .await
 }
 
-async fn dependencies(State(queries): State<Queries>, params: Params) -> Result<Response, Failure> {
+async fn dependencies(
+    State(Queries { views, reports, .. }): State<Queries>,
+    params: Params,
+) -> Result<Response, Failure> {
     let (begin, end) = params.range(None)?;
-    json(move || Ok(links::links(&queries.views, begin, end))).await
+    json(&reports, move |room| {
+        Ok(links::links(&views, begin, end, room)?)
+    })
+    .await
 }
 
 async fn autocomplete_keys(State(queries): State<Queries>) -> Response {
@@ -127,13 +153,21 @@ async fn autocomplete_values(
     if key.is_empty() {
         return Err(bad_request("the parameter key is empty"));
     }
-    json(move || {
-        // Of others Zipkin knows no values.
-        let is_listed = queries.autocomplete_keys.contains(&key);
-        let values = is_listed.then(|| names::values(&queries.views, &key));
-        Ok(values.unwrap_or_else(|| Array::default().into_json()))
-    })
-    .await
+    // Of others Zipkin knows no values.
+    if !queries.autocomplete_keys.contains(&key) {
+        return Ok(Json(json!([])).into_response());
+    }
+    let Queries { views, reports, .. } = queries;
+    json(&reports, move |room| Ok(names::values(&views, &key, room)?)).await
+}
+
+/// Elsewhere on Zipkin's own port.
+pub(super) async fn nothing_there(uri: Uri) -> Response {
+    not_found(format!(
+        "nothing is at {}; Zipkin's API v2 is below /api/v2",
+        uri.path()
+    ))
+    .into_response()
 }
 
 /// What Zipkin's UI asks first. Its own defaults, but for what is not here: an archive, and links elsewhere.

@@ -3,93 +3,95 @@
 
 use std::collections::BTreeSet;
 
-use super::answer::{Array, MOST_BYTES};
-use super::span;
+use super::answer::{Array, Full, Room};
 use crate::views::Views;
 use crate::wire::SpanRef;
-use crate::wire::zipkin::{remote_service, service_name};
+use crate::wire::zipkin::{Told, is_named, lower_case, service_name, tag};
 
 /// Services with a span in a kept trace.
-pub(super) fn services(views: &Views) -> Vec<u8> {
-    let mut names = Names::default();
+///
+/// # Errors
+/// [`Full::NoRoom`], as of all lists here: of more than an answer may have they are the first.
+pub(super) fn services(views: &Views, room: Room) -> Result<Array, Full> {
+    let mut names = Names::new(room);
     for name in views.kept_services() {
-        names.add(service_name(&name).to_lowercase());
+        names.add(&lower_case(service_name(&name)));
     }
-    names.json()
+    names.answer()
 }
 
 /// What the spans of a service are called.
-pub(super) fn spans(views: &Views, service: &str) -> Vec<u8> {
-    of_service(views, service, |span| Some(span.name))
+pub(super) fn spans(views: &Views, service: &str, room: Room) -> Result<Array, Full> {
+    of_service(views, service, room, |span| Some(span.name))
 }
 
 /// Whom a service calls, and who calls it.
-pub(super) fn remote_services(views: &Views, service: &str) -> Vec<u8> {
-    of_service(views, service, remote_service)
+pub(super) fn remote_services(views: &Views, service: &str, room: Room) -> Result<Array, Full> {
+    of_service(views, service, room, |span| Told::by(span).remote_service())
 }
 
 /// The values of a tag, of whichever service.
-pub(super) fn values(views: &Views, key: &str) -> Vec<u8> {
-    let mut names = Names::default();
-    for (_, kept) in views.every_kept_trace() {
-        let read = span::read(&kept, |mut span| {
-            span.tags
-                .remove(key)
-                .into_iter()
-                .for_each(|value| names.add(value));
-            Ok(())
-        });
-        // What is too large to be found is not asked for by its tags.
-        if read.is_err() {
-            continue;
+pub(super) fn values(views: &Views, key: &str, room: Room) -> Result<Array, Full> {
+    let mut names = Names::new(room);
+    views.look_at_kept(views.kept_trace_ids(), |kept| {
+        for value in kept.spans().filter_map(|span| tag(&span, key)) {
+            names.add(&value);
         }
-    }
-    names.json()
+    });
+    names.answer()
 }
 
 fn of_service(
     views: &Views,
     service: &str,
+    room: Room,
     name: impl for<'a> Fn(&SpanRef<'a>) -> Option<&'a str>,
-) -> Vec<u8> {
+) -> Result<Array, Full> {
     let service = service.to_lowercase();
-    let mut names = Names::default();
-    for (_, kept) in views.every_kept_trace() {
-        for span in kept.spans() {
-            if service_name(span.resource.service_name).to_lowercase() == service
-                && let Some(name) = name(&span)
-            {
-                names.add(name.to_lowercase());
-            }
+    let mut names = Names::new(room);
+    views.look_at_kept(views.kept_trace_ids(), |kept| {
+        let spans = kept.spans();
+        let of_service =
+            spans.filter(|span| is_named(service_name(span.resource.service_name), &service));
+        for name in of_service.filter_map(|span| name(&span)) {
+            names.add(&lower_case(name));
         }
-    }
-    names.json()
+    });
+    names.answer()
 }
 
-/// As many as an answer may have.
-#[derive(Default)]
 struct Names {
     names: BTreeSet<String>,
-    bytes: usize,
+    room: Room,
+    no_room: bool,
 }
 
 impl Names {
-    fn add(&mut self, name: String) {
-        let bytes = self.bytes + size_of::<String>() + name.len();
-        if !name.is_empty() && bytes <= MOST_BYTES && !self.names.contains(&name) {
-            self.bytes = bytes;
-            self.names.insert(name);
+    fn new(room: Room) -> Self {
+        Self {
+            names: BTreeSet::new(),
+            room,
+            no_room: false,
         }
     }
 
-    fn json(&self) -> Vec<u8> {
-        let mut answer = Array::default();
-        for name in &self.names {
-            let json = serde_json::to_vec(name).unwrap_or_default();
-            if json.is_empty() || answer.push(&json).is_err() {
-                break;
-            }
+    fn add(&mut self, name: &str) {
+        if name.is_empty() || self.names.contains(name) {
+            return;
         }
-        answer.into_json()
+        match self.room.gather(2 * size_of::<String>() + name.len()) {
+            Ok(()) => drop(self.names.insert(name.to_owned())),
+            Err(Full::TooLarge { .. }) => {}
+            Err(Full::NoRoom) => self.no_room = true,
+        }
+    }
+
+    fn answer(self) -> Result<Array, Full> {
+        if self.no_room {
+            return Err(Full::NoRoom);
+        }
+        let names = self.names.iter();
+        let names = names.map(|name| serde_json::to_vec(name).unwrap_or_default());
+        Array::of_most(self.room, names)
     }
 }

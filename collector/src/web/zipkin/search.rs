@@ -2,13 +2,14 @@
 //! `mod`.
 
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::RangeInclusive;
 
-use super::answer::Array;
-use super::span::{self, Span};
-use super::trace::Text;
-use crate::views::{KeptSpans, Views};
+use super::answer::{Array, Full, Room};
+use super::trace;
+use crate::views::{KeptTrace, Views};
 use crate::wire::SpanRef;
-use crate::wire::zipkin::service_name;
+use crate::wire::zipkin::{Told, duration, is_annotated, is_named, service_name, tag};
 
 /// A question. Names are in lower case, as they are in spans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,78 +32,95 @@ pub(super) struct Search {
     pub(super) limit: usize,
 }
 
-/// The traces that a question asks for as JSON, those with the newest spans first; fewer when they are more bytes than
-/// an answer may have. A trace that is too large for Zipkin's form is left out.
-pub(super) fn traces(views: &Views, search: &Search) -> Vec<u8> {
-    let traces = views.every_kept_trace();
-    let mut candidates: Vec<_> = traces
-        .filter_map(|(id, kept)| Some((search.newest(&kept)?, id)))
-        .collect();
-    candidates.sort_unstable_by_key(|&candidate| Reverse(candidate));
-    let found = candidates
-        .into_iter()
-        .filter_map(|(_, id)| matching(&views.kept_spans(id)?, search));
-    let mut answer = Array::default();
-    for trace in found.take(search.limit) {
-        if answer.push(&trace).is_err() {
-            break;
+/// Traces that do not fit into an answer are passed over, but no more than so many: all of one is written before that is
+/// known.
+const MOST_PASSED_OVER: usize = 3;
+
+/// The traces that a question asks for as JSON, those with the newest spans first; of more than an answer may have those
+/// that fit.
+///
+/// # Errors
+/// [`Full::NoRoom`].
+pub(super) fn traces(views: &Views, search: &Search, room: Room) -> Result<Array, Full> {
+    let mut passed_over = 0;
+    let mut answer = Array::new(room)?;
+    let found = find(views, search).into_iter();
+    for kept in found.filter_map(|id| views.kept_trace(id)) {
+        match answer.push_array(|spans| trace::put(&kept, spans)) {
+            Ok(()) => {}
+            Err(Full::TooLarge { .. }) if passed_over == MOST_PASSED_OVER => break,
+            Err(Full::TooLarge { .. }) => passed_over += 1,
+            Err(Full::NoRoom) => return Err(Full::NoRoom),
         }
     }
-    answer.into_json()
+    Ok(answer.finished())
 }
 
-fn matching(kept: &KeptSpans, search: &Search) -> Option<Vec<u8>> {
-    let (mut matching, mut text) = (Matching::of(search), Text::default());
-    let read = span::read(kept, |span| {
-        matching.look_at(&span);
-        text.push(&span)
+/// As many as are asked for, those with the newest spans first.
+fn find(views: &Views, search: &Search) -> Vec<[u8; 16]> {
+    let mut newest = BinaryHeap::new();
+    views.look_at_kept(views.kept_trace_ids(), |kept| {
+        if let Some(at) = search.newest(kept).filter(|_| search.fits(kept)) {
+            newest.push(Reverse((at, kept.trace_id)));
+            if newest.len() > search.limit {
+                newest.pop();
+            }
+        }
     });
-    read.ok().filter(|()| matching.fits())?;
-    Some(text.into_json())
+    let newest = newest.into_sorted_vec().into_iter();
+    newest.map(|Reverse((_, trace_id))| trace_id).collect()
 }
 
 impl Search {
-    /// The start of its newest span in milliseconds, which is what Zipkin orders traces by; `None` for a trace that
-    /// cannot be meant, as far as can be told without reading attributes.
-    fn newest(&self, kept: &KeptSpans) -> Option<u64> {
+    /// The start of its newest span in milliseconds, which is what Zipkin orders traces by; `None` of a trace that is none
+    /// of this time.
+    fn newest(&self, kept: &KeptTrace) -> Option<u64> {
         let starts = kept.spans().map(|span| span.start_unix_nano / 1_000);
-        let in_range = starts.filter(|start| (self.begin..=self.end).contains(start));
-        let newest = in_range.max()?;
-        let is_named = kept.spans().any(|span| self.is_named(&span));
-        is_named.then_some(newest / 1_000)
+        let in_range = starts.filter(|start| self.range().contains(start));
+        in_range.max().map(|micros| micros / 1_000)
     }
 
-    fn is_named(&self, span: &SpanRef<'_>) -> bool {
-        let is = |asked: &Option<String>, name: &str| {
-            let same = |asked: &String| asked == name || *asked == name.to_lowercase();
-            asked.as_ref().is_none_or(same)
-        };
-        is(&self.service, service_name(span.resource.service_name))
-            && is(&self.span_name, span.name)
+    fn range(&self) -> RangeInclusive<u64> {
+        self.begin..=self.end
+    }
+
+    /// Whether its spans together are all that is asked for. The start comes last, for it takes most reading.
+    fn fits(&self, kept: &KeptTrace) -> bool {
+        let mut unanswered = Unanswered::of(self);
+        kept.spans().any(|span| unanswered.is_answered_with(&span))
+            && start(kept).is_some_and(|start| self.range().contains(&start))
     }
 }
 
+/// The start of a trace's first root, or of its earliest span when it has none, in Unix microseconds.
+fn start(kept: &KeptTrace) -> Option<u64> {
+    let mut earliest = None;
+    for span in kept.spans() {
+        let micros = span.start_unix_nano / 1_000;
+        if micros == 0 {
+            continue;
+        }
+        if Told::by(&span).ids().parent.is_none() {
+            return Some(micros);
+        }
+        earliest = Some(earliest.map_or(micros, |earliest| micros.min(earliest)));
+    }
+    earliest
+}
+
 /// What of a question the spans of a trace have not answered yet.
-struct Matching<'a> {
-    search: &'a Search,
-    /// The start of the first root, or of the earliest span as long as there is none.
-    start: Option<u64>,
-    has_root: bool,
-    /// No span of the service yet.
-    service: bool,
+struct Unanswered<'a> {
+    service: Option<&'a str>,
     remote_service: Option<&'a str>,
     span_name: Option<&'a str>,
     annotations: Vec<&'a (String, String)>,
     duration: Option<(u64, u64)>,
 }
 
-impl<'a> Matching<'a> {
+impl<'a> Unanswered<'a> {
     fn of(search: &'a Search) -> Self {
         Self {
-            search,
-            start: None,
-            has_root: false,
-            service: search.service.is_some(),
+            service: search.service.as_deref(),
             remote_service: search.remote_service.as_deref(),
             span_name: search.span_name.as_deref(),
             annotations: search.annotations.iter().collect(),
@@ -110,56 +128,31 @@ impl<'a> Matching<'a> {
         }
     }
 
-    fn look_at(&mut self, span: &Span) {
-        self.look_at_start(span);
-        let local = &span.local_endpoint.service_name;
-        if self
-            .search
-            .service
-            .as_ref()
-            .is_some_and(|asked| asked != local)
-        {
-            return;
+    /// Whether nothing is unanswered any more once this span has been looked at, too.
+    fn is_answered_with(&mut self, span: &SpanRef<'_>) -> bool {
+        let is_of = |service| is_named(service_name(span.resource.service_name), service);
+        if !self.service.is_none_or(is_of) {
+            return false;
         }
-        self.service = false;
-        let remote = &span.remote_endpoint.service_name;
-        self.remote_service = self.remote_service.filter(|asked| asked != remote);
-        self.span_name = self.span_name.filter(|asked| *asked != span.name);
+        let remote_service = || Told::by(span).remote_service();
+        self.remote_service = self
+            .remote_service
+            .filter(|asked| !remote_service().is_some_and(|name| is_named(name, asked)));
+        self.span_name = self.span_name.filter(|asked| !is_named(span.name, asked));
         self.annotations
             .retain(|(key, value)| !has(span, key, value));
-        self.duration = self
-            .duration
-            .filter(|&(least, most)| !(least..=most).contains(&span.duration));
-    }
-
-    fn look_at_start(&mut self, span: &Span) {
-        if self.has_root || span.timestamp == 0 {
-            return;
-        }
-        self.has_root = span.parent_id.is_none();
-        let earliest = self
-            .start
-            .filter(|&start| start < span.timestamp && !self.has_root);
-        self.start = Some(earliest.unwrap_or(span.timestamp));
-    }
-
-    fn fits(&self) -> bool {
-        let range = self.search.begin..=self.search.end;
-        self.start.is_some_and(|start| range.contains(&start))
-            && !self.service
-            && self.remote_service.is_none()
+        self.duration = self.duration.filter(|&(least, most)| {
+            !duration(span).is_some_and(|micros| (least..=most).contains(&micros))
+        });
+        self.remote_service.is_none()
             && self.span_name.is_none()
             && self.annotations.is_empty()
             && self.duration.is_none()
     }
 }
 
-fn has(span: &Span, key: &str, value: &str) -> bool {
-    let annotated = || {
-        span.annotations
-            .iter()
-            .any(|annotation| annotation.value == key)
-    };
-    let tagged = |tag: &String| value.is_empty() || tag == value;
-    span.tags.get(key).is_some_and(tagged) || value.is_empty() && annotated()
+/// Whether a span has a tag, or, where no value is asked for, an annotation.
+fn has(span: &SpanRef<'_>, key: &str, value: &str) -> bool {
+    let tagged = tag(span, key).is_some_and(|text| value.is_empty() || text == value);
+    tagged || value.is_empty() && is_annotated(span, key)
 }
