@@ -102,6 +102,21 @@ async fn table(router: &Router) {
     }
 }
 
+/// Counts at a steady rate until `stop` or for so long; what a batch takes then.
+fn count_for(sender: &Sender, views: &Views, stop: &AtomicBool, most: Duration) -> String {
+    let turn = Duration::from_nanos(1_000_000_000 * SPANS as u64 / SPANS_A_SECOND);
+    let (mut times, begun) = (Vec::new(), Instant::now());
+    while !stop.load(Ordering::Relaxed) && begun.elapsed() < most {
+        let sent = Instant::now();
+        sender.send(views);
+        times.push(sent.elapsed());
+        thread::sleep(turn.saturating_sub(sent.elapsed()));
+    }
+    times.sort_unstable();
+    let at = |part: usize| times[(times.len() - 1) * part / 1_000];
+    format!("{:?}, p99 {:?}, worst {:?}", at(500), at(990), at(1_000))
+}
+
 #[tokio::main]
 async fn main() {
     let views = Arc::new(Views::new(Config {
@@ -129,25 +144,17 @@ async fn main() {
     println!("{:?}", views.status());
     table(&router).await;
 
+    let never = AtomicBool::new(false);
+    let alone = count_for(&sender, &views, &never, Duration::from_secs(3));
+    println!("a batch is counted in {alone}");
     let stop = Arc::new(AtomicBool::new(false));
     let (counting, counted) = (Arc::clone(&stop), Arc::clone(&views));
-    let counter = thread::spawn(move || {
-        let mut worst = Duration::ZERO;
-        while !counting.load(Ordering::Relaxed) {
-            let begun = Instant::now();
-            sender.send(&counted);
-            worst = worst.max(begun.elapsed());
-            let turn = Duration::from_nanos(1_000_000_000 * SPANS as u64 / SPANS_A_SECOND);
-            thread::sleep(turn.saturating_sub(begun.elapsed()));
-        }
-        worst
-    });
+    let counter =
+        thread::spawn(move || count_for(&sender, &counted, &counting, Duration::from_secs(60)));
     println!("while {SPANS_A_SECOND} spans a second are counted:");
     table(&router).await;
     stop.store(true, Ordering::Relaxed);
-    println!(
-        "a batch was counted in {:?} at most",
-        counter.join().expect("counted")
-    );
+    let beside = counter.join().expect("counted");
+    println!("a batch is counted in {beside}");
     println!("{:?}", views.status());
 }

@@ -67,7 +67,7 @@ pub(super) const SETTINGS: &[Key] = &[
         value: "ADDR",
         takes: Takes::One,
         default: "port 9411",
-        help: "Where to take Zipkin's spans, JSON v2 or protobuf",
+        help: "Where to take Zipkin's spans, JSON v2 or protobuf, and to answer its questions",
         in_force: |config| config.listens(&config.zipkin),
     },
     Key {

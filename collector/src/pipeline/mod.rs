@@ -212,9 +212,8 @@ impl Collector {
             &senders,
             &guards,
             &status,
-            &intake,
+            (&intake, &web::zipkin_router(pages.clone())),
             [&bodies, &requests],
-            &web::zipkin_router(pages.clone()),
             &closed,
         );
         let web = web
@@ -317,9 +316,8 @@ fn start_receivers(
     config: &server::Config,
     guards: &LiveGuards,
     status: &Status,
-    intake: &Intake,
+    (intake, answers): (&Intake, &Router),
     [bodies, requests]: [&Budget; 2],
-    answers: &Router,
     closed: &watch::Receiver<bool>,
 ) -> JoinSet<usize> {
     let [otlp_grpc, otlp_http, zipkin] = bound.each_ref().map(|bound| {

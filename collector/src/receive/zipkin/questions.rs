@@ -24,7 +24,7 @@ pub(super) const QUESTIONS: Port<Question> = Port {
 
 /// What of a request asks something, in memory of its own that is reserved.
 pub(super) struct Question {
-    request: Request<Body>,
+    request: Box<Request<Body>>,
     _room: Reservation,
 }
 
@@ -53,13 +53,13 @@ impl Question {
             request.headers_mut().append(header::HOST, host);
         }
         Ok(Self {
-            request,
+            request: Box::new(request),
             _room: room,
         })
     }
 
     pub(super) async fn answer(self, mut answers: Router) -> Response<Body> {
-        let answered: Result<_, Infallible> = answers.call(self.request).await;
+        let answered: Result<_, Infallible> = answers.call(*self.request).await;
         match answered {
             Ok(response) => response,
             Err(never) => match never {},

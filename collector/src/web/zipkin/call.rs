@@ -109,7 +109,7 @@ impl Place {
 
     /// Whether nothing that both say differs.
     fn agrees(&self, other: &Self) -> bool {
-        fn same<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+        fn same<T: Copy + PartialEq>(one: Option<T>, other: Option<T>) -> bool {
             one.is_none() || other.is_none() || one == other
         }
         same(self.service, other.service)

@@ -51,7 +51,7 @@ pub(super) fn links(views: &Views, begin: u64, end: u64, room: Room) -> Result<A
 fn in_range(views: &Views, range: RangeInclusive<u64>) -> Vec<[u8; 16]> {
     let mut traces = Vec::new();
     views.look_at_kept(views.kept_trace_ids(), |kept| {
-        let mut starts = kept.spans().map(|span| span.start_unix_nano / 1_000_000);
+        let mut starts = kept.starts().map(|nanos| nanos / 1_000_000);
         let is_in_range = starts.any(|start| range.contains(&start));
         traces.push((low_id(kept.trace_id), is_in_range, kept.trace_id));
     });

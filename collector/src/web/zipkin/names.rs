@@ -1,12 +1,14 @@
 //! Lists of what there is to ask for: services, the names of a service's spans, whom it calls, values of a tag. In lower
 //! case where Zipkin has it so, sorted, each once. Called by `mod`.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+
+use foldhash::fast::RandomState;
 
 use super::answer::{Array, Full, Room};
 use crate::views::Views;
 use crate::wire::SpanRef;
-use crate::wire::zipkin::{Told, is_named, lower_case, service_name, tag};
+use crate::wire::zipkin::{TagFinder, Told, is_named, lower_case, service_name};
 
 /// Services with a span in a kept trace.
 ///
@@ -34,7 +36,8 @@ pub(super) fn remote_services(views: &Views, service: &str, room: Room) -> Resul
 pub(super) fn values(views: &Views, key: &str, room: Room) -> Result<Array, Full> {
     let mut names = Names::new(room);
     views.look_at_kept(views.kept_trace_ids(), |kept| {
-        for value in kept.spans().filter_map(|span| tag(&span, key)) {
+        let mut tag = TagFinder::new(key);
+        for value in kept.spans().filter_map(|span| tag.find(&span)) {
             names.add(&value);
         }
     });
@@ -50,9 +53,7 @@ fn of_service(
     let service = service.to_lowercase();
     let mut names = Names::new(room);
     views.look_at_kept(views.kept_trace_ids(), |kept| {
-        let spans = kept.spans();
-        let of_service =
-            spans.filter(|span| is_named(service_name(span.resource.service_name), &service));
+        let of_service = kept.spans_of(|name| is_named(service_name(name), &service));
         for name in of_service.filter_map(|span| name(&span)) {
             names.add(&lower_case(name));
         }
@@ -61,7 +62,7 @@ fn of_service(
 }
 
 struct Names {
-    names: BTreeSet<String>,
+    names: HashSet<String, RandomState>,
     room: Room,
     no_room: bool,
 }
@@ -69,7 +70,7 @@ struct Names {
 impl Names {
     fn new(room: Room) -> Self {
         Self {
-            names: BTreeSet::new(),
+            names: HashSet::default(),
             room,
             no_room: false,
         }
@@ -79,7 +80,7 @@ impl Names {
         if name.is_empty() || self.names.contains(name) {
             return;
         }
-        match self.room.gather(2 * size_of::<String>() + name.len()) {
+        match self.room.gather(3 * size_of::<String>() + name.len()) {
             Ok(()) => drop(self.names.insert(name.to_owned())),
             Err(Full::TooLarge { .. }) => {}
             Err(Full::NoRoom) => self.no_room = true,
@@ -90,7 +91,9 @@ impl Names {
         if self.no_room {
             return Err(Full::NoRoom);
         }
-        let names = self.names.iter();
+        let mut names: Vec<_> = self.names.into_iter().collect();
+        names.sort_unstable();
+        let names = names.iter();
         let names = names.map(|name| serde_json::to_vec(name).unwrap_or_default());
         Array::of_most(self.room, names)
     }

@@ -9,7 +9,7 @@ use super::answer::{Array, Full, Room};
 use super::trace;
 use crate::views::{KeptTrace, Views};
 use crate::wire::SpanRef;
-use crate::wire::zipkin::{Told, duration, is_annotated, is_named, service_name, tag};
+use crate::wire::zipkin::{TagFinder, Told, duration, is_annotated, is_named, service_name};
 
 /// A question. Names are in lower case, as they are in spans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Search {
     /// The start of its newest span in milliseconds, which is what Zipkin orders traces by; `None` of a trace that is none
     /// of this time.
     fn newest(&self, kept: &KeptTrace) -> Option<u64> {
-        let starts = kept.spans().map(|span| span.start_unix_nano / 1_000);
+        let starts = kept.starts().map(|nanos| nanos / 1_000);
         let in_range = starts.filter(|start| self.range().contains(start));
         in_range.max().map(|micros| micros / 1_000)
     }
@@ -87,7 +87,10 @@ impl Search {
     /// Whether its spans together are all that is asked for. The start comes last, for it takes most reading.
     fn fits(&self, kept: &KeptTrace) -> bool {
         let mut unanswered = Unanswered::of(self);
-        kept.spans().any(|span| unanswered.is_answered_with(&span))
+        let service = self.service.as_deref();
+        let is_of = |name: &str| service.is_none_or(|asked| is_named(service_name(name), asked));
+        kept.spans_of(is_of)
+            .any(|span| unanswered.is_answered_with(&span))
             && start(kept).is_some_and(|start| self.range().contains(&start))
     }
 }
@@ -108,39 +111,46 @@ fn start(kept: &KeptTrace) -> Option<u64> {
     earliest
 }
 
-/// What of a question the spans of a trace have not answered yet.
-struct Unanswered<'a> {
-    service: Option<&'a str>,
+/// What of a question about spans of a service those of a trace have not answered yet.
+struct Unanswered<'a, 's> {
     remote_service: Option<&'a str>,
     span_name: Option<&'a str>,
-    annotations: Vec<&'a (String, String)>,
+    annotations: Vec<Condition<'a, 's>>,
     duration: Option<(u64, u64)>,
 }
 
-impl<'a> Unanswered<'a> {
+/// A tag, or, where no value is asked for, an annotation.
+struct Condition<'a, 's> {
+    tag: TagFinder<'a, 's>,
+    key: &'a str,
+    value: &'a str,
+}
+
+impl<'a, 's> Unanswered<'a, 's> {
     fn of(search: &'a Search) -> Self {
+        let conditions = search.annotations.iter();
+        let conditions = conditions.map(|(key, value)| Condition {
+            tag: TagFinder::new(key),
+            key,
+            value,
+        });
         Self {
-            service: search.service.as_deref(),
             remote_service: search.remote_service.as_deref(),
             span_name: search.span_name.as_deref(),
-            annotations: search.annotations.iter().collect(),
+            annotations: conditions.collect(),
             duration: search.duration,
         }
     }
 
     /// Whether nothing is unanswered any more once this span has been looked at, too.
-    fn is_answered_with(&mut self, span: &SpanRef<'_>) -> bool {
-        let is_of = |service| is_named(service_name(span.resource.service_name), service);
-        if !self.service.is_none_or(is_of) {
-            return false;
-        }
+    fn is_answered_with(&mut self, span: &SpanRef<'s>) -> bool {
         let remote_service = || Told::by(span).remote_service();
         self.remote_service = self
             .remote_service
             .filter(|asked| !remote_service().is_some_and(|name| is_named(name, asked)));
         self.span_name = self.span_name.filter(|asked| !is_named(span.name, asked));
         self.annotations
-            .retain(|(key, value)| !has(span, key, value));
+            .retain_mut(|condition| !condition.is_met_by(span));
         self.duration = self.duration.filter(|&(least, most)| {
             !duration(span).is_some_and(|micros| (least..=most).contains(&micros))
         });
@@ -151,8 +161,11 @@ impl<'a> Unanswered<'a> {
     }
 }
 
-/// Whether a span has a tag, or, where no value is asked for, an annotation.
-fn has(span: &SpanRef<'_>, key: &str, value: &str) -> bool {
-    let tagged = tag(span, key).is_some_and(|text| value.is_empty() || text == value);
-    tagged || value.is_empty() && is_annotated(span, key)
+impl<'s> Condition<'_, 's> {
+    fn is_met_by(&mut self, span: &SpanRef<'s>) -> bool {
+        let is_any = self.value.is_empty();
+        let tag = self.tag.find(span);
+        tag.is_some_and(|text| is_any || text == self.value)
+            || is_any && is_annotated(span, self.key)
+    }
 }

@@ -1,4 +1,4 @@
-//! A kept trace as Zipkin answers it: its spans as JSON, oldest first, each once. Called by `mod` and `search`.
+//! A kept trace as Zipkin answers it: its spans as JSON, in order of arrival, each once. Called by `mod` and `search`.
 
 use super::answer::{Array, Full};
 use crate::views::KeptTrace;
@@ -11,17 +11,11 @@ use crate::wire::zipkin::SpanEncoder;
 /// # Errors
 /// [`Full`]: not all of them are appended.
 pub(super) fn put(kept: &KeptTrace, answer: &mut Array) -> Result<(), Full> {
-    let mut spans: Vec<SpanRef<'_>> = kept.spans().collect();
-    // The bytes only where the rest is the same.
-    spans.sort_by(|a, b| {
-        let begun = |span: &SpanRef<'_>| (span.start_unix_nano / 1_000, span.span_id);
-        begun(a)
-            .cmp(&begun(b))
-            .then_with(|| all_of_it(a).cmp(&all_of_it(b)))
-    });
-    spans.dedup_by(|a, b| all_of_it(a) == all_of_it(b));
+    let spans: Vec<SpanRef<'_>> = kept.spans().collect();
+    let came_before = came_before(&spans);
+    let once = spans.iter().zip(came_before);
     let mut encoder = SpanEncoder::default();
-    for span in &spans {
+    for (span, _) in once.filter(|(_, came_before)| !came_before) {
         let left = answer.left();
         let json = encoder.encode(span, left);
         answer.push(json.ok_or(Full::TooLarge {
@@ -29,6 +23,23 @@ pub(super) fn put(kept: &KeptTrace, answer: &mut Array) -> Result<(), Full> {
         })?)?;
     }
     Ok(())
+}
+
+/// Of each span, whether the same came before.
+fn came_before(spans: &[SpanRef<'_>]) -> Vec<bool> {
+    let mut ordered: Vec<_> = spans.iter().enumerate().collect();
+    // The bytes are only looked at where the ids are the same.
+    ordered.sort_by_key(|(_, span)| (span.span_id, all_of_it(span)));
+    let mut came_before = vec![false; spans.len()];
+    for pair in ordered.windows(2) {
+        if let [(_, one), (at, other)] = pair
+            && all_of_it(one) == all_of_it(other)
+            && let Some(came_before) = came_before.get_mut(*at)
+        {
+            *came_before = true;
+        }
+    }
+    came_before
 }
 
 fn all_of_it<'a>(span: &SpanRef<'a>) -> [&'a [u8]; 3] {

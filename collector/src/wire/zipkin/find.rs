@@ -59,24 +59,51 @@ pub fn is_named(name: &str, lower: &str) -> bool {
     name == lower || lower_case(name) == lower
 }
 
-/// The text of a span's tag.
-pub fn tag<'a>(span: &SpanRef<'a>, key: &str) -> Option<Cow<'a, str>> {
-    match (key, span.status) {
-        ("error", StatusCode::Error) => return Some(span.status_message().into()),
-        ("error", _) => return None,
-        ("otel.status_code", StatusCode::Error) => return Some("ERROR".into()),
-        ("otel.status_code", StatusCode::Ok) => return Some("OK".into()),
-        _ => {}
+/// Finds one tag in spans. What it found in the last resource it keeps: spans of one come in a row.
+pub struct TagFinder<'k, 's> {
+    key: &'k str,
+    resource: &'s [u8],
+    of_resource: Option<Cow<'s, str>>,
+}
+
+impl<'k, 's> TagFinder<'k, 's> {
+    /// For the tag called `key`.
+    pub fn new(key: &'k str) -> Self {
+        Self {
+            key,
+            resource: &[],
+            of_resource: None,
+        }
     }
-    if let Some(link) = link(span, key) {
-        return Some(link.into());
+
+    /// The tag's text in this span.
+    pub fn find(&mut self, span: &SpanRef<'s>) -> Option<Cow<'s, str>> {
+        let key = self.key;
+        match (key, span.status) {
+            ("error", StatusCode::Error) => return Some(span.status_message().into()),
+            ("error", _) => return None,
+            ("otel.status_code", StatusCode::Error) => return Some("ERROR".into()),
+            ("otel.status_code", StatusCode::Ok) => return Some("OK".into()),
+            _ => {}
+        }
+        if let Some(link) = link(span, key) {
+            return Some(link.into());
+        }
+        let mut attributes = span.attributes().select(|other| other == key.as_bytes());
+        match attributes.next().filter(|_| !is_field(key)) {
+            Some(attribute) => text(attribute.value),
+            None => told_otherwise(span, key)
+                .map(Cow::Owned)
+                .or_else(|| self.find_in_resource(span)),
+        }
     }
-    let mut attributes = span.attributes().select(|other| other == key.as_bytes());
-    match attributes.next().filter(|_| !is_field(key)) {
-        Some(attribute) => text(attribute.value),
-        None => told_otherwise(span, key)
-            .map(Cow::Owned)
-            .or_else(|| of_resource(span, key)),
+
+    fn find_in_resource(&mut self, span: &SpanRef<'s>) -> Option<Cow<'s, str>> {
+        if !std::ptr::eq(self.resource, span.resource.raw) {
+            self.resource = span.resource.raw;
+            self.of_resource = of_resource(span, self.key);
+        }
+        self.of_resource.clone()
     }
 }
 

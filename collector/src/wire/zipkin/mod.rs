@@ -15,7 +15,7 @@ mod value;
 
 use bytes::Bytes;
 
-pub use self::find::{Told, duration, is_annotated, is_named, tag};
+pub use self::find::{TagFinder, Told, duration, is_annotated, is_named};
 use self::form::Form;
 pub use self::form::lower_case;
 use self::json::Json;

@@ -180,8 +180,15 @@ pub(super) fn is_field(key: &str) -> bool {
 
 /// Whether an attribute may tell something; most do not.
 fn tells(key: &[u8]) -> bool {
-    const FAMILIES: [&[u8]; 5] = [b"net", b"peer.", b"server.", b"db.n", b"zipkin."];
-    FAMILIES.iter().any(|family| key.starts_with(family))
+    let family: &[u8] = match key.first() {
+        Some(b'n') => b"net",
+        Some(b'p') => b"peer.",
+        Some(b's') => b"server.",
+        Some(b'd') => b"db.n",
+        Some(b'z') => b"zipkin.",
+        _ => return false,
+    };
+    key.starts_with(family)
 }
 
 const PEER_SERVICE: u8 = 1;

@@ -195,6 +195,13 @@ fn change(request: &mut ExportTraceServiceRequest, chance: u8, attributes: &[Key
     }
 }
 
+fn tag<'s>(span: &SpanRef<'s>, key: &str) -> Option<std::borrow::Cow<'s, str>> {
+    let mut finder = TagFinder::new(key);
+    let found = finder.find(span);
+    assert_eq!(finder.find(span), found, "the same again");
+    found
+}
+
 /// The spans of a request as they are sent, as they are answered, and themselves.
 fn each(bytes: &[u8], mut check: impl FnMut(Json, Json, &SpanRef<'_>)) {
     let sent = encode(&[bytes.to_vec().into()], usize::MAX, Vec::new()).unwrap();

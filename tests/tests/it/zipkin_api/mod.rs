@@ -9,13 +9,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bellwether_tests::http::{Answer, get, post};
 use bellwether_tests::peers::{self, Zipkin};
+use bellwether_tests::rich;
 use bellwether_tests::system::Collector;
 use bellwether_tests::wait::wait_for;
+use prost::Message;
 use serde_json::{Value, json};
 
 use crate::sdk::send;
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+const PROTOBUF: [(&str, &str); 1] = [("content-type", "application/x-protobuf")];
 const TRACES: u64 = 80;
 const ALL: &str = "/api/v2/traces?limit=1000";
 
@@ -54,6 +57,40 @@ fn ours(collector: &Collector) -> Asked<'static> {
         name: "the collector",
         url: format!("http://127.0.0.1:{}", collector.web),
     }
+}
+
+/// At the port where its spans come in.
+fn ours_beside_spans(collector: &Collector) -> Asked<'static> {
+    Asked {
+        name: "the collector's Zipkin port",
+        url: format!("http://127.0.0.1:{}", collector.zipkin),
+    }
+}
+
+/// With what Zipkin lists values of, too.
+fn start(more: &[&str]) -> Collector {
+    let keys = peers::AUTOCOMPLETE_KEYS.iter();
+    let keys = keys.flat_map(|key| ["--autocomplete-key", key]);
+    let arguments: Vec<_> = keys.chain(more.iter().copied()).collect();
+    Collector::start_with(&arguments)
+}
+
+/// Everything that OTLP can say, of now.
+fn send_rich(collector: &Collector) {
+    let mut request = rich::request(0x71c4);
+    let groups = request.resource_spans.iter_mut();
+    for span in groups.flat_map(|group| {
+        group
+            .scope_spans
+            .iter_mut()
+            .flat_map(|scope| &mut scope.spans)
+    }) {
+        span.start_time_unix_nano = (now_micros() - 1_000_000) * 1_000;
+        span.end_time_unix_nano = span.start_time_unix_nano + 2_000_000;
+    }
+    let url = format!("http://127.0.0.1:{}/v1/traces", collector.otlp_http);
+    let answer = post(&url, &PROTOBUF, &request.encode_to_vec()).expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
 fn theirs<'a>(name: &'a str, zipkin: &Zipkin) -> Asked<'a> {
@@ -152,10 +189,11 @@ fn a_zipkin_behind_the_exporter_answers_the_same() {
     let Some(zipkin) = peers::require(test, "Zipkin", peers::zipkin()) else {
         return;
     };
-    let collector = Collector::start(&[&zipkin.url.replacen("http", "zipkin+http", 1)]);
+    let collector = start(&["--export", &zipkin.url.replacen("http", "zipkin+http", 1)]);
     let start = now_micros() - 1_200_000_000;
     let traces = calls::traces(TRACES, start);
     send_to(&format!("http://127.0.0.1:{}", collector.zipkin), &traces);
+    send_rich(&collector);
     if let Some(python) = peers::require(test, "the Python SDK", peers::python()) {
         let grpc = format!("http://127.0.0.1:{}", collector.otlp_grpc);
         send(&python, "python/send.py", ["grpc", &grpc]);
@@ -170,9 +208,13 @@ fn a_zipkin_behind_the_exporter_answers_the_same() {
     );
     let (refused, unknown) = (questions::refused(), questions::unknown());
     for path in refused.into_iter().chain(unknown) {
-        let (own, expected) = (ours.get(path), theirs.get(path));
-        assert_eq!(own.status, expected.status, "{path}: {}", own.text());
-        assert!(!own.text().is_empty(), "{path} says nothing");
+        let expected = theirs.get(path).status;
+        for own in [&ours, &ours_beside_spans(&collector)] {
+            let answer = own.get(path);
+            let text = answer.text();
+            assert_eq!(answer.status, expected, "{path} of {}: {text}", own.name);
+            assert!(!text.is_empty(), "{path} of {} says nothing", own.name);
+        }
     }
 }
 
@@ -182,7 +224,7 @@ fn a_zipkin_beside_the_collector_answers_the_same() {
     let Some(zipkin) = peers::require(test, "Zipkin", peers::zipkin()) else {
         return;
     };
-    let collector = Collector::start(&[]);
+    let collector = start(&[]);
     let start = now_micros() - 1_200_000_000;
     let traces = calls::traces(TRACES, start);
     for url in [
@@ -191,7 +233,10 @@ fn a_zipkin_beside_the_collector_answers_the_same() {
     ] {
         send_to(url, &traces);
     }
-    let (ours, theirs) = (ours(&collector), theirs("a Zipkin beside it", &zipkin));
+    let (ours, theirs) = (
+        ours_beside_spans(&collector),
+        theirs("a Zipkin beside it", &zipkin),
+    );
     theirs.wait_for_spans(count_spans(&ours.json(ALL)));
     compare(
         &questions::of(&theirs.json(ALL), start),

@@ -1,7 +1,8 @@
 //! What is asked of both: every path, every parameter, for what there is to ask for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bellwether_tests::peers::AUTOCOMPLETE_KEYS;
 use serde_json::Value;
 
 /// Questions with answers about `traces`, which began at `start` (Unix microseconds).
@@ -18,9 +19,16 @@ pub(super) fn of(traces: &Value, start: u64) -> Vec<String> {
     };
     let ids = names("/traceId");
     let services = names("/localEndpoint/serviceName");
-    let mut asked: Vec<String> = ["/api/v2/services", "/zipkin/api/v2/services"]
-        .map(str::to_owned)
-        .into();
+    let mut asked: Vec<String> = [
+        "/api/v2/services",
+        "/zipkin/api/v2/services",
+        "/api/v2/autocompleteKeys",
+    ]
+    .map(str::to_owned)
+    .into();
+    for key in AUTOCOMPLETE_KEYS {
+        asked.push(format!("/api/v2/autocompleteValues?key={key}"));
+    }
     let mut searches: Vec<String> = [
         "",
         "spanName=all",
@@ -42,6 +50,12 @@ pub(super) fn of(traces: &Value, start: u64) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
+    for (key, value) in tags(spans()) {
+        let (key, value) = (encoded(key), encoded(value));
+        searches.push(format!("annotationQuery={key}"));
+        searches.push(format!("annotationQuery={key}%3D{value}"));
+        searches.push(format!("annotationQuery={key}%3D{value}x"));
+    }
     for service in services.iter().chain([&"FRONT-END".to_owned()]) {
         let of = format!("serviceName={service}");
         asked.push(format!("/api/v2/spans?{of}"));
@@ -91,6 +105,25 @@ pub(super) fn of(traces: &Value, start: u64) -> Vec<String> {
         several.join(",")
     ));
     asked
+}
+
+/// A value of every tag that can be asked for.
+fn tags<'a>(spans: impl Iterator<Item = &'a Value>) -> BTreeMap<&'a str, &'a str> {
+    let tags = spans.filter_map(|span| span["tags"].as_object()).flatten();
+    let texts = tags.map(|(key, value)| (key.as_str(), value.as_str().expect("a text")));
+    // Neither what parts conditions nor what Zipkin's server refuses in any address.
+    let can_be_asked = |text: &str| {
+        let parts = text.contains(['=', '&']) || text.contains(" and ");
+        !parts && text.trim() == text && !text.contains(char::is_control)
+    };
+    texts
+        .filter(|(key, value)| !key.is_empty() && can_be_asked(key) && can_be_asked(value))
+        .collect()
+}
+
+/// As in a query string.
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 /// What is no question, or about nothing that is there.
