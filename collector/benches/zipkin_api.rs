@@ -110,7 +110,7 @@ fn count_for(sender: &Sender, views: &Views, stop: &AtomicBool, most: Duration) 
         let sent = Instant::now();
         sender.send(views);
         times.push(sent.elapsed());
-        thread::sleep(turn.saturating_sub(sent.elapsed()));
+        thread::park_timeout(turn.saturating_sub(sent.elapsed()));
     }
     times.sort_unstable();
     let at = |part: usize| times[(times.len() - 1) * part / 1_000];

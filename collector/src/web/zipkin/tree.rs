@@ -87,7 +87,10 @@ impl Tree {
             self.parents.remove(&anywhere);
         } else {
             self.places.insert(key, at);
-            self.places.insert(anywhere, at);
+            // Only halves that are shared have two names.
+            if key != anywhere {
+                self.places.insert(anywhere, at);
+            }
         }
         self.nodes.push(Node {
             call: *call,
