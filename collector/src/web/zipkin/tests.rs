@@ -429,6 +429,15 @@ async fn calls_are_counted_once_whoever_told_of_them() {
             ],
             vec!["a b 1", "b db 1"],
         ),
+        // Whoever is above work inside a service called.
+        (
+            vec![
+                part(1, 0, client, "a", ""),
+                part(2, 1, None, "a", ""),
+                part(3, 2, server, "c", ""),
+            ],
+            vec!["a c 1"],
+        ),
         // A half that does not say that it is one.
         (
             vec![part(1, 0, client, "a", ""), part(1, 0, server, "b", "")],
