@@ -39,6 +39,9 @@ pub struct Zipkin {
     _process: Process,
 }
 
+/// Tags whose values such a Zipkin lists.
+pub const AUTOCOMPLETE_KEYS: [&str; 2] = ["http.method", "http.status_code"];
+
 /// Starts a Zipkin server; `None` when its jar or Java is missing.
 pub fn zipkin() -> Option<Zipkin> {
     let jar = cache().join("zipkin-server-exec.jar");
@@ -49,6 +52,7 @@ pub fn zipkin() -> Option<Zipkin> {
     let process = Process::start(
         "zipkin",
         Command::new("java")
+            .env("AUTOCOMPLETE_KEYS", AUTOCOMPLETE_KEYS.join(","))
             .args(["-Xmx384m", "-XX:TieredStopAtLevel=1", "-jar"])
             .arg(jar)
             .arg("--armeria.ports[0].ip=127.0.0.1")

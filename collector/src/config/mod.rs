@@ -64,6 +64,8 @@ pub struct Config {
     pub web_hosts: Vec<String>,
     /// Where else each trace can be looked at.
     pub trace_links: Vec<TraceLink>,
+    /// Tags whose values Zipkin's query API lists.
+    pub autocomplete_keys: Vec<String>,
     /// Who may send, and how long connections stay.
     pub access: Access,
     /// Where spans are sent on to; none is fine.
@@ -187,6 +189,7 @@ impl Config {
             storage,
             web_hosts: hosts(given.several("web_hosts"), faults),
             trace_links: trace_links(given.several("trace_links"), faults),
+            autocomplete_keys: keys(given.several("autocomplete_keys"), faults),
             listen,
             otlp_grpc,
             otlp_http,
@@ -229,6 +232,12 @@ fn probe(given: &Given, faults: &mut Faults) -> ListenAddress {
 fn listen_host(given: &Given, faults: &mut Faults) -> String {
     let host = faults.checked(given.one("listen"), value::host);
     host.unwrap_or_else(|| DEFAULT_HOST.to_owned())
+}
+
+fn keys(settings: Vec<Setting>, faults: &mut Faults) -> Vec<String> {
+    let keys = settings.into_iter();
+    keys.filter_map(|setting| faults.checked(Some(setting), value::key))
+        .collect()
 }
 
 fn hosts(settings: Vec<Setting>, faults: &mut Faults) -> Vec<String> {

@@ -67,7 +67,7 @@ pub(super) const SETTINGS: &[Key] = &[
         value: "ADDR",
         takes: Takes::One,
         default: "port 9411",
-        help: "Where to take Zipkin's spans, JSON v2 or protobuf",
+        help: "Where to take Zipkin's spans, JSON v2 or protobuf, and to answer its questions",
         in_force: |config| config.listens(&config.zipkin),
     },
     Key {
@@ -97,6 +97,15 @@ pub(super) const SETTINGS: &[Key] = &[
         help: "A link from each trace to the same one elsewhere, as Jaeger=http://jaeger.example/trace/{trace_id}; a comma is \
                %2C in it; may be repeated",
         in_force: |config| config.trace_links.iter().map(ToString::to_string).collect(),
+    },
+    Key {
+        key: "autocomplete_keys",
+        flag: "autocomplete-key",
+        value: "KEY",
+        takes: Takes::Several,
+        default: "none",
+        help: "Tag whose values Zipkin's query API lists, for its UI to propose; may be repeated",
+        in_force: |config| config.autocomplete_keys.clone(),
     },
     Key {
         key: "memory_limit",

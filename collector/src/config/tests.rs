@@ -464,7 +464,7 @@ exporters:
             "FILE:2: retension: there is no such key; did you mean `retention`?",
             "FILE:3: otlp-grpc: there is no such key; did you mean `otlp_grpc`?",
             "FILE:4: nonsense: there is no such key; allowed are listen, otlp_grpc, otlp_http, zipkin, web, web_hosts, \
-             trace_links, memory_limit, data_dir, durability, data_limit, on_full, sample_ratio, retention, tls, auth, cors, connections, reload_interval, exporters",
+             trace_links, autocomplete_keys, memory_limit, data_dir, durability, data_limit, on_full, sample_ratio, retention, tls, auth, cors, connections, reload_interval, exporters",
             "FILE:5: memory_limit: one value is needed here",
             "FILE:6: web: stands in line 1 already; leave one out",
             "FILE:7: web_hosts: a list (lines that begin with `- `) is needed here",
@@ -708,6 +708,7 @@ web_hosts:
   - traces.example  # FILE:6
   - collector  # FILE:6
 trace_links: []  # default
+autocomplete_keys: []  # default
 memory_limit: 512MiB  # FILE:7
 data_dir: /data  # FILE:8
 durability: received  # FILE:9
@@ -823,6 +824,29 @@ fn links_to_a_trace_come_from_flags_variables_and_the_file() {
         "",
         &[("BELLWETHER_TRACE_LINK", &many)],
         &["BELLWETHER_TRACE_LINK: at most 16 are allowed"],
+    );
+}
+
+#[test]
+fn tags_to_propose_values_of_are_named() {
+    let file = Written::new("autocomplete_keys: [environment, ' http.method ', 7]\n");
+    let printed = file.print("", &[]);
+    let keys = "autocomplete_keys:\n  - environment  # FILE:1\n  - http.method  # FILE:1\n  - 7  # FILE:1\n";
+    assert!(printed.contains(keys), "{printed}");
+    let printed = file.print("--autocomplete-key region", &[]);
+    assert!(
+        printed.contains("\n  - region  # --autocomplete-key\n"),
+        "{printed}"
+    );
+    let long = "k".repeat(257);
+    let file = Written::new(format!("autocomplete_keys: ['', {long}, ok]\n"));
+    let faults = file.check(&[]);
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(
+        faults
+            .iter()
+            .all(|fault| fault.contains("of 1 to 256 bytes")),
+        "{faults:?}"
     );
 }
 

@@ -64,6 +64,9 @@ fn host_and_port(text: &str) -> Result<(Option<String>, u16), String> {
     Ok((Some(host(host_text).map_err(|_| allowed)?), port))
 }
 
+/// Longest name of a tag that can be asked for.
+const MOST_KEY_BYTES: usize = 256;
+
 /// A host name, an IPv4 address, or an IPv6 address with or without its brackets.
 pub(super) fn host(text: &str) -> Result<String, String> {
     let text = text.trim();
@@ -78,6 +81,17 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     } else {
         Err("a host name or an IP address is needed, without a port".to_owned())
     }
+}
+
+/// The name of a tag.
+pub(super) fn key(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > MOST_KEY_BYTES || text.contains(char::is_control) {
+        return Err(format!(
+            "the name of a tag is needed, of 1 to {MOST_KEY_BYTES} bytes"
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 /// Bytes: a plain number, or one with a binary unit (`256MiB`, Kubernetes' `256Mi`).

@@ -5,9 +5,9 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 
 use super::split::{Limits, Part, Parts};
-use super::zipkin::{EncodeError, encode};
 use crate::signal::Signal;
 use crate::wire::walk;
+use crate::wire::zipkin::{EncodeError, encode};
 
 /// Cuts the rest of `data` as its first three bytes say: the parts hold every span once, in its order and with all that it
 /// came with, or say that it cannot go.

@@ -33,7 +33,6 @@ mod words;
 mod worker;
 #[cfg(test)]
 mod worker_tests;
-mod zipkin;
 
 pub use config::{
     Compression, Config, DEFAULT_RELOAD_INTERVAL, DEFAULT_REQUESTS_IN_FLIGHT, DEFAULT_TIMEOUT,

@@ -13,10 +13,10 @@ use super::request::Request;
 use super::size::SizeLimit;
 use super::split::Limits;
 use super::target::TargetKind;
-use super::zipkin::{self, EncodeError};
 use crate::net::client::{Client, Endpoint, Pieces, Protocol};
 use crate::net::grpc;
 use crate::signal::{BySignal, Signal};
+use crate::wire::zipkin::{self, EncodeError};
 
 const USER_AGENT: &str = concat!("bellwether-collector/", env!("CARGO_PKG_VERSION"));
 

@@ -12,6 +12,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bellwether::Kit;
@@ -45,7 +46,7 @@ use crate::receive::{Others, Receiver, otlp_grpc, otlp_http, zipkin};
 use crate::signal::{Signal, Signals};
 use crate::status::{Locks, ReceiverStatus, Status, now_unix_nano};
 use crate::views::{self, Views};
-use crate::web::{self, Web};
+use crate::web::{self, Reports, Web};
 
 /// Of the time left once receivers stop, what the web address and the last log lines may take.
 const LAST_SHARE: Duration = Duration::from_secs(1);
@@ -200,23 +201,25 @@ impl Collector {
             ..net.clone()
         };
         let guards = guards.start();
+        let clock = start_clock(Arc::clone(&views));
+        let pages = Web {
+            views,
+            status: Arc::clone(&status),
+            allowed_hosts: allowed_hosts(config.web_hosts, [config.web.host, config.zipkin.host]),
+            trace_links: config.trace_links.into(),
+            autocomplete_keys: config.autocomplete_keys.into(),
+            reports: Reports::new(bodies.clone()),
+            closing: closed.clone(),
+        };
         let receivers = start_receivers(
             [grpc, http, zipkin],
             &senders,
             &guards,
             &status,
-            &intake,
+            (&intake, &web::zipkin_router(pages.clone())),
             [&bodies, &requests],
             &closed,
         );
-        let clock = start_clock(Arc::clone(&views));
-        let pages = Web {
-            views,
-            status: Arc::clone(&status),
-            allowed_hosts: allowed_hosts(config.web_hosts, config.web.host),
-            trace_links: config.trace_links.into(),
-            closing: closed,
-        };
         let web = web
             .ok()
             .map(|web| WebServer::start(web.listener, net, kit.wrap(web::router(pages))));
@@ -261,7 +264,7 @@ impl Collector {
 }
 
 impl WebServer {
-    fn start(listener: TcpListener, net: server::Config, app: axum::Router) -> Self {
+    fn start(listener: TcpListener, net: server::Config, app: Router) -> Self {
         let (stop, mut stopped) = watch::channel(false);
         let config = server::Config {
             drain: LAST_SHARE / 2,
@@ -317,7 +320,7 @@ fn start_receivers(
     config: &server::Config,
     guards: &LiveGuards,
     status: &Status,
-    intake: &Intake,
+    (intake, answers): (&Intake, &Router),
     [bodies, requests]: [&Budget; 2],
     closed: &watch::Receiver<bool>,
 ) -> JoinSet<usize> {
@@ -351,7 +354,10 @@ fn start_receivers(
         match status.protocol {
             GRPC => receivers.spawn(otlp_grpc::serve(listener, receiver, config, stop)),
             HTTP => receivers.spawn(otlp_http::serve(listener, receiver, config, stop)),
-            _ => receivers.spawn(zipkin::serve(listener, receiver, config, stop)),
+            _ => {
+                let answers = answers.clone();
+                receivers.spawn(zipkin::serve(listener, receiver, answers, config, stop))
+            }
         };
     }
     receivers
@@ -397,9 +403,9 @@ async fn finish(log: &BatchLog, deadline: Instant) {
     }
 }
 
-/// The pages answer to the name they were told to listen on, too.
-fn allowed_hosts(mut hosts: Vec<String>, listening: String) -> Arc<[String]> {
-    hosts.push(listening);
+/// Pages and questions are answered at the names they were told to listen on, too.
+fn allowed_hosts(mut hosts: Vec<String>, listening: [String; 2]) -> Arc<[String]> {
+    hosts.extend(listening);
     hosts.into()
 }
 

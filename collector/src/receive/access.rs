@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version, header};
+use http::{Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 
 use super::Receiver;
@@ -50,6 +50,8 @@ pub(super) struct Port<T> {
     pub(super) form: fn(&Parts) -> Form,
     /// Checks everything else that can be told from the head of a request.
     pub(super) look: fn(&Receiver, &Parts) -> Result<T, Refusal>,
+    /// Whether pages of the origins that may send have a use for it: what spans say is not for every page that sends some.
+    pub(super) is_for_pages: bool,
 }
 
 struct Admitted<T> {
@@ -84,6 +86,7 @@ pub(super) fn attend<B, T>(
 ) -> Attended<T, B> {
     let (head, body) = request.into_parts();
     let cors = receiver.access.cors.as_ref();
+    let cors = cors.filter(|_| port.is_for_pages);
     let preflight = cors.and_then(|cors| cors.preflight(&head.method, &head.headers));
     let looked = match preflight {
         Some(response) => Err(Refusal::new(response, 0)),
@@ -121,9 +124,10 @@ where
     B: Body<Data = Bytes>,
 {
     /// The answer, which `take` gives to a request that was let in.
-    pub(super) async fn answer<F>(self, take: impl FnOnce(T, B) -> F) -> Response<Answer>
+    pub(super) async fn answer<F, A>(self, take: impl FnOnce(T, B) -> F) -> Response<A>
     where
-        F: Future<Output = Response<Answer>>,
+        F: Future<Output = Response<A>>,
+        A: From<Answer>,
     {
         let mut response = match self.looked {
             // In an allocation of its own: of those that are refused there may be many at once, and they shall be small.
@@ -132,7 +136,7 @@ where
                 if refusal.discard > 0 {
                     discard(pin!(self.body), refusal.discard).await;
                 }
-                *refusal.response
+                refusal.response.map(A::from)
             }
         };
         if let Some(told) = self.told {
@@ -144,10 +148,13 @@ where
 
 /// The refusal of a request for which there is no room. One of many over HTTP/2 is not waited for: to answer it before its end
 /// costs its connection nothing there.
-fn crowded(receiver: &Receiver, head: &Parts, form: Form) -> Refusal {
+pub(super) fn crowded(receiver: &Receiver, head: &Parts, form: Form) -> Refusal {
     let text = "as many requests are under way as the memory limit allows; send this one again";
     let status = RpcStatus::unavailable(text, RETRY_AFTER);
-    receiver.count_refusal(&status);
+    // Who only asks loses no spans.
+    if head.method != Method::GET {
+        receiver.count_refusal(&status);
+    }
     let discard = match head.version {
         Version::HTTP_2 => 0,
         _ => MOST_DISCARDED_BYTES,

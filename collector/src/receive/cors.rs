@@ -114,7 +114,7 @@ impl Cors {
 
 impl Told {
     /// Says in an answer whether the page may read it.
-    pub(super) fn put(self, response: &mut Response<Answer>) {
+    pub(super) fn put<A>(self, response: &mut Response<A>) {
         let headers = response.headers_mut();
         // A cache must not give one origin's answer to another.
         headers.append(header::VARY, HeaderValue::from_static("origin"));

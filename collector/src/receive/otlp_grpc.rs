@@ -26,6 +26,7 @@ const EMPTY_RESPONSE: &[u8] = &[0; grpc::PREFIX_BYTES];
 const PORT: Port<(Signal, MessageHead)> = Port {
     form: Form::of,
     look,
+    is_for_pages: true,
 };
 
 /// Serves OTLP over gRPC until `shutdown`, then drains; returns how many connections were cut off.

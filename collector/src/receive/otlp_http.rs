@@ -29,6 +29,7 @@ const PORT: Port<Accepted> = Port {
             Refusal::new(response, MAX_BODY_BYTES)
         })
     },
+    is_for_pages: true,
 };
 
 /// Serves OTLP over HTTP until `shutdown`, then drains; returns how many connections were cut off.

@@ -1,14 +1,20 @@
-//! Zipkin's HTTP API for senders: `POST /api/v2/spans`, JSON v2 or protobuf (zipkin-api, zipkin2-api.yaml). Served by
-//! `pipeline`.
+//! Zipkin's HTTP API: `POST /api/v2/spans` for senders, JSON v2 or protobuf, and beside it the questions that `web` answers
+//! (zipkin-api, zipkin2-api.yaml). Served by `pipeline`.
 
+mod questions;
+
+use axum::Router;
+use axum::body::Body as AnyBody;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
+use self::questions::{QUESTIONS, Question, is_question};
 use super::Receiver;
-use super::access::{self, Port, Refusal};
+use super::access::{self, Attended, Port, Refusal};
 use super::format::Format;
 use super::http::{
     Failure, Form, MAX_BODY_BYTES, PROTOBUF, content_encoding, media_type, read_batch,
@@ -28,24 +34,43 @@ const PORT: Port<(Format, Encoding)> = Port {
         accept(receiver, head)
             .map_err(|failure| Refusal::new(form(head).answer(&failure), MAX_BODY_BYTES))
     },
+    is_for_pages: true,
 };
 
-/// Serves Zipkin's senders until `shutdown`, then drains; returns how many connections were cut off.
+/// Serves Zipkin's senders, and whoever asks by `answers`, until `shutdown`, then drains; returns how many connections were
+/// cut off.
 pub async fn serve(
     listener: TcpListener,
     receiver: Receiver,
+    answers: Router,
     config: server::Config,
     shutdown: impl Future<Output = ()>,
 ) -> usize {
-    let handler = move |request, _peer| {
-        let receiver = receiver.clone();
-        let attended = access::attend(&receiver, request, &PORT);
+    let handler = move |request: Request<Incoming>, _peer| {
+        let (receiver, answers) = (receiver.clone(), answers.clone());
+        let asked = match is_question(&request) {
+            true => Asked::Question(access::attend(&receiver, request, &QUESTIONS)),
+            false => Asked::Spans(access::attend(&receiver, request, &PORT)),
+        };
         async move {
-            let take = |(format, encoding), body| take(receiver, format, encoding, body);
-            attended.answer(take).await
+            match asked {
+                Asked::Question(attended) => {
+                    let answer = |question: Question, _| question.answer(answers);
+                    attended.answer(answer).await
+                }
+                Asked::Spans(attended) => {
+                    let take = |(format, encoding), body| take(receiver, format, encoding, body);
+                    attended.answer(take).await.map(AnyBody::new)
+                }
+            }
         }
     };
     server::serve(listener, handler, config, shutdown).await
+}
+
+enum Asked {
+    Question(Attended<Question, Incoming>),
+    Spans(Attended<(Format, Encoding), Incoming>),
 }
 
 /// Errors of Zipkin's are text, whatever its spans are written in.

@@ -173,6 +173,21 @@ impl KeptTrace {
         self.spans.iter().map(|span| self.read(span))
     }
 
+    /// The spans of services that `wanted` picks, in order of arrival; nothing is read of the others.
+    pub(crate) fn spans_of(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = SpanRef<'_>> {
+        let spans = self.spans.iter();
+        let wanted = spans.filter(move |span| wanted(&span.origin.service));
+        wanted.map(|span| self.read(span))
+    }
+
+    /// When each span began, Unix nanoseconds.
+    pub(crate) fn starts(&self) -> impl Iterator<Item = u64> {
+        self.spans.iter().map(|span| span.start_unix_nano)
+    }
+
     /// The spans with their arrivals, Unix nanoseconds, to the second.
     pub(crate) fn arrivals(&self) -> impl Iterator<Item = (SpanRef<'_>, u64)> {
         let spans = self.spans.iter();

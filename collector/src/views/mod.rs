@@ -34,6 +34,7 @@ mod traces;
 mod tree;
 mod varint;
 mod window;
+mod zipkin_query;
 
 #[cfg(test)]
 mod edge_tests;
@@ -43,7 +44,7 @@ mod model_tests;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,6 +63,7 @@ use traces::Traces;
 
 use crate::status::now_unix_nano;
 use crate::wire::SpanRef;
+pub(crate) use kept::KeptTrace;
 
 /// Part of the views' bytes that the samples of critical paths may take.
 const PATHS_SHARE: usize = 8;
@@ -89,6 +91,8 @@ pub struct Views {
     stats: Mutex<Stats>,
     traces: Mutex<Traces>,
     paths: Mutex<Paths>,
+    /// Who waits to count into the traces.
+    counting: AtomicUsize,
     spans: AtomicU64,
     /// Spans came that the subscribers have not been told of.
     untold: AtomicBool,
@@ -116,6 +120,7 @@ impl Views {
             stats: Mutex::new(Stats::new(&config)),
             traces: Mutex::new(Traces::new(config.trace_bytes, retention_nanos)),
             paths: Mutex::new(Paths::new(config.view_bytes / PATHS_SHARE)),
+            counting: AtomicUsize::new(0),
             spans: AtomicU64::new(0),
             untold: AtomicBool::new(false),
             told: AtomicU64::new(0),
@@ -127,7 +132,11 @@ impl Views {
     /// Counts the spans of one accepted batch, all placed at `arrived_unix_nano`.
     pub fn count(&self, spans: &[SpanRef<'_>], arrived_unix_nano: u64) {
         let notable = lock(&self.stats).count(spans, arrived_unix_nano);
-        lock(&self.traces).keep(spans, &notable, arrived_unix_nano);
+        self.counting.fetch_add(1, Ordering::Relaxed);
+        let mut traces = lock(&self.traces);
+        self.counting.fetch_sub(1, Ordering::Relaxed);
+        traces.keep(spans, &notable, arrived_unix_nano);
+        drop(traces);
         self.spans.fetch_add(spans.len() as u64, Ordering::Relaxed);
         self.untold.store(true, Ordering::Relaxed);
         // Either way: a clock set back must not silence the pages.

@@ -78,12 +78,13 @@ impl Views {
             if looked_at == limit {
                 return;
             }
-            lock(&self.traces).look(head.trace_id, |trace| {
-                if query.fits_by_spans(trace, slots) {
-                    looked_at += 1;
-                    look(trace);
-                }
-            });
+            let traces = lock(&self.traces);
+            if let Some(trace) = traces.peek(head.trace_id)
+                && query.fits_by_spans(trace, slots)
+            {
+                looked_at += 1;
+                look(trace);
+            }
         }
     }
 }

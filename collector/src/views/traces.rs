@@ -181,11 +181,9 @@ impl Traces {
             .cloned()
     }
 
-    /// Shows a trace where it stands, for a short look.
-    pub(crate) fn look(&self, trace_id: [u8; 16], look: impl FnOnce(&KeptTrace)) {
-        if let Some(trace) = self.find(hash_id(&self.hasher, trace_id), trace_id) {
-            look(trace);
-        }
+    /// A trace where it lies.
+    pub(crate) fn peek(&self, trace_id: [u8; 16]) -> Option<&KeptTrace> {
+        self.find(hash_id(&self.hasher, trace_id), trace_id)
     }
 
     /// Every trace, in no order.
@@ -225,6 +223,20 @@ impl Traces {
             }
         }
         true
+    }
+
+    /// All of them, in no order.
+    pub(crate) fn ids(&self) -> Vec<[u8; 16]> {
+        self.traces.iter().map(|trace| trace.trace_id).collect()
+    }
+
+    /// Services that have a span here, again for each of their resources and scopes.
+    pub(crate) fn services(&self) -> Vec<String> {
+        let used = self
+            .origins
+            .iter()
+            .filter(|origin| Arc::strong_count(origin) > 1);
+        used.map(|origin| origin.service.to_string()).collect()
     }
 
     /// Traces kept.

@@ -1,4 +1,4 @@
-//! The web address: pages, JSON API, live events, behind one check of the host name. A router that
+//! The web address: pages, JSON API, Zipkin's query API, live events, behind one check of the host name. A router that
 //! `pipeline` mounts behind the kit, which serves probes and `/metrics` itself.
 
 pub mod api;
@@ -24,6 +24,7 @@ mod trace_link;
 mod traces;
 mod waterfall;
 mod wrong_port;
+mod zipkin;
 
 #[cfg(test)]
 mod fixtures;
@@ -45,6 +46,7 @@ pub use trace_link::{TraceLink, TraceLinkError};
 use crate::status::Status;
 use crate::views::Views;
 use query::{BadParameter, PageQuery};
+pub use reports::Reports;
 
 /// What every handler reads.
 #[derive(Clone, Debug)]
@@ -57,14 +59,19 @@ pub struct Web {
     pub allowed_hosts: Arc<[String]>,
     /// Where else each trace can be looked at.
     pub trace_links: Arc<[TraceLink]>,
+    /// Tags whose values Zipkin's query API lists.
+    pub autocomplete_keys: Arc<[String]>,
+    /// What bounds reports, whichever port they are asked for at.
+    pub reports: Reports,
     /// Turns true when the collector drains: streams of live events end then, so that they hold nothing up.
     pub closing: tokio::sync::watch::Receiver<bool>,
 }
 
 /// Everything that the web address serves beside the kit's probes and `/metrics`.
 pub fn router(web: Web) -> Router {
-    let bounded = from_fn_with_state(reports::Reports::new(), reports::bounded);
+    let bounded = from_fn_with_state(web.reports.clone(), reports::bounded);
     let api = api::router(Arc::clone(&web.views), Arc::clone(&web.status)).layer(bounded.clone());
+    let zipkin = zipkin_queries(&web);
     Router::new()
         .route("/", get(services::page))
         .route("/services/{name}", get(service::page))
@@ -81,9 +88,28 @@ pub fn router(web: Web) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(live::Pages::new(web.clone()))
         .merge(api)
+        .merge(zipkin)
         .layer(from_fn_with_state(web.clone(), guard::check_host))
         .layer(from_fn_with_state(web, wrong_port::tell))
         .layer(from_fn(guard::secure))
+}
+
+/// Zipkin's query API by itself, behind the same checks, for Zipkin's own port.
+pub fn zipkin_router(web: Web) -> Router {
+    zipkin_queries(&web)
+        .fallback(zipkin::nothing_there)
+        .layer(from_fn_with_state(web, guard::check_host))
+        .layer(from_fn(guard::secure))
+}
+
+fn zipkin_queries(web: &Web) -> Router {
+    let bounded = from_fn_with_state(web.reports.clone(), reports::bounded);
+    let queries = zipkin::Queries {
+        views: Arc::clone(&web.views),
+        autocomplete_keys: Arc::clone(&web.autocomplete_keys),
+        reports: web.reports.clone(),
+    };
+    zipkin::router(queries).layer(bounded)
 }
 
 async fn not_found() -> Response {
@@ -162,6 +188,8 @@ mod tests {
             status: Arc::default(),
             allowed_hosts: Arc::from(["traces.example.org".to_owned()]),
             trace_links: Arc::default(),
+            autocomplete_keys: Arc::default(),
+            reports: Reports::default(),
             closing,
         };
         (router(web), close)

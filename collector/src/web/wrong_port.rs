@@ -97,6 +97,8 @@ mod tests {
             }),
             allowed_hosts: Arc::default(),
             trace_links: Arc::default(),
+            autocomplete_keys: Arc::default(),
+            reports: crate::web::Reports::default(),
             closing: tokio::sync::watch::channel(false).1,
         };
         let request = Request::builder().method(method).uri(path);

@@ -1,4 +1,4 @@
-//! What a span has beside the fields that `walk` reads, in one pass over its bytes. Read by `export` for Zipkin.
+//! What a span has beside the fields that `walk` reads, in one pass over its bytes. Read by `zipkin`.
 
 use super::WireError;
 use super::attributes::{KeyValueRef, key_value};

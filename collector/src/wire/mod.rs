@@ -1,6 +1,6 @@
 //! Borrowed views over OTLP protobuf bytes: nothing here decodes a batch into structs. Called by
-//! `intake` (walk or count once), `views` (kept traces) and `export` (Zipkin output, sampling). `transcode` makes such bytes of JSON and
-//! Zipkin for `receive`.
+//! `intake` (walk or count once), `views` (kept traces) and `export` (sampling). `transcode` makes such bytes of JSON and
+//! Zipkin for `receive`, `zipkin` makes Zipkin's JSON of them for `export` and `web`.
 
 #[cfg(test)]
 pub(crate) mod any_request;
@@ -20,6 +20,7 @@ mod transcode;
 mod walk;
 #[cfg(test)]
 mod walk_tests;
+pub mod zipkin;
 
 pub use attributes::{AnyValueRef, ArrayValues, Attributes, KeyValueRef};
 pub use count::{count_data_points, count_log_records};

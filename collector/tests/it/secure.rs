@@ -349,6 +349,79 @@ fn pages_of_allowed_origins_may_send() {
     silent.stop();
 }
 
+fn question(host: &str, more: &str) -> String {
+    format!("GET /api/v2/services HTTP/1.1\r\nhost: {host}\r\n{more}connection: close\r\n\r\n")
+}
+
+/// Zipkin's questions at the port where its spans come in: behind the same locks, for the same hosts as pages, and for no
+/// page of another origin, whoever may send.
+#[test]
+fn questions_are_let_in_as_spans_are() {
+    let args = [
+        "--auth-token",
+        "${SENDERS_TOKEN}",
+        "--cors-origin",
+        "*",
+        "--web-host",
+        "traces.example",
+    ];
+    let collector = Collector::start_with(&args, &[("SENDERS_TOKEN", TOKEN)]);
+    Sender::new(Kind::Zipkin, &collector, None)
+        .token(TOKEN)
+        .send("cart");
+    let zipkin = collector.zipkin_address();
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    for (host, more, status) in [
+        ("localhost", "", "401"),
+        ("localhost", &*token, "200"),
+        ("traces.example", &token, "200"),
+        ("evil.example", &token, "421"),
+    ] {
+        let answer = raw(zipkin, &question(host, more));
+        assert!(
+            answer.starts_with(&format!("http/1.1 {status}")),
+            "{host}: {answer}"
+        );
+        assert_eq!(answer.ends_with("[\"cart\"]"), status == "200", "{answer}");
+    }
+    let of_a_page = format!("{token}origin: https://evil.example\r\n");
+    let answer = raw(zipkin, &question("localhost", &of_a_page));
+    assert!(answer.starts_with("http/1.1 200"), "{answer}");
+    assert!(!answer.contains("access-control"), "{answer}");
+    assert!(answer.contains("cross-origin-resource-policy: same-origin"));
+    assert_eq!(counted(&collector, "denied_requests", Kind::Zipkin), 1.0);
+    collector.stop();
+}
+
+#[test]
+fn questions_need_the_certificate_that_spans_need() {
+    let (files, authority) = (Files::new(), Authority::new());
+    files.write("clients.pem", &authority.pem());
+    let clients = files.name("clients.pem");
+    let args = ["--tls-client-ca-file", &*clients, "--tls-client-id", CART];
+    let collector = start(&files, &authority, &args);
+    for (signed, is_let_in) in [(None, false), (Some(authority.workload(CART)), true)] {
+        let tls = files.client(&authority, signed.as_ref());
+        let config = tls.load(Protocol::Http1).unwrap();
+        let name = "127.0.0.1".try_into().unwrap();
+        let connection = rustls::ClientConnection::new(config, name).unwrap();
+        let socket = TcpStream::connect(collector.zipkin_address()).unwrap();
+        let mut stream = rustls::StreamOwned::new(connection, socket);
+        let mut answer = Vec::new();
+        // Who is refused may hear of it when it writes or when it reads.
+        let asked = stream.write_all(question("localhost", "").as_bytes());
+        let _ = asked.and_then(|()| stream.read_to_end(&mut answer));
+        let is_answered = answer.starts_with(b"HTTP/1.1 200");
+        assert_eq!(
+            is_answered,
+            is_let_in,
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    collector.stop();
+}
+
 #[test]
 fn who_comes_to_the_wrong_door_is_told() {
     let (files, ours) = (Files::new(), Authority::new());

@@ -19,3 +19,4 @@ mod scrape;
 mod sdk;
 mod secure;
 mod signals;
+mod zipkin_api;

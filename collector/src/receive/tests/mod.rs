@@ -11,7 +11,9 @@ mod zipkin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, Uri};
+use axum::Router;
+use axum::routing::get;
 use bytes::Bytes;
 use libdeflater::{CompressionLvl, Compressor};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -106,7 +108,14 @@ async fn start_taking(takes: Signals, budget: Budget) -> Fixture {
     let [at_grpc, at_http, at_zipkin] = listeners.try_into().unwrap();
     tokio::spawn(otlp_grpc::serve(at_grpc, for_grpc, config.clone(), never()));
     tokio::spawn(otlp_http::serve(at_http, for_http, config.clone(), never()));
-    tokio::spawn(super::zipkin::serve(at_zipkin, for_zipkin, config, never()));
+    let answers = Router::new().route("/api/v2/services", get(echo));
+    tokio::spawn(super::zipkin::serve(
+        at_zipkin,
+        for_zipkin,
+        answers,
+        config,
+        never(),
+    ));
     Fixture {
         grpc,
         http,
@@ -118,6 +127,12 @@ async fn start_taking(takes: Signals, budget: Budget) -> Fixture {
         requests,
         cursor,
     }
+}
+
+/// What was asked, and of which hosts.
+async fn echo(uri: Uri, headers: HeaderMap) -> String {
+    let hosts: Vec<_> = headers.get_all("host").iter().collect();
+    format!("{uri} asked of {hosts:?}")
 }
 
 impl Fixture {

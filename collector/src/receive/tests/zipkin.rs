@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use prost::Message;
 use serde_json::json;
 
-use super::{PROTOBUF, decoded, gzip, post, raw, start, start_with, zlib, zstd};
+use super::{
+    Fixture, PROTOBUF, REQUEST_BYTES, decoded, gzip, post, raw, start, start_with, zlib, zstd,
+};
 use crate::budget::Budget;
 use crate::net::client::{Protocol, Reply};
 use crate::net::proto::put_bytes_field;
@@ -153,7 +155,7 @@ async fn everything_else_is_told_what_is_wrong() {
     assert!(message.contains(&fixture.grpc), "{message}");
     let answer = raw(
         &fixture.zipkin,
-        b"GET /api/v2/spans HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        b"PUT /api/v2/spans HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
     )
     .await;
     assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
@@ -181,4 +183,58 @@ async fn spans_that_need_more_memory_than_usual_get_it_when_there_is_some() {
     let reply = send(&busy.zipkin, &[], body.into_bytes()).await;
     assert_eq!(reply.status.as_u16(), 503);
     assert_eq!(reply.headers["retry-after"], "1");
+}
+
+async fn ask(fixture: &Fixture, path: &str, headers: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n{headers}connection: close\r\n\r\n");
+    raw(&fixture.zipkin, request.as_bytes()).await
+}
+
+#[tokio::test]
+async fn questions_are_handed_to_who_answers_them() {
+    let fixture = start().await;
+    let answer = ask(&fixture, "/api/v2/services?x=%20y", "").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let asked = "/api/v2/services?x=%20y asked of [\"a\"]";
+    assert!(answer.ends_with(asked), "{answer}");
+    let answer = ask(&fixture, "/api/v2/services", "host: b\r\nhost: c\r\n").await;
+    let asked = "/api/v2/services asked of [\"a\", \"b\"]";
+    assert!(answer.ends_with(asked), "{answer}");
+    let answer = ask(&fixture, "/api/v2/nothing", "").await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    let answer = ask(&fixture, "/v1/traces", "").await;
+    assert!(answer.contains("OTLP over HTTP is taken at"), "{answer}");
+    let head = raw(
+        &fixture.zipkin,
+        b"HEAD /api/v2/services HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    );
+    let answer = head.await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    fixture.took_nothing();
+    let refused = fixture
+        .zipkin_status
+        .rejected_batches
+        .load(Ordering::Relaxed);
+    assert_eq!(refused, 0, "nobody lost spans");
+}
+
+#[tokio::test]
+async fn a_question_for_which_there_is_no_room_is_to_come_again_and_is_no_lost_batch() {
+    let fixture = start().await;
+    let room = fixture.requests.limit() - REQUEST_BYTES;
+    let held = fixture.requests.reserve(room).unwrap();
+    // There is room for it, but not for what it asks.
+    let long = format!("/api/v2/services?{}", "x".repeat(100));
+    let answer = ask(&fixture, &long, "").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("retry-after: 1"), "{answer}");
+    drop(held);
+    let answer = ask(&fixture, &long, "").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    fixture.took_nothing();
+    let refused = fixture
+        .zipkin_status
+        .refused_batches
+        .load(Ordering::Relaxed);
+    assert_eq!(refused, 0);
 }

@@ -321,7 +321,7 @@ fn every_trap_has_the_tests_that_the_documentation_names() {
         include_str!("zipkin.rs"),
         include_str!("../otelcol.rs"),
         include_str!("../../../../collector/src/wire/transcode/tests/zipkin.rs"),
-        include_str!("../../../../collector/src/export/zipkin/tests.rs"),
+        include_str!("../../../../collector/src/wire/zipkin/tests.rs"),
         include_str!("../../../../collector/src/views/halves.rs"),
         include_str!("../../../../collector/src/receive/tests/zipkin.rs"),
     ];

@@ -1,6 +1,6 @@
 //! Zipkin JSON v2 and Zipkin protobuf to OTLP protobuf (zipkin-api, zipkin2-api.yaml and zipkin.proto; OpenTelemetry
 //! specification, trace/sdk_exporters/zipkin.md, read backwards). What OTLP has no field for becomes an attribute that
-//! `export::zipkin` takes back: `zipkin.debug`, `zipkin.duration` (without a start), `zipkin.id` and `zipkin.parent_id` (shared spans), `network.local.*`.
+//! `wire::zipkin` takes back: `zipkin.debug`, `zipkin.duration` (without a start), `zipkin.id` and `zipkin.parent_id` (shared spans), `network.local.*`.
 
 mod annotation;
 mod attribute;

@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
+use super::form::Form;
 use super::json::Json;
-use crate::wire::{AnyValueRef, KeyValueRef, SpanKind};
+use crate::wire::{AnyValueRef, KeyValueRef, SpanKind, SpanRef};
 
 /// Noted attribute by attribute.
 #[derive(Default)]
@@ -18,15 +19,35 @@ pub(super) struct Origin<'a> {
     local: Option<(IpAddr, &'a str)>,
     local_port: Option<u64>,
     /// The id that a server half shared with its client half.
-    pub(super) shared_id: Option<&'a str>,
+    shared_id: Option<u64>,
     /// The parent id as it came.
-    pub(super) parent_id: Option<&'a str>,
+    parent_id: Option<u64>,
     pub(super) debug: bool,
     /// Of a span whose start is not known, in microseconds.
-    pub(super) duration_micros: Option<u64>,
+    duration_micros: Option<u64>,
+}
+
+/// What Zipkin knows a span by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// Its own, or that of the client's half that it shares it with.
+    pub id: u64,
+    /// `None` for a root, and for a server's half whose client's half has it.
+    pub parent: Option<u64>,
+    /// It is a server's half.
+    pub is_shared: bool,
 }
 
 impl<'a> Origin<'a> {
+    /// What all attributes of a span say, for who wants nothing else of them.
+    pub(super) fn of(span: &SpanRef<'a>) -> Self {
+        let mut origin = Self::default();
+        for attribute in span.attributes().select(tells) {
+            origin.read(attribute);
+        }
+        origin
+    }
+
     /// Takes note of one of the span's attributes.
     pub(super) fn note(&mut self, attribute: KeyValueRef<'a>) {
         if tells(attribute.key.as_bytes()) {
@@ -39,8 +60,8 @@ impl<'a> Origin<'a> {
         match (key, value) {
             ("network.local.address", AnyValueRef::Str(text)) => self.local = address(text),
             ("network.local.port", value) => self.local_port = port_number(value),
-            (SHARED_ID, AnyValueRef::Str(id)) => self.shared_id = Some(id).filter(is_id),
-            (PARENT_ID, AnyValueRef::Str(id)) => self.parent_id = Some(id).filter(is_id),
+            (SHARED_ID, AnyValueRef::Str(id)) => self.shared_id = read_id(id),
+            (PARENT_ID, AnyValueRef::Str(id)) => self.parent_id = read_id(id),
             (DEBUG, AnyValueRef::Bool(debug)) => self.debug = debug,
             (DURATION, AnyValueRef::Int(micros)) => {
                 self.duration_micros = u64::try_from(micros).ok();
@@ -65,22 +86,65 @@ impl<'a> Origin<'a> {
         }
     }
 
+    /// A span's ids, as Zipkin had them where it came from there.
+    pub(super) fn ids(&self, span: &SpanRef<'_>) -> Ids {
+        // The parent of a server half is its client half, which is the same span to Zipkin.
+        let parent = span
+            .parent_span_id
+            .filter(|_| self.shared_id.is_none())
+            .map(u64::from_be_bytes);
+        Ids {
+            id: self
+                .shared_id
+                .unwrap_or_else(|| u64::from_be_bytes(span.span_id)),
+            parent: self.parent_id.or(parent),
+            is_shared: self.shared_id.is_some(),
+        }
+    }
+
+    /// Zipkin's smallest duration is 1. An end before the start is a clock that was set back, and a start of zero is none:
+    /// the duration is not known.
+    pub(super) fn duration_micros(&self, span: &SpanRef<'_>) -> Option<u64> {
+        if span.end_unix_nano == 0 {
+            return self.duration_micros;
+        }
+        let is_known = span.start_unix_nano > 0 && span.end_unix_nano >= span.start_unix_nano;
+        is_known.then(|| (span.duration_nanos() / 1_000).max(1))
+    }
+
+    /// The address and the port that the span was recorded at.
+    pub(super) fn local(&self) -> (Option<IpAddr>, Option<u16>) {
+        let port = self.local_port.and_then(|port| u16::try_from(port).ok());
+        (self.local.map(taken_in), port)
+    }
+
     /// Where the span was recorded: its service, and the address it came with.
-    pub(super) fn put_local_endpoint(&self, json: &mut Json, service: &str) {
+    pub(super) fn put_local_endpoint(&self, json: &mut Json, service: &str, form: Form) {
+        let before = json.len();
         json.known("\"localEndpoint\":").open_object();
-        json.known("\"serviceName\":").string(service);
-        put_address(json, self.local);
+        form.put_name(json, "\"serviceName\":", service);
+        form.put_address(json, self.local);
         put_port(json, self.local_port);
         json.close_object();
+        form.settle(json, before);
+    }
+
+    /// The name of who was on the other side of a span of this kind, with its rank.
+    fn remote(&self, kind: SpanKind) -> Option<(u8, &'a str)> {
+        // Whom a server or local span names by other attributes is itself.
+        let calls = matches!(kind, SpanKind::Client | SpanKind::Producer);
+        self.remote
+            .filter(|(rank, _)| calls || *rank == PEER_SERVICE)
+    }
+
+    /// The name of who was on the other side of a span of this kind.
+    pub(super) fn remote_service(&self, kind: SpanKind) -> Option<&'a str> {
+        self.remote(kind).map(|(_, name)| name)
     }
 
     /// Who was on the other side of a span of this kind, when the span says so.
-    pub(super) fn put_remote_endpoint(&self, json: &mut Json, kind: SpanKind) {
-        // Whom a server or local span names by other attributes is itself.
-        let calls = matches!(kind, SpanKind::Client | SpanKind::Producer);
-        let remote = self
-            .remote
-            .filter(|(rank, _)| calls || *rank == PEER_SERVICE);
+    pub(super) fn put_remote_endpoint(&self, json: &mut Json, kind: SpanKind, form: Form) {
+        let remote = self.remote(kind);
         let named = remote.map(|(rank, _)| rank);
         let port_of = |rank| {
             let mut ports = REMOTE_PORTS.iter().zip(self.remote_ports);
@@ -96,9 +160,9 @@ impl<'a> Origin<'a> {
         json.known("\"remoteEndpoint\":").open_object();
         // The name is what Zipkin draws its dependencies by, so a called address is its name too.
         if let Some((_, name)) = remote {
-            json.known("\"serviceName\":").string(name);
+            form.put_name(json, "\"serviceName\":", name);
         }
-        put_address(json, address);
+        form.put_address(json, address);
         put_port(json, port);
         json.close_object();
     }
@@ -116,8 +180,15 @@ pub(super) fn is_field(key: &str) -> bool {
 
 /// Whether an attribute may tell something; most do not.
 fn tells(key: &[u8]) -> bool {
-    const FAMILIES: [&[u8]; 5] = [b"net", b"peer.", b"server.", b"db.n", b"zipkin."];
-    FAMILIES.iter().any(|family| key.starts_with(family))
+    let family: &[u8] = match key.first() {
+        Some(b'n') => b"net",
+        Some(b'p') => b"peer.",
+        Some(b's') => b"server.",
+        Some(b'd') => b"db.n",
+        Some(b'z') => b"zipkin.",
+        _ => return false,
+    };
+    key.starts_with(family)
 }
 
 const PEER_SERVICE: u8 = 1;
@@ -164,11 +235,12 @@ fn address(text: &str) -> Option<(IpAddr, &str)> {
     text.parse().ok().map(|address| (address, text))
 }
 
-fn put_address(json: &mut Json, address: Option<(IpAddr, &str)>) {
+/// An address as Zipkin has it once it has taken it in: an IPv6 address that is spelt with an IPv4 address in it is that.
+pub(super) fn taken_in((address, text): (IpAddr, &str)) -> IpAddr {
+    let embedded = text.rsplit(':').next().and_then(|v4| v4.parse().ok());
     match address {
-        Some((IpAddr::V4(_), text)) => json.known("\"ipv4\":").string(text),
-        Some((IpAddr::V6(_), text)) => json.known("\"ipv6\":").string(text),
-        None => {}
+        IpAddr::V6(_) => embedded.map_or(address, IpAddr::V4),
+        IpAddr::V4(_) => address,
     }
 }
 
@@ -178,7 +250,10 @@ fn put_port(json: &mut Json, port: Option<u64>) {
     }
 }
 
-fn is_id(text: &&str) -> bool {
+/// Sixteen digits that are not all zero.
+fn read_id(text: &str) -> Option<u64> {
     let is_digit = |digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-    text.len() == 16 && text.bytes().all(is_digit) && text.bytes().any(|digit| digit != b'0')
+    let digits = text.len() == 16 && text.bytes().all(is_digit);
+    let id = digits.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+    id.filter(|&id| id > 0)
 }

@@ -50,6 +50,12 @@ impl Json {
         self.out
     }
 
+    /// The same as text; `None` when something did not fit.
+    pub(super) fn into_text(self) -> Option<String> {
+        let whole = !self.full;
+        whole.then(|| String::from_utf8(self.out).ok()).flatten()
+    }
+
     /// JSON that is to be a string in this one: no longer than what is left here.
     pub(super) fn nested(&self) -> Self {
         Self::with_limit(self.limit - self.out.len(), 0)
@@ -101,6 +107,11 @@ impl Json {
     pub(super) fn member(&mut self, member: &[u8]) {
         self.comma();
         self.push(member);
+    }
+
+    /// A value that was written elsewhere.
+    pub(super) fn value(&mut self, value: &[u8]) {
+        self.push(value);
     }
 
     /// A string value.
@@ -163,6 +174,13 @@ impl Json {
     pub(super) fn hex_digits<const N: usize>(&mut self, bytes: &[u8; N]) {
         let digits = bytes.map(|byte| [digit(byte >> 4), digit(byte & 15)]);
         self.push(digits.as_flattened());
+    }
+
+    /// Takes a last member back that is an empty object or array, of which the text up to `before` knows nothing.
+    pub(super) fn drop_empty(&mut self, before: usize) {
+        if self.out.ends_with(b"{}") || self.out.ends_with(b"[]") {
+            self.out.truncate(before);
+        }
     }
 
     /// Text as it is.

@@ -1,27 +1,36 @@
 //! Spans as Zipkin JSON v2, written straight from the received bytes (OpenTelemetry specification, trace/
-//! sdk_exporters/zipkin.md; Zipkin API v2, `ListOfSpans`). Called by `peer`.
+//! sdk_exporters/zipkin.md; Zipkin API v2, `ListOfSpans`). Called by `export` to send them and by `web` to answer Zipkin's
+//! queries, so that both say the same.
 
+mod find;
+mod form;
 mod json;
 mod origin;
 mod tags;
+#[cfg(test)]
+mod taken_in_tests;
 #[cfg(test)]
 mod tests;
 mod value;
 
 use bytes::Bytes;
 
+pub use self::find::{TagFinder, Told, duration, is_annotated, is_named};
+use self::form::Form;
+pub use self::form::lower_case;
 use self::json::Json;
+pub use self::origin::Ids;
 use self::origin::Origin;
 use self::tags::Tags;
 use self::value::put_object;
-use crate::wire::{Detail, EventRef, SpanKind, SpanRef, WireError, walk};
+use super::{Detail, EventRef, SpanKind, SpanRef, WireError, walk};
 
 /// Longest name of a service or a scope: every span repeats it.
 const MOST_NAME_BYTES: usize = 4 * 1024;
 
 /// Why there is no JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum EncodeError {
+pub enum EncodeError {
     /// The first fault in the bytes.
     #[error("not readable as OTLP: {0}")]
     Malformed(#[from] WireError),
@@ -41,11 +50,7 @@ pub(super) enum EncodeError {
 ///
 /// # Errors
 /// [`EncodeError`].
-pub(super) fn encode(
-    batches: &[Bytes],
-    limit: usize,
-    memory: Vec<u8>,
-) -> Result<Vec<u8>, EncodeError> {
+pub fn encode(batches: &[Bytes], limit: usize, memory: Vec<u8>) -> Result<Vec<u8>, EncodeError> {
     let mut json = Json::in_memory(memory, limit, expected_bytes(batches));
     let mut tags = Tags::default();
     let mut fits = 0;
@@ -54,7 +59,7 @@ pub(super) fn encode(
         walk(batch, |span| {
             if !json.is_full() {
                 json.element();
-                put_span(&mut json, &mut tags, &span);
+                put_span(&mut json, &mut tags, &span, Form::Sent);
                 fits += u64::from(!json.is_full());
             }
         })?;
@@ -69,25 +74,50 @@ pub(super) fn encode(
 
 /// About as much JSON as `batches` become: attribute names and values come as they are; ids double and the framing is spelt
 /// out.
-pub(super) fn expected_bytes(batches: &[Bytes]) -> usize {
+pub fn expected_bytes(batches: &[Bytes]) -> usize {
     batches.iter().map(|batch| batch.len() * 2).sum()
 }
 
+/// Single spans as a Zipkin answers them that has taken them in. Give it spans of one resource in a row: their tags are
+/// written once.
+#[derive(Default)]
+pub struct SpanEncoder<'a> {
+    tags: Tags<'a>,
+    memory: Vec<u8>,
+}
+
+impl<'a> SpanEncoder<'a> {
+    /// A span as an object; `None` when that is more than `limit` bytes.
+    pub fn encode(&mut self, span: &SpanRef<'a>, limit: usize) -> Option<&[u8]> {
+        let memory = std::mem::take(&mut self.memory);
+        let mut json = Json::in_memory(memory, limit, span.raw.len());
+        put_span(&mut json, &mut self.tags, span, Form::TakenIn);
+        let is_full = json.is_full();
+        self.memory = json.into_bytes();
+        (!is_full).then_some(self.memory.as_slice())
+    }
+}
+
+/// A service's name as spans are sent with it.
+pub fn service_name(name: &str) -> &str {
+    cut(name)
+}
+
 /// Tags come before what attributes tell of, so that these are read once.
-fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
+fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>, form: Form) {
     json.open_object();
-    json.known("\"traceId\":").hex(&span.trace_id);
+    form.put_trace_id(json, &span.trace_id);
     if let Some(kind) = kind(span.kind) {
         json.known("\"kind\":").raw(kind);
     }
-    json.known("\"name\":").string(span.name);
-    // An absent time is no time at the epoch.
-    let start_micros = span.start_unix_nano / 1_000;
-    if start_micros > 0 {
-        json.known("\"timestamp\":").number(start_micros);
+    form.put_name(json, "\"name\":", span.name);
+    let start_micros = micros(span.start_unix_nano);
+    if let Some(micros) = start_micros {
+        json.known("\"timestamp\":").number(micros);
     }
     let mut origin = Origin::default();
     let mut rare = Rare::default();
+    let before_tags = json.len();
     tags.open(json, span);
     for detail in span.details() {
         if json.is_full() {
@@ -102,48 +132,35 @@ fn put_span<'a>(json: &mut Json, tags: &mut Tags<'a>, span: &SpanRef<'a>) {
         }
     }
     tags.close(json, span, &rare);
-    put_ids(json, span, &origin);
-    if let Some(micros) = duration_micros(span, &origin) {
+    form.settle(json, before_tags);
+    put_ids(json, form.ids(origin.ids(span)));
+    if origin.debug {
+        json.known("\"debug\":").raw("true");
+    }
+    if let Some(micros) = form.duration(origin.duration_micros(span)) {
         json.known("\"duration\":").number(micros);
     }
-    origin.put_local_endpoint(json, cut(span.resource.service_name));
-    origin.put_remote_endpoint(json, span.kind);
+    origin.put_local_endpoint(json, cut(span.resource.service_name), form);
+    origin.put_remote_endpoint(json, span.kind, form);
     if rare.events {
-        put_annotations(json, span);
+        form.put_annotations(json, span);
     }
     json.close_object();
 }
 
-/// Zipkin's smallest duration is 1. An end before the start is a clock that was set back, and a start of zero is none:
-/// the duration is not known.
-fn duration_micros(span: &SpanRef<'_>, origin: &Origin<'_>) -> Option<u64> {
-    if span.end_unix_nano == 0 {
-        return origin.duration_micros;
+fn put_ids(json: &mut Json, ids: Ids) {
+    json.known("\"id\":").hex(&ids.id.to_be_bytes());
+    if ids.is_shared {
+        json.known("\"shared\":").raw("true");
     }
-    let is_known = span.start_unix_nano > 0 && span.end_unix_nano >= span.start_unix_nano;
-    is_known.then(|| (span.duration_nanos() / 1_000).max(1))
+    if let Some(parent) = ids.parent {
+        json.known("\"parentId\":").hex(&parent.to_be_bytes());
+    }
 }
 
-/// The ids, as Zipkin had them where the span came from there.
-fn put_ids(json: &mut Json, span: &SpanRef<'_>, origin: &Origin<'_>) {
-    match origin.shared_id {
-        Some(id) => {
-            json.known("\"id\":").string(id);
-            json.known("\"shared\":").raw("true");
-        }
-        None => json.known("\"id\":").hex(&span.span_id),
-    }
-    match (origin.parent_id, span.parent_span_id) {
-        (Some(parent), _) => json.known("\"parentId\":").string(parent),
-        // The parent of a server half is its client half, which is the same span to Zipkin.
-        (None, Some(parent)) if origin.shared_id.is_none() => {
-            json.known("\"parentId\":").hex(&parent);
-        }
-        _ => {}
-    }
-    if origin.debug {
-        json.known("\"debug\":").raw("true");
-    }
+/// Unix microseconds; an absent time is no time at the epoch.
+fn micros(unix_nano: u64) -> Option<u64> {
+    Some(unix_nano / 1_000).filter(|&micros| micros > 0)
 }
 
 /// What most spans do not have.
@@ -182,25 +199,22 @@ fn kind(kind: SpanKind) -> Option<&'static str> {
     }
 }
 
-fn put_annotations(json: &mut Json, span: &SpanRef<'_>) {
-    json.known("\"annotations\":").open_array();
-    for event in span.events() {
-        if json.is_full() {
-            break;
-        }
-        // Zipkin refuses a whole request for one annotation without a time, so it takes its span's; an absent time is
-        // no time at the epoch.
-        let times = [event.time_unix_nano, span.start_unix_nano].map(|nanos| nanos / 1_000);
-        let Some(micros) = times.into_iter().find(|&micros| micros > 0) else {
-            continue;
-        };
-        json.element();
-        json.open_object();
-        json.known("\"timestamp\":").number(micros);
-        put_event(json.known("\"value\":"), event);
-        json.close_object();
-    }
-    json.close_array();
+/// Events with their times in Unix microseconds. Zipkin refuses a whole request for one annotation without a time, so it
+/// takes its span's; without that, too, it is none.
+fn annotations<'a>(span: &SpanRef<'a>) -> impl Iterator<Item = (u64, EventRef<'a>)> + use<'a> {
+    let of_span = micros(span.start_unix_nano);
+    span.events().filter_map(move |event| {
+        let at = micros(event.time_unix_nano).or(of_span)?;
+        Some((at, event))
+    })
+}
+
+fn put_annotation(json: &mut Json, micros: u64, put_value: impl FnOnce(&mut Json)) {
+    json.element();
+    json.open_object();
+    json.known("\"timestamp\":").number(micros);
+    put_value(json.known("\"value\":"));
+    json.close_object();
 }
 
 /// An event's name, with its attributes behind it when it has some, both as JSON.
@@ -210,10 +224,14 @@ fn put_event(json: &mut Json, event: EventRef<'_>) {
         return;
     }
     let mut text = json.nested();
-    text.string(event.name);
-    text.raw(": ");
-    put_object(&mut text, event.attributes);
+    put_event_with_attributes(&mut text, event);
     json.quoted(&text);
+}
+
+fn put_event_with_attributes(json: &mut Json, event: EventRef<'_>) {
+    json.string(event.name);
+    json.raw(": ");
+    put_object(json, event.attributes);
 }
 
 /// A name no longer than [`MOST_NAME_BYTES`].

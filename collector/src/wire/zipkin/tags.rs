@@ -1,7 +1,7 @@
 //! The tags of a Zipkin span: its attributes, what else of it has no field in Zipkin's form, and its resource's attributes.
 //! Called by `zipkin`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
@@ -15,10 +15,10 @@ use crate::wire::{KeyValueRef, LinkRef, SpanRef, StatusCode};
 const MOST_TAGS: usize = 65_536;
 
 /// Most bytes of tags that are a resource's: in Zipkin's form every span repeats them.
-const MOST_RESOURCE_BYTES: usize = 32 * 1024;
+pub(super) const MOST_RESOURCE_BYTES: usize = 32 * 1024;
 
 /// How many of a resource's attributes were left out.
-const DROPPED_RESOURCE_ATTRIBUTES: &str = "bellwether.dropped_resource_attributes_count";
+pub(super) const DROPPED_RESOURCE_ATTRIBUTES: &str = "bellwether.dropped_resource_attributes_count";
 
 /// Writes tags, each key once: Zipkin's tags are a map, and keys that come twice would hide each other.
 #[derive(Default)]
@@ -34,7 +34,7 @@ pub(super) struct Tags<'a> {
     resource: &'a [u8],
     resource_tags: Vec<WrittenTag<'a>>,
     /// Attributes of it that are no tags, for they would be too many bytes.
-    resource_dropped: u64,
+    pub(super) resource_dropped: u64,
 }
 
 /// A tag's key, and the tag as a whole member of an object.
@@ -136,7 +136,7 @@ impl<'a> Tags<'a> {
         }
     }
 
-    fn read_resource(&mut self, span: &SpanRef<'a>) {
+    pub(super) fn read_resource(&mut self, span: &SpanRef<'a>) {
         self.resource = span.resource.raw;
         self.resource_tags.clear();
         self.resource_dropped = 0;
@@ -155,6 +155,15 @@ impl<'a> Tags<'a> {
                 self.resource_tags.push((attribute.key, tag.into_bytes()));
             }
         }
+    }
+
+    /// The text of one of the tags of the resource that was read last.
+    pub(super) fn resource_tag(&self, key: &str) -> Option<String> {
+        let mut tags = self.resource_tags.iter();
+        let (_, member) = tags.find(|(other, _)| *other == key)?;
+        let object = [b"{", member.as_slice(), b"}"].concat();
+        let mut tags: HashMap<String, String> = serde_json::from_slice(&object).ok()?;
+        tags.remove(key)
     }
 
     fn put_count(&mut self, json: &mut Json, key: &'static str, count: u64) {
@@ -189,22 +198,22 @@ fn put_links(json: &mut Json, span: &SpanRef<'_>) {
         if json.is_full() {
             break;
         }
-        put_link(json.key(&format!("otlp.link.{number}")), &link);
+        let mut text = json.nested();
+        put_link(&mut text, &link);
+        json.key(&format!("otlp.link.{number}")).quoted(&text);
     }
 }
 
 /// A link as the OpenTelemetry Collector writes and reads it back: trace, span, trace state, attributes, dropped
 /// attributes.
-fn put_link(json: &mut Json, link: &LinkRef<'_>) {
-    let mut text = json.nested();
+pub(super) fn put_link(text: &mut Json, link: &LinkRef<'_>) {
     text.hex_digits(&link.trace_id);
     text.raw("|");
     text.hex_digits(&link.span_id);
     text.raw("|");
     text.raw(link.trace_state);
     text.raw("|");
-    put_object(&mut text, link.attributes.clone());
+    put_object(text, link.attributes.clone());
     text.raw("|");
     text.raw(itoa::Buffer::new().format(link.dropped_attributes));
-    json.quoted(&text);
 }

@@ -2,11 +2,18 @@
 //! cannot hold becomes text as in the OTLP/JSON encoding. Written as they are read, so that no value costs memory beyond
 //! the limit of what it is written to. Called by `tags` and for annotations and links.
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::json::Json;
 use crate::wire::{AnyValueRef, Attributes};
 
 /// Lists and maps in each other that are read, as deep as `wire` reads messages.
 const MAX_DEPTH: usize = 32;
+/// More of a list or a map is not read as one text.
+const MOST_TEXT_BYTES: usize = 8 * 1024 * 1024;
 /// Stands for one nested deeper.
 const TOO_DEEP: &str = "(nested too deep)";
 
@@ -28,6 +35,26 @@ pub(super) fn put_text(json: &mut Json, value: AnyValueRef<'_>) {
             json.quoted(&nested);
         }
     }
+}
+
+/// The text of a value; `None` when it is longer than any span that is written.
+pub(super) fn text(value: AnyValueRef<'_>) -> Option<Cow<'_, str>> {
+    Some(match value {
+        AnyValueRef::Empty => Cow::Borrowed(""),
+        AnyValueRef::Str(text) => Cow::Borrowed(text),
+        AnyValueRef::Bool(value) => Cow::Borrowed(bool_text(value)),
+        AnyValueRef::Int(number) => Cow::Owned(number.to_string()),
+        AnyValueRef::Double(number) => match finite(number) {
+            Ok(number) => Cow::Owned(number),
+            Err(name) => Cow::Borrowed(name),
+        },
+        AnyValueRef::Bytes(bytes) => Cow::Owned(BASE64.encode(bytes)),
+        AnyValueRef::Array(_) | AnyValueRef::KvList(_) => {
+            let mut json = Json::with_limit(MOST_TEXT_BYTES, 0);
+            put_value(&mut json, value, MAX_DEPTH);
+            Cow::Owned(json.into_text()?)
+        }
+    })
 }
 
 /// Attributes as a JSON object.
