@@ -1,18 +1,21 @@
 //! Edges of the map: who calls whom, with the client's, the server's and the gap's latency. Fed by `mod` with the
 //! calls that `pairing` settled.
 
+use std::sync::Arc;
+
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::names::{NameId, Names, NodeKind};
 use super::pairing::{Outcome, Settled};
 use super::report::Edge;
+use super::series::{EdgeKey, EdgeTotals, Moment, Table};
 use super::services::ratio;
 use super::window::{Clock, Series, Slot, Slots, Snapshot, seconds};
 
 const MAX_EDGES: usize = 1_000;
 /// Both ends of the edge that takes calls beyond the cap.
-const OTHER_EDGES: &str = "(other edges)";
+pub(crate) const OTHER_EDGES: &str = "(other edges)";
 
 const FAILED: usize = 0;
 const PAIRED: usize = 1;
@@ -67,12 +70,40 @@ impl Edges {
         count(slot, call);
     }
 
-    /// Closes slots and drops edges without any.
-    pub(crate) fn roll(&mut self, clock: &Clock) {
-        self.edges.retain(|_, series| {
-            series.roll(clock);
+    /// Closes slots, which `totals` gets, and drops edges without any.
+    pub(crate) fn roll(
+        &mut self,
+        clock: &Clock,
+        names: &Names,
+        totals: &mut Table<EdgeKey, EdgeTotals>,
+    ) {
+        self.edges.retain(|&ends, series| {
+            series.roll(clock, |slot| {
+                if let Some(key) = key(ends, names) {
+                    let calls = slot.calls();
+                    totals.at(key, calls, clock.moment()).add(slot);
+                }
+            });
             !series.is_empty()
         });
+    }
+
+    /// Every series with what is still in open slots.
+    pub(crate) fn totals(
+        &self,
+        now: Moment,
+        names: &Names,
+        totals: &mut Table<EdgeKey, EdgeTotals>,
+    ) -> Vec<(EdgeKey, EdgeTotals)> {
+        let mut shown = totals.shown(now);
+        for (&ends, series) in &self.edges {
+            let Some(key) = key(ends, names).filter(|_| series.open().next().is_some()) else {
+                continue;
+            };
+            let total = shown.entry(totals.claim(key, now)).or_default();
+            series.open().for_each(|slot| total.add(slot));
+        }
+        shown.into_iter().collect()
     }
 
     /// Heap bytes held, about.
@@ -129,11 +160,7 @@ impl EdgeSnapshot {
             total.merge(lingering);
         }
         let calls = &total.counters;
-        let count = calls[PAIRED]
-            + calls[UNPAIRED]
-            + calls[NEGATIVE]
-            + calls[RETRIED]
-            + calls[ASYNCHRONOUS];
+        let count = total.calls();
         // Where no server makes spans, the unpaired calls are all there is to see.
         let side = if total.histograms[CLIENT].count() == 0 {
             ALONE
@@ -167,6 +194,39 @@ impl EdgeSnapshot {
             asynchronous: calls[ASYNCHRONOUS],
         }
     }
+}
+
+impl EdgeSlot {
+    /// Of every class.
+    fn calls(&self) -> u64 {
+        let classes = [PAIRED, UNPAIRED, NEGATIVE, RETRIED, ASYNCHRONOUS];
+        classes.map(|class| self.counters[class]).iter().sum()
+    }
+}
+
+impl EdgeTotals {
+    fn add(&mut self, slot: &EdgeSlot) {
+        self.requests = self.requests.saturating_add(slot.calls());
+        self.failed = self.failed.saturating_add(slot.counters[FAILED]);
+        // Of a call without a server span, nothing nearer to the server was measured.
+        for (side, of) in [
+            (&mut self.client, &[CLIENT, ALONE][..]),
+            (&mut self.server, &[SERVER, ALONE]),
+            (&mut self.gap, &[GAP]),
+        ] {
+            of.iter().for_each(|&at| side.add(&slot.histograms[at]));
+        }
+    }
+}
+
+/// What an edge is called; `None` once its names have gone.
+fn key((client, server): Ends, names: &Names) -> Option<EdgeKey> {
+    let (client, server) = (names.get(client)?, names.get(server)?);
+    Some(EdgeKey {
+        client: Arc::clone(&client.text),
+        server: Arc::clone(&server.text),
+        connection: server.kind.into(),
+    })
 }
 
 /// The edge that takes calls beyond the cap.

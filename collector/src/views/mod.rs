@@ -4,8 +4,11 @@
 //! A report copies what it needs under a lock and is worked out outside it, so that reading never holds up counting
 //! for long.
 
+pub mod cumulative;
+pub mod exemplars;
 pub mod report;
 pub mod rfc3339;
+pub mod series;
 
 mod critical_path;
 mod edges;
@@ -17,6 +20,7 @@ mod names;
 mod pairing;
 mod paths;
 mod peer;
+mod scrape;
 mod services;
 mod share;
 mod stats;
@@ -35,6 +39,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use exemplars::Exemplars;
 use heatmap::{Asked, Grid};
 use paths::Paths;
 use report::{
@@ -51,6 +56,8 @@ use crate::wire::{AnyValueRef, SpanRef, to_json};
 
 /// Part of the views' bytes that the samples of critical paths may take.
 const PATHS_SHARE: usize = 8;
+/// Part of the views' bytes that the exemplars of Prometheus' series may take.
+const EXEMPLARS_SHARE: usize = 16;
 /// So many traces are looked at for these samples before the kept traces can be counted into again.
 const LOOKED_AT: usize = 200;
 /// The window moves at most so often.
@@ -75,6 +82,7 @@ pub struct Views {
     stats: Mutex<Stats>,
     traces: Mutex<Traces>,
     paths: Mutex<Paths>,
+    exemplars: Mutex<Exemplars>,
     spans: AtomicU64,
     /// Spans came that the subscribers have not been told of.
     untold: AtomicBool,
@@ -137,6 +145,7 @@ impl Views {
             stats: Mutex::new(Stats::new(&config)),
             traces: Mutex::new(Traces::new(config.trace_bytes, retention_nanos)),
             paths: Mutex::new(Paths::new(config.view_bytes / PATHS_SHARE)),
+            exemplars: Mutex::new(Exemplars::new(config.view_bytes / EXEMPLARS_SHARE)),
             spans: AtomicU64::new(0),
             untold: AtomicBool::new(false),
             told: AtomicU64::new(0),
@@ -164,9 +173,13 @@ impl Views {
         let (now, oldest) = (stats.clock.now(), stats.clock.oldest());
         drop(stats);
         let mut paths = lock(&self.paths);
-        while lock(&self.traces).whole(now_unix_nano, LOOKED_AT, |trace| paths.offer(trace)) {}
+        let mut exemplars = lock(&self.exemplars);
+        while lock(&self.traces).whole(now_unix_nano, LOOKED_AT, |trace| {
+            paths.offer(trace);
+            exemplars.offer(trace);
+        }) {}
         paths.roll(now, oldest);
-        drop(paths);
+        drop((paths, exemplars));
         if self.untold.load(Ordering::Relaxed) {
             self.tell(now_unix_nano);
         }
@@ -198,11 +211,11 @@ impl Views {
         let (traces_kept, trace_bytes, untaken) =
             (traces.len(), traces.bytes(), traces.untaken_spans());
         drop(traces);
-        let paths = lock(&self.paths).bytes();
+        let samples = lock(&self.paths).bytes() + lock(&self.exemplars).bytes();
         let stats = lock(&self.stats);
         ViewsStatus {
             spans: self.spans_counted(),
-            bytes: stats.bytes() + paths,
+            bytes: stats.bytes() + samples,
             spans_in_overflow_operations: stats.services.overflowed(),
             calls_in_overflow_edges: stats.edges.overflowed(),
             server_spans_without_client: stats.pairing.server_only(),
