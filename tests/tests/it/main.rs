@@ -7,6 +7,7 @@ mod demo;
 mod drain;
 mod features;
 mod golden;
+mod grafana;
 mod latency;
 mod malformed;
 mod no_collector;
