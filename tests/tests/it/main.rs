@@ -12,6 +12,7 @@ mod latency;
 mod malformed;
 mod no_collector;
 mod node;
+mod openapi;
 mod otelcol;
 mod outcomes;
 mod python;
