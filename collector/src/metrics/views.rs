@@ -186,3 +186,139 @@ fn measured(exemplar: &Exemplar) -> Measured {
         at: SystemTime::UNIX_EPOCH + Duration::from_nanos(exemplar.unix_nano),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use bellwether::testing;
+
+    use super::*;
+    use crate::views::series::{EdgeKey, EdgeTotals, SpanKey};
+
+    fn exemplar(nanos: u64) -> Exemplar {
+        Exemplar {
+            trace_id: [1; 16],
+            span_id: [2; 8],
+            nanos,
+            unix_nano: 1_700_000_000_000_000_000,
+        }
+    }
+
+    fn scrape() -> Scrape {
+        let key = |status| SpanKey {
+            service: "shop".into(),
+            kind: SpanKind::Server,
+            name: "GET \"\u{1}".into(),
+            status,
+        };
+        let latency = Cumulative::of(&[2_000_000, 30_000_000_000, 100]);
+        let edge = |server: &str, connection, gap: &[u64]| EdgeSeries {
+            key: EdgeKey {
+                client: "shop".into(),
+                server: server.into(),
+                connection,
+            },
+            totals: EdgeTotals {
+                requests: 3,
+                failed: 1,
+                client: latency.clone(),
+                server: latency.clone(),
+                gap: Cumulative::of(gap),
+            },
+            exemplars: [vec![exemplar(2_000_000)], Vec::new(), Vec::new()],
+        };
+        Scrape {
+            spans: vec![
+                SpanSeries {
+                    key: key(StatusCode::Error),
+                    latency: Cumulative::of(&[500_000_000]),
+                    exemplars: Vec::new(),
+                },
+                SpanSeries {
+                    key: key(StatusCode::Unset),
+                    latency: latency.clone(),
+                    exemplars: vec![exemplar(30_000_000_000), exemplar(100)],
+                },
+            ],
+            edges: vec![
+                edge("stock", Connection::Service, &[40_000]),
+                edge("postgresql:orders", Connection::Database, &[]),
+                edge("kafka:mail", Connection::Queue, &[]),
+                edge("pay.example", Connection::External, &[]),
+            ],
+            overflowed_spans: 7,
+            overflowed_calls: 9,
+        }
+    }
+
+    fn shown(scrape: Scrape) -> String {
+        let told = testing::capture("test");
+        let kit = told.kit();
+        kit.collect(move |out| write(scrape.clone(), out));
+        let accept = HeaderValue::from_static("application/openmetrics-text");
+        let (_, text) = kit.render_metrics(Some(&accept));
+        String::from_utf8(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn names_labels_and_values_are_those_that_grafana_asks_for() {
+        let text = shown(scrape());
+        let span =
+            r#"service="shop",span_name="GET \"\\u{1}",span_kind="SPAN_KIND_SERVER",status_code"#;
+        let edge = r#"client="shop",server="stock",connection_type="""#;
+        for line in [
+            "# TYPE traces_spanmetrics_calls counter\n".to_owned(),
+            format!("traces_spanmetrics_calls_total{{{span}=\"STATUS_CODE_UNSET\"}} 3\n"),
+            format!("traces_spanmetrics_calls_total{{{span}=\"STATUS_CODE_ERROR\"}} 1\n"),
+            "# TYPE traces_spanmetrics_latency histogram\n".to_owned(),
+            format!(
+                "traces_spanmetrics_latency_bucket{{{span}=\"STATUS_CODE_UNSET\",le=\"0.000244140625\"}} 1 # \
+                 {{trace_id=\"01010101010101010101010101010101\",span_id=\"0202020202020202\"}} 1e-7 1700000000.000\n"
+            ),
+            format!(
+                "traces_spanmetrics_latency_bucket{{{span}=\"STATUS_CODE_UNSET\",le=\"0.001953125\"}} 1\n"
+            ),
+            format!(
+                "traces_spanmetrics_latency_bucket{{{span}=\"STATUS_CODE_UNSET\",le=\"0.00390625\"}} 2\n"
+            ),
+            format!(
+                "traces_spanmetrics_latency_bucket{{{span}=\"STATUS_CODE_UNSET\",le=\"16.0\"}} 2\n"
+            ),
+            format!(
+                "traces_spanmetrics_latency_bucket{{{span}=\"STATUS_CODE_UNSET\",le=\"+Inf\"}} 3 # \
+                 {{trace_id=\"01010101010101010101010101010101\",span_id=\"0202020202020202\"}} 30.0 1700000000.000\n"
+            ),
+            format!("traces_spanmetrics_latency_sum{{{span}=\"STATUS_CODE_UNSET\"}} 30.0020001\n"),
+            format!("traces_spanmetrics_latency_count{{{span}=\"STATUS_CODE_UNSET\"}} 3\n"),
+            format!("traces_service_graph_request_total{{{edge}}} 3\n"),
+            format!("traces_service_graph_request_failed_total{{{edge}}} 1\n"),
+            format!("traces_service_graph_request_client_seconds_count{{{edge}}} 3\n"),
+            format!("traces_service_graph_request_server_seconds_sum{{{edge}}} 30.0020001\n"),
+            "# UNIT traces_service_graph_network_gap_seconds seconds\n".to_owned(),
+            format!(
+                "traces_service_graph_network_gap_seconds_bucket{{{edge},le=\"0.000030517578125\"}} 0\n"
+            ),
+            format!(
+                "traces_service_graph_network_gap_seconds_bucket{{{edge},le=\"0.00006103515625\"}} 1\n"
+            ),
+            format!("traces_service_graph_network_gap_seconds_bucket{{{edge},le=\"1.0\"}} 1\n"),
+            "server=\"postgresql:orders\",connection_type=\"database\"} 3\n".to_owned(),
+            "server=\"kafka:mail\",connection_type=\"messaging_system\"} 3\n".to_owned(),
+            "server=\"pay.example\",connection_type=\"virtual_node\"} 3\n".to_owned(),
+            "bellwether_views_overflow_spans_total 7\n".to_owned(),
+            "bellwether_views_overflow_calls_total 9\n".to_owned(),
+        ] {
+            assert!(text.contains(&line), "{line} is missing in\n{text}");
+        }
+        let gaps =
+            "traces_service_graph_network_gap_seconds_count{client=\"shop\",server=\"postgresql";
+        assert!(!text.contains(gaps), "a database has none");
+    }
+
+    #[tokio::test]
+    async fn before_the_first_span_there_are_no_families_of_them() {
+        let text = shown(Scrape::default());
+        assert!(!text.contains("traces_"), "{text}");
+        assert!(text.contains("bellwether_views_overflow_spans_total 0\n"));
+    }
+}

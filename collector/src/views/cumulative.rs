@@ -34,6 +34,18 @@ pub struct Cumulative {
 }
 
 impl Cumulative {
+    /// One of these values, in nanoseconds.
+    #[cfg(test)]
+    pub(crate) fn of(values: &[u64]) -> Self {
+        let mut cumulative = Self::default();
+        for chunk in values.chunks(7) {
+            let mut histogram = Histogram::default();
+            chunk.iter().for_each(|&nanos| histogram.record(nanos));
+            cumulative.add(&histogram);
+        }
+        cumulative
+    }
+
     /// Adds all of a histogram's values.
     pub(crate) fn add(&mut self, histogram: &Histogram) {
         self.count = self.count.saturating_add(histogram.count());
@@ -121,16 +133,6 @@ mod tests {
 
     use super::*;
 
-    fn of(values: &[u64]) -> Cumulative {
-        let mut cumulative = Cumulative::default();
-        for chunk in values.chunks(7) {
-            let mut histogram = Histogram::default();
-            chunk.iter().for_each(|&nanos| histogram.record(nanos));
-            cumulative.add(&histogram);
-        }
-        cumulative
-    }
-
     /// Where a native bucket ends, in nanoseconds.
     fn end(cumulative: &Cumulative, index: i32) -> f64 {
         (f64::from(index) / f64::from(cumulative.schema()).exp2()).exp2() * 1e9
@@ -139,7 +141,7 @@ mod tests {
     #[test]
     fn bounds_are_those_of_seconds_within_a_hundredth() {
         let second = 1_000_000_000;
-        let some = of(&[second / 2, second, second * 101 / 100, 2 * second, 0]);
+        let some = Cumulative::of(&[second / 2, second, second * 101 / 100, 2 * second, 0]);
         let at_most = [-40, -2, -1, 0, 1, 2].map(|exponent| some.at_most(exponent));
         assert_eq!(at_most, [0, 1, 2, 3, 5, 5]);
         assert_eq!((some.count(), some.schema()), (5, 5));
@@ -153,7 +155,7 @@ mod tests {
                 (0..32).map(move |step| (1 << octave) | ((1_u64 << octave) / 32 * step))
             })
             .collect();
-        let all = of(&values);
+        let all = Cumulative::of(&values);
         assert_eq!(all.schema(), 1);
         assert!(all.native().len() <= MAX_BUCKETS);
         assert_eq!(all.at_most(40), values.len() as u64);
@@ -162,7 +164,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_value_lies_in_its_bucket(nanos in 1_u64..(1 << 62)) {
-            let one = of(&[nanos]);
+            let one = Cumulative::of(&[nanos]);
             let [(index, 1)] = one.native() else { panic!("{one:?}") };
             let nanos = nanos as f64;
             prop_assert!(nanos <= end(&one, *index) * 1.0063, "{}", end(&one, *index));
@@ -171,8 +173,8 @@ mod tests {
 
         #[test]
         fn what_is_added_later_never_takes_anything_away(values in vec(any::<u64>(), 1..400), cut in 0..400_usize) {
-            let before = of(values.get(..cut).unwrap_or(&values));
-            let after = of(&values);
+            let before = Cumulative::of(values.get(..cut).unwrap_or(&values));
+            let after = Cumulative::of(&values);
             prop_assert_eq!(after.count(), values.len() as u64);
             for exponent in -31..36 {
                 prop_assert!(before.at_most(exponent) <= after.at_most(exponent), "{}", exponent);
@@ -186,7 +188,7 @@ mod tests {
         /// Whatever the resolution.
         #[test]
         fn classic_buckets_are_the_same_however_many_native_ones_there_were(values in vec(1_u64..(1 << 40), 1..300)) {
-            let all = of(&values);
+            let all = Cumulative::of(&values);
             for exponent in -30..11 {
                 let bound = f64::from(exponent).exp2() * 1e9;
                 let count = |bound: f64| values.iter().filter(|&&nanos| nanos as f64 <= bound).count() as u64;

@@ -30,7 +30,10 @@ const SERVER: usize = 1;
 const GAP: usize = 2;
 /// Client spans of unpaired calls.
 const ALONE: usize = 3;
-const HISTOGRAMS: usize = 4;
+/// Of retried calls and of messages, which Prometheus gets beside the rest.
+const ODD_CLIENT: usize = 4;
+const ODD_SERVER: usize = 5;
+const HISTOGRAMS: usize = 6;
 
 type EdgeSlot = Slot<COUNTERS, HISTOGRAMS>;
 
@@ -78,10 +81,10 @@ impl Edges {
         totals: &mut Table<EdgeKey, EdgeTotals>,
     ) {
         self.edges.retain(|&ends, series| {
-            series.roll(clock, |slot| {
+            series.roll(clock, |at, slot| {
                 if let Some(key) = key(ends, names) {
                     let calls = slot.calls();
-                    totals.at(key, calls, clock.moment()).add(slot);
+                    totals.at(key, calls, clock.moment(at)).add(slot);
                 }
             });
             !series.is_empty()
@@ -205,13 +208,14 @@ impl EdgeSlot {
 }
 
 impl EdgeTotals {
+    /// Each call has one duration on either side, so that their sum over `requests` is the mean that Grafana shows.
     fn add(&mut self, slot: &EdgeSlot) {
         self.requests = self.requests.saturating_add(slot.calls());
         self.failed = self.failed.saturating_add(slot.counters[FAILED]);
         // Of a call without a server span, nothing nearer to the server was measured.
         for (side, of) in [
-            (&mut self.client, &[CLIENT, ALONE][..]),
-            (&mut self.server, &[SERVER, ALONE]),
+            (&mut self.client, &[CLIENT, ODD_CLIENT, ALONE][..]),
+            (&mut self.server, &[SERVER, ODD_SERVER, ALONE]),
             (&mut self.gap, &[GAP]),
         ] {
             of.iter().for_each(|&at| side.add(&slot.histograms[at]));
@@ -251,8 +255,16 @@ fn count(slot: &mut EdgeSlot, call: Settled) {
                 None => slot.counters[NEGATIVE] += 1,
             }
         }
-        Outcome::Retried => slot.counters[RETRIED] += 1,
-        Outcome::Asynchronous => slot.counters[ASYNCHRONOUS] += 1,
+        Outcome::Retried { client, server } => {
+            slot.counters[RETRIED] += 1;
+            slot.histograms[ODD_CLIENT].record(client);
+            slot.histograms[ODD_SERVER].record(server);
+        }
+        Outcome::Asynchronous { client, server } => {
+            slot.counters[ASYNCHRONOUS] += 1;
+            slot.histograms[ODD_CLIENT].record(client);
+            slot.histograms[ODD_SERVER].record(server);
+        }
         Outcome::Unpaired { client } => {
             slot.counters[UNPAIRED] += 1;
             slot.histograms[ALONE].record(client);

@@ -44,10 +44,10 @@ pub(crate) struct Settled {
 pub(crate) enum Outcome {
     /// One client and one server span; the server's may be the longer one.
     Paired { client: u64, server: u64 },
-    /// Several server spans under one client span.
-    Retried,
+    /// Several server spans under one client span; the duration of the one that started first.
+    Retried { client: u64, server: u64 },
     /// A message: PRODUCER or CONSUMER, whose durations have nothing to do with each other.
-    Asynchronous,
+    Asynchronous { client: u64, server: u64 },
     /// No server span came.
     Unpaired { client: u64 },
 }
@@ -360,15 +360,23 @@ impl Call {
     /// What it is as it stands; `None` without a client span.
     fn settled(&self) -> Option<Settled> {
         let client = self.client?;
+        let (client_nanos, server_nanos) =
+            (client.nanos, self.server.map_or(0, |server| server.nanos));
         let outcome = match self.server {
             None => Outcome::Unpaired {
-                client: client.nanos,
+                client: client_nanos,
             },
-            Some(server) if client.producer || server.consumer => Outcome::Asynchronous,
-            Some(_) if self.several => Outcome::Retried,
-            Some(server) => Outcome::Paired {
-                client: client.nanos,
-                server: server.nanos,
+            Some(server) if client.producer || server.consumer => Outcome::Asynchronous {
+                client: client_nanos,
+                server: server_nanos,
+            },
+            Some(_) if self.several => Outcome::Retried {
+                client: client_nanos,
+                server: server_nanos,
+            },
+            Some(_) => Outcome::Paired {
+                client: client_nanos,
+                server: server_nanos,
             },
         };
         Some(Settled {

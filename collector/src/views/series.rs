@@ -146,6 +146,9 @@ pub(crate) struct Moment {
 pub(crate) trait Overflow {
     /// One of few.
     fn other(&self) -> Self;
+
+    /// Whether the views had no row of its own for it.
+    fn is_overflow(&self) -> bool;
 }
 
 impl AllSeries {
@@ -178,7 +181,8 @@ impl<K: Clone + Eq + Hash + Overflow, V: Clone + Default> Table<K, V> {
     /// The total that calls or spans of a key belong to.
     pub(crate) fn at(&mut self, key: K, count: u64, now: Moment) -> &mut V {
         let claimed = self.claim(key.clone(), now);
-        if claimed != key {
+        // The views have told of the others.
+        if claimed != key && !key.is_overflow() {
             self.overflowed = self.overflowed.saturating_add(count);
         }
         &mut self.row(claimed, now).total
@@ -221,7 +225,7 @@ impl<K: Clone + Eq + Hash + Overflow, V: Clone + Default> Table<K, V> {
             total: V::default(),
             last_slot: now.slot,
         });
-        row.last_slot = now.slot;
+        row.last_slot = row.last_slot.max(now.slot);
         row
     }
 }
@@ -235,6 +239,10 @@ impl Overflow for SpanKey {
             status: self.status,
         }
     }
+
+    fn is_overflow(&self) -> bool {
+        *self.name == *OTHER_OPERATIONS
+    }
 }
 
 impl Overflow for EdgeKey {
@@ -244,6 +252,10 @@ impl Overflow for EdgeKey {
             server: OTHER_EDGES.into(),
             connection: Connection::External,
         }
+    }
+
+    fn is_overflow(&self) -> bool {
+        *self.client == *OTHER_EDGES
     }
 }
 
@@ -330,6 +342,8 @@ mod tests {
         let all = [other, row("b", 1), row("c", 1)];
         assert_eq!(shown(&table, 121), all, "no room");
         assert_eq!(table.overflowed(), 1);
+        count(&mut table, OTHER_OPERATIONS, 121);
+        assert_eq!(table.overflowed(), 1, "the views have told of it");
         count(&mut table, "a", 131);
         assert_eq!(table.overflowed(), 1, "b and c have gone");
         assert!(shown(&table, 131).contains(&row("a", 1)), "from zero");

@@ -119,11 +119,11 @@ impl Services {
                 name,
                 row,
             } = operation;
-            row.roll(clock, |slot| {
+            row.roll(clock, |at, slot| {
                 for (status, histogram) in by_status(slot) {
                     if let Some(key) = key(*service, *kind, name, status, names) {
                         totals
-                            .at(key, histogram.count(), clock.moment())
+                            .at(key, histogram.count(), clock.moment(at))
                             .add(histogram);
                     }
                 }
@@ -135,7 +135,7 @@ impl Services {
             self.rebuild();
         }
         for service in self.services.values_mut() {
-            service.entry.roll(clock, |_| {});
+            service.entry.roll(clock, |_, _| {});
         }
         self.services
             .retain(|_, service| service.operations > 0 || !service.entry.is_empty());

@@ -100,11 +100,11 @@ impl Clock {
         self.oldest
     }
 
-    /// What `series` goes by: which is not what is kept, for that may be less while memory is short.
-    pub(crate) fn moment(&self) -> Moment {
+    /// What `series` goes by for what was counted in a slot. Not by what is kept: that may be less while memory is short.
+    pub(crate) fn moment(&self, slot: u32) -> Moment {
         let retention = self.retention_minutes.saturating_mul(SLOTS_A_MINUTE);
         Moment {
-            slot: self.now,
+            slot,
             shown_from: self.now.saturating_sub(retention),
         }
     }
@@ -301,10 +301,10 @@ impl<const C: usize, const H: usize> Series<C, H> {
 
     /// Closes slots that are no longer open and hands each of them to `closed`, turns ten-second slots into minutes,
     /// drops what is too old.
-    pub(crate) fn roll(&mut self, clock: &Clock, mut closed: impl FnMut(&Slot<C, H>)) {
+    pub(crate) fn roll(&mut self, clock: &Clock, mut closed: impl FnMut(u32, &Slot<C, H>)) {
         while let Some((slot, data)) = pop_if(&mut self.open, |slot| slot + OPEN_SLOTS <= clock.now)
         {
-            closed(&data);
+            closed(slot, &data);
             self.fine.push_back((slot, data.pack()));
         }
         self.condense(clock.fine());

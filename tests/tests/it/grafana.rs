@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use bellwether_tests::http::get_with;
+use bellwether_tests::http::{get_with, post};
 use bellwether_tests::peers;
 use bellwether_tests::prometheus::{self, Prometheus};
 use bellwether_tests::system::{Calculator, Collector};
 use bellwether_tests::wait::wait_for;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Few, so that every series has a first value before what is compared is counted.
 const FIRST: usize = 3;
@@ -301,5 +301,58 @@ fn check_exemplars(scraped: &Scraped) {
                 .unwrap_or_else(|| panic!("{trace}"));
             assert!(spans.iter().any(|of| of["span_id"] == *span), "{exemplar}");
         }
+    }
+}
+
+/// Names that a parser may stumble over, every status, and a called side without spans.
+#[test]
+fn any_name_and_status_reaches_prometheus() {
+    let test = "any_name_and_status_reaches_prometheus";
+    if peers::require(test, "Prometheus", prometheus::installed()).is_none() {
+        return;
+    }
+    let collector = Collector::start(&[]);
+    let name = "GET \"\\ {a=\"b\"} # 1\nü\r\u{0}\u{7f}\u{2028}";
+    let spans = [(0, 2), (1, 3), (2, 3)].map(|(status, kind)| {
+        json!({"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": format!("{:016x}", status + 1), "name": name,
+               "kind": kind, "status": {"code": status}, "startTimeUnixNano": "1000000000", "endTimeUnixNano": "3000000000",
+               "attributes": [{"key": "db.system", "value": {"stringValue": "redis"}}]})
+    });
+    let service = json!({"key": "service.name", "value": {"stringValue": "odd\u{1}"}});
+    let body = json!({"resourceSpans": [{"resource": {"attributes": [service]}, "scopeSpans": [{"spans": spans}]}]});
+    let url = format!("http://127.0.0.1:{}/v1/traces", collector.otlp_http);
+    let json = [("content-type", "application/json")];
+    let answer = post(&url, &json, body.to_string().as_bytes()).expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let shown = "GET \"\\ {a=\"b\"} # 1\nü\\u{d}\\u{0}\\u{7f}\u{2028}";
+    for feature in ["exemplar-storage", "native-histograms"] {
+        let prometheus = Prometheus::start(feature, &[format!("127.0.0.1:{}", collector.web)]);
+        let calls = wait_for("spans", || {
+            let calls = prometheus.query("traces_spanmetrics_calls_total");
+            (calls.len() == 3).then_some(calls)
+        });
+        let mut told: Vec<_> = calls
+            .iter()
+            .map(|series| {
+                let label = |name: &str| series["metric"][name].as_str().unwrap_or_default();
+                assert_eq!((label("service"), label("span_name")), ("odd\\u{1}", shown));
+                (label("span_kind"), label("status_code"))
+            })
+            .collect();
+        told.sort_unstable();
+        let expected = [
+            ("SPAN_KIND_CLIENT", "STATUS_CODE_ERROR"),
+            ("SPAN_KIND_CLIENT", "STATUS_CODE_OK"),
+            ("SPAN_KIND_SERVER", "STATUS_CODE_UNSET"),
+        ];
+        assert_eq!(told, expected);
+        let redis = "{server=\"redis\", connection_type=\"database\"}";
+        let value =
+            |name: &str| prometheus.value(&format!("traces_service_graph_request_{name}{redis}"));
+        assert_eq!(
+            (value("total"), value("failed_total")),
+            (Some(2.0), Some(1.0))
+        );
+        assert_eq!(prometheus.complaints(), [""; 0]);
     }
 }
