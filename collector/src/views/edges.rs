@@ -98,13 +98,15 @@ impl Edges {
         names: &Names,
         totals: &mut Table<EdgeKey, EdgeTotals>,
     ) -> Vec<(EdgeKey, EdgeTotals)> {
+        let rows = self.edges.iter();
+        let slots = rows.flat_map(|(&ends, series)| series.open().map(move |slot| (ends, slot)));
+        // Before they are shown: one that has come back is, with what it had counted.
+        let open: Vec<_> = slots
+            .filter_map(|(ends, slot)| Some((totals.claim(key(ends, names)?, now), slot)))
+            .collect();
         let mut shown = totals.shown(now);
-        for (&ends, series) in &self.edges {
-            let Some(key) = key(ends, names).filter(|_| series.open().next().is_some()) else {
-                continue;
-            };
-            let total = shown.entry(totals.claim(key, now)).or_default();
-            series.open().for_each(|slot| total.add(slot));
+        for (key, slot) in open {
+            shown.entry(key).or_default().add(slot);
         }
         shown.into_iter().collect()
     }

@@ -148,20 +148,21 @@ impl Services {
         names: &Names,
         totals: &mut Table<SpanKey, Cumulative>,
     ) -> Vec<(SpanKey, Cumulative)> {
+        let rows = self.operations.iter();
+        let slots = rows.flat_map(|row| row.row.open().map(move |slot| (row, slot)));
+        let open = slots.flat_map(|(row, slot)| {
+            by_status(slot).filter_map(move |(status, histogram)| {
+                let key = key(row.service, row.kind, &row.name, status, names)?;
+                Some((key, histogram))
+            })
+        });
+        // Before they are shown: one that has come back is, with what it had counted.
+        let open: Vec<_> = open
+            .map(|(key, histogram)| (totals.claim(key, now), histogram))
+            .collect();
         let mut shown = totals.shown(now);
-        for Operation {
-            service,
-            kind,
-            name,
-            row,
-        } in &self.operations
-        {
-            for (status, histogram) in row.open().flat_map(by_status) {
-                if let Some(key) = key(*service, *kind, name, status, names) {
-                    let total = shown.entry(totals.claim(key, now)).or_default();
-                    total.add(histogram);
-                }
-            }
+        for (key, histogram) in open {
+            shown.entry(key).or_default().add(histogram);
         }
         shown.into_iter().collect()
     }
