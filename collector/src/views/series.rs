@@ -178,19 +178,20 @@ impl<K: Clone + Eq + Hash + Overflow, V: Clone + Default> Table<K, V> {
         }
     }
 
-    /// The total that calls or spans of a key belong to.
+    /// The total that so many calls or spans of a key belong to.
     pub(crate) fn at(&mut self, key: K, count: u64, now: Moment) -> &mut V {
-        let claimed = self.claim(key.clone(), now);
-        // The views have told of the others.
-        if claimed != key && !key.is_overflow() {
+        let fits = self.fits(&key, now);
+        // The views have told of those that had no row there.
+        if !fits && !key.is_overflow() {
             self.overflowed = self.overflowed.saturating_add(count);
         }
-        &mut self.row(claimed, now).total
+        let key = if fits { key } else { key.other() };
+        &mut self.row(key, now).total
     }
 
     /// The key of the series that `key` belongs to: its own when there is room, from now on, or the overflow's.
     pub(crate) fn claim(&mut self, key: K, now: Moment) -> K {
-        if self.rows.contains_key(&key) || self.has_room(now) {
+        if self.fits(&key, now) {
             self.row(key.clone(), now);
             key
         } else {
@@ -212,7 +213,11 @@ impl<K: Clone + Eq + Hash + Overflow, V: Clone + Default> Table<K, V> {
         self.overflowed
     }
 
-    fn has_room(&mut self, now: Moment) -> bool {
+    /// Whether there is a series of its own, or room for one.
+    fn fits(&mut self, key: &K, now: Moment) -> bool {
+        if self.rows.contains_key(key) {
+            return true;
+        }
         if self.rows.len() >= self.limit && self.swept != now.slot {
             self.swept = now.slot;
             self.rows.retain(|_, row| row.last_slot >= now.shown_from);
