@@ -134,7 +134,7 @@ async fn main() {
         views: Arc::clone(&views),
         status: Arc::new(Status::default()),
         allowed_hosts: Arc::default(),
-        trace_links: std::sync::Arc::default(),
+        trace_links: Arc::default(),
         autocomplete_keys: Arc::from(["url.path".to_owned()]),
         reports: Reports::default(),
         closing: tokio::sync::watch::channel(false).1,

@@ -34,7 +34,7 @@ use crate::health::GrpcHealth;
 use crate::health::{Health, State};
 use crate::http::{ClientLayer, HttpLayer, Telemetry};
 use crate::log::{Control, Logger};
-use crate::metrics::Metrics;
+use crate::metrics::{Exposition, Metrics};
 use crate::shutdown::{HookResult, Shutdown};
 use crate::trace::Exporter;
 pub use builder::KitBuilder;
@@ -144,6 +144,27 @@ impl Kit {
     #[must_use]
     pub fn registry(&self) -> impl DerefMut<Target = Registry> + '_ {
         self.0.metrics.registry()
+    }
+
+    /// Has `source` write families of metrics at every scrape, for what [`registry`](Self::registry) cannot hold:
+    /// numbers that are worked out when they are asked for, with histograms that have native buckets beside classic
+    /// ones, and exemplars. They stand behind the kit's own and before the registry's.
+    ///
+    /// ```
+    /// # fn collect(kit: &bellwether::Kit) {
+    /// use bellwether::Distribution;
+    ///
+    /// kit.collect(|out| {
+    ///     out.counter("queue_jobs", "Jobs taken from the queue");
+    ///     out.sample(&[("queue", "mail")], 7);
+    ///     out.histogram("queue_wait_seconds", Some("seconds"), "How long jobs waited");
+    ///     let wait = Distribution { sum: 3.0, count: 2, native: vec![(0, 1), (1, 1)], ..Distribution::default() };
+    ///     out.distribution(&[("queue", "mail")], &wait);
+    /// });
+    /// # }
+    /// ```
+    pub fn collect(&self, source: impl Fn(&mut Exposition<'_>) + Send + Sync + 'static) {
+        self.0.metrics.collect(source);
     }
 
     /// The metrics as a scraper that sends this `Accept` wants them, content type and body: OpenMetrics 1.0 text,

@@ -123,6 +123,7 @@ pub use http::{
 #[cfg(feature = "axum")]
 pub use kit::run;
 pub use kit::{Description, Kit, KitBuilder, Setting};
+pub use metrics::{ClassicBucket, Distribution, Exposition, Measured};
 /// The request that this thread works for: in its handler, in the body of its response, in what [`spawn`] and
 /// [`in_request`] run, and within the `tracing` spans made there; `None` elsewhere. For request ids in a service's own
 /// error bodies, or in rows that it writes.

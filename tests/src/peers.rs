@@ -76,6 +76,11 @@ pub fn python() -> Option<PathBuf> {
     Some(cache().join("python/bin/python")).filter(|python| python.exists())
 }
 
+/// schemathesis' command.
+pub fn schemathesis() -> Option<PathBuf> {
+    Some(cache().join("schemathesis/bin/st")).filter(|command| command.exists())
+}
+
 /// The directory of the scripts for Node with the OpenTelemetry SDK, when Node and its packages are there.
 pub fn node() -> Option<PathBuf> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/node");

@@ -40,7 +40,7 @@ use crate::export::{self, Worker};
 use crate::intake::Intake;
 use crate::log::disk::OpenError;
 use crate::log::{BatchLog, Cursor};
-use crate::metrics::FlowMetrics;
+use crate::metrics::{self, FlowMetrics};
 use crate::net::server;
 use crate::receive::{Others, Receiver, otlp_grpc, otlp_http, zipkin};
 use crate::signal::{Signal, Signals};
@@ -179,6 +179,8 @@ impl Collector {
             trace_bytes: config.memory.traces,
             view_bytes: config.memory.views,
         }));
+        let scraped = Arc::clone(&views);
+        kit.collect(move |out| metrics::write_views(scraped.scrape(), out));
         tell_started(&config, [&grpc, &http, &zipkin, &web]);
 
         let (drain, exporters) = start_exporters(config.export, &status, opened.cursors, exporting);

@@ -1,6 +1,8 @@
 //! Edges of the map: who calls whom, with the client's, the server's and the gap's latency. Fed by `mod` with the
 //! calls that `pairing` settled.
 
+use std::sync::Arc;
+
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
@@ -8,12 +10,13 @@ use super::distribution::distribution;
 use super::names::{Name, NameId, Names, NodeKind};
 use super::pairing::{Outcome, Settled};
 use super::report::{Distribution, Edge};
+use super::series::{EdgeKey, EdgeTotals, Moment, Table};
 use super::services::ratio;
 use super::window::{Clock, Series, Slot, Slots, Snapshot, seconds};
 
 const MAX_EDGES: usize = 1_000;
 /// Both ends of the edge that takes calls beyond the cap.
-const OTHER_EDGES: &str = "(other edges)";
+pub(crate) const OTHER_EDGES: &str = "(other edges)";
 
 const FAILED: usize = 0;
 const PAIRED: usize = 1;
@@ -32,7 +35,10 @@ const GAP: usize = 2;
 const ALONE: usize = 3;
 /// Gaps of unpaired calls whose called service told its own time.
 const TOLD: usize = 4;
-const HISTOGRAMS: usize = 5;
+/// Of retried calls and of messages, which Prometheus gets beside the rest.
+const ODD_CLIENT: usize = 5;
+const ODD_SERVER: usize = 6;
+const HISTOGRAMS: usize = 7;
 
 type EdgeSlot = Slot<COUNTERS, HISTOGRAMS>;
 
@@ -93,14 +99,44 @@ impl Edges {
         count(row.series.at(call.slot.max(now.saturating_sub(1))), call);
     }
 
-    /// Closes slots and drops edges without any.
-    pub(crate) fn roll(&mut self, clock: &Clock) {
-        self.edges.retain(|_, row| {
-            row.series.roll(clock);
+    /// Closes slots, which `totals` gets, and drops edges without any.
+    pub(crate) fn roll(
+        &mut self,
+        clock: &Clock,
+        names: &Names,
+        totals: &mut Table<EdgeKey, EdgeTotals>,
+    ) {
+        self.edges.retain(|&ends, row| {
+            row.series.roll(clock, |at, slot| {
+                if let Some(key) = key(ends, names) {
+                    let calls = slot.calls();
+                    totals.at(key, calls, clock.moment(at)).add(slot);
+                }
+            });
             // From then on the name may stand for another one.
             row.called_as.take_if(|(_, slot)| *slot < clock.oldest());
             !row.series.is_empty()
         });
+    }
+
+    /// Every series with what is still in open slots.
+    pub(crate) fn totals(
+        &self,
+        now: Moment,
+        names: &Names,
+        totals: &mut Table<EdgeKey, EdgeTotals>,
+    ) -> Vec<(EdgeKey, EdgeTotals)> {
+        let rows = self.edges.iter();
+        let slots = rows.flat_map(|(&ends, row)| row.series.open().map(move |slot| (ends, slot)));
+        // Before they are shown: one that has come back is, with what it had counted.
+        let open: Vec<_> = slots
+            .filter_map(|(ends, slot)| Some((totals.claim(key(ends, names)?, now), slot)))
+            .collect();
+        let mut shown = totals.shown(now);
+        for (key, slot) in open {
+            shown.entry(key).or_default().add(slot);
+        }
+        shown.into_iter().collect()
     }
 
     /// Heap bytes held, about.
@@ -160,7 +196,7 @@ impl EdgeSnapshot {
     /// Its report, and its durations as distributions over each other.
     pub(crate) fn detail(&self, names: &EdgeNames, slots: Slots) -> (Edge, Distribution) {
         let total = self.total();
-        let [client, server, gap, unpaired, told_gap] = &total.histograms;
+        let [client, server, gap, unpaired, told_gap, ..] = &total.histograms;
         let distribution = distribution([client, server, gap, unpaired, told_gap]);
         (report(&total, names, slots), distribution)
     }
@@ -176,8 +212,7 @@ impl EdgeSnapshot {
 
 fn report(total: &EdgeSlot, names: &EdgeNames, slots: Slots) -> Edge {
     let calls = &total.counters;
-    let count =
-        calls[PAIRED] + calls[UNPAIRED] + calls[NEGATIVE] + calls[RETRIED] + calls[ASYNCHRONOUS];
+    let count = total.calls();
     // Where no server makes spans, the unpaired calls are all there is to see.
     let side = if total.histograms[CLIENT].count() == 0 {
         ALONE
@@ -217,6 +252,40 @@ fn report(total: &EdgeSlot, names: &EdgeNames, slots: Slots) -> Edge {
     }
 }
 
+impl EdgeSlot {
+    /// Of every class.
+    fn calls(&self) -> u64 {
+        let classes = [PAIRED, UNPAIRED, NEGATIVE, RETRIED, ASYNCHRONOUS];
+        classes.map(|class| self.counters[class]).iter().sum()
+    }
+}
+
+impl EdgeTotals {
+    /// Each call has one duration on either side, so that their sum over `requests` is the mean that Grafana shows.
+    fn add(&mut self, slot: &EdgeSlot) {
+        self.requests = self.requests.saturating_add(slot.calls());
+        self.failed = self.failed.saturating_add(slot.counters[FAILED]);
+        // Of a call without a server span, nothing nearer to the server was measured.
+        for (side, of) in [
+            (&mut self.client, &[CLIENT, ODD_CLIENT, ALONE][..]),
+            (&mut self.server, &[SERVER, ODD_SERVER, ALONE]),
+            (&mut self.gap, &[GAP]),
+        ] {
+            of.iter().for_each(|&at| side.add(&slot.histograms[at]));
+        }
+    }
+}
+
+/// What an edge is called; `None` once its names have gone.
+fn key((client, server): Ends, names: &Names) -> Option<EdgeKey> {
+    let (client, server) = (names.get(client)?, names.get(server)?);
+    Some(EdgeKey {
+        client: Arc::clone(&client.text),
+        server: Arc::clone(&server.text),
+        connection: server.kind.into(),
+    })
+}
+
 /// The edge that takes calls beyond the cap.
 fn other(names: &mut Names, slot: u32) -> Ends {
     let other = names.intern(OTHER_EDGES, NodeKind::External, slot);
@@ -239,8 +308,16 @@ fn count(slot: &mut EdgeSlot, call: Settled) {
                 None => slot.counters[NEGATIVE] += 1,
             }
         }
-        Outcome::Retried => slot.counters[RETRIED] += 1,
-        Outcome::Asynchronous => slot.counters[ASYNCHRONOUS] += 1,
+        Outcome::Retried { client, server } => {
+            slot.counters[RETRIED] += 1;
+            slot.histograms[ODD_CLIENT].record(client);
+            slot.histograms[ODD_SERVER].record(server);
+        }
+        Outcome::Asynchronous { client, server } => {
+            slot.counters[ASYNCHRONOUS] += 1;
+            slot.histograms[ODD_CLIENT].record(client);
+            slot.histograms[ODD_SERVER].record(server);
+        }
         Outcome::Unpaired { client, told_gap } => {
             slot.counters[UNPAIRED] += 1;
             slot.counters[UNPAIRED_FAILED] += u64::from(call.failed);

@@ -38,7 +38,7 @@ impl Evidence {
     /// Closes slots and drops services without any.
     pub(crate) fn roll(&mut self, clock: &Clock) {
         self.0.retain(|_, series| {
-            series.roll(clock);
+            series.roll(clock, |_, _| ());
             !series.is_empty()
         });
     }

@@ -150,8 +150,8 @@ impl<'a> Finder<'a> {
                 self.widest_gap.offer(client - server, call);
             }
             Outcome::Paired { client, server } => self.negative.offer(server - client, call),
-            Outcome::Retried => self.retried.offer(arrived, call),
-            Outcome::Asynchronous => self.asynchronous.offer(arrived, call),
+            Outcome::Retried { .. } => self.retried.offer(arrived, call),
+            Outcome::Asynchronous { .. } => self.asynchronous.offer(arrived, call),
             Outcome::Unpaired { .. } => self.unpaired.offer(arrived, call),
         }
     }
@@ -188,7 +188,7 @@ impl Call {
                 (Some(exact(server)), Some(gap))
             }
             Outcome::Unpaired { told_gap, .. } => (None, told_gap.map(exact)),
-            Outcome::Retried | Outcome::Asynchronous => (None, None),
+            Outcome::Retried { .. } | Outcome::Asynchronous { .. } => (None, None),
         };
         Example {
             trace_id: hex(&self.trace_id),

@@ -61,12 +61,15 @@ pub(crate) struct Histogram {
     count: u64,
     min: u64,
     max: u64,
+    /// Wider than the values: many long calls add up to more than 64 bits of nanoseconds.
+    sum: u128,
 }
 
 impl Histogram {
     /// Counts one value, in nanoseconds.
     pub(crate) fn record(&mut self, nanos: u64) {
         self.widen_range(nanos, nanos);
+        self.sum += u128::from(nanos);
         self.add(key(nanos), 1);
     }
 
@@ -76,6 +79,7 @@ impl Histogram {
             return;
         }
         self.widen_range(other.min, other.max);
+        self.sum += other.sum;
         for (key, count) in other.occupied() {
             self.add(key, count);
         }
@@ -89,6 +93,11 @@ impl Histogram {
     /// The largest value, exact, in nanoseconds; `None` without data.
     pub(crate) fn max(&self) -> Option<u64> {
         (self.count > 0).then_some(self.max)
+    }
+
+    /// All values added up, exact, in nanoseconds.
+    pub(crate) fn sum(&self) -> u128 {
+        self.sum
     }
 
     /// Heap bytes held.
@@ -136,6 +145,8 @@ impl Histogram {
         }
         varint::write(out, self.min);
         varint::write(out, self.max);
+        // A slot's sum fits: 2^64 ns are 584 years of calls within one minute.
+        varint::write(out, u64::try_from(self.sum).unwrap_or(u64::MAX));
         let mut previous = 0;
         for (key, count) in self.occupied() {
             varint::write(out, u64::from(key - previous));
@@ -152,6 +163,7 @@ impl Histogram {
         }
         let (min, max) = (varint::read(packed), varint::read(packed));
         self.widen_range(min, max);
+        self.sum += u128::from(varint::read(packed));
         let mut key = 0_u16;
         for _ in 0..occupied.min(u64::from(MAX_KEY) + 1) {
             key = key.saturating_add(u16::try_from(varint::read(packed)).unwrap_or(u16::MAX));
@@ -344,6 +356,11 @@ mod tests {
         histogram
     }
 
+    /// As packing keeps it.
+    fn packed_sum(values: &[u64]) -> u128 {
+        of(values).sum().min(u128::from(u64::MAX))
+    }
+
     /// Log-normal, bimodal, heavy-tailed, constant and arbitrary latencies.
     fn latencies() -> impl Strategy<Value = Vec<u64>> {
         let normal = vec(-1.0..1.0_f64, 12).prop_map(|parts| parts.iter().sum::<f64>() / 2.0);
@@ -390,6 +407,8 @@ mod tests {
             );
             prop_assert_eq!((merged.count, merged.min, merged.max),
                 (whole.count, whole.min, whole.max));
+            prop_assert_eq!(whole.sum(), all.iter().map(|&nanos| u128::from(nanos)).sum::<u128>());
+            prop_assert_eq!(merged.sum(), of(left).sum() + packed_sum(right) + packed_sum(&other));
             check_percentiles(&merged, &all);
             let mut unpacked = of(left);
             unpacked.merge(&of(right));

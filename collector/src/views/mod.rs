@@ -4,8 +4,11 @@
 //! A report copies what it needs under a lock and is worked out outside it, so that reading never holds up counting
 //! for long.
 
+pub mod cumulative;
+pub mod exemplars;
 pub mod report;
 pub mod rfc3339;
+pub mod series;
 
 mod critical_path;
 mod distribution;
@@ -26,6 +29,7 @@ mod paths;
 mod peer;
 mod relations;
 mod sample;
+mod scrape;
 mod search;
 mod services;
 mod share;
@@ -50,6 +54,7 @@ use std::time::{Duration, Instant};
 
 pub use search::{Order, TraceQuery};
 
+use exemplars::Exemplars;
 use heatmap::{Asked, Grid};
 use paths::Paths;
 use report::{
@@ -67,6 +72,8 @@ pub(crate) use kept::KeptTrace;
 
 /// Part of the views' bytes that the samples of critical paths may take.
 const PATHS_SHARE: usize = 8;
+/// Part of the views' bytes that the exemplars of Prometheus' series may take.
+const EXEMPLARS_SHARE: usize = 16;
 /// So many traces are looked at for these samples before the kept traces can be counted into again.
 const LOOKED_AT: usize = 200;
 /// The window moves at most so often.
@@ -93,6 +100,7 @@ pub struct Views {
     paths: Mutex<Paths>,
     /// Who waits to count into the traces.
     counting: AtomicUsize,
+    exemplars: Mutex<Exemplars>,
     spans: AtomicU64,
     /// Spans came that the subscribers have not been told of.
     untold: AtomicBool,
@@ -121,6 +129,7 @@ impl Views {
             traces: Mutex::new(Traces::new(config.trace_bytes, retention_nanos)),
             paths: Mutex::new(Paths::new(config.view_bytes / PATHS_SHARE)),
             counting: AtomicUsize::new(0),
+            exemplars: Mutex::new(Exemplars::new(config.view_bytes / EXEMPLARS_SHARE)),
             spans: AtomicU64::new(0),
             untold: AtomicBool::new(false),
             told: AtomicU64::new(0),
@@ -153,9 +162,13 @@ impl Views {
         let (now, oldest) = (stats.clock.now(), stats.clock.oldest());
         drop(stats);
         let mut paths = lock(&self.paths);
-        while lock(&self.traces).whole(now_unix_nano, LOOKED_AT, |trace| paths.offer(trace)) {}
+        let mut exemplars = lock(&self.exemplars);
+        while lock(&self.traces).whole(now_unix_nano, LOOKED_AT, |trace| {
+            paths.offer(trace);
+            exemplars.offer(trace);
+        }) {}
         paths.roll(now, oldest);
-        drop(paths);
+        drop((paths, exemplars));
         if self.untold.load(Ordering::Relaxed) {
             self.tell(now_unix_nano);
         }
@@ -188,11 +201,11 @@ impl Views {
         let (traces_kept, trace_bytes, untaken) =
             (traces.len(), traces.bytes(), traces.untaken_spans());
         drop(traces);
-        let paths = lock(&self.paths).bytes();
+        let samples = lock(&self.paths).bytes() + lock(&self.exemplars).bytes();
         let stats = lock(&self.stats);
         ViewsStatus {
             spans: self.spans_counted(),
-            bytes: stats.bytes() + paths,
+            bytes: stats.bytes() + samples,
             spans_in_overflow_operations: stats.services.overflowed(),
             calls_in_overflow_edges: stats.edges.overflowed(),
             server_spans_without_client: stats.pairing.server_only(),

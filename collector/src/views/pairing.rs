@@ -46,10 +46,10 @@ pub(crate) struct Settled {
 pub(crate) enum Outcome {
     /// One client and one server span; the server's may be the longer one.
     Paired { client: u64, server: u64 },
-    /// Several server spans under one client span.
-    Retried,
+    /// Several server spans under one client span; the duration of the one that started first.
+    Retried { client: u64, server: u64 },
     /// A message: PRODUCER or CONSUMER, whose durations have nothing to do with each other.
-    Asynchronous,
+    Asynchronous { client: u64, server: u64 },
     /// No server span came; the called service may have told its own time in its answer.
     Unpaired { client: u64, told_gap: Option<u64> },
 }
@@ -427,8 +427,14 @@ impl Outcome {
                 client: client.nanos,
                 told_gap,
             },
-            Some(server) if client.message || server.message => Self::Asynchronous,
-            Some(_) if several => Self::Retried,
+            Some(server) if client.message || server.message => Self::Asynchronous {
+                client: client.nanos,
+                server: server.nanos,
+            },
+            Some(server) if several => Self::Retried {
+                client: client.nanos,
+                server: server.nanos,
+            },
             Some(server) => Self::Paired {
                 client: client.nanos,
                 server: server.nanos,

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::names::{NameId, cut};
+use super::cumulative::Cumulative;
+use super::histogram::Histogram;
+use super::names::{NameId, Names, cut};
 use super::report::{Latency, OperationReport, ServiceReport};
-use super::window::{Clock, Series, Slots, Snapshot, seconds};
+use super::series::{Moment, SpanKey, Table};
+use super::window::{Clock, Series, Slot, Slots, Snapshot, seconds};
 use crate::wire::{SpanKind, SpanRef, StatusCode};
 
 /// Takes the spans of operations beyond the caps, a row for each kind.
@@ -18,11 +21,14 @@ pub(crate) const OTHER_OPERATIONS: &str = "(other operations)";
 const MAX_OPERATIONS: usize = 1_000;
 const MAX_OPERATIONS_A_SERVICE: usize = 200;
 
-const FAILED: usize = 0;
 /// Nanoseconds of the row's entry spans.
-const ENTRY_NANOS: usize = 1;
-type Row = Series<2, 1>;
-pub(crate) type RowSnapshot = Snapshot<2, 1>;
+const ENTRY_NANOS: usize = 0;
+/// Durations by span status: its number is the histogram's.
+const STATUSES: usize = 3;
+const FAILED: usize = StatusCode::Error as usize;
+type RowSlot = Slot<1, STATUSES>;
+type Row = Series<1, STATUSES>;
+pub(crate) type RowSnapshot = Snapshot<1, STATUSES>;
 
 /// Every service and operation seen within the retention.
 #[derive(Debug, Default)]
@@ -88,31 +94,44 @@ impl Services {
     pub(crate) fn count(&mut self, service: NameId, span: &SpanRef<'_>, slot: u32) -> bool {
         let mut is_first = false;
         let nanos = span.duration_nanos();
-        let failed = u64::from(span.status == StatusCode::Error);
         let entry = is_entry(span);
         let operation = self.operation(service, kind(span), cut(span.name));
         if let Some(operation) = self.operations.get_mut(operation) {
             let row = operation.row.at(slot);
-            is_first = entry && row.histograms[0].count() == 0;
-            row.histograms[0].record(nanos);
-            row.counters[FAILED] += failed;
+            is_first = entry && row.histograms.iter().all(|status| status.count() == 0);
             let of_entry = if entry { nanos } else { 0 };
-            row.counters[ENTRY_NANOS] = row.counters[ENTRY_NANOS].saturating_add(of_entry);
+            count(row, span.status, nanos, of_entry);
         }
         if entry && let Some(service) = self.services.get_mut(&service) {
-            let row = service.entry.at(slot);
-            row.histograms[0].record(nanos);
-            row.counters[FAILED] += failed;
-            row.counters[ENTRY_NANOS] = row.counters[ENTRY_NANOS].saturating_add(nanos);
+            count(service.entry.at(slot), span.status, nanos, nanos);
         }
         is_first
     }
 
-    /// Closes slots and drops operations and services without any.
-    pub(crate) fn roll(&mut self, clock: &Clock) {
+    /// Closes slots, which `totals` gets, and drops operations and services without any.
+    pub(crate) fn roll(
+        &mut self,
+        clock: &Clock,
+        names: &Names,
+        totals: &mut Table<SpanKey, Cumulative>,
+    ) {
         let before = self.operations.len();
         for operation in &mut self.operations {
-            operation.row.roll(clock);
+            let Operation {
+                service,
+                kind,
+                name,
+                row,
+            } = operation;
+            row.roll(clock, |at, slot| {
+                for (status, histogram) in by_status(slot) {
+                    if let Some(key) = key(*service, *kind, name, status, names) {
+                        totals
+                            .at(key, histogram.count(), clock.moment(at))
+                            .add(histogram);
+                    }
+                }
+            });
         }
         self.operations
             .retain(|operation| !operation.row.is_empty());
@@ -120,10 +139,36 @@ impl Services {
             self.rebuild();
         }
         for service in self.services.values_mut() {
-            service.entry.roll(clock);
+            service.entry.roll(clock, |_, _| {});
         }
         self.services
             .retain(|_, service| service.operations > 0 || !service.entry.is_empty());
+    }
+
+    /// Every series with what is still in open slots.
+    pub(crate) fn totals(
+        &self,
+        now: Moment,
+        names: &Names,
+        totals: &mut Table<SpanKey, Cumulative>,
+    ) -> Vec<(SpanKey, Cumulative)> {
+        let rows = self.operations.iter();
+        let slots = rows.flat_map(|row| row.row.open().map(move |slot| (row, slot)));
+        let open = slots.flat_map(|(row, slot)| {
+            by_status(slot).filter_map(move |(status, histogram)| {
+                let key = key(row.service, row.kind, &row.name, status, names)?;
+                Some((key, histogram))
+            })
+        });
+        // Before they are shown: one that has come back is, with what it had counted.
+        let open: Vec<_> = open
+            .map(|(key, histogram)| (totals.claim(key, now), histogram))
+            .collect();
+        let mut shown = totals.shown(now);
+        for (key, histogram) in open {
+            shown.entry(key).or_default().add(histogram);
+        }
+        shown.into_iter().collect()
     }
 
     /// Heap bytes held, about.
@@ -302,14 +347,15 @@ impl ServiceSnapshot {
     /// The report of a service called `name`.
     pub(crate) fn report(&self, name: &str, slots: Slots, now_unix_nano: u64) -> ServiceReport {
         let total = self.entry.total();
-        let count = total.histograms[0].count();
+        let whole = total.whole();
+        let count = whole.count();
         ServiceReport {
             service: name.to_owned(),
             version: self.version.as_deref().map(str::to_owned),
             count,
             rate: count as f64 / slots.seconds(),
-            error_ratio: ratio(total.counters[FAILED], count),
-            latency: Latency::of(&total.histograms[0]),
+            error_ratio: ratio(total.histograms[FAILED].count(), count),
+            latency: Latency::of(&whole),
             spark: self.entry.spark(slots, now_unix_nano),
         }
     }
@@ -329,15 +375,16 @@ impl OperationSnapshot {
             .map(|total| total.counters[ENTRY_NANOS])
             .fold(0, u64::saturating_add);
         let rows = all.iter().zip(&totals).map(|(snapshot, total)| {
-            let count = total.histograms[0].count();
+            let whole = total.whole();
+            let count = whole.count();
             OperationReport {
                 service: service.to_owned(),
                 operation: snapshot.name.to_string(),
                 kind: kind_name(snapshot.kind),
                 count,
                 rate: count as f64 / slots.seconds(),
-                error_ratio: ratio(total.counters[FAILED], count),
-                latency: Latency::of(&total.histograms[0]),
+                error_ratio: ratio(total.histograms[FAILED].count(), count),
+                latency: Latency::of(&whole),
                 impact: ratio(total.counters[ENTRY_NANOS], entry_nanos),
                 spark: snapshot.row.spark(slots, now_unix_nano),
             }
@@ -352,7 +399,7 @@ impl OperationSnapshot {
 }
 
 impl Latency {
-    fn of(histogram: &super::histogram::Histogram) -> Self {
+    fn of(histogram: &Histogram) -> Self {
         let at = |permille| histogram.percentile(permille).map(seconds);
         Self {
             p50: at(500),
@@ -363,6 +410,35 @@ impl Latency {
             max: histogram.max().map(|nanos| seconds(nanos as f64)),
         }
     }
+}
+
+/// The durations of a slot's spans by their status, where there are any.
+fn by_status(slot: &RowSlot) -> impl Iterator<Item = (StatusCode, &Histogram)> {
+    let statuses = [StatusCode::Unset, StatusCode::Ok, StatusCode::Error];
+    let all = statuses.into_iter().zip(&slot.histograms);
+    all.filter(|(_, histogram)| histogram.count() > 0)
+}
+
+/// What a series of an operation's spans is called; `None` once its service's name has gone.
+fn key(
+    service: NameId,
+    kind: SpanKind,
+    name: &Arc<str>,
+    status: StatusCode,
+    names: &Names,
+) -> Option<SpanKey> {
+    Some(SpanKey {
+        service: Arc::clone(&names.get(service)?.text),
+        kind,
+        name: Arc::clone(name),
+        status,
+    })
+}
+
+/// Counts a span of a row: its duration, and how much of the service's time it is.
+fn count(slot: &mut RowSlot, status: StatusCode, nanos: u64, entry_nanos: u64) {
+    slot.histograms[status as usize].record(nanos);
+    slot.counters[ENTRY_NANOS] = slot.counters[ENTRY_NANOS].saturating_add(entry_nanos);
 }
 
 /// A share; 0 of nothing.
@@ -380,7 +456,7 @@ pub(crate) fn is_entry(span: &SpanRef<'_>) -> bool {
 }
 
 /// A kind that was not said is internal, as the specification has it.
-fn kind(span: &SpanRef<'_>) -> SpanKind {
+pub(crate) fn kind(span: &SpanRef<'_>) -> SpanKind {
     match span.kind {
         SpanKind::Unspecified => SpanKind::Internal,
         said => said,

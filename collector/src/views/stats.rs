@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use super::cumulative::Cumulative;
 use super::edges::{EdgeNames, EdgeSnapshot, Edges, Ends};
 use super::evidence::{Evidence, Lone};
 use super::names::{Name, NameId, Names, NodeKind};
 use super::pairing::{Arrival, CALL_BYTES, Called, Pairing};
 use super::peer::{Peer, UNKNOWN};
+use super::series::{AllSeries, EdgeKey, EdgeTotals, SpanKey};
 use super::services::Services;
 use super::window::{Clock, Slots};
 use super::{Config, Range};
@@ -18,6 +20,8 @@ const NANOS_A_SECOND: u64 = 1_000_000_000;
 const PAIRING_SHARE: usize = 4;
 /// Of one batch, so many failed spans are notable.
 const NOTABLE_FAILURES: usize = 32;
+/// Part of the bytes that Prometheus' series may take.
+const SERIES_SHARE: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Stats {
@@ -27,11 +31,21 @@ pub(crate) struct Stats {
     pub(crate) edges: Edges,
     pub(crate) pairing: Pairing,
     pub(crate) evidence: Evidence,
+    series: AllSeries,
     /// Minutes given up before the retention's end to stay within the bytes.
     pub(crate) minutes_forgotten: u64,
     /// Where a peer's name is put together.
     peer_name: String,
     limit: usize,
+}
+
+/// What a scrape takes under the lock.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    pub(crate) spans: Vec<(SpanKey, Cumulative)>,
+    pub(crate) edges: Vec<(EdgeKey, EdgeTotals)>,
+    pub(crate) overflowed_spans: u64,
+    pub(crate) overflowed_calls: u64,
 }
 
 /// The map as taken under the lock.
@@ -52,9 +66,12 @@ impl Stats {
             edges: Edges::default(),
             pairing: Pairing::new(config.view_bytes / PAIRING_SHARE / CALL_BYTES),
             evidence: Evidence::default(),
+            series: AllSeries::new(config.view_bytes / SERIES_SHARE),
             minutes_forgotten: 0,
             peer_name: String::new(),
-            limit: config.view_bytes - config.view_bytes / super::PATHS_SHARE,
+            limit: config.view_bytes
+                - config.view_bytes / super::PATHS_SHARE
+                - config.view_bytes / super::EXEMPLARS_SHARE,
         }
     }
 
@@ -154,9 +171,24 @@ impl Stats {
         named.collect()
     }
 
+    /// Everything counted since the start, for Prometheus.
+    pub(crate) fn totals(&mut self, now_unix_nano: u64) -> Totals {
+        self.advance(now_unix_nano);
+        let (now, names) = (self.clock.moment(self.clock.now()), &self.names);
+        let spans = self.services.totals(now, names, &mut self.series.spans);
+        let edges = self.edges.totals(now, names, &mut self.series.edges);
+        Totals {
+            spans,
+            edges,
+            overflowed_spans: self.services.overflowed() + self.series.spans.overflowed(),
+            overflowed_calls: self.edges.overflowed() + self.series.edges.overflowed(),
+        }
+    }
+
     /// Heap bytes held, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.services.bytes() + self.edges.bytes() + self.pairing.bytes() + self.evidence.bytes()
+        let rows = self.services.bytes() + self.edges.bytes() + self.evidence.bytes();
+        rows + self.pairing.bytes() + self.series.bytes()
     }
 
     /// Every edge with calls in the range, or that one.
@@ -223,8 +255,10 @@ impl Stats {
     }
 
     fn roll(&mut self) {
-        self.services.roll(&self.clock);
-        self.edges.roll(&self.clock);
+        let series = &mut self.series;
+        self.services
+            .roll(&self.clock, &self.names, &mut series.spans);
+        self.edges.roll(&self.clock, &self.names, &mut series.edges);
         self.evidence.roll(&self.clock);
         self.names.retain(self.clock.oldest());
     }

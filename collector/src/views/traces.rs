@@ -186,6 +186,12 @@ impl Traces {
         self.find(hash_id(&self.hasher, trace_id), trace_id)
     }
 
+    /// Whether a trace is kept.
+    pub(crate) fn has(&self, trace_id: [u8; 16]) -> bool {
+        self.find(hash_id(&self.hasher, trace_id), trace_id)
+            .is_some()
+    }
+
     /// Every trace, in no order.
     pub(crate) fn each(&self, mut look: impl FnMut(&KeptTrace)) {
         self.traces.iter().for_each(|trace| look(trace));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::histogram::Histogram;
 use super::report::{Spark, Window};
+use super::series::Moment;
 use super::{Range, rfc3339, varint};
 
 /// Length of the finest slot.
@@ -97,6 +98,15 @@ impl Clock {
     /// The first slot still kept.
     pub(crate) fn oldest(&self) -> u32 {
         self.oldest
+    }
+
+    /// What `series` goes by for what was counted in a slot. Not by what is kept: that may be less while memory is short.
+    pub(crate) fn moment(&self, slot: u32) -> Moment {
+        let retention = self.retention_minutes.saturating_mul(SLOTS_A_MINUTE);
+        Moment {
+            slot,
+            shown_from: self.now.saturating_sub(retention),
+        }
     }
 
     /// Gives up the oldest minute, to free memory; false when only ten-second slots are left.
@@ -229,6 +239,15 @@ impl<const C: usize, const H: usize> Slot<C, H> {
         }
     }
 
+    /// One histogram of all of its values, for rows whose histograms part one set of them.
+    pub(crate) fn whole(&self) -> Histogram {
+        let mut whole = Histogram::default();
+        for histogram in &self.histograms {
+            whole.merge(histogram);
+        }
+        whole
+    }
+
     fn merge_packed(&mut self, mut packed: &[u8]) {
         for counter in &mut self.counters {
             *counter = counter.saturating_add(varint::read(&mut packed));
@@ -280,10 +299,12 @@ impl<const C: usize, const H: usize> Series<C, H> {
         after
     }
 
-    /// Closes slots that are no longer open, turns ten-second slots into minutes, drops what is too old.
-    pub(crate) fn roll(&mut self, clock: &Clock) {
+    /// Closes slots that are no longer open and hands each of them to `closed`, turns ten-second slots into minutes,
+    /// drops what is too old.
+    pub(crate) fn roll(&mut self, clock: &Clock, mut closed: impl FnMut(u32, &Slot<C, H>)) {
         while let Some((slot, data)) = pop_if(&mut self.open, |slot| slot + OPEN_SLOTS <= clock.now)
         {
+            closed(slot, &data);
             self.fine.push_back((slot, data.pack()));
         }
         self.condense(clock.fine());
@@ -292,6 +313,11 @@ impl<const C: usize, const H: usize> Series<C, H> {
         })
         .is_some()
         {}
+    }
+
+    /// What was counted and not handed to `closed` of [`roll`](Self::roll) yet.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Slot<C, H>> {
+        self.open.iter().map(|(_, slot)| slot)
     }
 
     /// No slot is left.
@@ -379,7 +405,8 @@ impl<const C: usize, const H: usize> Snapshot<C, H> {
     }
 }
 
-impl<const C: usize> Snapshot<C, 1> {
+/// Of rows whose histograms part one set of values.
+impl<const C: usize, const H: usize> Snapshot<C, H> {
     /// Its course: rate and 99th percentile. `now_unix_nano` tells how much of the last step has passed, so that the
     /// newest point is a rate too and not a dip (at least half a slot, or a single batch would look like a flood).
     pub(crate) fn spark(&self, slots: Slots, now_unix_nano: u64) -> Spark {
@@ -403,19 +430,15 @@ impl<const C: usize> Snapshot<C, 1> {
                 .collect(),
         }
     }
-}
 
-impl<const C: usize> Snapshot<C, 1> {
     /// The histogram of every step of the range, oldest first.
     pub(crate) fn steps(&self, slots: Slots) -> Vec<Histogram> {
         let mut merged = vec![Histogram::default(); slots.steps()];
         for (slot, packed) in &self.0 {
-            let mut data = Slot::<C, 1>::default();
+            let mut data = Slot::<C, H>::default();
             data.merge_packed(packed);
-            if let (Some(point), [histogram]) =
-                (merged.get_mut(slots.step_of(*slot)), &data.histograms)
-            {
-                point.merge(histogram);
+            if let Some(point) = merged.get_mut(slots.step_of(*slot)) {
+                data.histograms.iter().for_each(|part| point.merge(part));
             }
         }
         merged

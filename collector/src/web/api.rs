@@ -1,6 +1,7 @@
 //! The JSON API, `/api/v1`: the views' reports as they are, one handler each. Mounted by `web`'s router.
 
 mod answer;
+mod openapi;
 mod query;
 mod status;
 
@@ -12,8 +13,8 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
 
-pub(super) use self::answer::unavailable;
 use self::answer::{Failure, bad_request, found, method_not_allowed, not_found, report};
+pub(super) use self::answer::{turned_away, unavailable};
 use self::query::{ApiQuery, trace_id};
 use crate::status::Status;
 use crate::views::Views;
@@ -44,6 +45,7 @@ pub fn router(views: Arc<Views>, status: Arc<Status>) -> Router {
         .route("/api/v1/traces", get(traces))
         .route("/api/v1/traces/{trace_id}", get(trace))
         .route("/api/v1/status", get(read_status))
+        .route("/openapi.json", get(openapi::serve))
         .route("/api", get(no_such_path))
         .route("/api/{*path}", get(no_such_path))
         .method_not_allowed_fallback(async || method_not_allowed())
@@ -240,12 +242,7 @@ fn unreadable_path(rejection: PathRejection) -> Failure {
 }
 
 async fn no_such_path() -> Failure {
-    not_found(
-        "there is no such path in the API; there are /api/v1/services, /api/v1/services/{name}/operations, \
-         /api/v1/services/{name}/critical-path, /api/v1/services/{name}/heatmap, \
-         /api/v1/services/{name}/doctor, /api/v1/map, /api/v1/edges, /api/v1/traces, /api/v1/traces/{trace_id} and /api/v1/status"
-            .to_owned(),
-    )
+    not_found("there is no such path in the API; /openapi.json tells which there are".to_owned())
 }
 
 #[cfg(test)]

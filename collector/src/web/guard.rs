@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::Web;
+use super::{Web, api};
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; \
@@ -19,6 +19,9 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; scr
 pub(super) async fn check_host(State(web): State<Web>, request: Request, next: Next) -> Response {
     match refusal(&request, &web.allowed_hosts) {
         None => next.run(request).await,
+        Some((status, text)) if request.uri().path().starts_with("/api/v1") => {
+            api::turned_away(status, text.trim_end().to_owned())
+        }
         Some((status, text)) => (status, text).into_response(),
     }
 }

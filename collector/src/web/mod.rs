@@ -276,6 +276,8 @@ mod tests {
         for path in ["/", "/api/v1/services", "/events", "/assets/x"] {
             let response = ask("GET", path, "evil.example").await;
             assert_eq!(response.status(), StatusCode::MISDIRECTED_REQUEST, "{path}");
+            let is_json = response.headers()[header::CONTENT_TYPE] == "application/json";
+            assert_eq!(is_json, path.starts_with("/api/"), "{path}");
             assert!(text(response).await.contains("--web-host evil.example"));
         }
         let response = ask("GET", "/", "traces.example.org").await;

@@ -27,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
         "web",
         &["budget", "log", "net", "signal", "status", "views", "wire"],
     ),
-    ("metrics", &["signal", "status"]),
+    ("metrics", &["signal", "status", "views", "wire"]),
     (
         "receive",
         &[

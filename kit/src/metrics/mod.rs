@@ -21,6 +21,7 @@ mod runtime;
 mod saturation;
 mod server;
 mod size;
+mod source;
 mod table;
 mod telemetry;
 mod text;
@@ -38,9 +39,12 @@ pub(crate) use connections::{Connections, OpenConnection, Protocol};
 #[cfg(feature = "axum")]
 pub(crate) use negotiate::accepts_gzip;
 pub(crate) use rpc::{RpcLabels, RpcMetrics};
+pub use source::{ClassicBucket, Distribution, Exposition, Measured};
+
 pub(crate) use server::{ActiveRequest, BodySizes, RouteSeries, ServerLabels, ServerMetrics};
 
-use self::saturation::{Saturation, Sources};
+use self::saturation::Saturation;
+use self::source::Sources;
 use self::telemetry::Telemetry;
 use self::text::{Kind, Text};
 use crate::context::{SpanId, TraceId};
@@ -69,6 +73,8 @@ struct Inner {
     connections: OnceLock<Connections>,
     /// The application's own metrics.
     registry: Mutex<Registry>,
+    /// Those that it makes for every scrape.
+    sources: Sources,
 }
 
 /// What the service runs in.
@@ -111,6 +117,7 @@ impl Metrics {
             #[cfg(feature = "axum")]
             connections: OnceLock::new(),
             registry: Mutex::default(),
+            sources: Sources::default(),
         }))
     }
 
@@ -131,7 +138,7 @@ impl Metrics {
         concurrency_limit: Option<usize>,
     ) -> io::Result<()> {
         let runtime = runtime.map(Handle::metrics);
-        let sources = Sources::new(self.server(), concurrency_limit, runtime.clone());
+        let sources = saturation::Sources::new(self.server(), concurrency_limit, runtime.clone());
         let saturation = sources.map(Saturation::start).transpose()?;
         let _ = self.0.surroundings.set(Surroundings {
             runtime,
@@ -166,12 +173,18 @@ impl Metrics {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has `source` write families of its own at every scrape.
+    pub(crate) fn collect(&self, source: impl Fn(&mut Exposition<'_>) + Send + Sync + 'static) {
+        self.0.sources.add(source);
+    }
+
     /// Everything, as a scraper that sends this `Accept` wants it: content type and body. Takes as long as the
     /// application's registry is large, so no thread that serves requests should do it.
     pub(crate) fn render(&self, accept: Option<&HeaderValue>) -> (&'static str, Vec<u8>) {
         let format = negotiate::format(accept);
         let mut text = Text::new(format);
         self.write_own(&mut text);
+        self.0.sources.write(&mut text);
         if let Err(error) = text.registered(&self.registry()) {
             // A metric's own encoder failed, or its text has no form, as that of a histogram which is native alone.
             // Half a family would spoil the whole exposition.

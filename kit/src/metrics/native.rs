@@ -33,6 +33,10 @@ pub(super) struct Native {
     chunks: [OnceLock<Box<[AtomicU64; CHUNK]>>; CHUNKS],
 }
 
+/// Of a histogram that has no bucket of zeros: a threshold of 0 would say that it is not native. The smallest that
+/// other libraries use.
+const NO_ZEROS: f64 = 2.938_735_877_055_719e-39;
+
 /// A native histogram as protobuf has it.
 #[derive(Debug, PartialEq)]
 pub(super) struct NativeView {
@@ -46,6 +50,23 @@ pub(super) struct NativeView {
     pub(super) deltas: Vec<i64>,
     /// Of all buckets, zero included.
     pub(super) count: u64,
+}
+
+impl NativeView {
+    /// Of the buckets that have any value: index and count, ascending.
+    pub(super) fn of(schema: i32, buckets: &[(i32, u64)]) -> Self {
+        let (spans, deltas) = as_runs(buckets);
+        Self {
+            schema,
+            zero_threshold: NO_ZEROS,
+            zero_count: 0,
+            spans,
+            deltas,
+            count: buckets
+                .iter()
+                .fold(0, |sum: u64, (_, count)| sum.saturating_add(*count)),
+        }
+    }
 }
 
 impl Native {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ::http::HeaderValue;
 use prometheus_client::metrics::counter::Counter;
@@ -379,4 +379,71 @@ fn requests_in_flight_end_also_when_their_thread_does() {
         }
     });
     assert_eq!(metrics.server().active_total(), 0);
+}
+
+/// Of who has two kinds of jobs and measured three waits of one.
+fn with_source() -> Metrics {
+    let metrics = metrics();
+    metrics.collect(|out| {
+        out.counter("queue_jobs", "Jobs");
+        out.sample(&[("queue", "mail")], 7);
+        out.sample(&[("the.queue", "a\u{1}\n\"b\"")], 8);
+        out.histogram("queue_wait_seconds", Some("seconds"), "Waits");
+        let measured = |value| Measured {
+            trace_id: [1; 16],
+            span_id: [2; 8],
+            value,
+            at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_250),
+        };
+        let bucket = |bound, cumulative, value: Option<f64>| ClassicBucket {
+            bound,
+            cumulative,
+            exemplar: value.map(measured),
+        };
+        let waits = Distribution {
+            sum: 5.5,
+            count: 3,
+            buckets: vec![bucket(0.5, 1, Some(0.5)), bucket(1.0, 2, None)],
+            above: Some(measured(4.0)),
+            schema: 0,
+            native: vec![(-1, 1), (0, 1), (2, 1)],
+        };
+        out.distribution(&[("queue", "mail")], &waits);
+        let no_trace = Distribution {
+            count: 1,
+            above: Some(Measured {
+                trace_id: [0; 16],
+                ..measured(9.0)
+            }),
+            native: vec![(5, 1)],
+            ..Distribution::default()
+        };
+        out.distribution(&[("queue", "print")], &no_trace);
+    });
+    metrics
+}
+
+#[test]
+fn families_of_a_source_are_shown_as_the_kits_own() {
+    let metrics = with_source();
+    let shown = render(&metrics, OPEN_METRICS);
+    assert_eq!(shown.value("queue_jobs_total{queue=\"mail\"}"), 7.0);
+    assert_eq!(
+        shown.value("queue_jobs_total{the_queue=\"a\\\\u{1}\\n\\\"b\\\"\"}"),
+        8.0
+    );
+    assert_eq!(shown.types["queue_wait_seconds"], "histogram");
+    let bucket = |le| format!("queue_wait_seconds_bucket{{queue=\"mail\",le=\"{le}\"}}");
+    for (le, count) in [("0.5", 1.0), ("1.0", 2.0), ("+Inf", 3.0)] {
+        assert_eq!(shown.value(&bucket(le)), count, "{le}");
+    }
+    assert_eq!(shown.value("queue_wait_seconds_sum{queue=\"mail\"}"), 5.5);
+    let exemplar = shown.exemplar(&bucket("+Inf")).unwrap();
+    let trace = "{trace_id=\"01010101010101010101010101010101\",span_id=\"0202020202020202\"} 4.0 1700000000.250";
+    assert_eq!(exemplar, trace);
+    assert!(shown.exemplar(&bucket("1.0")).is_none());
+    let no_trace = "queue_wait_seconds_bucket{queue=\"print\",le=\"+Inf\"}";
+    assert!(shown.exemplar(no_trace).is_none(), "zeros are no trace");
+    let text = render(&metrics, "text/plain");
+    assert_eq!(text.value("queue_jobs_total{queue=\"mail\"}"), 7.0);
 }

@@ -150,6 +150,22 @@ impl Text {
         }
     }
 
+    /// A sample of a family of histograms: classic buckets, of which the last is for everything, and native ones.
+    pub(super) fn distribution(
+        &mut self,
+        labels: &LabelText,
+        sum: f64,
+        buckets: &[BucketView],
+        native: &NativeView,
+    ) {
+        if self.format == Format::Protobuf {
+            self.families
+                .histogram(labels.as_str(), sum, buckets, native);
+        } else {
+            self.classic(labels.as_str(), sum, buckets.iter().copied());
+        }
+    }
+
     /// The application's own families; none of them when one cannot be encoded.
     pub(super) fn registered(&mut self, registry: &Registry) -> fmt::Result {
         let before = self.out.len();
@@ -198,8 +214,7 @@ impl Text {
         if self.format == Format::Protobuf {
             // In this order: the native half has what the classic one has, and maybe more.
             let buckets: Vec<_> = buckets.collect();
-            self.families
-                .histogram(labels.as_str(), sum, &buckets, &native());
+            self.distribution(labels, sum, &buckets, &native());
         } else {
             self.classic(labels.as_str(), sum, buckets);
         }

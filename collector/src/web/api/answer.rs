@@ -52,6 +52,20 @@ pub(in crate::web) fn unavailable(message: String) -> Response {
     failure.into_response()
 }
 
+/// 400, 421: the host that was asked for is not one that the collector answers to.
+pub(in crate::web) fn turned_away(status: StatusCode, message: String) -> Response {
+    let code = match status {
+        StatusCode::MISDIRECTED_REQUEST => "misdirected",
+        _ => "bad_request",
+    };
+    let failure = Failure {
+        status,
+        code,
+        message,
+    };
+    failure.into_response()
+}
+
 /// A report as JSON.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use crate::views::{Config, Views};
 use crate::wire::test_support::request;
 use crate::wire::walk;
 
-const TRACE: &str = "00000000000000000000000000000001";
+pub(super) const TRACE: &str = "00000000000000000000000000000001";
 
 fn api() -> Router {
     let views = Arc::new(Views::new(Config {
@@ -54,7 +54,7 @@ fn api() -> Router {
     router(views, Arc::new(status))
 }
 
-async fn ask(path: &str) -> (StatusCode, Value) {
+pub(super) async fn ask(path: &str) -> (StatusCode, Value) {
     let request = Request::get(path).body(Body::empty()).unwrap();
     let response = api().oneshot(request).await.unwrap();
     let status = response.status();
@@ -64,7 +64,11 @@ async fn ask(path: &str) -> (StatusCode, Value) {
         "{path}"
     );
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, serde_json::from_slice(&body).unwrap())
+    let body = serde_json::from_slice(&body).unwrap();
+    if path.starts_with("/api") {
+        openapi::tests::check(path, status, &body);
+    }
+    (status, body)
 }
 
 async fn good(path: &str) -> Value {

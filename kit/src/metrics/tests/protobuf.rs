@@ -298,3 +298,26 @@ fn a_scrape_amid_traffic_shows_halves_that_agree() {
         }
     });
 }
+
+#[test]
+fn families_of_a_source_have_their_native_buckets() {
+    let families = families(&with_source());
+    let jobs = &families["queue_jobs_total"].metric[0];
+    assert_eq!(jobs.counter.as_ref().unwrap().value, 7.0);
+    let waits = &families["queue_wait_seconds"];
+    assert_eq!(waits.unit, "seconds");
+    let mail = waits.metric[0].histogram.as_ref().unwrap();
+    assert_eq!((mail.schema, mail.zero_count), (0, 0));
+    assert!(mail.zero_threshold > 0.0, "or it would not be native");
+    let spans = mail
+        .positive_span
+        .iter()
+        .map(|span| (span.offset, span.length));
+    assert_eq!(spans.collect::<Vec<_>>(), [(-1, 4)]);
+    assert_eq!(mail.positive_delta, [1, 0, -1, 1]);
+    let exemplars = mail.bucket.iter().map(|bucket| {
+        let exemplar = bucket.exemplar.as_ref();
+        exemplar.map(|exemplar| exemplar.value)
+    });
+    assert_eq!(exemplars.collect::<Vec<_>>(), [Some(0.5), None, Some(4.0)]);
+}

@@ -1,5 +1,5 @@
 //! The counters of `status` as Prometheus families: `bellwether_receiver_*`, `bellwether_exporter_*` and
-//! `bellwether_queue_*`. Registered by `pipeline` with the kit's registry, read at each scrape.
+//! `bellwether_queue_*`.
 
 use std::fmt;
 use std::sync::Arc;
