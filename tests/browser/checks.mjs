@@ -1,41 +1,13 @@
 // node checks.mjs URL: looks at every page of a running collector with data in it, as a person with a browser
 // would. Prints each check; exits 1 when one fails. It sends spans of its own for what has to change meanwhile.
-import { SCHEMES, WIDTHS, addressOf, findPages, launch } from './browser.mjs';
+import { SCHEMES, WIDTHS, addressOf, checks, expect, findPages, launch, openPage } from './browser.mjs';
+import { lowestContrast } from './contrast.mjs';
 import { sendSpan, sendTrace } from './send.mjs';
 
 const address = addressOf(process.argv[2], 'node checks.mjs http://127.0.0.1:4319');
 const HOSTILE = `<script>window.broken=1</script>"'&${'x'.repeat(300)}`;
-let failed = 0;
-
-const check = async (name, run) => {
-  try {
-    await run();
-    console.log(`ok      ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAILED  ${name}: ${error.message.split('\n')[0]}`);
-  }
-};
-const expect = (condition, message) => {
-  if (!condition) throw new Error(message);
-};
-
-/** A page that takes note of every console error and of every request to another origin. */
-const open = async (browser, path, options = {}) => {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
-  const page = await context.newPage();
-  page.faults = [];
-  page.on('console', (message) => {
-    if (message.type() === 'error') page.faults.push(`console: ${message.text()}`);
-  });
-  page.on('pageerror', (error) => page.faults.push(`script: ${error.message}`));
-  page.on('request', (request) => {
-    const url = request.url();
-    if (!url.startsWith(`${address}/`) && !url.startsWith('data:')) page.faults.push(`other origin: ${url}`);
-  });
-  await page.goto(address + path, { waitUntil: 'load' });
-  return page;
-};
+const { check, finish } = checks();
+const open = (browser, path, options) => openPage(browser, address, path, options);
 const names = (page) => page.locator('#services tbody tr').evaluateAll((rows) => rows.map((row) => row.dataset.key));
 const numbers = (page, column) =>
   page.locator(`#services tbody td:nth-of-type(${column})`).evaluateAll((cells) => cells.map((cell) => cell.textContent));
@@ -48,6 +20,7 @@ const essential = {
   services: '#services tbody tr',
   service: '#operations tbody tr',
   map: 'svg.map.wide .node',
+  edge: 'svg.distribution .spread',
   traces: '#traces tbody tr',
   waterfall: '#spans .span',
   status: '.card',
@@ -194,6 +167,30 @@ await check('the map: every edge of the table, and a focus leaves the neighbours
   await page.goto(`${address}/map?focus=${encodeURIComponent(server)}`);
   const left = await page.locator('#edges tbody tr').evaluateAll((rows) => rows.map((row) => row.dataset.key));
   expect(left.length > 0 && left.every((key) => key.split(' → ').includes(server)), 'edges of others are left');
+  await page.context().close();
+});
+
+await check('the map: a column sorts, and an edge opens its page, without script too', async () => {
+  const page = await open(browser, '/map', { javaScriptEnabled: false });
+  await page.click('#edges a[data-sort="rate"]');
+  expect(new URL(page.url()).searchParams.get('sort') === 'rate', 'the address does not say the order');
+  expect((await page.getAttribute('#edges th:has(a[data-sort="rate"])', 'aria-sort')) === 'descending', 'the heading does not say it');
+  const edge = await page.getAttribute('#edges tbody tr', 'data-key');
+  const line = page.locator('svg.map.wide a', { has: page.locator(`title:text-is("${edge}")`) }).locator('.hit');
+  await line.scrollIntoViewIfNeeded();
+  // Beside the thin line, close to its end: there is no label there.
+  const at = await line.evaluate((path) => {
+    const point = path.getPointAtLength(path.getTotalLength() * 0.96);
+    return new DOMPoint(point.x, point.y + 4).matrixTransform(path.getScreenCTM());
+  });
+  await page.mouse.click(at.x, at.y);
+  await page.waitForURL(/\/edges\?/);
+  expect((await page.textContent('h1')).replace(/\s+/g, ' ').trim() === edge, 'another edge was opened');
+  const chart = page.locator('svg.distribution');
+  expect((await chart.getAttribute('role')) === 'img' && (await chart.locator('> title').count()) === 1, 'the chart has no title');
+  expect(!/NaN|Infinity/.test(await chart.innerHTML()), 'a number that cannot be drawn');
+  await page.click('#calls tbody a');
+  await page.waitForURL(/\/traces\/[0-9a-f]{32}/);
   await page.context().close();
 });
 
@@ -438,8 +435,7 @@ await check('an unknown page, service and trace say so', async () => {
 });
 
 await browser.close();
-console.log(failed === 0 ? 'all checks passed' : `${failed} checks failed`);
-process.exit(failed === 0 ? 0 : 1);
+finish();
 
 function byBytes(a, b) {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
@@ -471,44 +467,4 @@ function touchingLabels(drawing) {
     if (texts.some((other) => other.text.parentNode !== text.parentNode && overlap(box, other.box))) found.push(`${name} on another label`);
   }
   return found;
-}
-
-/** Runs in the page: the lowest contrast (WCAG 2.2, 1.4.3) of any visible text with what lies behind it. */
-function lowestContrast() {
-  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-  const rgba = (color) => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = color;
-    canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const luminance = ([r, g, b]) => {
-    const linear = [r, g, b].map((part) => {
-      const share = part / 255;
-      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
-  };
-  const behind = (element) => {
-    const box = element.closest('.node')?.querySelector('.box');
-    if (box) return rgba(getComputedStyle(box).fill);
-    for (let at = element; at; at = at.parentElement) {
-      const color = rgba(getComputedStyle(at).backgroundColor);
-      if (color[3] === 255) return color;
-    }
-    return rgba(getComputedStyle(document.body).backgroundColor);
-  };
-  let worst = { ratio: Infinity, text: '' };
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let seen = 0; walker.nextNode() && seen < 3000; seen += 1) {
-    const element = walker.currentNode.parentElement;
-    const text = walker.currentNode.nodeValue.trim();
-    if (!text || !element.checkVisibility() || element.closest('title, script, option, dialog')) continue;
-    const style = getComputedStyle(element);
-    const front = luminance(rgba(element instanceof SVGElement ? style.fill : style.color));
-    const back = luminance(behind(element));
-    const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
-    if (ratio < worst.ratio) worst = { ratio, text: text.slice(0, 40) };
-  }
-  return worst;
 }

@@ -8,16 +8,23 @@ pub mod report;
 pub mod rfc3339;
 
 mod critical_path;
+mod distribution;
+mod doctor;
 mod edges;
+mod evidence;
+mod examples;
 mod favoured;
 mod halves;
 mod heatmap;
 mod histogram;
 mod kept;
 mod names;
+mod nearest;
+mod neighbours;
 mod pairing;
 mod paths;
 mod peer;
+mod relations;
 mod sample;
 mod search;
 mod services;
@@ -28,6 +35,8 @@ mod tree;
 mod varint;
 mod window;
 
+#[cfg(test)]
+mod edge_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
@@ -43,8 +52,8 @@ pub use search::{Order, TraceQuery};
 use heatmap::{Asked, Grid};
 use paths::Paths;
 use report::{
-    CriticalPathReport, Heatmap, Map, Node, OperationReport, ServiceReport, Trace, TraceSummary,
-    ViewsStatus, Window,
+    CriticalPathReport, EdgeReport, Finding, Heatmap, Map, Node, OperationReport, ServiceReport,
+    Trace, TraceSummary, ViewsStatus, Window,
 };
 use services::OperationSnapshot;
 use stats::Stats;
@@ -110,7 +119,8 @@ impl Views {
             spans: AtomicU64::new(0),
             untold: AtomicBool::new(false),
             told: AtomicU64::new(0),
-            moved: watch::Sender::new(0),
+            // A page that outlives a restart tells by it that these are not the views it has seen.
+            moved: watch::Sender::new(now_unix_nano() / 1_000_000),
         }
     }
 
@@ -142,7 +152,8 @@ impl Views {
         }
     }
 
-    /// A number that grows whenever the window has moved: about once a second while spans arrive.
+    /// A number that grows whenever the window has moved: about once a second while spans arrive. It begins at the Unix
+    /// milliseconds of the start, so that it never comes again after a restart.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.moved.subscribe()
     }
@@ -218,6 +229,18 @@ impl Views {
     /// Services, what they call, and the edges between.
     pub fn map(&self, range: Range) -> Map {
         self.map_at(range, now_unix_nano())
+    }
+
+    /// One edge of the map with its distributions and traces to look at; without calls when both ends are known but none
+    /// came in the window. `None` for names that are not known.
+    pub fn edge(&self, client: &str, server: &str, range: Range) -> Option<EdgeReport> {
+        self.edge_at((client, server), range, now_unix_nano())
+    }
+
+    /// Why edges around a service are missing, or hold fewer calls than they should; `map` is that of the same range.
+    /// `None` for a service never seen.
+    pub fn findings(&self, service: &str, map: &Map, range: Range) -> Option<Vec<Finding>> {
+        self.findings_at(service, map, range, now_unix_nano())
     }
 
     /// Kept traces whose newest span came in the window.
@@ -307,17 +330,14 @@ impl Views {
     fn map_at(&self, range: Range, now: u64) -> Map {
         let snapshot = lock(&self.stats).map(range, now);
         let mut nodes: BTreeMap<&str, &'static str> = BTreeMap::new();
-        let ends = snapshot
-            .edges
-            .iter()
-            .flat_map(|(client, server, _)| [client, server]);
+        let edges = snapshot.edges.iter();
+        let ends = edges.flat_map(|(names, _)| [&names.client, &names.server]);
         for name in snapshot.services.iter().chain(ends) {
             nodes.insert(&name.text, name.kind.as_str());
         }
         let edges = snapshot.edges.iter();
-        let mut edges: Vec<_> = edges
-            .map(|(client, server, edge)| edge.report(&client.text, &server.text, snapshot.slots))
-            .collect();
+        let edges = edges.map(|(names, edge)| edge.report(names, snapshot.slots));
+        let mut edges: Vec<_> = edges.collect();
         edges.sort_by(|a, b| (&a.client, &a.server).cmp(&(&b.client, &b.server)));
         let nodes = nodes.into_iter().map(|(id, kind)| Node {
             id: id.to_owned(),

@@ -192,6 +192,21 @@ impl Services {
         )
     }
 
+    /// How many spans of a service came in the range, and how many of them CLIENT or PRODUCER spans; `None` when the
+    /// service is not known.
+    pub(crate) fn spans(&self, service: NameId, slots: Slots) -> Option<(u64, u64)> {
+        self.services.get(&service)?;
+        let own = self.operations.iter().filter(|row| row.service == service);
+        let counts = own.map(|operation| {
+            let count = operation.row.snapshot(slots).total().histograms[0].count();
+            let client = matches!(operation.kind, SpanKind::Client | SpanKind::Producer);
+            (count, if client { count } else { 0 })
+        });
+        Some(counts.fold((0, 0), |(all, clients), (count, client)| {
+            (all + count, clients + client)
+        }))
+    }
+
     /// A snapshot of a service's entry spans, or of all spans with a name; `None` when there is no such row.
     pub(crate) fn course(
         &self,

@@ -1,10 +1,13 @@
 //! Everything counted in slots, behind one lock that `mod` takes once a batch: services, operations, edges, and the
 //! calls whose other half has not come yet.
 
-use super::edges::{EdgeSnapshot, Edges, Ends};
+use std::collections::BTreeMap;
+
+use super::edges::{EdgeNames, EdgeSnapshot, Edges, Ends};
+use super::evidence::{Evidence, Lone};
 use super::names::{Name, NameId, Names, NodeKind};
-use super::pairing::{Arrival, CALL_BYTES, Pairing};
-use super::peer::Peer;
+use super::pairing::{Arrival, CALL_BYTES, Called, Pairing};
+use super::peer::{Peer, UNKNOWN};
 use super::services::Services;
 use super::window::{Clock, Slots};
 use super::{Config, Range};
@@ -23,6 +26,7 @@ pub(crate) struct Stats {
     pub(crate) services: Services,
     pub(crate) edges: Edges,
     pub(crate) pairing: Pairing,
+    pub(crate) evidence: Evidence,
     /// Minutes given up before the retention's end to stay within the bytes.
     pub(crate) minutes_forgotten: u64,
     /// Where a peer's name is put together.
@@ -35,7 +39,7 @@ pub(crate) struct Stats {
 pub(crate) struct MapSnapshot {
     pub(crate) slots: Slots,
     pub(crate) services: Vec<Name>,
-    pub(crate) edges: Vec<(Name, Name, EdgeSnapshot)>,
+    pub(crate) edges: Vec<(EdgeNames, EdgeSnapshot)>,
 }
 
 impl Stats {
@@ -47,6 +51,7 @@ impl Stats {
             services: Services::default(),
             edges: Edges::default(),
             pairing: Pairing::new(config.view_bytes / PAIRING_SHARE / CALL_BYTES),
+            evidence: Evidence::default(),
             minutes_forgotten: 0,
             peer_name: String::new(),
             limit: config.view_bytes - config.view_bytes / super::PATHS_SHARE,
@@ -115,12 +120,8 @@ impl Stats {
 
     pub(crate) fn map(&mut self, range: Range, now_unix_nano: u64) -> MapSnapshot {
         let slots = self.round(range, now_unix_nano);
-        let lingering = self.pairing.lingering();
-        let edges = self.edges.snapshot(lingering, slots, &mut self.names);
+        let edges = self.named_edges(slots, None);
         let name = |id: NameId| self.names.get(id).cloned();
-        let named = |((client, server), edge): (Ends, EdgeSnapshot)| {
-            Some((name(client)?, name(server)?, edge))
-        };
         MapSnapshot {
             slots,
             services: self
@@ -129,13 +130,56 @@ impl Stats {
                 .into_iter()
                 .filter_map(name)
                 .collect(),
-            edges: edges.into_iter().filter_map(named).collect(),
+            edges,
         }
+    }
+
+    /// The edge from `client` to `server`, without any call when they are known but none came in the range; `None` for
+    /// names that are not known.
+    pub(crate) fn edge(
+        &mut self,
+        (client, server): (&str, &str),
+        slots: Slots,
+    ) -> Option<(EdgeNames, EdgeSnapshot)> {
+        let ends = (self.names.find(client)?, self.names.find(server)?);
+        let found = self.named_edges(slots, Some(ends)).pop();
+        found.or_else(|| self.named((ends, EdgeSnapshot::default())))
+    }
+
+    /// Server spans without their caller's, by service.
+    pub(crate) fn lone(&self, slots: Slots) -> BTreeMap<String, Lone> {
+        let counted = self.evidence.counted(slots);
+        let named = counted
+            .filter_map(|(service, lone)| Some((self.names.get(service)?.text.to_string(), lone)));
+        named.collect()
     }
 
     /// Heap bytes held, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.services.bytes() + self.edges.bytes() + self.pairing.bytes()
+        self.services.bytes() + self.edges.bytes() + self.pairing.bytes() + self.evidence.bytes()
+    }
+
+    /// Every edge with calls in the range, or that one.
+    fn named_edges(&mut self, slots: Slots, only: Option<Ends>) -> Vec<(EdgeNames, EdgeSnapshot)> {
+        let lingering = self.pairing.lingering();
+        let edges = self.edges.snapshot(lingering, slots, &mut self.names, only);
+        edges
+            .into_iter()
+            .filter_map(|edge| self.named(edge))
+            .collect()
+    }
+
+    fn named(&self, (ends, edge): (Ends, EdgeSnapshot)) -> Option<(EdgeNames, EdgeSnapshot)> {
+        let name = |id: NameId| self.names.get(id).cloned();
+        let names = EdgeNames {
+            client: name(ends.0)?,
+            server: name(ends.1)?,
+            called_as: edge
+                .called_as
+                .and_then(name)
+                .filter(|name| &*name.text != UNKNOWN),
+        };
+        Some((names, edge))
     }
 
     fn pair(&mut self, span: &SpanRef<'_>, at: Arrival) {
@@ -143,9 +187,12 @@ impl Stats {
             (SpanKind::Server | SpanKind::Consumer, Some(parent)) => {
                 self.pairing.server(span, parent, at);
             }
+            (SpanKind::Server | SpanKind::Consumer, None) => {
+                self.evidence.root(at.service, at.slot);
+            }
             (SpanKind::Client | SpanKind::Producer, _) => {
                 if self.pairing.has_server(span) {
-                    self.pairing.client(span, at.service, at);
+                    self.pairing.client(span, Called::default(), at);
                     return;
                 }
                 let peer = Peer::of(span);
@@ -153,9 +200,13 @@ impl Stats {
                 let node = self.names.intern(&self.peer_name, peer.kind(), at.slot);
                 if peer.kind() == NodeKind::Database {
                     self.pairing.database(span, node, at);
-                } else {
-                    self.pairing.client(span, node, at);
+                    return;
                 }
+                let called = Called {
+                    peer: Some(node),
+                    told_gap: peer.told_gap(),
+                };
+                self.pairing.client(span, called, at);
             }
             _ => {}
         }
@@ -165,11 +216,16 @@ impl Stats {
         for call in self.pairing.settle(unix_seconds) {
             self.edges.count(call, &mut self.names, &self.clock);
         }
+        for (service, slot) in self.pairing.alone() {
+            self.names.touch(service, self.clock.now());
+            self.evidence.alone(service, slot, &self.clock);
+        }
     }
 
     fn roll(&mut self) {
         self.services.roll(&self.clock);
         self.edges.roll(&self.clock);
+        self.evidence.roll(&self.clock);
         self.names.retain(self.clock.oldest());
     }
 }

@@ -181,6 +181,13 @@ impl Traces {
             .cloned()
     }
 
+    /// Shows a trace where it stands, for a short look.
+    pub(crate) fn look(&self, trace_id: [u8; 16], look: impl FnOnce(&KeptTrace)) {
+        if let Some(trace) = self.find(hash_id(&self.hasher, trace_id), trace_id) {
+            look(trace);
+        }
+    }
+
     /// Every trace, in no order.
     pub(crate) fn each(&self, mut look: impl FnMut(&KeptTrace)) {
         self.traces.iter().for_each(|trace| look(trace));

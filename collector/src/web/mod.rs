@@ -5,6 +5,9 @@ pub mod api;
 mod assets;
 mod charts;
 mod critical_path;
+mod doctor;
+mod edge;
+mod edge_table;
 mod empty;
 mod format;
 mod guard;
@@ -66,6 +69,7 @@ pub fn router(web: Web) -> Router {
         .route("/", get(services::page))
         .route("/services/{name}", get(service::page))
         .route("/map", get(map::page))
+        .route("/edges", get(edge::page))
         .route("/traces", get(traces::page))
         .route("/traces/{trace_id}", get(waterfall::page))
         .route("/status", get(status::page))
@@ -190,6 +194,12 @@ mod tests {
             ("GET", "/services/%3Cscript%3E", 404),
             ("GET", "/map", 200),
             ("GET", "/map?focus=x", 200),
+            ("GET", "/map?sort=gap_p50&dir=asc&edges=all&q=x", 200),
+            ("GET", "/map?sort=colour", 400),
+            ("GET", "/map?edges=some", 400),
+            ("GET", "/edges?client=a&server=b", 404),
+            ("GET", "/edges?client=a", 400),
+            ("GET", "/edges", 400),
             ("GET", "/traces", 200),
             ("GET", "/traces?min=fast", 400),
             ("GET", "/traces/short", 400),

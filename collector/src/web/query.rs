@@ -230,6 +230,22 @@ impl PageQuery {
             })
     }
 
+    /// A parameter that has to be there.
+    ///
+    /// # Errors
+    /// It is absent or blank.
+    pub(super) fn required(
+        &self,
+        name: &'static str,
+        allowed: &'static str,
+    ) -> Result<&str, BadParameter> {
+        self.get(name).ok_or_else(|| BadParameter {
+            name,
+            value: String::new(),
+            allowed,
+        })
+    }
+
     /// `dir`: `asc` or `desc`.
     pub(super) fn direction(&self, default: Direction) -> Result<Direction, BadParameter> {
         self.choice(

@@ -160,6 +160,16 @@ impl ApiQuery {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// A parameter that has to be there.
+    ///
+    /// # Errors
+    /// It is absent or empty.
+    pub(super) fn required(&self, name: &str) -> Result<String, Failure> {
+        let given = self.get(name).filter(|value| !value.is_empty());
+        let given = given.map(str::to_owned);
+        given.ok_or_else(|| bad_request(format!("the parameter {name} is needed")))
+    }
+
     fn read<T>(
         &self,
         name: &str,

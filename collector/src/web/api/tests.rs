@@ -149,6 +149,31 @@ async fn map_and_traces() {
 }
 
 #[tokio::test]
+async fn an_edge_and_what_the_doctor_found() {
+    let body = good("/api/v1/edges?client=ca+rt&server=ca+rt").await;
+    assert_eq!(
+        (
+            &body["client"],
+            &body["count"],
+            &body["async"],
+            &body["server_kind"]
+        ),
+        (&json!("ca rt"), &json!(0), &json!(0), &json!("service"))
+    );
+    assert_eq!(body["distribution"]["gap"], json!([]));
+    assert_eq!(body["examples"]["widest_gap"], json!([]));
+    assert_eq!(body["told_gap_p50"], Value::Null);
+    assert!(body["window"]["from"].is_string());
+    let (status, body) = ask("/api/v1/edges?client=ca+rt&server=nobody").await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{body}");
+    let body = good("/api/v1/services/ca%20rt/doctor").await;
+    assert_eq!(body["items"], json!([]), "three spans prove nothing");
+    assert_eq!(body["next"], Value::Null);
+    let (status, _) = ask("/api/v1/services/nobody/doctor").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn the_status_tells_of_every_stage() {
     let body = good("/api/v1/status").await;
     assert_eq!(body["receivers"][0]["address"], "127.0.0.1:4317");
@@ -195,6 +220,9 @@ async fn what_cannot_be_read_is_named() {
         ),
         ("/api/v1/services?windw=5m", "windw"),
         ("/api/v1/map?window=1m&window=2m", "twice"),
+        ("/api/v1/edges?client=a", "server is needed"),
+        ("/api/v1/edges?client=&server=b", "client is needed"),
+        ("/api/v1/services/a/doctor?limit=3", "limit"),
         ("/api/v1/traces?limit=0", "1 to 1000"),
         ("/api/v1/traces?limit=1001", "1 to 1000"),
         ("/api/v1/traces?min=fast", "100ms"),

@@ -2,6 +2,7 @@
 //! print the same numbers in a table.
 
 pub(super) mod bars;
+pub(super) mod distribution;
 pub(super) mod graph;
 pub(super) mod heatmap;
 pub(super) mod layers;
