@@ -20,6 +20,13 @@ pub(super) struct Sample {
 }
 
 impl Sample {
+    /// Whether a trace with this lot and so many bytes has a place among `limit` bytes: nearly all have none once it is
+    /// full, and cost nothing more.
+    pub(super) fn takes(&self, lot: u32, bytes: usize, limit: usize) -> bool {
+        let is_lower = |&(highest, _): &(u32, u64)| lot < highest;
+        self.bytes + bytes <= limit || self.by_lot.last().is_some_and(is_lower)
+    }
+
     pub(super) fn insert(&mut self, lot: u32, (trace_id, serial): Key) {
         self.by_lot.insert((lot, serial));
         self.by_age.insert(serial, (lot, trace_id));

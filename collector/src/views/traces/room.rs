@@ -39,15 +39,16 @@ impl Traces {
         let before = trace.cost();
         trace.favoured_by = favoured_by;
         trace.favoured_by.shrink_to_fit();
-        trace.sampled = !trace.late;
-        let cost = trace.cost();
+        let (cost, lot) = (trace.cost(), lot(hash) as u32);
+        let sample_limit = self.limit / 8 * SAMPLE_EIGHTHS;
+        trace.sampled = !trace.late && self.sample.takes(lot, cost, sample_limit);
         self.bytes += cost - before;
         if !trace.favoured_by.is_empty() {
             self.favoured.bytes += cost;
         }
         if trace.sampled {
             self.sample.bytes += cost;
-            self.sample.insert(lot(hash) as u32, key);
+            self.sample.insert(lot, key);
         }
         self.drop_if_let_go(key);
         for (class, key) in displaced {
@@ -58,7 +59,7 @@ impl Traces {
         {
             self.disfavour(oldest, |_| true);
         }
-        while self.sample.bytes > self.limit / 8 * SAMPLE_EIGHTHS
+        while self.sample.bytes > sample_limit
             && let Some(highest) = self.sample.highest()
         {
             self.leave_sample(highest);
