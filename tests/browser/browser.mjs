@@ -89,6 +89,7 @@ export const findPages = async (address) => {
     services: '/',
     service: `/services/${encodeURIComponent(busiest.service)}`,
     map: '/map',
+    edge: widest ? `/edges?client=${encodeURIComponent(widest.client)}&server=${encodeURIComponent(widest.server)}` : '/map',
     traces: '/traces?order=slowest',
     waterfall: `/traces/${traces.sort(mostTelling(widest))[0].trace_id}`,
     status: '/status',
