@@ -4,7 +4,7 @@
 //! Bucket `i` holds `base^i < v <= base^(i+1)` with `base = 2^(1/32)`; zero has a bucket of its own. Merging adds
 //! counts, so it is exact: any merge of slots gives the very buckets one histogram of all samples would have.
 
-use super::varint;
+use super::{packed, varint};
 
 /// Keys run from 0 (the zero bucket) to this (the bucket of `u64::MAX`).
 const MAX_KEY: u16 = 64 * SUB as u16 + 1;
@@ -125,37 +125,29 @@ impl Histogram {
             .map(|(key, count)| (bucket_index(key), count))
     }
 
-    /// Appends the packed form: a few bytes for each occupied bucket.
+    /// Appends the packed form: some bits for each occupied bucket.
     pub(crate) fn pack(&self, out: &mut Vec<u8>) {
-        varint::write(
-            out,
-            self.buckets.iter().filter(|&&count| count > 0).count() as u64,
-        );
-        if self.count == 0 {
-            return;
-        }
-        varint::write(out, self.min);
-        varint::write(out, self.max);
-        let mut previous = 0;
-        for (key, count) in self.occupied() {
-            varint::write(out, u64::from(key - previous));
-            varint::write(out, count);
-            previous = key;
+        packed::write(out, self.first, &self.buckets);
+        if self.count > 0 {
+            varint::write(out, self.min);
+            varint::write(out, self.max);
         }
     }
 
     /// Adds the values of a packed histogram and moves `packed` past it.
     pub(crate) fn merge_packed(&mut self, packed: &mut &[u8]) {
-        let occupied = varint::read(packed);
-        if occupied == 0 {
-            return;
-        }
-        let (min, max) = (varint::read(packed), varint::read(packed));
-        self.widen_range(min, max);
-        let mut key = 0_u16;
-        for _ in 0..occupied.min(u64::from(MAX_KEY) + 1) {
-            key = key.saturating_add(u16::try_from(varint::read(packed)).unwrap_or(u16::MAX));
-            self.add(key.min(MAX_KEY), varint::read(packed));
+        let (count, mut added) = (self.count, 0_u64);
+        packed::read(packed, |first, counts| {
+            let first = u16::try_from(first).unwrap_or(u16::MAX).min(MAX_KEY);
+            for (bucket, count) in self.reach(first, counts.len()).iter_mut().zip(counts) {
+                *bucket = bucket.saturating_add(count);
+                added = added.saturating_add(count);
+            }
+        });
+        if added > 0 {
+            let (min, max) = (varint::read(packed), varint::read(packed));
+            self.widen_range(min, max);
+            self.count = count.saturating_add(added);
         }
     }
 
@@ -184,21 +176,30 @@ impl Histogram {
         }
     }
 
+    /// So many buckets from `first` on, made where there are none; none beyond the last key.
+    fn reach(&mut self, first: u16, length: usize) -> &mut [u64] {
+        let last = usize::from(first) + length.min(usize::from(MAX_KEY - first) + 1);
+        if self.buckets.is_empty() {
+            self.first = first;
+        } else if first < self.first {
+            let missing = usize::from(self.first - first);
+            self.buckets.splice(..0, std::iter::repeat_n(0, missing));
+            self.first = first;
+        }
+        let (from, to) = (
+            usize::from(first - self.first),
+            last - usize::from(self.first),
+        );
+        if self.buckets.len() < to {
+            self.buckets.resize(to, 0);
+        }
+        self.buckets.get_mut(from..to).unwrap_or_default()
+    }
+
     #[cold]
     fn add_outside(&mut self, key: u16, count: u64) {
-        if self.buckets.is_empty() {
-            self.first = key;
-            self.buckets.push(count);
-        } else if key < self.first {
-            let missing = usize::from(self.first - key);
-            self.buckets.splice(
-                ..0,
-                std::iter::once(count).chain(std::iter::repeat_n(0, missing - 1)),
-            );
-            self.first = key;
-        } else {
-            self.buckets.resize(usize::from(key - self.first), 0);
-            self.buckets.push(count);
+        if let [bucket] = self.reach(key, 1) {
+            *bucket = bucket.saturating_add(count);
         }
     }
 }
@@ -419,6 +420,6 @@ mod tests {
             .collect();
         let mut bytes = Vec::new();
         of(&values).pack(&mut bytes);
-        assert!(bytes.len() < 160, "{} bytes", bytes.len());
+        assert!(bytes.len() < 50, "{} bytes", bytes.len());
     }
 }

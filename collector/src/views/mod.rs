@@ -14,6 +14,7 @@ mod heatmap;
 mod histogram;
 mod kept;
 mod names;
+mod packed;
 mod pairing;
 mod paths;
 mod peer;
