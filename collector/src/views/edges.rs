@@ -99,7 +99,7 @@ impl Edges {
     ) -> Vec<(Ends, EdgeSnapshot)> {
         let mut edges: HashMap<Ends, EdgeSnapshot, RandomState> = HashMap::default();
         for (ends, series) in &self.edges {
-            let snapshot = series.snapshot(slots);
+            let snapshot = series.sum(slots);
             if !snapshot.is_empty() {
                 edges.entry(*ends).or_default().kept = Some(snapshot);
             }

@@ -139,10 +139,8 @@ impl Histogram {
         let (count, mut added) = (self.count, 0_u64);
         packed::read(packed, |first, counts| {
             let first = u16::try_from(first).unwrap_or(u16::MAX).min(MAX_KEY);
-            for (bucket, count) in self.reach(first, counts.len()).iter_mut().zip(counts) {
-                *bucket = bucket.saturating_add(count);
-                added = added.saturating_add(count);
-            }
+            let buckets = self.reach_by_octaves(first, counts.len());
+            added = added.saturating_add(counts.add_to(buckets));
         });
         if added > 0 {
             let (min, max) = (varint::read(packed), varint::read(packed));
@@ -174,6 +172,14 @@ impl Histogram {
         } else {
             self.add_outside(key, count);
         }
+    }
+
+    /// The same where more is to be added up: what is made is so much that it will hardly have to grow again.
+    fn reach_by_octaves(&mut self, first: u16, length: usize) -> &mut [u64] {
+        let low = first - first % SUB as u16;
+        let before = usize::from(first - low);
+        let buckets = self.reach(low, (before + length).next_multiple_of(SUB));
+        buckets.get_mut(before..).unwrap_or_default()
     }
 
     /// So many buckets from `first` on, made where there are none; none beyond the last key.

@@ -20,6 +20,7 @@ mod paths;
 mod peer;
 mod services;
 mod share;
+mod shelf;
 mod stats;
 mod traces;
 mod tree;

@@ -261,7 +261,7 @@ fn an_hour_of_a_thousand_operations_fits() {
 
 #[test]
 fn what_does_not_fit_gives_up_the_oldest_minutes_and_tells() {
-    let views = views(12_000);
+    let views = views(6_000);
     for second in 0..3_600_u64 {
         let nanos = 1_000 + second * second * 1_000;
         views.count(
@@ -271,7 +271,7 @@ fn what_does_not_fit_gives_up_the_oldest_minutes_and_tells() {
     }
     let status = views.status();
     assert!(
-        status.bytes < 14_000 && status.minutes_forgotten > 0,
+        status.bytes < 7_000 && status.minutes_forgotten > 0,
         "{status:?}"
     );
     let hour = Range::Last(Duration::from_secs(3600));

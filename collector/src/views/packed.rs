@@ -46,7 +46,6 @@ pub(super) fn read(packed: &mut &[u8], mut show: impl FnMut(u64, Counts<'_>)) {
         let counts = Counts {
             bytes,
             width,
-            at: 0,
             length,
         };
         show(first, counts);
@@ -62,29 +61,34 @@ pub(super) fn read(packed: &mut &[u8], mut show: impl FnMut(u64, Counts<'_>)) {
 pub(super) struct Counts<'a> {
     bytes: &'a [u8],
     width: usize,
-    at: usize,
     length: usize,
 }
 
 impl Counts<'_> {
-    /// How many are left.
+    /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.length - self.at
+        self.length
     }
-}
 
-impl Iterator for Counts<'_> {
-    type Item = u64;
-
-    #[inline]
-    fn next(&mut self) -> Option<u64> {
-        if self.at == self.length {
-            return None;
+    /// Adds each to a bucket; all of them together.
+    pub(super) fn add_to(&self, buckets: &mut [u64]) -> u64 {
+        // A word holds so many whole counts wherever in its first byte they begin.
+        let at_once = ((u64::BITS as usize - 7) / self.width).max(1);
+        let mask = u64::MAX >> (u64::BITS as usize - self.width);
+        let (mut bit, mut all) = (0, 0_u64);
+        let length = buckets.len().min(self.length);
+        let buckets = buckets.get_mut(..length).unwrap_or_default();
+        for few in buckets.chunks_mut(at_once) {
+            let mut word = word(self.bytes, bit / 8) >> (bit % 8);
+            bit += few.len() * self.width;
+            for bucket in few {
+                let count = word & mask;
+                word = word.checked_shr(self.width as u32).unwrap_or(0);
+                *bucket = bucket.saturating_add(count);
+                all = all.saturating_add(count);
+            }
         }
-        let bit = self.at * self.width;
-        self.at += 1;
-        let word = word(self.bytes, bit / 8) >> (bit % 8);
-        Some(word & (u64::MAX >> (u64::BITS as usize - self.width)))
+        all
     }
 }
 
@@ -148,8 +152,13 @@ mod tests {
     fn unpacked(mut bytes: &[u8]) -> (Vec<(u64, u64)>, &[u8]) {
         let mut found = Vec::new();
         read(&mut bytes, |first, counts| {
-            assert_eq!(counts.len(), counts.length);
-            found.extend((first..).zip(counts).filter(|&(_, count)| count > 0));
+            let mut buckets = vec![0; counts.len()];
+            let all = counts.add_to(&mut buckets);
+            let sum = buckets
+                .iter()
+                .fold(0, |sum: u64, &count| sum.saturating_add(count));
+            assert_eq!(all, sum);
+            found.extend((first..).zip(buckets).filter(|&(_, count)| count > 0));
         });
         (found, bytes)
     }
