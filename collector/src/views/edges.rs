@@ -107,7 +107,7 @@ impl Edges {
         let mut new = 0;
         for call in lingering.filter(|call| slots.contains(call.slot)) {
             let mut ends = (call.client, call.server);
-            if !self.edges.contains_key(&ends) && !edges.contains_key(&ends) {
+            if !edges.contains_key(&ends) && !self.edges.contains_key(&ends) {
                 if self.edges.len() + new < MAX_EDGES {
                     new += 1;
                 } else {

@@ -241,6 +241,21 @@ fn a_full_table_settles_the_oldest_call_and_counts_it() {
     assert_eq!(map.edges[0].unpaired, 1_000, "nothing is lost");
 }
 
+#[test]
+fn the_table_of_calls_takes_no_more_than_its_share() {
+    let views = views(8 << 20);
+    for id in 1..=100_000 {
+        let (client, server) = (
+            span("api", SpanKind::Client, 2 * id, 0, 5),
+            span("cart", SpanKind::Server, 2 * id + 1, 2 * id, 4),
+        );
+        views.count(&[client, server], T0);
+    }
+    assert!(views.status().calls_cut_short > 50_000, "the table is full");
+    let (bytes, share) = (lock(&views.stats).pairing.bytes(), 2 << 20);
+    assert!(bytes <= share && bytes > share / 2, "{bytes} bytes");
+}
+
 /// An hour of 64 occupied buckets in every slot of 10 operations, for which 1,000 would stay within 64 MiB.
 #[test]
 fn an_hour_of_a_thousand_operations_fits() {

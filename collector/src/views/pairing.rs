@@ -280,6 +280,11 @@ impl Pairing {
         match self.calls.get_mut(index as usize) {
             Some(freed) => *freed = call,
             None => {
+                if self.calls.len() == self.calls.capacity() {
+                    let more = growth(self.calls.len(), self.limit);
+                    self.calls.reserve_exact(more);
+                    self.generations.reserve_exact(more);
+                }
                 self.calls.push(call);
                 self.generations.push(0);
             }
@@ -297,21 +302,23 @@ impl Pairing {
                 .map_or(0, |call| hash(hasher, call.trace_id, call.span_id))
         };
         table.insert_unique(hash(hasher, trace_id, span_id), index, rehash);
-        self.waiting.push_back(Due {
+        let due = Due {
             unix_seconds: at.unix_seconds.saturating_add(WAIT_SECONDS),
             call: index,
             generation,
-        });
+        };
+        push(&mut self.waiting, due, self.limit);
         index
     }
 
     fn note_complete(&mut self, call: u32, complete: bool, at: Arrival) {
         if complete {
-            self.complete.push_back(Due {
+            let due = Due {
                 unix_seconds: at.unix_seconds.saturating_add(LINGER_SECONDS),
                 call,
                 generation: self.generation(call),
-            });
+            };
+            push(&mut self.complete, due, self.limit);
         }
     }
 
@@ -379,6 +386,18 @@ impl Call {
             slot: self.slot,
         })
     }
+}
+
+fn push(queue: &mut VecDeque<Due>, due: Due, limit: usize) {
+    if queue.len() == queue.capacity() {
+        queue.reserve_exact(growth(queue.len(), QUEUE_FACTOR * limit));
+    }
+    queue.push_back(due);
+}
+
+/// So much a full buffer grows by: to twice its size, but not beyond what is ever needed, which its share of the bytes counts.
+fn growth(len: usize, most: usize) -> usize {
+    len.max(64).min(most.saturating_sub(len)).max(1)
 }
 
 fn due(queue: &mut VecDeque<Due>, unix_seconds: u32) -> Option<Due> {

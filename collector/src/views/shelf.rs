@@ -1,16 +1,20 @@
 //! Closed slots of one length, one behind the other in a single buffer: a row has a hundred of them, and an allocation for
-//! each would take as much again. Filled and emptied by `window`'s series; the same form holds what is taken out of it.
+//! each would take as much again. Filled and emptied by `window`'s series; what is taken out of a series is one, too.
 
-use super::varint;
+use std::collections::VecDeque;
+use std::ops::Range;
 
-/// Part of the buffer that room is made for at once, and that may be out of use.
+/// Part of the buffer that may be out of use.
 const SPARE: usize = 8;
-const SLOT_BYTES: usize = size_of::<u32>();
 
-/// The slots, oldest first: for each its number, the length of its packed form, and that.
+/// Slots with their packed forms, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shelf {
+    /// Of each slot its number, and the byte that ends it, counted from the first one ever, wrapping.
+    index: VecDeque<(u32, u32)>,
     bytes: Vec<u8>,
+    /// The byte that `bytes` begin with, counted likewise.
+    begin: u32,
     /// So many bytes belong to slots that have gone.
     gone: usize,
     /// The number of the newest one there ever was.
@@ -20,26 +24,57 @@ pub(super) struct Shelf {
 impl Shelf {
     /// Adds a slot, newer than all there are.
     pub(super) fn push(&mut self, slot: u32, packed: &[u8]) {
-        const LENGTH_BYTES: usize = 10;
-        let room = SLOT_BYTES + LENGTH_BYTES + packed.len();
-        if self.bytes.capacity() - self.bytes.len() < room {
-            self.bytes.drain(..self.gone);
-            self.gone = 0;
-            self.bytes.reserve_exact(room + self.bytes.len() / SPARE);
-        }
-        append(&mut self.bytes, slot, packed);
+        self.make_room(packed.len());
+        self.bytes.extend_from_slice(packed);
+        let end = self.begin.wrapping_add(self.bytes.len() as u32);
+        self.index.push_back((slot, end));
         self.newest = Some(slot);
+    }
+
+    /// Adds the slots from `from` to before `to` of another shelf.
+    pub(super) fn push_all(&mut self, other: &Self, from: u32, to: u32) {
+        let range = other.places(from, to);
+        let bytes = other.span(range.clone());
+        let Some(first) = bytes.clone().map(|bytes| bytes.start) else {
+            return;
+        };
+        self.make_room(bytes.clone().map_or(0, |bytes| bytes.len()));
+        let before = self.bytes.len();
+        let bytes = bytes.and_then(|bytes| other.bytes.get(bytes));
+        self.bytes.extend_from_slice(bytes.unwrap_or_default());
+        for &(slot, end) in other.index.range(range) {
+            let length = other.offset(end) - first;
+            let end = self.begin.wrapping_add((before + length) as u32);
+            self.index.push_back((slot, end));
+            self.newest = Some(slot);
+        }
     }
 
     /// Drops the slots before `oldest`.
     pub(super) fn drop_before(&mut self, oldest: u32) {
-        let rest = rest_from(self.in_use(), oldest).len();
-        self.gone = self.bytes.len() - rest;
-        if self.gone > self.bytes.len() / SPARE {
-            self.bytes.drain(..self.gone);
-            self.gone = 0;
-            self.bytes.shrink_to(rest + rest / SPARE);
+        while let Some(&(slot, end)) = self.index.front()
+            && slot < oldest
+        {
+            self.gone = self.offset(end);
+            self.index.pop_front();
         }
+        if self.gone > self.bytes.len() / SPARE {
+            self.close_up();
+            self.bytes.shrink_to(allocated(self.bytes.len()));
+        }
+    }
+
+    /// The slots from `from` to before `to`: number and packed form.
+    pub(super) fn range(&self, from: u32, to: u32) -> impl Iterator<Item = (u32, &[u8])> {
+        self.places(from, to).filter_map(|place| {
+            let &(slot, _) = self.index.get(place)?;
+            Some((slot, self.bytes.get(self.span(place..place + 1)?)?))
+        })
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.range(0, u32::MAX)
     }
 
     /// The number of the newest slot there ever was.
@@ -47,63 +82,58 @@ impl Shelf {
         self.newest
     }
 
-    /// The slots from `from` to before `to`, in the form that [`Entries`] reads.
-    pub(super) fn range(&self, from: u32, to: u32) -> &[u8] {
-        if from >= to {
-            return &[];
-        }
-        let wanted = rest_from(self.in_use(), from);
-        let behind = rest_from(wanted, to).len();
-        wanted.get(..wanted.len() - behind).unwrap_or_default()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
-        self.in_use().is_empty()
+        self.index.is_empty()
     }
 
     /// Heap bytes held.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.capacity() + self.index.capacity() * size_of::<(u32, u32)>()
     }
 
-    fn in_use(&self) -> &[u8] {
-        self.bytes.get(self.gone..).unwrap_or_default()
+    fn places(&self, from: u32, to: u32) -> Range<usize> {
+        let from = self.index.partition_point(|&(slot, _)| slot < from);
+        let to = self.index.partition_point(|&(slot, _)| slot < to);
+        from..to.max(from)
     }
-}
 
-/// Appends a slot.
-pub(super) fn append(out: &mut Vec<u8>, slot: u32, packed: &[u8]) {
-    out.extend_from_slice(&slot.to_le_bytes());
-    varint::write(out, packed.len() as u64);
-    out.extend_from_slice(packed);
-}
-
-/// The slots in some bytes: number and packed form.
-#[derive(Clone, Debug)]
-pub(super) struct Entries<'a>(pub(super) &'a [u8]);
-
-impl<'a> Iterator for Entries<'a> {
-    type Item = (u32, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (slot, mut rest) = self.0.split_first_chunk()?;
-        let length = usize::try_from(varint::read(&mut rest)).ok()?;
-        let (packed, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((u32::from_le_bytes(*slot), packed))
+    /// Where the slots at these places are in the bytes; `None` for none.
+    fn span(&self, places: Range<usize>) -> Option<Range<usize>> {
+        let last = places
+            .end
+            .checked_sub(1)
+            .filter(|&last| last >= places.start)?;
+        let start = match places.start.checked_sub(1) {
+            Some(before) => self.offset(self.index.get(before)?.1),
+            None => self.gone,
+        };
+        Some(start..self.offset(self.index.get(last)?.1))
     }
-}
 
-/// What is left of `bytes` from the first slot on that is not before `from`.
-fn rest_from(bytes: &[u8], from: u32) -> &[u8] {
-    let mut rest = bytes;
-    loop {
-        let mut slots = Entries(rest);
-        match slots.next() {
-            Some((slot, _)) if slot < from => rest = slots.0,
-            _ => return rest,
+    fn offset(&self, end: u32) -> usize {
+        end.wrapping_sub(self.begin) as usize
+    }
+
+    fn make_room(&mut self, more: usize) {
+        if self.bytes.capacity() - self.bytes.len() < more {
+            self.close_up();
+            let room = allocated(self.bytes.len() + more);
+            self.bytes.reserve_exact(room - self.bytes.len());
         }
     }
+
+    fn close_up(&mut self) {
+        self.bytes.drain(..self.gone);
+        self.begin = self.begin.wrapping_add(self.gone as u32);
+        self.gone = 0;
+    }
+}
+
+/// What an allocator sets aside for so many bytes: sizes between two powers of two are four, and less would be kept from use
+/// without being told.
+fn allocated(bytes: usize) -> usize {
+    let step = (bytes.next_power_of_two() / 8).max(16);
+    bytes.next_multiple_of(step)
 }
 
 #[cfg(test)]
@@ -116,8 +146,8 @@ mod tests {
     proptest! {
         /// Whatever is pushed and dropped: what a queue of slots would hold.
         #[test]
-        fn equals_a_queue(steps in vec((1..4_u32, vec(any::<u8>(), 0..300), 0..3_u32), 1..120), from in 0..400_u32, length in 0..400_u32) {
-            let mut shelf = Shelf::default();
+        fn equals_a_queue(begin in any::<u32>(), steps in vec((1..4_u32, vec(any::<u8>(), 0..300), 0..3_u32), 1..120), from in 0..400_u32, length in 0..400_u32) {
+            let mut shelf = Shelf { begin, ..Shelf::default() };
             let mut queue: Vec<(u32, Vec<u8>)> = Vec::new();
             let (mut slot, mut oldest) = (0, 0);
             for (later, packed, dropped) in steps {
@@ -130,12 +160,21 @@ mod tests {
                 prop_assert_eq!(shelf.is_empty(), queue.is_empty());
                 prop_assert_eq!(shelf.newest(), Some(slot));
             }
-            let held: usize = queue.iter().map(|(_, packed)| packed.len() + SLOT_BYTES + 2).sum();
-            prop_assert!(shelf.bytes() <= held + held / 2 + 700, "{} bytes for {}", shelf.bytes(), held);
+            let held: usize = queue.iter().map(|(_, packed)| packed.len()).sum();
+            prop_assert!(shelf.bytes.capacity() <= held + held / 2 + 700, "{} bytes for {}", shelf.bytes(), held);
+            let owned = |(slot, packed): (u32, &[u8])| (slot, packed.to_vec());
+            prop_assert_eq!(shelf.iter().map(owned).collect::<Vec<_>>(), queue.clone());
             let to = from + length;
-            let found: Vec<_> = Entries(shelf.range(from, to)).map(|(slot, packed)| (slot, packed.to_vec())).collect();
             queue.retain(|(slot, _)| (from..to).contains(slot));
-            prop_assert_eq!(found, queue);
+            prop_assert_eq!(shelf.range(from, to).map(owned).collect::<Vec<_>>(), queue.clone());
+            let mut taken = Shelf::default();
+            taken.push_all(&shelf, from, to);
+            taken.push_all(&shelf, to, to + 50);
+            taken.push(u32::MAX - 1, &[7; 9]);
+            queue.push((u32::MAX - 1, vec![7; 9]));
+            let later: Vec<_> = shelf.range(to, to + 50).map(owned).collect();
+            queue.splice(queue.len() - 1..queue.len() - 1, later);
+            prop_assert_eq!(taken.iter().map(owned).collect::<Vec<_>>(), queue);
         }
     }
 }

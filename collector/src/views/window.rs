@@ -6,7 +6,7 @@ use std::ops;
 
 use super::histogram::Histogram;
 use super::report::{Spark, Window};
-use super::shelf::{self, Entries, Shelf};
+use super::shelf::Shelf;
 use super::{Range, rfc3339, varint};
 
 /// Length of the finest slot.
@@ -60,9 +60,9 @@ pub(crate) struct Series<const C: usize, const H: usize> {
     tens: Shelf,
 }
 
-/// What a row holds in a range, taken under the lock and merged outside it: slots as `shelf` reads them.
+/// What a row holds in a range, taken under the lock and merged outside it.
 #[derive(Clone, Debug)]
-pub(crate) struct Snapshot<const C: usize, const H: usize>(Vec<u8>);
+pub(crate) struct Snapshot<const C: usize, const H: usize>(Shelf);
 
 impl Clock {
     pub(crate) fn new(retention_minutes: u32) -> Self {
@@ -335,8 +335,8 @@ impl<const C: usize, const H: usize> Series<C, H> {
     pub(crate) fn any_in(&self, slots: Slots) -> bool {
         let mut open = self.open.iter().map(|&(slot, _)| slot);
         open.any(|slot| slots.contains(slot))
-            || !self.fine.range(slots.from, slots.to).is_empty()
-            || !self.minutes.range(slots.from, slots.to).is_empty()
+            || self.fine.range(slots.from, slots.to).next().is_some()
+            || self.minutes.range(slots.from, slots.to).next().is_some()
     }
 
     /// What was counted in the range, for its course: no slot is longer than a step.
@@ -365,18 +365,18 @@ impl<const C: usize, const H: usize> Series<C, H> {
         tens: ops::Range<u32>,
     ) -> Snapshot<C, H> {
         let tens = tens.start.clamp(minutes.start, minutes.end)..tens.end.min(minutes.end);
-        let mut taken = Vec::new();
-        for part in [
-            self.fine.range(slots.from, minutes.start),
-            self.minutes.range(minutes.start, tens.start),
-            self.tens.range(tens.start, tens.end),
-            self.minutes.range(tens.end.max(tens.start), minutes.end),
-            self.fine.range(minutes.end, slots.to),
+        let mut taken = Shelf::default();
+        for (shelf, from, to) in [
+            (&self.fine, slots.from, minutes.start),
+            (&self.minutes, minutes.start, tens.start),
+            (&self.tens, tens.start, tens.end),
+            (&self.minutes, tens.end.max(tens.start), minutes.end),
+            (&self.fine, minutes.end, slots.to),
         ] {
-            taken.extend_from_slice(part);
+            taken.push_all(shelf, from, to);
         }
         for (slot, data) in self.open.iter().filter(|(slot, _)| slots.contains(*slot)) {
-            shelf::append(&mut taken, *slot, &data.pack());
+            taken.push(*slot, &data.pack());
         }
         Snapshot(taken)
     }
@@ -384,7 +384,7 @@ impl<const C: usize, const H: usize> Series<C, H> {
     /// Sums up what is on a shelf by so many slots, up to the slot `closed`.
     fn sum_up(shelf: &Shelf, sums: &mut Shelf, length: u32, closed: u32) {
         let first = sums.newest().map_or(0, |newest| newest + length);
-        let mut left = Entries(shelf.range(first, closed / length * length)).peekable();
+        let mut left = shelf.range(first, closed / length * length).peekable();
         while let Some(&(slot, _)) = left.peek() {
             let begin = slot / length * length;
             let same = |&(slot, _): &(u32, &[u8])| slot < begin + length;
@@ -402,7 +402,7 @@ impl<const C: usize, const H: usize> Snapshot<C, H> {
 
     /// All of it together.
     pub(crate) fn total(&self) -> Slot<C, H> {
-        Slot::of(Entries(&self.0))
+        Slot::of(self.0.iter())
     }
 }
 
@@ -436,7 +436,7 @@ impl<const C: usize> Snapshot<C, 1> {
     /// The histogram of every step of the range, oldest first.
     pub(crate) fn steps(&self, slots: Slots) -> Vec<Histogram> {
         let mut merged = vec![Histogram::default(); slots.steps()];
-        for (slot, mut packed) in Entries(&self.0) {
+        for (slot, mut packed) in self.0.iter() {
             for _ in 0..C {
                 varint::read(&mut packed);
             }
