@@ -22,7 +22,7 @@ pub(crate) const CALLEES_A_SERVICE: usize = CALLEES.len();
 
 /// Durations are a median times one of these, which are spread as a log-normal distribution is.
 const FACTORS: usize = 1 << 12;
-const SPREAD: f64 = 0.5;
+const SPREAD: f64 = 0.35;
 
 /// The services, with what each of them writes into every span.
 pub(crate) struct Town {
@@ -120,7 +120,7 @@ impl Town {
     fn nanos(&self, slot: u64, caller: usize, edge: usize, call: usize) -> [u64; 3] {
         let random = trace(!slot, caller, edge, call);
         let part = |shift: u32| self.factors[(random >> shift) as usize % FACTORS];
-        let server = 2e6 * (1 + (caller + edge) % 20) as f64 * part(0);
+        let server = 2e6 * (10 + (caller + edge) % 20) as f64 * part(0);
         let client = server + 4e5 * part(12);
         let root = client + 1e6 * part(24);
         [server, client, root].map(|nanos| nanos as u64)

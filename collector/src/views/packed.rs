@@ -20,6 +20,9 @@ pub(super) fn write(out: &mut Vec<u8>, first: u16, buckets: &[u64]) {
         _ => u64::BITS,
     };
     varint::write(out, runs.len() as u64);
+    if runs.is_empty() {
+        return;
+    }
     varint::write(out, u64::from(width));
     let mut reached = 0;
     for &(from, to) in &runs {
@@ -33,6 +36,9 @@ pub(super) fn write(out: &mut Vec<u8>, first: u16, buckets: &[u64]) {
 /// Shows each run, the number of its first bucket and its counts, and moves `packed` past them all.
 pub(super) fn read(packed: &mut &[u8], mut show: impl FnMut(u64, Counts<'_>)) {
     let runs = varint::read(packed);
+    if runs == 0 {
+        return;
+    }
     let width = varint::read(packed).clamp(1, u64::from(u64::BITS)) as usize;
     let mut reached = 0_u64;
     for _ in 0..runs {

@@ -20,6 +20,9 @@ const WAIT_SECONDS: u32 = 60;
 /// How long a complete call waits for a second server span: the delay of a default OpenTelemetry batch processor.
 const LINGER_SECONDS: u32 = 5;
 
+/// At most so many complete calls are shown before they are settled.
+const MAX_LINGERING: usize = 10_000;
+
 /// A queue may hold so many entries for each call of the table: those of settled calls stay until they are due.
 const QUEUE_FACTOR: usize = 4;
 
@@ -220,13 +223,15 @@ impl Pairing {
         self.settled.drain(..)
     }
 
-    /// The complete calls that still linger, as they stand.
+    /// The complete calls that still linger, as they stand; of very many those that will be settled first, for whoever asks
+    /// holds up counting, and the others follow within seconds.
     pub(crate) fn lingering(&self) -> impl Iterator<Item = Settled> + '_ {
-        self.complete.iter().filter_map(|due| {
+        let lingering = self.complete.iter().filter_map(|due| {
             let gone = self.generation(due.call) != due.generation;
             let call = self.calls.get(due.call as usize)?;
             (!gone).then(|| call.settled()).flatten()
-        })
+        });
+        lingering.take(MAX_LINGERING)
     }
 
     /// Server spans whose client span never came.

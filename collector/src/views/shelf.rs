@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Part of the buffer that may be out of use.
+/// Part of the buffer that may be out of use, and slots that room is made for at once.
 const SPARE: usize = 8;
 
 /// Slots with their packed forms, oldest first.
@@ -27,8 +27,7 @@ impl Shelf {
         self.make_room(packed.len());
         self.bytes.extend_from_slice(packed);
         let end = self.begin.wrapping_add(self.bytes.len() as u32);
-        self.index.push_back((slot, end));
-        self.newest = Some(slot);
+        self.note(slot, end);
     }
 
     /// Adds the slots from `from` to before `to` of another shelf.
@@ -44,9 +43,7 @@ impl Shelf {
         self.bytes.extend_from_slice(bytes.unwrap_or_default());
         for &(slot, end) in other.index.range(range) {
             let length = other.offset(end) - first;
-            let end = self.begin.wrapping_add((before + length) as u32);
-            self.index.push_back((slot, end));
-            self.newest = Some(slot);
+            self.note(slot, self.begin.wrapping_add((before + length) as u32));
         }
     }
 
@@ -89,6 +86,14 @@ impl Shelf {
     /// Heap bytes held.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.capacity() + self.index.capacity() * size_of::<(u32, u32)>()
+    }
+
+    fn note(&mut self, slot: u32, end: u32) {
+        if self.index.len() == self.index.capacity() {
+            self.index.reserve_exact(SPARE);
+        }
+        self.index.push_back((slot, end));
+        self.newest = Some(slot);
     }
 
     fn places(&self, from: u32, to: u32) -> Range<usize> {
