@@ -252,9 +252,9 @@ fn factor(at: usize) -> f64 {
     for _ in 0..60 {
         let middle: f64 = (low + high) / 2.0;
         if below(middle) < wanted {
-            low = middle
+            low = middle;
         } else {
-            high = middle
+            high = middle;
         }
     }
     (SPREAD * low).exp()

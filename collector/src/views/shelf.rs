@@ -32,16 +32,15 @@ impl Shelf {
 
     /// Adds the slots from `from` to before `to` of another shelf.
     pub(super) fn push_all(&mut self, other: &Self, from: u32, to: u32) {
-        let range = other.places(from, to);
-        let bytes = other.span(range.clone());
-        let Some(first) = bytes.clone().map(|bytes| bytes.start) else {
+        let places = other.places(from, to);
+        let Some(span) = other.span(places.clone()) else {
             return;
         };
-        self.make_room(bytes.clone().map_or(0, |bytes| bytes.len()));
-        let before = self.bytes.len();
-        let bytes = bytes.and_then(|bytes| other.bytes.get(bytes));
-        self.bytes.extend_from_slice(bytes.unwrap_or_default());
-        for &(slot, end) in other.index.range(range) {
+        self.make_room(span.len());
+        let (before, first) = (self.bytes.len(), span.start);
+        let bytes = other.bytes.get(span).unwrap_or_default();
+        self.bytes.extend_from_slice(bytes);
+        for &(slot, end) in other.index.range(places) {
             let length = other.offset(end) - first;
             self.note(slot, self.begin.wrapping_add((before + length) as u32));
         }
