@@ -153,6 +153,7 @@ fn speed(size: &Size, town: &Town, only: Option<&str>) {
         views: Arc::clone(&views),
         status: Arc::new(Status::default()),
         allowed_hosts: Arc::default(),
+        trace_links: Arc::default(),
         closing,
     });
     let mut addresses = addresses(&views, town);
@@ -193,7 +194,7 @@ fn speed(size: &Size, town: &Town, only: Option<&str>) {
 
 /// Every page and every answer of the API: over the last five minutes and over the hour, where that makes a difference.
 fn addresses(views: &Views, town: &Town) -> Vec<String> {
-    let service = town.name(7);
+    let (service, callee) = (town.name(7), town.name(8));
     let query = TraceQuery {
         order: Order::Slowest,
         limit: 1,
@@ -218,6 +219,8 @@ fn addresses(views: &Views, town: &Town) -> Vec<String> {
         .flat_map(|path| ["5m", "1h"].map(|window| format!("{path}?window={window}")));
     let others = [
         format!("/map?window=1h&focus={service}"),
+        format!("/edges?window=1h&client={service}&server={callee}"),
+        format!("/api/v1/edges?window=1h&client={service}&server={callee}"),
         format!("/api/v1/services/{service}/heatmap?window=1h&operation=GET"),
         format!("/api/v1/traces?window=1h&service={service}&operation=GET&order=slowest"),
         format!("/api/v1/traces?window=1h&service={service}&span_min=5ms&span_max=6ms"),

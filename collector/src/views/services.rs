@@ -84,14 +84,16 @@ impl Services {
         }
     }
 
-    /// Counts a span of `service` in `slot`.
-    pub(crate) fn count(&mut self, service: NameId, span: &SpanRef<'_>, slot: u32) {
+    /// Counts a span of `service` in `slot`; whether it is the first entry span of its operation there.
+    pub(crate) fn count(&mut self, service: NameId, span: &SpanRef<'_>, slot: u32) -> bool {
+        let mut is_first = false;
         let nanos = span.duration_nanos();
         let failed = u64::from(span.status == StatusCode::Error);
         let entry = is_entry(span);
         let operation = self.operation(service, kind(span), cut(span.name));
         if let Some(operation) = self.operations.get_mut(operation) {
             let row = operation.row.at(slot);
+            is_first = entry && row.histograms[0].count() == 0;
             row.histograms[0].record(nanos);
             row.counters[FAILED] += failed;
             let of_entry = if entry { nanos } else { 0 };
@@ -103,6 +105,7 @@ impl Services {
             row.counters[FAILED] += failed;
             row.counters[ENTRY_NANOS] = row.counters[ENTRY_NANOS].saturating_add(nanos);
         }
+        is_first
     }
 
     /// Closes slots and drops operations and services without any.
@@ -187,6 +190,21 @@ impl Services {
                 .filter(|snapshot| !snapshot.row.is_empty())
                 .collect(),
         )
+    }
+
+    /// How many spans of a service came in the range, and how many of them CLIENT or PRODUCER spans; `None` when the
+    /// service is not known.
+    pub(crate) fn spans(&self, service: NameId, slots: Slots) -> Option<(u64, u64)> {
+        self.services.get(&service)?;
+        let own = self.operations.iter().filter(|row| row.service == service);
+        let counts = own.map(|operation| {
+            let count = operation.row.sum(slots).total().histograms[0].count();
+            let client = matches!(operation.kind, SpanKind::Client | SpanKind::Producer);
+            (count, if client { count } else { 0 })
+        });
+        Some(counts.fold((0, 0), |(all, clients), (count, client)| {
+            (all + count, clients + client)
+        }))
     }
 
     /// A snapshot of a service's entry spans, or of all spans with a name; `None` when there is no such row.

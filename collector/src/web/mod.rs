@@ -5,6 +5,9 @@ pub mod api;
 mod assets;
 mod charts;
 mod critical_path;
+mod doctor;
+mod edge;
+mod edge_table;
 mod empty;
 mod format;
 mod guard;
@@ -17,6 +20,7 @@ mod service;
 mod services;
 mod status;
 mod timeline;
+mod trace_link;
 mod traces;
 mod waterfall;
 mod wrong_port;
@@ -36,6 +40,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 
+pub use trace_link::{TraceLink, TraceLinkError};
+
 use crate::status::Status;
 use crate::views::Views;
 use query::{BadParameter, PageQuery};
@@ -49,6 +55,8 @@ pub struct Web {
     pub status: Arc<Status>,
     /// Host names pages and API answer to, beside loopback names and IP addresses.
     pub allowed_hosts: Arc<[String]>,
+    /// Where else each trace can be looked at.
+    pub trace_links: Arc<[TraceLink]>,
     /// Turns true when the collector drains: streams of live events end then, so that they hold nothing up.
     pub closing: tokio::sync::watch::Receiver<bool>,
 }
@@ -61,6 +69,7 @@ pub fn router(web: Web) -> Router {
         .route("/", get(services::page))
         .route("/services/{name}", get(service::page))
         .route("/map", get(map::page))
+        .route("/edges", get(edge::page))
         .route("/traces", get(traces::page))
         .route("/traces/{trace_id}", get(waterfall::page))
         .route("/status", get(status::page))
@@ -152,6 +161,7 @@ mod tests {
             views: Arc::new(views),
             status: Arc::default(),
             allowed_hosts: Arc::from(["traces.example.org".to_owned()]),
+            trace_links: Arc::default(),
             closing,
         };
         (router(web), close)
@@ -184,6 +194,12 @@ mod tests {
             ("GET", "/services/%3Cscript%3E", 404),
             ("GET", "/map", 200),
             ("GET", "/map?focus=x", 200),
+            ("GET", "/map?sort=gap_p50&dir=asc&edges=all&q=x", 200),
+            ("GET", "/map?sort=colour", 400),
+            ("GET", "/map?edges=some", 400),
+            ("GET", "/edges?client=a&server=b", 404),
+            ("GET", "/edges?client=a", 400),
+            ("GET", "/edges", 400),
             ("GET", "/traces", 200),
             ("GET", "/traces?min=fast", 400),
             ("GET", "/traces/short", 400),

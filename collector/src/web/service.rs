@@ -12,13 +12,14 @@ use super::charts::line::{Series, line};
 use super::charts::spark::spark;
 use super::format::{NONE, count, counted, duration, maybe_duration, rate, ratio, shorten};
 use super::layout::{
-    Frame, Tab, error_ratio, figure, filter_box, overflow_note, page as frame_page, service_link,
-    service_name, service_path, window_choice,
+    Frame, Tab, edge_path, error_ratio, figure, filter_box, overflow_note, page as frame_page,
+    service_link, service_name, service_path, window_choice,
 };
 use super::query::{BadParameter, PageQuery};
-use super::{Web, critical_path, empty, layout, live, rendered, traces};
+use super::{Web, critical_path, doctor, empty, layout, live, rendered, traces};
 use crate::views::report::{
-    CriticalPathReport, Edge, Heatmap, OperationReport, ServiceReport, TraceSummary, Window,
+    CriticalPathReport, Edge, Finding, Heatmap, OperationReport, ServiceReport, TraceSummary,
+    Window,
 };
 use crate::views::{Order, TraceQuery};
 
@@ -36,6 +37,7 @@ struct Content<'a> {
     heatmap: Option<&'a Heatmap>,
     critical_paths: &'a [CriticalPathReport],
     edges: &'a [Edge],
+    findings: &'a [Finding],
     slowest: &'a [TraceSummary],
     newest: &'a [TraceSummary],
 }
@@ -74,6 +76,8 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
         .map(|(_, paths)| paths);
     let heatmap = web.views.heatmap(name, query.get("operation"), range);
     let (_, services) = web.views.services(range);
+    let map = web.views.map(range);
+    let findings = web.views.findings(name, &map, range);
     let traces = |order| {
         let asked = TraceQuery {
             service: Some(name.to_owned()),
@@ -92,7 +96,8 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
             operations: &operations,
             heatmap: heatmap.as_ref(),
             critical_paths: &critical_paths.unwrap_or_default(),
-            edges: &web.views.map(range).edges,
+            edges: &map.edges,
+            findings: &findings.unwrap_or_default(),
             slowest: &traces(Order::Slowest),
             newest: &traces(Order::Newest),
         },
@@ -130,12 +135,13 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
         }
         @if let Some(report) = page.report {
             (figures(report, &callers))
-            (courses(report))
+            (courses(report, page.window))
         }
         @if let Some(map) = page.heatmap.filter(|map| !map.nanos.is_empty()) { (latencies(query, page.name, map)) }
         @if page.operations.is_empty() { (empty::nothing_in_range(query, &path, page.window)) }
         @else { (operations(query, page)) }
         (critical_path::section(page.critical_paths))
+        (doctor::section(page.findings, query))
         div.two {
             (neighbours(("Called by", "Nobody that sends spans called it in this range."), &callers, |edge| &edge.client, query))
             (neighbours(("Calls", "It called nobody in this range."), &callees, |edge| &edge.server, query))
@@ -172,13 +178,14 @@ fn figures(report: &ServiceReport, callers: &[&Edge]) -> Markup {
     }
 }
 
-fn courses(report: &ServiceReport) -> Markup {
+fn courses(report: &ServiceReport, window: &Window) -> Markup {
     let rates: Vec<Option<f64>> = report.spark.rate.iter().copied().map(Some).collect();
     html! {
         div.two {
             (line(&Series {
                 title: "Requests per second",
                 values: &rates,
+                from: &window.from,
                 step_seconds: report.spark.step_seconds,
                 show: rate,
                 class: "rate",
@@ -186,6 +193,7 @@ fn courses(report: &ServiceReport) -> Markup {
             (line(&Series {
                 title: "p99 latency",
                 values: &report.spark.p99,
+                from: &window.from,
                 step_seconds: report.spark.step_seconds,
                 show: duration,
                 class: "p99",
@@ -329,6 +337,7 @@ fn neighbours(
                         th.num.gap scope="col" { "Gap p99" }
                     } }
                     tbody { @for edge in edges {
+                        @let calls = edge_path(query, &edge.client, &edge.server);
                         tr data-key=(other(edge)) data-row {
                             th.name scope="row" { (service_link(other(edge), query)) }
                             td.num title=(counted(edge.count, "call")) { (rate(edge.rate)) }
@@ -337,10 +346,10 @@ fn neighbours(
                             td.num { (maybe_duration(edge.server_p99)) }
                             @if edge.gap_p50.is_some() {
                                 td.num.gap { (maybe_duration(edge.gap_p50)) }
-                                td.num.gap.strong { (maybe_duration(edge.gap_p99)) }
+                                td.num.gap.strong { a.calls href=(calls) title="Its calls" { (maybe_duration(edge.gap_p99)) } }
                             } @else {
                                 td.num.muted colspan="2" title={ (count(edge.paired)) " calls with both sides" } {
-                                    (why_no_gap(edge))
+                                    a.calls href=(calls) title="Its calls" { (why_no_gap(edge)) }
                                 }
                             }
                         }
@@ -369,6 +378,7 @@ mod tests {
                 heatmap: Some(&fixtures::heatmap()),
                 critical_paths: &[fixtures::critical_path()],
                 edges: &fixtures::map().edges,
+                findings: &[],
                 slowest: &fixtures::summaries(),
                 newest: &[],
             },
@@ -416,6 +426,16 @@ mod tests {
         let text = show(&PageQuery::default(), &fixtures::operations()).text();
         assert!(text.contains("gateway") && text.contains("1.20 ms") && text.contains("9.80 ms"));
         assert!(text.contains("postgres:orders") && text.contains("no server span"));
+        let page = show(&PageQuery::default(), &fixtures::operations());
+        let calls: Vec<_> = page
+            .class("calls")
+            .filter_map(|link| link.get("href"))
+            .collect();
+        let want = [
+            "/edges?client=gateway&server=checkout",
+            "/edges?client=checkout&server=postgres%3Aorders",
+        ];
+        assert_eq!(calls, want);
     }
 
     #[test]

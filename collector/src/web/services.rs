@@ -9,8 +9,8 @@ use maud::{Markup, html};
 use super::charts::spark::spark;
 use super::format::{count, counted, duration, maybe_duration, rate};
 use super::layout::{
-    Frame, Tab, error_ratio, figure, filter_box, overflow_note, page as frame_page, service_link,
-    sort_heading, window_choice,
+    Frame, Tab, edge_path, error_ratio, figure, filter_box, overflow_note, page as frame_page,
+    service_link, sort_heading, window_choice,
 };
 use super::query::{BadParameter, Direction, PageQuery};
 use super::{Web, empty, live, rendered};
@@ -161,18 +161,13 @@ fn summary(query: &PageQuery, services: &[ServiceReport], edges: &[Edge]) -> Mar
             (figure("Errors", &super::format::ratio(ratio), if ratio > 0.0 { "bad" } else { "" }, &html! { "of these" }))
             @if let Some((gap, edge)) = widest {
                 (figure("Widest network gap, p99", &duration(gap), "gap", &html! {
-                    a href=(focused(query, &edge.server)) { bdi { (edge.client) } " → " bdi { (edge.server) } }
+                    a href=(edge_path(query, &edge.client, &edge.server)) { bdi { (edge.client) } " → " bdi { (edge.server) } }
                 }))
             } @else {
                 (figure("Widest network gap, p99", super::format::NONE, "gap", &html! { "no call with both sides yet" }))
             }
         }
     }
-}
-
-/// The map around one node.
-fn focused(query: &PageQuery, node: &str) -> String {
-    query.link_elsewhere("/map", &[("focus", Some(node))])
 }
 
 fn table(query: &PageQuery, sorting: Sorting, services: &[&ServiceReport]) -> Markup {
@@ -296,7 +291,9 @@ mod tests {
         assert!(text.contains("9.80 ms"), "the widest gap of the map");
         let links: Vec<_> = page.all("a").filter_map(|a| a.get("href")).collect();
         assert!(
-            links.iter().any(|link| link.starts_with("/map?focus=")),
+            links
+                .iter()
+                .any(|link| link.starts_with("/edges?client=gateway&server=checkout")),
             "{links:?}"
         );
     }

@@ -68,6 +68,7 @@ impl Subject {
             views: Arc::clone(&views),
             status: Arc::new(Status::default()),
             allowed_hosts: Arc::default(),
+            trace_links: Arc::default(),
             closing,
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
