@@ -163,7 +163,7 @@ impl Edges {
         let asked = |ends: &Ends| only.is_none_or(|only| only == *ends);
         let mut edges: HashMap<Ends, EdgeSnapshot, RandomState> = HashMap::default();
         for (ends, row) in self.edges.iter().filter(|(ends, _)| asked(ends)) {
-            let snapshot = row.series.snapshot(slots);
+            let snapshot = row.series.sum(slots);
             if !snapshot.is_empty() {
                 let edge = edges.entry(*ends).or_default();
                 edge.kept = Some(snapshot);
@@ -173,7 +173,7 @@ impl Edges {
         let mut new = 0;
         for call in lingering.filter(|call| slots.contains(call.slot)) {
             let mut ends = (call.client, call.server);
-            if !self.edges.contains_key(&ends) && !edges.contains_key(&ends) {
+            if !edges.contains_key(&ends) && !self.edges.contains_key(&ends) {
                 if self.edges.len() + new < MAX_EDGES {
                     new += 1;
                 } else {

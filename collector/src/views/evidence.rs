@@ -46,7 +46,7 @@ impl Evidence {
     /// What was counted in the range, by service.
     pub(crate) fn counted(&self, slots: Slots) -> impl Iterator<Item = (NameId, Lone)> + '_ {
         self.0.iter().map(move |(service, series)| {
-            let counters = series.snapshot(slots).total().counters;
+            let counters = series.sum(slots).total().counters;
             let lone = Lone {
                 roots: counters[ROOTS],
                 alone: counters[ALONE],

@@ -39,8 +39,10 @@ pub(crate) struct KeptTrace {
     end_unix_nano: u64,
     root: usize,
     spans: Vec<KeptSpan>,
-    /// Each span's message, then its name.
+    /// The spans' messages.
     bytes: Vec<u8>,
+    /// Their names, which were looked at when they were walked.
+    names: String,
 }
 
 #[derive(Clone, Debug)]
@@ -89,6 +91,7 @@ impl KeptTrace {
             root: 0,
             spans: Vec::new(),
             bytes: Vec::new(),
+            names: String::new(),
         }
     }
 
@@ -102,20 +105,17 @@ impl KeptTrace {
     ) {
         self.last_arrival = self.last_arrival.max(arrived_unix_nano);
         self.failed |= span.status == StatusCode::Error;
-        let start = self.bytes.len();
-        let name = start + span.raw.len();
-        let end = name + span.name.len();
-        let (Ok(start), Ok(name), Ok(end), true) = (
-            u32::try_from(start),
-            u32::try_from(name),
-            u32::try_from(end),
-            self.spans.len() < MAX_SPANS && end <= max_bytes,
-        ) else {
+        let (raw, name) = (self.bytes.len(), self.names.len());
+        let (raw_end, name_end) = (raw + span.raw.len(), name + span.name.len());
+        let fits = self.spans.len() < MAX_SPANS && raw_end + name_end <= max_bytes;
+        let (Ok(raw_end), Ok(name_end), true) =
+            (u32::try_from(raw_end), u32::try_from(name_end), fits)
+        else {
             self.dropped += 1;
             return;
         };
         self.bytes.extend_from_slice(span.raw);
-        self.bytes.extend_from_slice(span.name.as_bytes());
+        self.names.push_str(span.name);
         let order = |parent: Option<[u8; 8]>, start: u64| (parent.is_some(), start);
         let nearer = self.spans.get(self.root).is_none_or(|root| {
             order(span.parent_span_id, span.start_unix_nano)
@@ -133,8 +133,8 @@ impl KeptTrace {
             status: span.status,
             start_unix_nano: span.start_unix_nano,
             end_unix_nano: span.end_unix_nano,
-            raw: start..name,
-            name: name..end,
+            raw: raw as u32..raw_end,
+            name: name as u32..name_end,
             arrived: u32::try_from(arrived_unix_nano / 1_000_000_000).unwrap_or(u32::MAX),
             origin: Arc::clone(origin),
         });
@@ -144,6 +144,7 @@ impl KeptTrace {
     pub(crate) fn cost(&self) -> usize {
         size_of::<Self>()
             + self.bytes.capacity()
+            + self.names.capacity()
             + self.spans.capacity() * size_of::<KeptSpan>()
             + self.favoured_by.capacity() * size_of::<u64>()
     }
@@ -195,10 +196,7 @@ impl KeptTrace {
     }
 
     fn read<'a>(&'a self, span: &'a KeptSpan) -> SpanRef<'a> {
-        let slice = |range: &Range<u32>| {
-            let range = range.start as usize..range.end as usize;
-            self.bytes.get(range).unwrap_or_default()
-        };
+        let range = |range: &Range<u32>| range.start as usize..range.end as usize;
         SpanRef {
             trace_id: self.trace_id,
             span_id: span.span_id,
@@ -207,8 +205,8 @@ impl KeptTrace {
             start_unix_nano: span.start_unix_nano,
             end_unix_nano: span.end_unix_nano,
             status: span.status,
-            name: std::str::from_utf8(slice(&span.name)).unwrap_or_default(),
-            raw: slice(&span.raw),
+            name: self.names.get(range(&span.name)).unwrap_or_default(),
+            raw: self.bytes.get(range(&span.raw)).unwrap_or_default(),
             resource: ResourceRef {
                 raw: &span.origin.resource,
                 service_name: &span.origin.service,

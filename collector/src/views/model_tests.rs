@@ -241,6 +241,21 @@ fn a_full_table_settles_the_oldest_call_and_counts_it() {
     assert_eq!(map.edges[0].unpaired, 1_000, "nothing is lost");
 }
 
+#[test]
+fn the_table_of_calls_takes_no_more_than_its_share() {
+    let views = views(8 << 20);
+    for id in 1..=100_000 {
+        let (client, server) = (
+            span("api", SpanKind::Client, 2 * id, 0, 5),
+            span("cart", SpanKind::Server, 2 * id + 1, 2 * id, 4),
+        );
+        views.count(&[client, server], T0);
+    }
+    assert!(views.status().calls_cut_short > 50_000, "the table is full");
+    let (bytes, share) = (lock(&views.stats).pairing.bytes(), 2 << 20);
+    assert!(bytes <= share && bytes > share / 2, "{bytes} bytes");
+}
+
 /// An hour of 64 occupied buckets in every slot of 10 operations, for which 1,000 would stay within 64 MiB.
 #[test]
 fn an_hour_of_a_thousand_operations_fits() {
@@ -261,7 +276,7 @@ fn an_hour_of_a_thousand_operations_fits() {
 
 #[test]
 fn what_does_not_fit_gives_up_the_oldest_minutes_and_tells() {
-    let views = views(24_000);
+    let views = views(12_000);
     for second in 0..3_600_u64 {
         let nanos = 1_000 + second * second * 1_000;
         views.count(
@@ -271,7 +286,7 @@ fn what_does_not_fit_gives_up_the_oldest_minutes_and_tells() {
     }
     let status = views.status();
     assert!(
-        status.bytes < 26_000 && status.minutes_forgotten > 0,
+        status.bytes < 14_000 && status.minutes_forgotten > 0,
         "{status:?}"
     );
     let hour = Range::Last(Duration::from_secs(3600));

@@ -20,6 +20,9 @@ pub(crate) const WAIT_SECONDS: u32 = 60;
 /// How long a complete call waits for a second server span: the delay of a default OpenTelemetry batch processor.
 const LINGER_SECONDS: u32 = 5;
 
+/// At most so many complete calls are shown before they are settled.
+const MAX_LINGERING: usize = 10_000;
+
 /// A queue may hold so many entries for each call of the table: those of settled calls stay until they are due.
 const QUEUE_FACTOR: usize = 4;
 
@@ -249,13 +252,15 @@ impl Pairing {
         self.alone.drain(..)
     }
 
-    /// The complete calls that still linger, as they stand.
+    /// The complete calls that still linger, as they stand; of very many those that will be settled first, for whoever asks
+    /// holds up counting, and the others follow within seconds.
     pub(crate) fn lingering(&self) -> impl Iterator<Item = Settled> + '_ {
-        self.complete.iter().filter_map(|due| {
+        let lingering = self.complete.iter().filter_map(|due| {
             let gone = self.generation(due.call) != due.generation;
             let call = self.calls.get(due.call as usize)?;
             (!gone).then(|| call.settled()).flatten()
-        })
+        });
+        lingering.take(MAX_LINGERING)
     }
 
     /// Server spans whose client span never came.
@@ -309,6 +314,11 @@ impl Pairing {
         match self.calls.get_mut(index as usize) {
             Some(freed) => *freed = call,
             None => {
+                if self.calls.len() == self.calls.capacity() {
+                    let more = growth(self.calls.len(), self.limit);
+                    self.calls.reserve_exact(more);
+                    self.generations.reserve_exact(more);
+                }
                 self.calls.push(call);
                 self.generations.push(0);
             }
@@ -326,21 +336,23 @@ impl Pairing {
                 .map_or(0, |call| hash(hasher, call.trace_id, call.span_id))
         };
         table.insert_unique(hash(hasher, trace_id, span_id), index, rehash);
-        self.waiting.push_back(Due {
+        let due = Due {
             unix_seconds: at.unix_seconds.saturating_add(WAIT_SECONDS),
             call: index,
             generation,
-        });
+        };
+        push(&mut self.waiting, due, self.limit);
         index
     }
 
     fn note_complete(&mut self, call: u32, complete: bool, at: Arrival) {
         if complete {
-            self.complete.push_back(Due {
+            let due = Due {
                 unix_seconds: at.unix_seconds.saturating_add(LINGER_SECONDS),
                 call,
                 generation: self.generation(call),
-            });
+            };
+            push(&mut self.complete, due, self.limit);
         }
     }
 
@@ -441,6 +453,18 @@ impl Outcome {
             },
         }
     }
+}
+
+fn push(queue: &mut VecDeque<Due>, due: Due, limit: usize) {
+    if queue.len() == queue.capacity() {
+        queue.reserve_exact(growth(queue.len(), QUEUE_FACTOR * limit));
+    }
+    queue.push_back(due);
+}
+
+/// So much a full buffer grows by: to twice its size, but not beyond what is ever needed, which its share of the bytes counts.
+fn growth(len: usize, most: usize) -> usize {
+    len.max(64).min(most.saturating_sub(len)).max(1)
 }
 
 fn due(queue: &mut VecDeque<Due>, unix_seconds: u32) -> Option<Due> {

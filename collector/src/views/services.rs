@@ -243,7 +243,7 @@ impl Services {
         self.services.get(&service)?;
         let own = self.operations.iter().filter(|row| row.service == service);
         let counts = own.map(|operation| {
-            let count = operation.row.snapshot(slots).total().whole().count();
+            let count = operation.row.sum(slots).total().whole().count();
             let client = matches!(operation.kind, SpanKind::Client | SpanKind::Producer);
             (count, if client { count } else { 0 })
         });

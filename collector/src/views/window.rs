@@ -2,17 +2,20 @@
 //! and `edges` keep a `Series` for each row; the views' clock says which slot is now and how ranges are rounded.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::ops;
 
 use super::histogram::Histogram;
 use super::report::{Spark, Window};
 use super::series::Moment;
+use super::shelf::Shelf;
 use super::{Range, rfc3339, varint};
 
 /// Length of the finest slot.
 pub(crate) const SLOT_NANOS: u64 = 10_000_000_000;
 const SLOT_SECONDS: u32 = 10;
 const SLOTS_A_MINUTE: u32 = 6;
+/// Minutes are summed up by tens, too: an hour is put together of some thirty slots then, not of a hundred.
+const SLOTS_A_TEN: u32 = 60;
 /// Whole minutes, before the one under way, that keep their ten-second slots.
 const FINE_MINUTES: u32 = 6;
 /// The slot under way and the one before it can still be counted into: a call settles seconds after its spans came.
@@ -48,21 +51,19 @@ pub(crate) struct Slot<const C: usize, const H: usize> {
     pub(crate) histograms: [Histogram; H],
 }
 
-/// The packed form of a closed slot; a copy is a reference.
-type Packed = Arc<[u8]>;
-
-/// The slots of one row, oldest first; slots without data are not there.
+/// The slots of one row, oldest first; slots without data are not there. Each shelf has the slots of a length, by the number
+/// of the first ten-second slot in them; what is on one is on all before it as well, for as long as those go back.
 #[derive(Debug)]
 pub(crate) struct Series<const C: usize, const H: usize> {
     open: VecDeque<(u32, Slot<C, H>)>,
-    fine: VecDeque<(u32, Packed)>,
-    /// By minute.
-    coarse: VecDeque<(u32, Packed)>,
+    fine: Shelf,
+    minutes: Shelf,
+    tens: Shelf,
 }
 
 /// What a row holds in a range, taken under the lock and merged outside it.
 #[derive(Clone, Debug)]
-pub(crate) struct Snapshot<const C: usize, const H: usize>(Vec<(u32, Packed)>);
+pub(crate) struct Snapshot<const C: usize, const H: usize>(Shelf);
 
 impl Clock {
     pub(crate) fn new(retention_minutes: u32) -> Self {
@@ -198,6 +199,18 @@ impl Slots {
         (slot.wrapping_sub(self.from) / self.spark_step()) as usize
     }
 
+    /// The part of the range that is made of whole slots of some length as a shelf has them; empty at its end if there is none.
+    fn whole(&self, shelf: &Shelf, length: u32) -> ops::Range<u32> {
+        let from = self.from.next_multiple_of(length);
+        let known = shelf.newest().map_or(0, |newest| newest + length);
+        let to = (self.to / length * length).min(known);
+        if from < to {
+            from..to
+        } else {
+            self.to..self.to
+        }
+    }
+
     /// When the points begin, Unix nanoseconds.
     pub(crate) fn step_starts(&self) -> impl Iterator<Item = u64> + '_ {
         let slots = (self.from..self.to).step_by(self.spark_step() as usize);
@@ -257,7 +270,7 @@ impl<const C: usize, const H: usize> Slot<C, H> {
         }
     }
 
-    fn pack(&self) -> Packed {
+    fn pack(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
         for &counter in &self.counters {
             varint::write(&mut bytes, counter);
@@ -265,7 +278,15 @@ impl<const C: usize, const H: usize> Slot<C, H> {
         for histogram in &self.histograms {
             histogram.pack(&mut bytes);
         }
-        bytes.into()
+        bytes
+    }
+
+    fn of<'a>(packed: impl Iterator<Item = (u32, &'a [u8])>) -> Self {
+        let mut whole = Self::default();
+        for (_, packed) in packed {
+            whole.merge_packed(packed);
+        }
+        whole
     }
 }
 
@@ -273,8 +294,9 @@ impl<const C: usize, const H: usize> Default for Series<C, H> {
     fn default() -> Self {
         Self {
             open: VecDeque::new(),
-            fine: VecDeque::new(),
-            coarse: VecDeque::new(),
+            fine: Shelf::default(),
+            minutes: Shelf::default(),
+            tens: Shelf::default(),
         }
     }
 }
@@ -299,20 +321,20 @@ impl<const C: usize, const H: usize> Series<C, H> {
         after
     }
 
-    /// Closes slots that are no longer open and hands each of them to `closed`, turns ten-second slots into minutes,
-    /// drops what is too old.
+    /// Closes slots that are no longer open and hands each of them to `closed`, sums up minutes and tens of them that are
+    /// over, drops what is too old.
     pub(crate) fn roll(&mut self, clock: &Clock, mut closed: impl FnMut(u32, &Slot<C, H>)) {
         while let Some((slot, data)) = pop_if(&mut self.open, |slot| slot + OPEN_SLOTS <= clock.now)
         {
             closed(slot, &data);
-            self.fine.push_back((slot, data.pack()));
+            self.fine.push(slot, &data.pack());
         }
-        self.condense(clock.fine());
-        while pop_if(&mut self.coarse, |minute| {
-            minute * SLOTS_A_MINUTE < clock.oldest
-        })
-        .is_some()
-        {}
+        let over = (clock.now + 1).saturating_sub(OPEN_SLOTS);
+        Self::sum_up(&self.fine, &mut self.minutes, SLOTS_A_MINUTE, over);
+        Self::sum_up(&self.minutes, &mut self.tens, SLOTS_A_TEN, over);
+        self.fine.drop_before(clock.fine());
+        self.minutes.drop_before(clock.oldest);
+        self.tens.drop_before(clock.oldest);
     }
 
     /// What was counted and not handed to `closed` of [`roll`](Self::roll) yet.
@@ -322,69 +344,78 @@ impl<const C: usize, const H: usize> Series<C, H> {
 
     /// No slot is left.
     pub(crate) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.fine.is_empty() && self.coarse.is_empty()
+        self.open.is_empty() && self.fine.is_empty() && self.minutes.is_empty()
     }
 
     /// Heap bytes held, about.
     pub(crate) fn bytes(&self) -> usize {
-        const ENTRY: usize = size_of::<(u32, Packed)>();
-        /// Reference counts and the allocator's own.
-        const OVERHEAD: usize = 32;
-        let packed = |slots: &VecDeque<(u32, Packed)>| {
-            let data: usize = slots.iter().map(|(_, bytes)| bytes.len() + OVERHEAD).sum();
-            slots.capacity() * ENTRY + data
-        };
         let histograms = self.open.iter().flat_map(|(_, slot)| &slot.histograms);
-        packed(&self.fine)
-            + packed(&self.coarse)
+        self.fine.bytes()
+            + self.minutes.bytes()
+            + self.tens.bytes()
             + self.open.capacity() * size_of::<(u32, Slot<C, H>)>()
             + histograms.map(Histogram::bytes).sum::<usize>()
     }
 
     /// Whether anything was counted in the range.
     pub(crate) fn any_in(&self, slots: Slots) -> bool {
-        let fine = self.fine.iter().map(|&(slot, _)| slot);
-        let coarse = self
-            .coarse
-            .iter()
-            .map(|&(minute, _)| minute * SLOTS_A_MINUTE);
-        self.open
-            .iter()
-            .map(|&(slot, _)| slot)
-            .chain(fine)
-            .chain(coarse)
-            .any(|slot| slots.contains(slot))
+        let mut open = self.open.iter().map(|&(slot, _)| slot);
+        open.any(|slot| slots.contains(slot))
+            || self.fine.range(slots.from, slots.to).next().is_some()
+            || self.minutes.range(slots.from, slots.to).next().is_some()
     }
 
-    /// What was counted in the range.
+    /// What was counted in the range, for its course: no slot is longer than a step.
     pub(crate) fn snapshot(&self, slots: Slots) -> Snapshot<C, H> {
-        let coarse = self
-            .coarse
-            .iter()
-            .map(|(minute, packed)| (minute * SLOTS_A_MINUTE, packed));
-        let fine = self.fine.iter().map(|(slot, packed)| (*slot, packed));
-        let mut taken: Vec<_> = coarse
-            .chain(fine)
-            .filter(|&(slot, _)| slots.contains(slot))
-            .map(|(slot, packed)| (slot, Arc::clone(packed)))
-            .collect();
-        let open = self.open.iter().filter(|(slot, _)| slots.contains(*slot));
-        taken.extend(open.map(|(slot, data)| (*slot, data.pack())));
+        if slots.spark_step() < SLOTS_A_MINUTE {
+            return self.take(slots, slots.to..slots.to, slots.to..slots.to);
+        }
+        self.take(
+            slots,
+            slots.whole(&self.minutes, SLOTS_A_MINUTE),
+            slots.to..slots.to,
+        )
+    }
+
+    /// What was counted in the range as a whole, in as few slots as there are for it.
+    pub(crate) fn sum(&self, slots: Slots) -> Snapshot<C, H> {
+        let minutes = slots.whole(&self.minutes, SLOTS_A_MINUTE);
+        self.take(slots, minutes, slots.whole(&self.tens, SLOTS_A_TEN))
+    }
+
+    /// The tens and minutes of these ranges, each within the one before it, and ten-second slots around them.
+    fn take(
+        &self,
+        slots: Slots,
+        minutes: ops::Range<u32>,
+        tens: ops::Range<u32>,
+    ) -> Snapshot<C, H> {
+        let tens = tens.start.clamp(minutes.start, minutes.end)..tens.end.min(minutes.end);
+        let mut taken = Shelf::default();
+        for (shelf, from, to) in [
+            (&self.fine, slots.from, minutes.start),
+            (&self.minutes, minutes.start, tens.start),
+            (&self.tens, tens.start, tens.end),
+            (&self.minutes, tens.end.max(tens.start), minutes.end),
+            (&self.fine, minutes.end, slots.to),
+        ] {
+            taken.push_all(shelf, from, to);
+        }
+        for (slot, data) in self.open.iter().filter(|(slot, _)| slots.contains(*slot)) {
+            taken.push(*slot, &data.pack());
+        }
         Snapshot(taken)
     }
 
-    fn condense(&mut self, fine: u32) {
-        while let Some(&(slot, _)) = self.fine.front()
-            && slot < fine
-        {
-            let minute = slot / SLOTS_A_MINUTE;
-            let mut whole = Slot::<C, H>::default();
-            while let Some((_, packed)) =
-                pop_if(&mut self.fine, |slot| slot / SLOTS_A_MINUTE == minute)
-            {
-                whole.merge_packed(&packed);
-            }
-            self.coarse.push_back((minute, whole.pack()));
+    /// Sums up what is on a shelf by so many slots, up to the slot `closed`.
+    fn sum_up(shelf: &Shelf, sums: &mut Shelf, length: u32, closed: u32) {
+        let first = sums.newest().map_or(0, |newest| newest + length);
+        let mut left = shelf.range(first, closed / length * length).peekable();
+        while let Some(&(slot, _)) = left.peek() {
+            let begin = slot / length * length;
+            let same = |&(slot, _): &(u32, &[u8])| slot < begin + length;
+            let whole = Slot::<C, H>::of(std::iter::from_fn(|| left.next_if(same)));
+            sums.push(begin, &whole.pack());
         }
     }
 }
@@ -397,11 +428,7 @@ impl<const C: usize, const H: usize> Snapshot<C, H> {
 
     /// All of it together.
     pub(crate) fn total(&self) -> Slot<C, H> {
-        let mut total = Slot::default();
-        for (_, packed) in &self.0 {
-            total.merge_packed(packed);
-        }
-        total
+        Slot::of(self.0.iter())
     }
 }
 
@@ -434,11 +461,14 @@ impl<const C: usize, const H: usize> Snapshot<C, H> {
     /// The histogram of every step of the range, oldest first.
     pub(crate) fn steps(&self, slots: Slots) -> Vec<Histogram> {
         let mut merged = vec![Histogram::default(); slots.steps()];
-        for (slot, packed) in &self.0 {
-            let mut data = Slot::<C, H>::default();
-            data.merge_packed(packed);
-            if let Some(point) = merged.get_mut(slots.step_of(*slot)) {
-                data.histograms.iter().for_each(|part| point.merge(part));
+        for (slot, mut packed) in self.0.iter() {
+            for _ in 0..C {
+                varint::read(&mut packed);
+            }
+            if let Some(step) = merged.get_mut(slots.step_of(slot)) {
+                for _ in 0..H {
+                    step.merge_packed(&mut packed);
+                }
             }
         }
         merged

@@ -22,6 +22,7 @@ mod load;
 #[cfg(target_os = "linux")]
 mod overload;
 mod process;
+mod proofs;
 mod sampling;
 mod secure;
 mod sender;
