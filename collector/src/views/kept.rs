@@ -45,6 +45,7 @@ struct KeptSpan {
     parent_span_id: Option<[u8; 8]>,
     kind: SpanKind,
     status: StatusCode,
+    has_trace_state: bool,
     start_unix_nano: u64,
     end_unix_nano: u64,
     raw: Range<u32>,
@@ -125,6 +126,7 @@ impl KeptTrace {
             parent_span_id: span.parent_span_id,
             kind: span.kind,
             status: span.status,
+            has_trace_state: span.has_trace_state,
             start_unix_nano: span.start_unix_nano,
             end_unix_nano: span.end_unix_nano,
             raw: start..name,
@@ -183,6 +185,7 @@ impl KeptTrace {
             start_unix_nano: span.start_unix_nano,
             end_unix_nano: span.end_unix_nano,
             status: span.status,
+            has_trace_state: span.has_trace_state,
             name: std::str::from_utf8(slice(&span.name)).unwrap_or_default(),
             raw: slice(&span.raw),
             resource: ResourceRef {

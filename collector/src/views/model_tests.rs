@@ -39,6 +39,7 @@ fn span(
         start_unix_nano: T0 + id,
         end_unix_nano: T0 + id + nanos,
         status: StatusCode::Unset,
+        has_trace_state: false,
         name: "call",
         raw: &[],
         resource: ResourceRef {
