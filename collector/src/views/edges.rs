@@ -4,10 +4,10 @@
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::figures::ratio;
 use super::names::{NameId, Names, NodeKind};
 use super::pairing::{Outcome, Settled};
 use super::report::Edge;
-use super::services::ratio;
 use super::window::{Clock, Series, Slot, Slots, Snapshot, seconds};
 
 const MAX_EDGES: usize = 1_000;
@@ -175,27 +175,28 @@ fn other(names: &mut Names, slot: u32) -> Ends {
     (other, other)
 }
 
-/// Counts a call; the five outcomes exclude each other and add up to all calls. A call whose server span is the longer
-/// one has its two durations counted but no gap: a negative one is never made zero.
+/// Counts a call by its weight; the five outcomes exclude each other and add up to all calls. A call whose server span is
+/// the longer one has its two durations counted but no gap: a negative one is never made zero.
 fn count(slot: &mut EdgeSlot, call: Settled) {
-    slot.counters[FAILED] += u64::from(call.failed);
+    let weight = u64::from(call.weight);
+    slot.counters[FAILED] += if call.failed { weight } else { 0 };
     match call.outcome {
         Outcome::Paired { client, server } => {
-            slot.histograms[CLIENT].record(client);
-            slot.histograms[SERVER].record(server);
+            slot.histograms[CLIENT].record_times(client, call.weight);
+            slot.histograms[SERVER].record_times(server, call.weight);
             match client.checked_sub(server) {
                 Some(gap) => {
-                    slot.counters[PAIRED] += 1;
-                    slot.histograms[GAP].record(gap);
+                    slot.counters[PAIRED] += weight;
+                    slot.histograms[GAP].record_times(gap, call.weight);
                 }
-                None => slot.counters[NEGATIVE] += 1,
+                None => slot.counters[NEGATIVE] += weight,
             }
         }
-        Outcome::Retried => slot.counters[RETRIED] += 1,
-        Outcome::Asynchronous => slot.counters[ASYNCHRONOUS] += 1,
+        Outcome::Retried => slot.counters[RETRIED] += weight,
+        Outcome::Asynchronous => slot.counters[ASYNCHRONOUS] += weight,
         Outcome::Unpaired { client } => {
-            slot.counters[UNPAIRED] += 1;
-            slot.histograms[ALONE].record(client);
+            slot.counters[UNPAIRED] += weight;
+            slot.histograms[ALONE].record_times(client, call.weight);
         }
     }
 }

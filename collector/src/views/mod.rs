@@ -7,14 +7,17 @@
 pub mod report;
 pub mod rfc3339;
 
+mod compare;
 mod critical_path;
 mod edges;
+mod figures;
 mod halves;
 mod heatmap;
 mod histogram;
 mod kept;
 mod names;
 mod pairing;
+mod parts;
 mod paths;
 mod peer;
 mod services;
@@ -26,6 +29,8 @@ mod varint;
 mod window;
 
 #[cfg(test)]
+mod compare_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod tests;
@@ -36,6 +41,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use heatmap::{Asked, Grid};
+pub use parts::{MAX_PARTS, Split};
 use paths::Paths;
 use report::{
     CriticalPathReport, Heatmap, Map, Node, OperationReport, ServiceReport, Trace, TraceSummary,
@@ -204,6 +210,7 @@ impl Views {
             spans: self.spans_counted(),
             bytes: stats.bytes() + paths,
             spans_in_overflow_operations: stats.services.overflowed(),
+            version_and_instance_rows: stats.services.part_rows(),
             calls_in_overflow_edges: stats.edges.overflowed(),
             server_spans_without_client: stats.pairing.server_only(),
             calls_cut_short: stats.pairing.cut_short(),
@@ -263,23 +270,16 @@ impl Views {
 
     fn services_at(&self, range: Range, now: u64) -> (Window, Vec<ServiceReport>) {
         let mut stats = lock(&self.stats);
-        let slots = stats.round(range, now);
-        let snapshots: Vec<_> = stats
-            .services
-            .services(slots)
-            .into_iter()
-            .filter_map(|snapshot| {
-                let name = stats.names.get(snapshot.service)?;
-                Some((name.text.clone(), snapshot))
-            })
-            .collect();
+        let windows = stats.compare(range, now);
+        let snapshots = stats.services.services(windows);
+        let named = stats.named(snapshots);
         drop(stats);
-        let reports = snapshots
+        let reports = named
             .iter()
-            .map(|(name, snapshot)| snapshot.report(name, slots, now));
+            .map(|(name, snapshot)| snapshot.report(name, windows, now));
         let mut reports: Vec<_> = reports.collect();
         reports.sort_by(|a, b| a.service.cmp(&b.service));
-        (slots.window(), reports)
+        (windows.now.window(), reports)
     }
 
     fn operations_at(
@@ -289,12 +289,12 @@ impl Views {
         now: u64,
     ) -> Option<(Window, Vec<OperationReport>)> {
         let mut stats = lock(&self.stats);
-        let slots = stats.round(range, now);
+        let windows = stats.compare(range, now);
         let id = stats.names.find(service)?;
-        let snapshots = stats.services.operations(id, slots)?;
+        let snapshots = stats.services.operations(id, windows)?;
         drop(stats);
-        let reports = OperationSnapshot::reports(&snapshots, service, slots, now);
-        Some((slots.window(), reports))
+        let reports = OperationSnapshot::reports(&snapshots, service, windows, now);
+        Some((windows.now.window(), reports))
     }
 
     fn critical_paths_at(

@@ -37,6 +37,8 @@ pub(crate) struct Settled {
     pub(crate) outcome: Outcome,
     /// The slot in which its last half came.
     pub(crate) slot: u32,
+    /// For how many calls it stands, by the client span: there is one in every call.
+    pub(crate) weight: u32,
 }
 
 /// Which kind of call; durations in nanoseconds.
@@ -98,6 +100,7 @@ struct Client {
     service: NameId,
     peer: NameId,
     nanos: u64,
+    weight: u32,
     failed: bool,
     producer: bool,
 }
@@ -148,6 +151,7 @@ impl Pairing {
                 service: at.service,
                 peer,
                 nanos: span.duration_nanos(),
+                weight: span.weight(),
                 failed: span.status == StatusCode::Error,
                 producer: span.kind == SpanKind::Producer,
             });
@@ -167,6 +171,7 @@ impl Pairing {
                 client: span.duration_nanos(),
             },
             slot: at.slot,
+            weight: span.weight(),
         });
     }
 
@@ -377,6 +382,7 @@ impl Call {
             failed: client.failed,
             outcome,
             slot: self.slot,
+            weight: client.weight,
         })
     }
 }

@@ -1,12 +1,14 @@
 //! Everything counted in slots, behind one lock that `mod` takes once a batch: services, operations, edges, and the
 //! calls whose other half has not come yet.
 
+use std::sync::Arc;
+
 use super::edges::{EdgeSnapshot, Edges, Ends};
 use super::names::{Name, NameId, Names, NodeKind};
 use super::pairing::{Arrival, CALL_BYTES, Pairing};
 use super::peer::Peer;
-use super::services::Services;
-use super::window::{Clock, Slots};
+use super::services::{ServiceSnapshot, Services};
+use super::window::{Clock, Compared, Slots};
 use super::{Config, Range};
 use crate::wire::{ResourceRef, SpanKind, SpanRef};
 
@@ -104,6 +106,12 @@ impl Stats {
         self.clock.round(range, now_unix_nano)
     }
 
+    /// A range rounded to slots, with the one before it.
+    pub(crate) fn compare(&mut self, range: Range, now_unix_nano: u64) -> Compared {
+        let now = self.round(range, now_unix_nano);
+        self.clock.compared(now)
+    }
+
     pub(crate) fn map(&mut self, range: Range, now_unix_nano: u64) -> MapSnapshot {
         let slots = self.round(range, now_unix_nano);
         let lingering = self.pairing.lingering();
@@ -122,6 +130,18 @@ impl Stats {
                 .collect(),
             edges: edges.into_iter().filter_map(named).collect(),
         }
+    }
+
+    /// Snapshots with the names of their services.
+    pub(crate) fn named(
+        &self,
+        snapshots: Vec<ServiceSnapshot>,
+    ) -> Vec<(Arc<str>, ServiceSnapshot)> {
+        let named = snapshots.into_iter().filter_map(|snapshot| {
+            let name = self.names.get(snapshot.service)?;
+            Some((Arc::clone(&name.text), snapshot))
+        });
+        named.collect()
     }
 
     /// Heap bytes held, about.

@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::assets;
 use super::format::{coarse, url_component};
-use super::query::{BadParameter, Direction, PageQuery, TIME, WINDOWS};
+use super::query::{BadParameter, PageQuery, TIME, WINDOWS};
 use crate::views::report::Window;
 
 /// A small picture for the browser's tab; a data URI, so that no browser asks for /favicon.ico.
@@ -121,30 +121,6 @@ pub(super) fn colour(service: &str) -> String {
     format!("s{}", (assets::fnv1a(service.as_bytes()) >> 4) % COLOURS)
 }
 
-/// A heading of a table that sorts by a link, and says to screen readers how it is sorted.
-pub(super) fn sort_heading(
-    query: &PageQuery,
-    path: &str,
-    (key, label): (&str, &str),
-    (sorted, direction): (&str, Direction),
-    numeric: bool,
-) -> Markup {
-    let current = sorted == key;
-    // A first click shows the largest numbers, or the names from A to Z.
-    let first = if numeric {
-        Direction::Descending
-    } else {
-        Direction::Ascending
-    };
-    let next = if current { direction.reversed() } else { first };
-    let link = query.link(path, &[("sort", Some(key)), ("dir", Some(next.word()))]);
-    html! {
-        th scope="col" .num[numeric] aria-sort=[current.then(|| direction.aria())] {
-            a href=(link) data-sort=(key) { (label) }
-        }
-    }
-}
-
 /// The lengths of time to choose from, and what is shown now: less than was asked while nothing older is known.
 pub(super) fn window_choice(query: &PageQuery, path: &str, window: &Window) -> Markup {
     let fixed = query.is_fixed();
@@ -172,7 +148,7 @@ pub(super) fn window_choice(query: &PageQuery, path: &str, window: &Window) -> M
 pub(super) fn filter_box(query: &PageQuery, path: &str, label: &str, rows: &str) -> Markup {
     html! {
         form.filter role="search" method="get" action=(path) {
-            @for name in TIME.into_iter().chain(["sort", "dir", "focus"]) {
+            @for name in TIME.into_iter().chain(["sort", "dir", "focus", "split"]) {
                 @if let Some(value) = query.get(name) { input type="hidden" name=(name) value=(value); }
             }
             input #filter type="search" name="q" value=(query.get("q").unwrap_or_default())
@@ -268,7 +244,7 @@ fn help() -> Markup {
 }
 
 /// `15:46:19` of an RFC 3339 time.
-fn time_of_day(rfc3339: &str) -> &str {
+pub(super) fn time_of_day(rfc3339: &str) -> &str {
     rfc3339.get(11..19).unwrap_or(rfc3339)
 }
 
@@ -295,30 +271,6 @@ mod tests {
         assert!(
             (0..COLOURS).all(|index| include_str!("assets/bellwether.css")
                 .contains(&format!(".s{index} ")))
-        );
-    }
-
-    #[test]
-    fn a_sorted_column_says_so_and_turns_round() {
-        let query = PageQuery::new(vec![("window".into(), "1h".into())]);
-        let heading = |key| {
-            let sorted = ("p99", Direction::Descending);
-            Page::parse(&sort_heading(&query, "/", (key, "x"), sorted, true).into_string())
-        };
-        let sorted = heading("p99");
-        assert_eq!(
-            sorted.attribute("th", "aria-sort").as_deref(),
-            Some("descending")
-        );
-        assert_eq!(
-            sorted.attribute("a", "href").as_deref(),
-            Some("/?window=1h&sort=p99&dir=asc")
-        );
-        let other = heading("rate");
-        assert_eq!(other.attribute("th", "aria-sort"), None);
-        assert_eq!(
-            other.attribute("a", "href").as_deref(),
-            Some("/?window=1h&sort=rate&dir=desc")
         );
     }
 

@@ -3,7 +3,9 @@
 
 pub mod api;
 mod assets;
+mod change;
 mod charts;
+mod columns;
 mod critical_path;
 mod empty;
 mod format;
@@ -11,6 +13,8 @@ mod guard;
 mod layout;
 mod live;
 mod map;
+mod operations;
+mod parts;
 mod query;
 mod reports;
 mod service;
