@@ -255,13 +255,13 @@ mod tests {
         PageQuery::new(owned.collect())
     }
 
-    fn show(query: &PageQuery, services: Vec<ServiceReport>) -> Page {
+    fn show(query: &PageQuery, services: &[ServiceReport]) -> Page {
         let sorting = Sorting::read(query, Column::Rate).unwrap();
         let page = Content {
             window: &fixtures::window(),
             previous: Some(&fixtures::previous()),
             split: query.split().unwrap(),
-            services: &services,
+            services,
             silent: &["cron".to_owned()],
             edges: &fixtures::map().edges,
         };
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn rows_are_sorted_as_asked_and_say_so() {
         let check = |pairs: &[(&str, &str)], want: [&str; 3], sorted: (&str, &str)| {
-            let page = show(&query(pairs), fixtures::services());
+            let page = show(&query(pairs), &fixtures::services());
             assert_eq!(names(&page), want, "{pairs:?}");
             let headings: Vec<_> = page
                 .all("th")
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn the_numbers_are_those_of_the_report() {
-        let page = show(&query(&[]), vec![fixtures::service("gateway", 12.0, 0.020)]);
+        let page = show(&query(&[]), &[fixtures::service("gateway", 12.0, 0.020)]);
         let text = page.text();
         for number in [
             "12.0/s", "20.0 ms", "40.0 ms", "60.0 ms", "160 ms", "180 ms", "200 ms",
@@ -330,12 +330,12 @@ mod tests {
 
     #[test]
     fn the_three_kinds_of_emptiness_differ() {
-        let in_range = show(&query(&[]), Vec::new()).text();
+        let in_range = show(&query(&[]), &[]).text();
         assert!(in_range.contains("Nothing in the last 5 min"), "{in_range}");
-        let filtered = show(&query(&[("q", "nowhere")]), fixtures::services()).text();
+        let filtered = show(&query(&[("q", "nowhere")]), &fixtures::services()).text();
         assert!(filtered.contains("hides all 3 services"), "{filtered}");
         assert_eq!(
-            names(&show(&query(&[("q", "CHECK")]), fixtures::services())),
+            names(&show(&query(&[("q", "CHECK")]), &fixtures::services())),
             ["checkout"]
         );
     }
@@ -347,7 +347,7 @@ mod tests {
             service.previous = Some(service.now);
         }
         services[1].previous = Some(fixtures::figures(2.0, 0.004));
-        let page = show(&query(&[("sort", "p99-change")]), services);
+        let page = show(&query(&[("sort", "p99-change")]), &services);
         assert_eq!(names(&page)[0], "checkout");
         let changes: Vec<_> = page.class("change").map(|c| c.text.clone()).collect();
         let want = [
@@ -373,11 +373,11 @@ mod tests {
             instance: instance.map(str::to_owned),
             ..fixtures::service("shop", 1.0, 0.1)
         };
-        let services = vec![
+        let services = [
             part(Some("2"), Some("pod-1")),
             part(None, Some("(other instances)")),
         ];
-        let page = show(&query(&[("split", "instance")]), services.clone());
+        let page = show(&query(&[("split", "instance")]), &services);
         let keys: Vec<_> = page.all("tr").filter_map(|tr| tr.get("data-key")).collect();
         assert_eq!(keys, ["shop pod-1", "shop (other instances)"]);
         assert!(page.text().contains("pod-1") && page.text().contains("Instances"));
@@ -385,7 +385,7 @@ mod tests {
             page.text().contains("20 instances"),
             "the overflow row is explained"
         );
-        let page = show(&query(&[("split", "version"), ("q", "2")]), services);
+        let page = show(&query(&[("split", "version"), ("q", "2")]), &services);
         let keys: Vec<_> = page.all("tr").filter_map(|tr| tr.get("data-key")).collect();
         assert_eq!(keys, ["shop 2"], "the filter looks at versions, too");
         assert!(query(&[("split", "colour")]).split().is_err());
@@ -395,7 +395,7 @@ mod tests {
     fn a_hostile_name_stays_text() {
         let page = show(
             &query(&[]),
-            vec![fixtures::service(fixtures::HOSTILE, 1.0, 0.1)],
+            &[fixtures::service(fixtures::HOSTILE, 1.0, 0.1)],
         );
         assert_eq!(page.count("script"), 0);
         assert_eq!(names(&page), [fixtures::HOSTILE]);
