@@ -79,6 +79,8 @@ pub struct ServiceReport {
     pub service: String,
     /// `service.version` of its newest span.
     pub version: Option<String>,
+    /// How many versions sent entry spans within the retention, as far as they are counted apart.
+    pub versions: usize,
     /// `service.instance.id`; only with `split=instance`, and null when there is none.
     pub instance: Option<String>,
     /// Of its entry spans.

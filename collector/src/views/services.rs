@@ -59,6 +59,7 @@ struct Operation {
 pub(crate) struct ServiceSnapshot {
     pub(crate) service: NameId,
     origin: Origin,
+    versions: usize,
     entry: Pair,
 }
 
@@ -171,6 +172,7 @@ impl Services {
             self.services.get(&id).map(|service| ServiceSnapshot {
                 service: id,
                 origin: service.origin.of_service(),
+                versions: service.versions.rows().max(1),
                 entry: Pair::of(&service.entry, windows),
             })
         })
@@ -193,6 +195,7 @@ impl Services {
                 .map(move |(origin, entry)| ServiceSnapshot {
                     service: id,
                     origin,
+                    versions: 1,
                     entry,
                 })
         });
@@ -360,6 +363,7 @@ impl ServiceSnapshot {
         ServiceReport {
             service: name.to_owned(),
             version: owned(&self.origin.version),
+            versions: self.versions,
             instance: owned(&self.origin.instance),
             now: totals.now,
             previous: totals.before,

@@ -33,7 +33,10 @@ pub(super) fn change(column: Column, now: &Figures, before: &Figures) -> Option<
     let was_text = column.text(before);
     match column {
         Column::Rate if most > 0 => Some(of_rate(was, is, most < FEW, was_text)),
-        Column::Errors if least > 0 => Some(of_errors(was, is, least < FEW, was_text)),
+        // Without any, there is nothing to say.
+        Column::Errors if least > 0 && was + is > 0.0 => {
+            Some(of_errors(was, is, least < FEW, was_text))
+        }
         Column::P50 | Column::P95 | Column::P99 => Some(of_latency(was, is, least < FEW, was_text)),
         _ => None,
     }
@@ -207,7 +210,8 @@ mod tests {
         errors(0.01, 0.025, Some(("▲ was 1.00 %", "bad")));
         errors(0.0, 0.000_5, Some(("▲ was 0 %", "")));
         errors(0.025, 0.01, Some(("▼ was 2.50 %", "")));
-        errors(0.0, 0.0, Some(("=", "")));
+        errors(0.02, 0.02, Some(("=", "")));
+        errors(0.0, 0.0, None);
         let none = Figures::default();
         check(Column::Errors, none, figures(100, 1.0, 0.5, 1.0), None);
     }

@@ -64,6 +64,7 @@ pub(super) fn service(name: &str, rate: f64, p50: f64) -> ServiceReport {
     ServiceReport {
         service: name.to_owned(),
         version: Some("1.4.2".to_owned()),
+        versions: 1,
         instance: None,
         now: figures(rate, p50),
         previous: None,

@@ -15,13 +15,21 @@ pub(super) fn origin(split: Option<Split>, service: &ServiceReport) -> Markup {
     let (version, instance) = (service.version.as_deref(), service.instance.as_deref());
     html! {
         @match split {
-            None => @if let Some(version) = version { span.version { (version) } },
+            None => (versions(service)),
             Some(Split::Version) => span.version { bdi { (version.unwrap_or(UNSAID)) } },
             Some(Split::Instance) => {
                 span.version { bdi { (instance.unwrap_or(UNSAID)) } }
                 @if let Some(version) = version { span.version { (version) } }
             }
         }
+    }
+}
+
+/// The version of a service; where it has several the newest span's would change from one look to the next.
+pub(super) fn versions(service: &ServiceReport) -> Markup {
+    html! {
+        @if service.versions > 1 { span.version { (service.versions) " versions" } }
+        @else if let Some(version) = &service.version { span.version { (version) } }
     }
 }
 
@@ -100,6 +108,10 @@ mod tests {
             section(Split::Instance, &[instance(None)]).into_string(),
             ""
         );
+        let mut service = instance(None);
+        assert!(versions(&service).into_string().contains("1.4.2"));
+        service.versions = 3;
+        assert!(versions(&service).into_string().contains("3 versions"));
         let parts = [instance(Some(fixtures::HOSTILE)), instance(None)];
         let page = Page::parse(&section(Split::Instance, &parts).into_string());
         assert_drawable(&page);

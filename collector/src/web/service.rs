@@ -134,7 +134,7 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
         div.heading {
             h1 {
                 (service_name(page.name))
-                @if let Some(version) = page.report.and_then(|report| report.version.as_ref()) { span.version { (version) } }
+                @if let Some(report) = page.report { (parts::versions(report)) }
             }
             (window_choice(query, &path, page.window))
             (filter_box(query, &path, "Filter operations", "operations"))
