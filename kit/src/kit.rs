@@ -311,10 +311,12 @@ impl Kit {
     pub fn shutdown_signal(&self) -> impl Future<Output = ()> + Send + 'static {
         let shutdown = self.0.shutdown.clone();
         shutdown.lifecycle().advance(State::Ready);
+        // Already now where that can be: a signal that comes before anybody waits must not end the process.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            shutdown.heed_signals();
+        }
         async move {
-            if let Err(error) = shutdown.watch_signals() {
-                tracing::warn!(target: "bellwether::serve", %error, "cannot listen for signals");
-            }
+            shutdown.heed_signals();
             shutdown.stop_accepting().await;
         }
     }

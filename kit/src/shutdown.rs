@@ -188,6 +188,13 @@ impl Shutdown {
         Ok(())
     }
 
+    /// The same for who can do without.
+    pub(crate) fn heed_signals(&self) {
+        if let Err(error) = self.watch_signals() {
+            tracing::warn!(target: "bellwether::serve", %error, "cannot listen for signals");
+        }
+    }
+
     fn flush_share(&self) -> Duration {
         (self.0.grace / 5).min(MAX_FLUSH_SHARE)
     }

@@ -37,6 +37,11 @@ const PROCESS_BYTES: usize = 24 * MIB;
 const CONNECTION_BYTES: usize = 64 * 1024;
 const LEAST_CONNECTIONS: usize = 64;
 const MOST_CONNECTIONS: usize = 4096;
+/// What a request's head takes at most: 16 KiB of a few bytes that stand for many lines each.
+const HEAD_BYTES: usize = 48 * 1024;
+const LEAST_STREAMS: usize = 8;
+/// The least that RFC 9113 recommends (section 6.5.2), where there is room for it.
+const MOST_STREAMS: usize = 100;
 const LEAST_WINDOW_BYTES: usize = 64 * 1024;
 /// Of the log's share, what tail sampling takes for its index where there is any.
 const INDEX_PART: usize = 8;
@@ -61,6 +66,13 @@ impl Shares {
     pub fn stream_window(&self) -> u32 {
         let window = (self.limit / 256).clamp(LEAST_WINDOW_BYTES, MIB);
         u32::try_from(window).unwrap_or(u32::MAX)
+    }
+
+    /// Requests of one HTTP/2 connection under way at once: while each of `threads` reads one connection, their heads
+    /// take a sixteenth of the limit.
+    pub fn streams(&self, threads: usize) -> u32 {
+        let streams = self.limit / 16 / HEAD_BYTES / threads.max(1);
+        u32::try_from(streams.clamp(LEAST_STREAMS, MOST_STREAMS)).unwrap_or(u32::MAX)
     }
 
     /// Three eighths for the log, a quarter each for kept traces and views, the rest for bodies, of what the
@@ -185,6 +197,14 @@ mod tests {
             [0, 64 * MIB, 1 << 40].map(window),
             [64 * 1024, MIB / 4, MIB]
         );
+    }
+
+    #[test]
+    fn heads_follow_the_limit_and_the_threads() {
+        let streams = |mib: usize, threads| Shares::of(mib * MIB, 0).streams(threads);
+        assert_eq!([1, 4, 64].map(|threads| streams(64, threads)), [85, 21, 8]);
+        assert_eq!([4, 16].map(|threads| streams(256, threads)), [85, 21]);
+        assert_eq!([0, 1, 8].map(|threads| streams(1_024, threads)), [100; 3]);
     }
 
     #[test]

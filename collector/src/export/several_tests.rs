@@ -366,16 +366,15 @@ proptest! {
         });
     }
 
-    /// The same where the log pushes records out meanwhile, and where the worker is stopped in the middle: everything is
-    /// counted, and only the parts of a record that goes while it is searched for the refused span are counted again with it.
+    /// The same where the log pushes records out meanwhile, and where the worker is stopped in the middle, also in the middle
+    /// of the search for a refused span.
     #[test]
-    fn what_is_pushed_out_or_left_is_counted(
+    fn what_is_pushed_out_or_left_is_counted_once(
         most in 1..=8_usize,
         limit in 20_000..120_000_usize,
         stop_after in prop::option::of(0..40_u64),
         script in vec((verdict(), 0..6_u64), 0..40),
     ) {
-        let refusals = script.iter().filter(|(verdict, _)| *verdict == Verdict::Refuse).count();
         runtime().block_on(async {
             let mut rig = Rig::start("otlp+http", most, script, in_memory(limit)).await;
             for part in 0..8 {
@@ -388,10 +387,7 @@ proptest! {
             }
             rig.finish().await;
             let counts = rig.counts();
-            let poisoned = (0..320).filter(|&number| is_poison(number)).count();
-            let searched = (poisoned + refusals) as u64;
-            let again = counts.iter().sum::<u64>().checked_sub(320 * SPANS);
-            assert!(again.is_some_and(|again| again <= searched * (SPANS - 1)), "{counts:?}");
+            assert_eq!(counts.iter().sum::<u64>(), 320 * SPANS, "{counts:?}");
             let heard = rig.peer.heard();
             assert!(heard.taken.values().all(|&spans| spans <= SPANS));
             let taken: u64 = heard.taken.values().sum();

@@ -26,7 +26,7 @@ use super::telling::{Refusals, Warnings, of_signal};
 use super::window::Window;
 use crate::log::{Cursor, Record};
 use crate::net::rpc_status::PartialSuccess;
-use crate::signal::{BySignal, Signal};
+use crate::signal::{BySignal, Items, Signal};
 use crate::status::{ExporterStatus, add, now_unix_nano};
 
 /// The longest wait between attempts while draining: the time left is short.
@@ -161,7 +161,7 @@ impl Worker {
         last: u64,
     ) -> Then {
         let outcome = match &records[..] {
-            [record] if self.goes_in_parts(record) => self.send_in_parts(record).await,
+            [record] if self.goes_in_parts(record) => self.send_in_parts(cursor, record).await,
             _ => {
                 let batches = records.iter().map(|record| record.bytes.clone());
                 self.send(signal, batches.collect(), items_of(&records))
@@ -175,12 +175,7 @@ impl Worker {
             Sent::TooLarge => {}
             Sent::Refused {
                 by_content: true, ..
-            } if records.len() > 1 => {
-                self.suspects.of_mut(signal).bisect(&records);
-            }
-            Sent::Refused {
-                by_content: true, ..
-            } if self.searches(&records) => {
+            } if records.len() > 1 || self.searches(&records) => {
                 self.suspects.of_mut(signal).bisect(&records);
             }
             Sent::Refused { reason, .. } => {
@@ -318,7 +313,7 @@ impl Worker {
     }
 
     /// Sends one record in requests of fewer items than it has.
-    async fn send_in_parts(&mut self, record: &Record) -> Sent {
+    async fn send_in_parts(&mut self, cursor: &mut Cursor, record: &Record) -> Sent {
         let mut done = self.in_parts.resume(record.sequence);
         let signal = record.signal;
         let mut parts = self.parts(record, done);
@@ -327,8 +322,7 @@ impl Worker {
                 Part::Request { pieces, items } => (pieces, items),
                 Part::Unfit { items, reason } => {
                     self.refusals.count(&self.status, signal, items, &reason);
-                    done += items;
-                    self.in_parts.done = done;
+                    done = self.part_done(cursor, record, items);
                     parts.limit_items(self.part_limits(done).items);
                     continue;
                 }
@@ -350,11 +344,17 @@ impl Worker {
                     self.refusals.count(&self.status, signal, items, &reason);
                 }
             }
-            done += items;
-            self.in_parts.done = done;
+            done = self.part_done(cursor, record, items);
             parts.limit_items(self.part_limits(done).items);
         }
         Sent::Settled
+    }
+
+    /// The next `items` of the record under way are counted; how many of it are.
+    fn part_done(&mut self, cursor: &mut Cursor, record: &Record, items: u64) -> u64 {
+        cursor.told(record.sequence, Items::only(record.signal, items));
+        self.in_parts.done += items;
+        self.in_parts.done
     }
 
     fn works_again(&mut self) {

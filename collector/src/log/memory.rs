@@ -39,6 +39,8 @@ struct Reader {
     /// Pushed out while being sent: lost, unless an acknowledgement says otherwise. Not charged to the cap;
     /// no more than what is being sent.
     held: VecDeque<Held>,
+    /// What of the record that goes out in parts is counted already; nothing of one in `held`.
+    told: Option<Held>,
     unsent_bytes: usize,
     /// Items lost since dropping began, while it goes on.
     episode: Option<Items>,
@@ -48,6 +50,7 @@ struct Reader {
     status: Arc<ExporterStatus>,
 }
 
+/// Items of one record.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     sequence: u64,
@@ -138,6 +141,7 @@ impl State {
             sending: Signal::default(),
             handed: self.next_sequence,
             held: VecDeque::new(),
+            told: None,
             unsent_bytes: 0,
             episode: None,
             on_full: config.on_full,
@@ -155,6 +159,7 @@ impl State {
             id,
             handed: of.position,
             held: VecDeque::new(),
+            told: None,
             episode: None,
             on_full: OnFull::DropOldest,
             scout: true,
@@ -240,6 +245,13 @@ impl State {
             .map_or(0, |reader| reader.unsent_bytes as u64)
     }
 
+    /// `items` more of record `sequence` are counted by the exporter already.
+    pub(super) fn told(&mut self, id: ReaderId, sequence: u64, items: Items) {
+        if let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) {
+            reader.tell(sequence, items);
+        }
+    }
+
     /// Settles what was handed out last, up to `sequence`.
     pub(super) fn ack(&mut self, id: ReaderId, sequence: u64) -> Vec<Notice> {
         let mut notices = Vec::new();
@@ -249,6 +261,7 @@ impl State {
         while (reader.held.front()).is_some_and(|held| held.sequence <= sequence) {
             reader.held.pop_front();
         }
+        reader.told.take_if(|told| told.sequence <= sequence);
         let past = sequence.saturating_add(1).min(self.next_sequence);
         let acknowledged = reader.acknowledged.of_mut(reader.sending);
         *acknowledged = past.max(*acknowledged);
@@ -275,7 +288,9 @@ impl State {
         let waiting = offset(self.first_sequence(), reader.position);
         let waiting = self.records.iter().skip(waiting);
         let waiting = waiting.filter(|record| reader.wants(record));
-        held.chain(waiting.map(Record::counted)).sum()
+        let mut unsent: Items = held.chain(waiting.map(Record::counted)).sum();
+        unsent -= reader.told.map(|told| told.items).unwrap_or_default();
+        unsent
     }
 
     /// Moves every reader on to the next record that it wants.
@@ -407,7 +422,10 @@ impl Reader {
         if !self.wants(record) {
             return None;
         }
-        let (sequence, items) = (record.sequence, record.counted());
+        let (sequence, mut items) = (record.sequence, record.counted());
+        if let Some(told) = self.told.take_if(|told| told.sequence == sequence) {
+            items -= told.items;
+        }
         if being_sent {
             self.held.push_back(Held { sequence, items });
             return None;
@@ -422,6 +440,19 @@ impl Reader {
             exporter: self.status.name.clone(),
             items,
         })
+    }
+
+    fn tell(&mut self, sequence: u64, items: Items) {
+        let mut held = self.held.iter_mut();
+        if let Some(held) = held.find(|held| held.sequence == sequence) {
+            held.items -= items;
+        } else if sequence >= self.position {
+            let nothing = Held {
+                sequence,
+                items: Items::default(),
+            };
+            self.told.get_or_insert(nothing).items += items;
+        }
     }
 
     fn lose(&mut self, items: Items) {

@@ -343,6 +343,15 @@ impl Cursor {
         }
     }
 
+    /// `items` more of record `sequence`, which was handed out and goes out in parts, are counted already, as sent or refused:
+    /// if the record is lost, these are not lost with it.
+    pub fn told(&mut self, sequence: u64, items: Items) {
+        match &mut self.0 {
+            CursorKind::Memory(cursor) => cursor.log.state().told(cursor.reader, sequence, items),
+            CursorKind::Disk(cursor) => cursor.told(sequence, items),
+        }
+    }
+
     /// Gives up what was handed out last, for a while: the same records come again when asked for. On disk one reader at a
     /// time may have a record of more than its share of memory, and the next one need not wait any longer then.
     pub fn let_go(&mut self) {

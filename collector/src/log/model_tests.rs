@@ -33,6 +33,10 @@ enum Step {
         reader: usize,
         share: usize,
     },
+    /// Tells of a part of the first record that was handed out last.
+    Tell {
+        reader: usize,
+    },
     Leave {
         reader: usize,
     },
@@ -65,6 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (reader.clone(), 1..=4_usize, 0..1_500_usize)
             .prop_map(|(reader, share, max_bytes)| Step::ReadOn { reader, share, max_bytes }),
         3 => (reader.clone(), 0..=4_usize).prop_map(|(reader, share)| Step::Ack { reader, share }),
+        2 => reader.clone().prop_map(|reader| Step::Tell { reader }),
         1 => reader.prop_map(|reader| Step::Leave { reader }),
     ]
 }
@@ -79,15 +84,25 @@ struct Model {
     /// Those were of this signal.
     sending: Signal,
     acknowledged_items: u64,
+    /// The record of which a part was told.
+    told: Option<u64>,
     /// First sequence of each signal that may still come.
     from: BySignal<u64>,
     /// Items of all that it takes.
     appended_items: u64,
 }
 
+/// So that the items of all of them can be told apart in one number.
+const MOST_RECORDS: u64 = 32;
+
 /// Items of record `sequence`: all different in binary, so that sums tell which ones they hold.
 fn items_of(sequence: u64) -> u64 {
-    1 << sequence
+    0b11 << (2 * sequence)
+}
+
+/// Those of them that are told apart.
+fn part_of(sequence: u64) -> u64 {
+    0b01 << (2 * sequence)
 }
 
 fn reader(status: &Arc<ExporterStatus>) -> ReaderConfig {
@@ -112,6 +127,7 @@ fn run(steps: Vec<Step>) {
                 handed: Vec::new(),
                 sending: Signal::Traces,
                 acknowledged_items: 0,
+                told: None,
                 from: BySignal::default(),
                 appended_items: 0,
             }
@@ -120,6 +136,7 @@ fn run(steps: Vec<Step>) {
     let mut appended = 0;
     for step in steps {
         match step {
+            Step::Append(_, _) if appended == MOST_RECORDS => {}
             Step::Append(len, signal) => {
                 let bytes = Bytes::from(vec![0; len]);
                 let items = items_of(appended);
@@ -182,8 +199,24 @@ fn run(steps: Vec<Step>) {
                     let done: Vec<_> = model.handed.drain(..count).collect();
                     let last = done[count - 1].0;
                     state.ack(model.id, last);
-                    model.acknowledged_items += done.iter().map(|(_, items)| items).sum::<u64>();
+                    let items = done.iter().map(|(_, items)| items).sum::<u64>();
+                    let told = model
+                        .told
+                        .filter(|&told| told == done[0].0)
+                        .map_or(0, part_of);
+                    model.acknowledged_items += items - told;
                     *model.from.of_mut(model.sending) = last + 1;
+                }
+            }
+            Step::Tell { reader } => {
+                let model = &mut models[reader];
+                if let Some(&(first, _)) = model.handed.first()
+                    && model.present
+                    && model.told != Some(first)
+                {
+                    state.told(model.id, first, Items::only(model.sending, part_of(first)));
+                    model.told = Some(first);
+                    model.acknowledged_items += part_of(first);
                 }
             }
             Step::Leave { reader } => {

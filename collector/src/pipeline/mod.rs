@@ -106,10 +106,10 @@ pub async fn run(config: Config, exporting: &Handle) -> Result<(), RunError> {
         .traces(false)
         .start()?;
     opened.recovery.tell();
+    let asked = kit.shutdown_signal();
     let collector = Collector::start(&kit, config, bound, opened, guards, exporting);
     let log = collector.log.clone();
-    // Made only now, for making it turns the collector ready.
-    stopped(kit.shutdown_signal(), &log, || kit.shutdown()).await;
+    stopped(asked, &log, || kit.shutdown()).await;
     let status = Arc::clone(&collector.status);
     // Not dropped by the signal: what waits must still be there to be told.
     let mut drain = pin!(collector.drain(&kit));
@@ -188,6 +188,9 @@ impl Collector {
         let net = server::Config {
             max_connections: config.memory.connections(),
             stream_window_bytes: config.memory.stream_window(),
+            max_streams: config
+                .memory
+                .streams(Handle::current().metrics().num_workers()),
             ..server::Config::default()
         };
         let senders = server::Config {

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::client::{Connection, get, request};
-use crate::service::{OWN_SERVER, RUN, Service};
+use crate::service::{EARLY_SIGNAL, OWN_SERVER, RUN, Service};
 
 async fn status(addr: SocketAddr, path: &str) -> u16 {
     get(addr, path).await.status.as_u16()
@@ -287,6 +287,18 @@ async fn a_service_with_its_own_server_drains_with_the_kit_s_signal() {
     service.line(|line| line["message"] == "stopped").await;
     let probes = |line: &serde_json::Value| line["url.path"] == "/readyz";
     assert!(!service.lines().iter().any(probes));
+}
+
+#[tokio::test]
+async fn a_signal_before_the_server_runs_is_heeded() {
+    let env = [
+        (OWN_SERVER, "1"),
+        (EARLY_SIGNAL, "1"),
+        ("BELLWETHER_DRAIN_DELAY", "0s"),
+    ];
+    let mut service = Service::start(&env).await;
+    assert!(service.exited().await.success());
+    service.line(|line| line["message"] == "stopped").await;
 }
 
 #[tokio::test]

@@ -35,6 +35,8 @@ const CHILD: &str = "TEST_SERVICE";
 pub(crate) const OWN_FILTER: &str = "TEST_OWN_FILTER";
 /// Set for a child that keeps its own server.
 pub(crate) const OWN_SERVER: &str = "TEST_OWN_SERVER";
+/// Has it send itself SIGTERM once its server is made, before it runs.
+pub(crate) const EARLY_SIGNAL: &str = "TEST_EARLY_SIGNAL";
 
 /// Set for a child with dependency checks that hang: as many, and one that blocks its thread.
 pub(crate) const HANGING_CHECKS: &str = "TEST_HANGING_CHECKS";
@@ -163,6 +165,13 @@ async fn own_server(kit: &Kit, listener: TcpListener, app: Router) {
     let app = app.merge(kit.routes()).layer(kit.layer());
     tracing::info!(address = %listener.local_addr().unwrap(), "listening");
     let server = axum::serve(listener, app).with_graceful_shutdown(kit.shutdown_signal());
+    if std::env::var_os(EARLY_SIGNAL).is_some() {
+        let this = std::process::id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-TERM", &this])
+            .status();
+        assert!(sent.unwrap().success());
+    }
     tokio::select! {
         ended = server.into_future() => ended.unwrap(),
         () = kit.cut_signal() => {}

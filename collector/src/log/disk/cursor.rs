@@ -152,6 +152,10 @@ impl DiskCursor {
         self.shared.ack(self.reader, sequence);
     }
 
+    pub(in crate::log) fn told(&mut self, sequence: u64, items: Items) {
+        self.shared.state().told(self.reader, sequence, items);
+    }
+
     pub(in crate::log) fn unsent(&self) -> Items {
         self.shared.state().unsent(self.reader)
     }

@@ -18,7 +18,7 @@ use super::state::{Limits, Next};
 use super::writer::Writer;
 use super::{DiskConfig, DiskCursor, Durability, Shared, Sizes, scan};
 use crate::log::{Full, OnFull, Read, ReaderConfig, ReaderId};
-use crate::signal::{BySignal, Signal, Signals};
+use crate::signal::{BySignal, Items, Signal, Signals};
 use crate::status::{ExporterStatus, LogStatus};
 
 const READERS: usize = 2;
@@ -58,6 +58,8 @@ enum Step {
     CutPower(u64),
     FailIn(u64),
     FillUp(u64),
+    /// Tells of a part of the first record that a reader was handed last.
+    Tell(usize),
     /// No segment can be removed until it heals.
     KeepSegments,
     /// The directory is away until it heals.
@@ -80,7 +82,7 @@ fn step(ends: Ends) -> impl Strategy<Value = Step> {
             prop_oneof![any::<u64>().prop_map(Step::CutPower), Just(Step::Kill)].boxed()
         }
         Ends::ByKill => Just(Step::Kill).boxed(),
-        Ends::Not => Just(Step::Write).boxed(),
+        Ends::Not => reader.clone().prop_map(Step::Tell).boxed(),
     };
     prop_oneof![
         8 => (0..700_usize).prop_map(Step::Append),
@@ -91,7 +93,7 @@ fn step(ends: Ends) -> impl Strategy<Value = Step> {
             .prop_map(|(reader, share, max_bytes)| Step::ReadOn { reader, share, max_bytes }),
         5 => (reader, 0..=4_usize).prop_map(|(reader, share)| Step::Ack { reader, share }),
         1 => Just(Step::Save),
-        1 => end,
+        2 => end,
         1 => (0..6_u64).prop_map(Step::FailIn),
         1 => (0..800_u64).prop_map(Step::FillUp),
         1 => Just(Step::KeepSegments),
@@ -106,6 +108,8 @@ struct Seen {
     /// Numbers and sequences handed out and not acknowledged.
     handed: Vec<(u64, u64)>,
     delivered: BTreeSet<u64>,
+    /// Numbers of which one item was told apart.
+    told: BTreeSet<u64>,
     /// The greatest number of each signal acknowledged, in this run and when its place was saved.
     last: BySignal<Option<u64>>,
     saved: BySignal<Option<u64>>,
@@ -117,6 +121,8 @@ pub(super) struct Rig {
     on_full: OnFull,
     /// Whether batches are of all signals in turn, some of which the second reader does not take.
     is_mixed: bool,
+    /// Of one batch.
+    pub(super) items: u64,
     pub(super) statuses: [Arc<ExporterStatus>; READERS],
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Writer,
@@ -157,6 +163,7 @@ impl Rig {
             durability,
             on_full,
             is_mixed,
+            items: 1,
             statuses,
             shared,
             writer,
@@ -230,7 +237,7 @@ impl Rig {
         bytes.resize(length.max(8), number as u8);
         match self
             .shared
-            .offer(self.signal_of(number), Bytes::from(bytes), 1)
+            .offer(self.signal_of(number), Bytes::from(bytes), self.items)
         {
             Ok(answer) => self
                 .waiting
@@ -354,6 +361,17 @@ impl Rig {
         }
     }
 
+    pub(super) fn tell(&mut self, reader: usize) {
+        let Some(&(number, sequence)) = self.seen[reader].handed.first() else {
+            return;
+        };
+        if self.seen[reader].told.insert(number) {
+            let items = Items::only(self.signal_of(number), 1);
+            let id = ReaderId(reader as u64);
+            self.shared.state().told(id, sequence, items);
+        }
+    }
+
     pub(super) fn save(&mut self) {
         self.writer.save_cursors(&self.shared);
         if self.shared.state().unsaved_bytes().is_none() {
@@ -379,6 +397,7 @@ impl Rig {
                 let count = self.seen[reader].handed.len() * share / 4;
                 self.ack(reader, count);
             }
+            Step::Tell(reader) => self.tell(reader),
             Step::Save => self.save(),
             Step::Kill => self.reopen(),
             Step::CutPower(seed) => {
@@ -465,6 +484,7 @@ fn open(
 }
 
 fn check_the_cap(mut rig: Rig, steps: Vec<Step>) {
+    rig.items = 2;
     for step in steps {
         rig.step(step);
     }
@@ -476,8 +496,9 @@ fn check_the_cap(mut rig: Rig, steps: Vec<Step>) {
     for reader in 0..READERS {
         let (delivered, taken) = (rig.delivered(reader), rig.taken_by(reader));
         assert!(delivered.is_subset(&taken));
-        let both = delivered.len() as u64 + rig.dropped(reader);
-        assert_eq!(both, taken.len() as u64);
+        let told = rig.seen[reader].told.difference(delivered).count() as u64;
+        let all = 2 * delivered.len() as u64 + told + rig.dropped(reader);
+        assert_eq!(all, 2 * taken.len() as u64);
         let unsent = rig.shared.state().unsent(ReaderId(reader as u64));
         assert!(unsent.is_empty(), "{unsent:?}");
     }

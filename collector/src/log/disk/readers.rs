@@ -51,6 +51,8 @@ pub(super) struct Reader {
     ahead: BTreeMap<u64, Handed>,
     /// Pushed out while being sent: lost, unless an acknowledgement says otherwise.
     held: VecDeque<Handed>,
+    /// What of the record that goes out in parts is counted already; nothing of one in `held`.
+    told: Option<Told>,
     /// What it takes of all from `place` on.
     pub(super) unsent: Totals,
     /// The part of it that is in the segment of `place`.
@@ -69,6 +71,13 @@ struct Handed {
     /// Where the record ends; its own sequence.
     end: Place,
     arrived_unix_nano: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    sequence: u64,
+    segment: u64,
+    items: Items,
 }
 
 impl Totals {
@@ -130,6 +139,7 @@ impl Reader {
             handed: VecDeque::new(),
             ahead: BTreeMap::new(),
             held: VecDeque::new(),
+            told: None,
             unsent: Totals::default(),
             here: Totals::default(),
             oldest_unix_nano: 0,
@@ -149,6 +159,7 @@ impl Reader {
             scout: true,
             handed: VecDeque::new(),
             held: VecDeque::new(),
+            told: None,
             episode: None,
             ..self.clone()
         }
@@ -195,6 +206,7 @@ impl Reader {
     pub(super) fn unsent_items(&self) -> Items {
         let mut unsent = self.unsent.items;
         unsent -= self.ahead.values().map(|ahead| ahead.totals.items).sum();
+        unsent -= self.told.map(|told| told.items).unwrap_or_default();
         unsent += self.held.iter().map(|held| held.totals.items).sum();
         unsent
     }
@@ -298,6 +310,7 @@ impl Reader {
         while (self.held.front()).is_some_and(|held| held.end.sequence <= sequence) {
             self.held.pop_front();
         }
+        self.told.take_if(|told| told.sequence <= sequence);
         let past = sequence.saturating_add(1);
         let acknowledged = self.acknowledged.of_mut(self.sending);
         *acknowledged = past.max(*acknowledged);
@@ -364,6 +377,9 @@ impl Reader {
         let mut lost = std::mem::take(&mut self.here);
         self.unsent -= lost;
         let segment = self.place.segment;
+        if let Some(told) = self.told.take_if(|told| told.segment == segment) {
+            lost.items -= told.items;
+        }
         self.ahead.retain(|_, ahead| {
             let is_here = ahead.end.segment == segment;
             if is_here {
@@ -377,12 +393,15 @@ impl Reader {
     /// Moves past the oldest segment, which the cap pushes out; a line when that begins to lose items.
     pub(super) fn push_out(&mut self, segments: &Segments) -> Option<Notice> {
         let segment = self.place.segment;
+        let told = self.told;
         let mut lost = self.give_up_here();
-        while let Some(handed) = self.handed.front().copied()
+        while let Some(mut handed) = self.handed.front().copied()
             && handed.end.segment == segment
         {
             self.handed.pop_front();
             if handed.signal == self.sending && self.is_wanted(&handed) {
+                let told = told.filter(|told| told.sequence == handed.end.sequence);
+                handed.totals.items -= told.map(|told| told.items).unwrap_or_default();
                 lost -= handed.totals;
                 self.held.push_back(handed);
             }
@@ -399,6 +418,21 @@ impl Reader {
             exporter: self.status.name.clone(),
             items: lost.items,
         })
+    }
+
+    /// `items` more of record `sequence`, which is being sent, are counted already.
+    pub(super) fn tell(&mut self, sequence: u64, items: Items) {
+        let is_it = |handed: &Handed| handed.end.sequence == sequence;
+        if let Some(held) = self.held.iter_mut().find(|held| is_it(held)) {
+            held.totals.items -= items;
+        } else if let Some(handed) = self.handed.iter().find(|handed| is_it(handed)) {
+            let nothing = Told {
+                sequence,
+                segment: handed.end.segment,
+                items: Items::default(),
+            };
+            self.told.get_or_insert(nothing).items += items;
+        }
     }
 
     fn lose(&mut self, items: Items) {

@@ -228,6 +228,13 @@ impl State {
         notices
     }
 
+    /// `items` more of record `sequence` are counted by the exporter already.
+    pub(super) fn told(&mut self, id: ReaderId, sequence: u64, items: Items) {
+        if let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) {
+            reader.tell(sequence, items);
+        }
+    }
+
     pub(super) fn unsent(&self, id: ReaderId) -> Items {
         self.reader(id)
             .map_or_else(Items::default, Reader::unsent_items)

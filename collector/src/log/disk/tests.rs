@@ -937,6 +937,40 @@ fn what_is_acknowledged_ahead_is_not_lost_when_it_is_pushed_out() {
     assert_eq!(both, rig.accepted.len() as u64);
 }
 
+/// Whether it is being sent when it is pushed out, or was asked for again; the first batch is settled after all where its
+/// exporter gets through.
+#[test]
+fn what_was_told_of_a_record_is_not_lost_with_it() {
+    for (asked_again, gets_through) in [(false, false), (true, false), (false, true)] {
+        let mut rig = Rig::new(Durability::Synced, OnFull::DropOldest);
+        rig.items = 3;
+        rig.append(50);
+        rig.write();
+        assert!(rig.read(0, 2_000));
+        rig.tell(0);
+        assert_eq!(rig.shared.state().unsent(ReaderId(0)).traces, 2);
+        if asked_again {
+            rig.shared.state().read(ReaderId(0), 2_000);
+            assert_eq!(rig.shared.state().unsent(ReaderId(0)).traces, 2);
+        }
+        for _ in 0..30 {
+            rig.append(600);
+            rig.write();
+        }
+        let told = if gets_through {
+            rig.ack(0, 1);
+            0
+        } else {
+            1
+        };
+        rig.drain();
+        let delivered = 3 * rig.delivered(0).len() as u64;
+        let all = 3 * rig.accepted.len() as u64;
+        assert_eq!(delivered + told + rig.dropped(0), all);
+        assert_eq!(rig.delivered(0).contains(&0), gets_through);
+    }
+}
+
 #[tokio::test]
 async fn what_nobody_takes_is_not_written() {
     let directory = TempDir::new().unwrap();

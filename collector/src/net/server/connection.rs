@@ -26,9 +26,6 @@ use super::accept::Known;
 use super::door::{Door, Opened, Version, wrong_door};
 use super::{BoxError, Config, MAX_HEADER_BYTES};
 
-/// The least that RFC 9113 recommends (section 6.5.2): each costs memory before anybody can look at it, up to 50 KiB for
-/// a head whose few bytes stand for many lines.
-const MAX_STREAMS: u32 = 100;
 /// Windows of streams that a connection's own has room for.
 const CONNECTION_WINDOWS: u32 = 4;
 /// Of an HTTP/2 frame; senders that do not ask use 16 KiB. A frame is read whole before any of it is handed on, and each
@@ -135,7 +132,7 @@ where
                     life.stream_window_bytes.saturating_mul(CONNECTION_WINDOWS),
                 )
                 .max_frame_size(MAX_FRAME_BYTES)
-                .max_concurrent_streams(MAX_STREAMS)
+                .max_concurrent_streams(life.max_streams)
                 .max_header_list_size(MAX_HEADER_BYTES as u32)
                 .keep_alive_interval(PING_INTERVAL)
                 .keep_alive_timeout(PING_TIMEOUT)
@@ -189,6 +186,7 @@ where
 struct Life {
     idle_timeout: Duration,
     stream_window_bytes: u32,
+    max_streams: u32,
     too_old_at: Option<Instant>,
     grace: Duration,
     retired: AtomicBool,
@@ -212,6 +210,7 @@ impl Life {
         Self {
             idle_timeout: config.idle_timeout,
             stream_window_bytes: config.stream_window_bytes,
+            max_streams: config.max_streams,
             too_old_at: age.map(|age| now + age),
             grace: config.max_age_grace,
             retired: AtomicBool::new(false),

@@ -41,6 +41,9 @@ pub struct Config {
     /// Bytes of a request that HTTP/2 reads ahead of the handler, and a quarter of those of a connection: they are counted
     /// only when the handler takes them.
     pub stream_window_bytes: u32,
+    /// Requests of one HTTP/2 connection under way at once. Their heads are all made when they have come, before a handler
+    /// can look at the first one: up to 50 KiB for one whose few bytes stand for many lines.
+    pub max_streams: u32,
     /// How long requests under way may take to finish once the listener is shut down.
     pub drain: Duration,
     /// What to shake hands by; `None`: plaintext.
@@ -67,6 +70,8 @@ impl Default for Config {
             max_age: None,
             max_age_grace: Duration::from_secs(30),
             stream_window_bytes: 1024 * 1024,
+            // The least that RFC 9113 recommends (section 6.5.2).
+            max_streams: 100,
             drain: Duration::from_secs(10),
             tls: None,
             status: None,
