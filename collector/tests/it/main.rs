@@ -25,6 +25,7 @@ mod process;
 mod sampling;
 mod secure;
 mod sender;
+mod services;
 mod signals;
 mod sink;
 #[cfg(target_os = "linux")]
