@@ -135,6 +135,28 @@ fn a_call_counts_by_its_client_span() {
     assert_eq!(counts, [(4, 4), (4, 4)]);
 }
 
+#[test]
+fn critical_paths_weigh_their_requests_too() {
+    let views = views();
+    // Two quick ones of which each stands for sixteen: the slow four are less than a tenth.
+    for trace in 1..=6 {
+        let (nanos, state) = if trace <= 2 {
+            (1_000_000, "ot=th:f")
+        } else {
+            (50_000_000, "")
+        };
+        let one = sampled(timed(trace, 1, 0, Kind::Server, nanos), state);
+        count(&views, "cart", &[], vec![one], T0);
+    }
+    views.tick(T0 + 10 * SECOND);
+    let (_, paths) = views
+        .critical_paths_at("cart", FIVE_MINUTES, T0 + 10 * SECOND)
+        .unwrap();
+    let (typical, slow) = (&paths[0].typical, &paths[0].slow);
+    assert_eq!((typical.requests, typical.seconds), (2, 0.001));
+    assert_eq!((slow.requests, slow.seconds), (4, 0.05));
+}
+
 /// Value, count, in the order of the report.
 fn parts(views: &Views, split: Split, range: Range, now: u64) -> Vec<(String, u64)> {
     let (_, parts) = views.split_at(split, Some("cart"), range, now);
