@@ -240,6 +240,22 @@ fn a_new_version_is_apart_from_the_one_before() {
 }
 
 #[test]
+fn a_version_goes_on_counting_when_an_older_one_is_gone() {
+    let views = views();
+    let minute = 60 * SECOND;
+    served(&views, "1", "a", 1, T0);
+    served(&views, "2", "a", 1, T0 + 50 * minute);
+    served(&views, "3", "a", 1, T0 + 51 * minute);
+    // By now the first is gone, and the resource is that of the span before.
+    served(&views, "3", "a", 4, T0 + 63 * minute);
+    let now = T0 + 63 * minute;
+    assert_eq!(
+        parts(&views, Split::Version, HOUR, now),
+        owned(&[("3", 5), ("2", 1)])
+    );
+}
+
+#[test]
 fn parts_are_sampled_weighed_and_only_of_entry_spans() {
     let views = views();
     let version = |version| [("service.version", version)];
