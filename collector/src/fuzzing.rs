@@ -119,7 +119,10 @@ fn otlp_logs_json(data: &[u8]) {
     };
     assert!(made.len() <= wire::most_otlp_json(data.len()));
     counts::check_any_logs(&made);
-    is_read_alike(data, &made, |_: &mut ExportLogsServiceRequest, _| ());
+    // The reference knows fields of logs by OTLP's spelling alone, not by that of protobuf (`log_records`).
+    if !data.contains(&b'_') {
+        is_read_alike(data, &made, |_: &mut ExportLogsServiceRequest, _| ());
+    }
 }
 
 fn otlp_metrics_json(data: &[u8]) {

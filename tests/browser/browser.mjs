@@ -1,4 +1,5 @@
-// Starts the installed Chromium and finds the pages of a running collector. Used by checks.mjs and screenshots.mjs.
+// Starts the installed Chromium and finds the pages of a running collector. Used by checks.mjs,
+// acceptance.mjs and screenshots.mjs.
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 
@@ -28,6 +29,47 @@ export const launch = () => {
   });
 };
 
+/** Fails the check that runs, saying `message`. */
+export const expect = (condition, message) => {
+  if (!condition) throw new Error(message);
+};
+
+/** Runs and prints checks, one after the other; `finish` ends the program, with 1 when one failed. */
+export const checks = () => {
+  let failed = 0;
+  const check = async (name, run) => {
+    try {
+      await run();
+      console.log(`ok      ${name}`);
+    } catch (error) {
+      failed += 1;
+      console.log(`FAILED  ${name}: ${error.message.split('\n')[0]}`);
+    }
+  };
+  const finish = () => {
+    console.log(failed === 0 ? 'all checks passed' : `${failed} checks failed`);
+    process.exit(failed === 0 ? 0 : 1);
+  };
+  return { check, finish };
+};
+
+/** A page of a clean profile that takes note of every console error and of every request to another origin. */
+export const openPage = async (browser, address, path, options = {}) => {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+  const page = await context.newPage();
+  page.faults = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error') page.faults.push(`console: ${message.text()}`);
+  });
+  page.on('pageerror', (error) => page.faults.push(`script: ${error.message}`));
+  page.on('request', (request) => {
+    const url = request.url();
+    if (!url.startsWith(`${address}/`) && !url.startsWith('data:')) page.faults.push(`other origin: ${url}`);
+  });
+  await page.goto(address + path, { waitUntil: 'load' });
+  return page;
+};
+
 /** The pages worth a look, found through the API: the busiest service, and the most telling trace. */
 export const findPages = async (address) => {
   const ask = async (path) => {
@@ -47,6 +89,7 @@ export const findPages = async (address) => {
     services: '/',
     service: `/services/${encodeURIComponent(busiest.service)}`,
     map: '/map',
+    edge: widest ? `/edges?client=${encodeURIComponent(widest.client)}&server=${encodeURIComponent(widest.server)}` : '/map',
     traces: '/traces?order=slowest',
     waterfall: `/traces/${traces.sort(mostTelling(widest))[0].trace_id}`,
     status: '/status',

@@ -23,19 +23,35 @@ const receiver = async (address) => {
   return found.address.replace(/^0\.0\.0\.0|^\[::\]/, 'localhost');
 };
 
+const attribute = (key, value) => Buffer.concat([text(1, key), field(2, text(1, value))]);
+
 /** A server span of 5 ms that has just ended; returns its trace id. */
-export const sendSpan = async (address, { service, operation }) => {
+export const sendSpan = async (address, { service, operation }) =>
+  sendTrace(address, [{ service, operation, from: 0, to: 5 }]);
+
+/**
+ * Spans of one trace that has just ended; returns its trace id. Each has a `service`, an `operation`, `from` and `to` in
+ * milliseconds, and may have a `parent` (the number of another one, or 'gone'), a `kind` (2 is a server), an `error` and
+ * `attributes`.
+ */
+export const sendTrace = async (address, spans) => {
   const traceId = randomBytes(16);
-  const now = BigInt(Date.now()) * 1_000_000n;
-  const span = Buffer.concat([
-    field(1, traceId), field(2, randomBytes(8)), text(5, operation), Buffer.from([0x30, 2]),
-    fixed64(7, now - 5_000_000n), fixed64(8, now),
-  ]);
-  const attribute = Buffer.concat([text(1, 'service.name'), field(2, text(1, service))]);
-  const body = field(1, Buffer.concat([field(1, field(1, attribute)), field(2, field(2, span))]));
-  const answer = await fetch(`http://${await receiver(address)}/v1/traces`, {
-    method: 'POST', headers: { 'content-type': 'application/x-protobuf' }, body,
+  const ids = spans.map(() => randomBytes(8));
+  const last = Math.max(...spans.map((span) => span.to));
+  const at = (millis) => (BigInt(Date.now()) - BigInt(last - millis)) * 1_000_000n;
+  const groups = spans.map((span, number) => {
+    const parent = span.parent === undefined ? [] : [field(4, ids[span.parent] ?? randomBytes(8))];
+    const attributes = Object.entries(span.attributes ?? {}).map(([key, value]) => field(9, attribute(key, value)));
+    const status = span.error ? [field(15, Buffer.concat([text(2, span.error), Buffer.from([0x18, 2])]))] : [];
+    const bytes = Buffer.concat([
+      field(1, traceId), field(2, ids[number]), ...parent, text(5, span.operation), Buffer.from([0x30, span.kind ?? 2]),
+      fixed64(7, at(span.from)), fixed64(8, at(span.to)), ...attributes, ...status,
+    ]);
+    return field(1, Buffer.concat([field(1, field(1, attribute('service.name', span.service))), field(2, field(2, bytes))]));
   });
-  if (!answer.ok) throw new Error(`the collector refused a span: ${answer.status} ${await answer.text()}`);
+  const answer = await fetch(`http://${await receiver(address)}/v1/traces`, {
+    method: 'POST', headers: { 'content-type': 'application/x-protobuf' }, body: Buffer.concat(groups),
+  });
+  if (!answer.ok) throw new Error(`the collector refused spans: ${answer.status} ${await answer.text()}`);
   return traceId.toString('hex');
 };

@@ -19,7 +19,6 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("a bound address").port()
 }
 
-/// The program of `src/bin/part.rs`, which Cargo puts beside the test's own directory.
 fn part(arguments: &[&str]) -> Command {
     let mut command = Command::new(part_path());
     command
@@ -29,7 +28,11 @@ fn part(arguments: &[&str]) -> Command {
     command
 }
 
-fn part_path() -> PathBuf {
+/// The program of `src/bin/part.rs`, which Cargo puts beside the test's own directory.
+///
+/// # Panics
+/// When the system does not know where this test is.
+pub fn part_path() -> PathBuf {
     let mut path = std::env::current_exe().expect("the path of this test");
     path.pop();
     if path.ends_with("deps") {

@@ -34,6 +34,7 @@ pub use storage::Storage;
 pub use value::ListenAddress;
 
 use crate::export;
+use crate::web::TraceLink;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct Config {
     pub web: ListenAddress,
     /// Host names the pages answer to beside those they always do.
     pub web_hosts: Vec<String>,
+    /// Where else each trace can be looked at.
+    pub trace_links: Vec<TraceLink>,
     /// Who may send, and how long connections stay.
     pub access: Access,
     /// Where spans are sent on to; none is fine.
@@ -94,6 +97,9 @@ const OTLP_GRPC_PORT: u16 = 4317;
 const OTLP_HTTP_PORT: u16 = 4318;
 const ZIPKIN_PORT: u16 = 9411;
 const WEB_PORT: u16 = 4319;
+
+/// All of them stand on the page of each trace.
+const MOST_TRACE_LINKS: usize = 16;
 
 const DEFAULT_RETENTION: Duration = Duration::from_secs(3_600);
 const LEAST_RETENTION: Duration = Duration::from_secs(60);
@@ -180,6 +186,7 @@ impl Config {
             retention,
             storage,
             web_hosts: hosts(given.several("web_hosts"), faults),
+            trace_links: trace_links(given.several("trace_links"), faults),
             listen,
             otlp_grpc,
             otlp_http,
@@ -229,6 +236,25 @@ fn hosts(settings: Vec<Setting>, faults: &mut Faults) -> Vec<String> {
     hosts
         .filter_map(|setting| faults.checked(Some(setting), value::host))
         .collect()
+}
+
+fn trace_links(settings: Vec<Setting>, faults: &mut Faults) -> Vec<TraceLink> {
+    if let Some(one_more) = settings.get(MOST_TRACE_LINKS) {
+        let text = format!("at most {MOST_TRACE_LINKS} are allowed");
+        faults.say(one_more.source.clone(), text);
+    }
+    let mut links: Vec<TraceLink> = Vec::new();
+    for setting in settings.into_iter().take(MOST_TRACE_LINKS) {
+        let link = faults.checked(Some(setting.clone()), |text| {
+            let link: TraceLink = text.parse().map_err(|error| format!("{error}"))?;
+            if links.iter().any(|other| other.name() == link.name()) {
+                return Err("another link has this name".to_owned());
+            }
+            Ok(link)
+        });
+        links.extend(link);
+    }
+    links
 }
 
 /// Two listeners that were asked for at the same place: one of them could not be had.

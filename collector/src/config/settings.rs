@@ -89,6 +89,16 @@ pub(super) const SETTINGS: &[Key] = &[
         in_force: |config| config.web_hosts.clone(),
     },
     Key {
+        key: "trace_links",
+        flag: "trace-link",
+        value: "NAME=URL",
+        takes: Takes::Several,
+        default: "none",
+        help: "A link from each trace to the same one elsewhere, as Jaeger=http://jaeger.example/trace/{trace_id}; a comma is \
+               %2C in it; may be repeated",
+        in_force: |config| config.trace_links.iter().map(ToString::to_string).collect(),
+    },
+    Key {
         key: "memory_limit",
         flag: "memory-limit",
         value: "BYTES",

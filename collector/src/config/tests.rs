@@ -464,7 +464,7 @@ exporters:
             "FILE:2: retension: there is no such key; did you mean `retention`?",
             "FILE:3: otlp-grpc: there is no such key; did you mean `otlp_grpc`?",
             "FILE:4: nonsense: there is no such key; allowed are listen, otlp_grpc, otlp_http, zipkin, web, web_hosts, \
-             memory_limit, data_dir, durability, data_limit, on_full, sample_ratio, retention, tls, auth, cors, connections, reload_interval, exporters",
+             trace_links, memory_limit, data_dir, durability, data_limit, on_full, sample_ratio, retention, tls, auth, cors, connections, reload_interval, exporters",
             "FILE:5: memory_limit: one value is needed here",
             "FILE:6: web: stands in line 1 already; leave one out",
             "FILE:7: web_hosts: a list (lines that begin with `- `) is needed here",
@@ -707,6 +707,7 @@ web: 0.0.0.0:7000  # --web
 web_hosts:
   - traces.example  # FILE:6
   - collector  # FILE:6
+trace_links: []  # default
 memory_limit: 512MiB  # FILE:7
 data_dir: /data  # FILE:8
 durability: received  # FILE:9
@@ -781,6 +782,47 @@ exporters:
     assert!(
         nothing.ends_with("\nexporters: []  # default\n"),
         "{nothing}"
+    );
+}
+
+#[test]
+fn links_to_a_trace_come_from_flags_variables_and_the_file() {
+    let text = "trace_links:\n  - Tempo=https://g.example/explore?x=%7B%22{trace_id}%22%7D\n";
+    let file = Written::new(text);
+    let names = |config: Config| {
+        let links = config.trace_links.iter();
+        links.map(|link| link.name().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(file.run("", &[])), ["Tempo"]);
+    let variable = (
+        "BELLWETHER_TRACE_LINK",
+        "a=http://a/{trace_id}, b=http://b/{trace_id}",
+    );
+    assert_eq!(names(file.run("", &[variable])), ["a", "b"]);
+    let flag = "--trace-link c=http://c/{trace_id}";
+    assert_eq!(names(file.run(flag, &[variable])), ["c"]);
+    let printed = Written::new(file.print("", &[]));
+    assert_eq!(
+        printed.run("", &[]).trace_links,
+        file.run("", &[]).trace_links
+    );
+    check_faults(
+        "--trace-link a=ftp://a/{trace_id} --trace-link b=http://b/ --trace-link c=http://c/{trace_id} \
+         --trace-link c=http://d/{trace_id}",
+        &[],
+        &[
+            "--trace-link: \"a=ftp://a/{trace_id}\" is not allowed: the URL has to begin with http:// or https:// and a \
+             host, without a user or password",
+            "--trace-link: \"b=http://b/\" is not allowed: the URL needs {trace_id} where the id of the trace belongs",
+            "--trace-link: \"c=http://d/{trace_id}\" is not allowed: another link has this name",
+        ],
+    );
+    let many = (0..17).map(|n| format!("n{n}=http://a/{{trace_id}}"));
+    let many = many.collect::<Vec<_>>().join(",");
+    check_faults(
+        "",
+        &[("BELLWETHER_TRACE_LINK", &many)],
+        &["BELLWETHER_TRACE_LINK: at most 16 are allowed"],
     );
 }
 

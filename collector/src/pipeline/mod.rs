@@ -214,6 +214,7 @@ impl Collector {
             views,
             status: Arc::clone(&status),
             allowed_hosts: allowed_hosts(config.web_hosts, config.web.host),
+            trace_links: config.trace_links.into(),
             closing: closed,
         };
         let web = web

@@ -62,7 +62,7 @@ impl Views {
             Some(None) => Vec::new(),
             only => stats.services.parts(split, only.flatten(), windows),
         };
-        let named = stats.named(snapshots);
+        let named = stats.named_services(snapshots);
         drop(stats);
         let reports = named
             .iter()

@@ -4,10 +4,11 @@
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::distribution::distribution;
 use super::figures::ratio;
-use super::names::{NameId, Names, NodeKind};
+use super::names::{Name, NameId, Names, NodeKind};
 use super::pairing::{Outcome, Settled};
-use super::report::Edge;
+use super::report::{Distribution, Edge};
 use super::window::{Clock, Series, Slot, Slots, Snapshot, seconds};
 
 const MAX_EDGES: usize = 1_000;
@@ -20,14 +21,20 @@ const UNPAIRED: usize = 2;
 const NEGATIVE: usize = 3;
 const RETRIED: usize = 4;
 const ASYNCHRONOUS: usize = 5;
-const COUNTERS: usize = 6;
+/// Of the unpaired ones.
+const UNPAIRED_FAILED: usize = 6;
+/// How many more are counted than calls came, by their weights; none unless a sender samples.
+const ESTIMATED: usize = 7;
+const COUNTERS: usize = 8;
 
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
 const GAP: usize = 2;
 /// Client spans of unpaired calls.
 const ALONE: usize = 3;
-const HISTOGRAMS: usize = 4;
+/// Gaps of unpaired calls whose called service told its own time.
+const TOLD: usize = 4;
+const HISTOGRAMS: usize = 5;
 
 type EdgeSlot = Slot<COUNTERS, HISTOGRAMS>;
 
@@ -37,13 +44,31 @@ pub(crate) type Ends = (NameId, NameId);
 /// Every edge seen within the retention.
 #[derive(Debug, Default)]
 pub(crate) struct Edges {
-    edges: HashMap<Ends, Series<COUNTERS, HISTOGRAMS>, RandomState>,
+    edges: HashMap<Ends, Row, RandomState>,
     overflowed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    series: Series<COUNTERS, HISTOGRAMS>,
+    /// What the client's attributes last called the server by another name than its own, and in which slot.
+    called_as: Option<(NameId, u32)>,
+}
+
+/// What an edge's ends are called.
+#[derive(Debug)]
+pub(crate) struct EdgeNames {
+    pub(crate) client: Name,
+    pub(crate) server: Name,
+    /// Another name that the client has for the server.
+    pub(crate) called_as: Option<Name>,
 }
 
 /// What an edge's report is made of.
 #[derive(Debug, Default)]
 pub(crate) struct EdgeSnapshot {
+    /// Another name that the client has for the server.
+    pub(crate) called_as: Option<NameId>,
     kept: Option<Snapshot<COUNTERS, HISTOGRAMS>>,
     lingering: Option<EdgeSlot>,
 }
@@ -59,29 +84,32 @@ impl Edges {
         }
         names.touch(ends.0, now);
         names.touch(ends.1, now);
-        let slot = self
-            .edges
-            .entry(ends)
-            .or_default()
-            .at(call.slot.max(now.saturating_sub(1)));
-        count(slot, call);
+        let row = self.edges.entry(ends).or_default();
+        if let Some(peer) = call
+            .peer
+            .filter(|&peer| peer != ends.1 && ends.1 == call.server)
+        {
+            names.touch(peer, now);
+            row.called_as = Some((peer, now));
+        }
+        count(row.series.at(call.slot.max(now.saturating_sub(1))), call);
     }
 
     /// Closes slots and drops edges without any.
     pub(crate) fn roll(&mut self, clock: &Clock) {
-        self.edges.retain(|_, series| {
-            series.roll(clock);
-            !series.is_empty()
+        self.edges.retain(|_, row| {
+            row.series.roll(clock);
+            // From then on the name may stand for another one.
+            row.called_as.take_if(|(_, slot)| *slot < clock.oldest());
+            !row.series.is_empty()
         });
     }
 
     /// Heap bytes held, about.
     pub(crate) fn bytes(&self) -> usize {
-        const ENTRY: usize = size_of::<(Ends, Series<COUNTERS, HISTOGRAMS>)>();
-        self.edges
-            .values()
-            .map(|series| ENTRY + series.bytes())
-            .sum()
+        const ENTRY: usize = size_of::<(Ends, Row)>();
+        let rows = self.edges.values();
+        rows.map(|row| ENTRY + row.series.bytes()).sum()
     }
 
     /// Calls counted into the overflow edge.
@@ -89,19 +117,23 @@ impl Edges {
         self.overflowed
     }
 
-    /// A snapshot of every edge with calls in the range, complete calls that are not settled yet included: those on
+    /// A snapshot of every edge, or of one alone, with calls in the range, complete calls that are not settled yet included: those on
     /// edges as they will be settled, beyond the cap on the overflow edge.
     pub(crate) fn snapshot(
         &self,
         lingering: impl Iterator<Item = Settled>,
         slots: Slots,
         names: &mut Names,
+        only: Option<Ends>,
     ) -> Vec<(Ends, EdgeSnapshot)> {
+        let asked = |ends: &Ends| only.is_none_or(|only| only == *ends);
         let mut edges: HashMap<Ends, EdgeSnapshot, RandomState> = HashMap::default();
-        for (ends, series) in &self.edges {
-            let snapshot = series.snapshot(slots);
+        for (ends, row) in self.edges.iter().filter(|(ends, _)| asked(ends)) {
+            let snapshot = row.series.snapshot(slots);
             if !snapshot.is_empty() {
-                edges.entry(*ends).or_default().kept = Some(snapshot);
+                let edge = edges.entry(*ends).or_default();
+                edge.kept = Some(snapshot);
+                edge.called_as = row.called_as.map(|(name, _)| name);
             }
         }
         let mut new = 0;
@@ -117,55 +149,74 @@ impl Edges {
             let edge = edges.entry(ends).or_default();
             count(edge.lingering.get_or_insert_default(), call);
         }
-        edges.into_iter().collect()
+        edges.into_iter().filter(|(ends, _)| asked(ends)).collect()
     }
 }
 
 impl EdgeSnapshot {
-    /// The report of the edge between nodes called `client` and `server`.
-    pub(crate) fn report(&self, client: &str, server: &str, slots: Slots) -> Edge {
+    /// Its report.
+    pub(crate) fn report(&self, names: &EdgeNames, slots: Slots) -> Edge {
+        report(&self.total(), names, slots)
+    }
+
+    /// Its report, and its durations as distributions over each other.
+    pub(crate) fn detail(&self, names: &EdgeNames, slots: Slots) -> (Edge, Distribution) {
+        let total = self.total();
+        let [client, server, gap, unpaired, told_gap] = &total.histograms;
+        let distribution = distribution([client, server, gap, unpaired, told_gap]);
+        (report(&total, names, slots), distribution)
+    }
+
+    fn total(&self) -> EdgeSlot {
         let mut total = self.kept.as_ref().map(Snapshot::total).unwrap_or_default();
         if let Some(lingering) = &self.lingering {
             total.merge(lingering);
         }
-        let calls = &total.counters;
-        let count = calls[PAIRED]
-            + calls[UNPAIRED]
-            + calls[NEGATIVE]
-            + calls[RETRIED]
-            + calls[ASYNCHRONOUS];
-        // Where no server makes spans, the unpaired calls are all there is to see.
-        let side = if total.histograms[CLIENT].count() == 0 {
-            ALONE
-        } else {
-            CLIENT
-        };
-        let at = |histogram: usize, permille| {
-            total.histograms[histogram]
-                .percentile(permille)
-                .map(seconds)
-        };
-        Edge {
-            client: client.to_owned(),
-            server: server.to_owned(),
-            count,
-            rate: count as f64 / slots.seconds(),
-            error_ratio: ratio(calls[FAILED], count),
-            client_p50: at(side, 500),
-            client_p90: at(side, 900),
-            client_p99: at(side, 990),
-            server_p50: at(SERVER, 500),
-            server_p90: at(SERVER, 900),
-            server_p99: at(SERVER, 990),
-            gap_p50: at(GAP, 500),
-            gap_p90: at(GAP, 900),
-            gap_p99: at(GAP, 990),
-            paired: calls[PAIRED],
-            unpaired: calls[UNPAIRED],
-            negative: calls[NEGATIVE],
-            retried: calls[RETRIED],
-            asynchronous: calls[ASYNCHRONOUS],
-        }
+        total
+    }
+}
+
+fn report(total: &EdgeSlot, names: &EdgeNames, slots: Slots) -> Edge {
+    let calls = &total.counters;
+    let count =
+        calls[PAIRED] + calls[UNPAIRED] + calls[NEGATIVE] + calls[RETRIED] + calls[ASYNCHRONOUS];
+    // Where no server makes spans, the unpaired calls are all there is to see.
+    let side = if total.histograms[CLIENT].count() == 0 {
+        ALONE
+    } else {
+        CLIENT
+    };
+    let at = |histogram: usize, permille| {
+        let percentile = total.histograms[histogram].percentile(permille);
+        percentile.map(seconds)
+    };
+    Edge {
+        client: names.client.text.to_string(),
+        server: names.server.text.to_string(),
+        called_as: names.called_as.as_ref().map(|name| name.text.to_string()),
+        count,
+        samples: count.saturating_sub(calls[ESTIMATED]),
+        rate: count as f64 / slots.seconds(),
+        error_ratio: ratio(calls[FAILED], count),
+        client_p50: at(side, 500),
+        client_p90: at(side, 900),
+        client_p99: at(side, 990),
+        server_p50: at(SERVER, 500),
+        server_p90: at(SERVER, 900),
+        server_p99: at(SERVER, 990),
+        gap_p50: at(GAP, 500),
+        gap_p90: at(GAP, 900),
+        gap_p99: at(GAP, 990),
+        paired: calls[PAIRED],
+        unpaired: calls[UNPAIRED],
+        unpaired_failed: calls[UNPAIRED_FAILED],
+        told: total.histograms[TOLD].count(),
+        told_gap_p50: at(TOLD, 500),
+        told_gap_p90: at(TOLD, 900),
+        told_gap_p99: at(TOLD, 990),
+        negative: calls[NEGATIVE],
+        retried: calls[RETRIED],
+        asynchronous: calls[ASYNCHRONOUS],
     }
 }
 
@@ -179,7 +230,9 @@ fn other(names: &mut Names, slot: u32) -> Ends {
 /// the longer one has its two durations counted but no gap: a negative one is never made zero.
 fn count(slot: &mut EdgeSlot, call: Settled) {
     let weight = u64::from(call.weight);
-    slot.counters[FAILED] += if call.failed { weight } else { 0 };
+    let failed = if call.failed { weight } else { 0 };
+    slot.counters[FAILED] += failed;
+    slot.counters[ESTIMATED] += weight - 1;
     match call.outcome {
         Outcome::Paired { client, server } => {
             slot.histograms[CLIENT].record_times(client, call.weight);
@@ -194,9 +247,13 @@ fn count(slot: &mut EdgeSlot, call: Settled) {
         }
         Outcome::Retried => slot.counters[RETRIED] += weight,
         Outcome::Asynchronous => slot.counters[ASYNCHRONOUS] += weight,
-        Outcome::Unpaired { client } => {
+        Outcome::Unpaired { client, told_gap } => {
             slot.counters[UNPAIRED] += weight;
+            slot.counters[UNPAIRED_FAILED] += failed;
             slot.histograms[ALONE].record_times(client, call.weight);
+            if let Some(gap) = told_gap {
+                slot.histograms[TOLD].record_times(gap, call.weight);
+            }
         }
     }
 }

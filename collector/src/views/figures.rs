@@ -18,7 +18,7 @@ const COUNTERS: usize = 3;
 pub(crate) type Row = Series<COUNTERS, 1>;
 /// What a row holds in a range.
 pub(crate) type RowSnapshot = Snapshot<COUNTERS, 1>;
-type RowSlot = Slot<COUNTERS, 1>;
+pub(crate) type RowSlot = Slot<COUNTERS, 1>;
 
 /// A span as it is counted.
 #[derive(Clone, Copy, Debug)]
@@ -54,13 +54,14 @@ impl Counted {
         }
     }
 
-    /// Counts the span into a row.
+    /// Counts the span into a row; whether it is the first there in that slot.
     #[inline]
-    pub(crate) fn into(self, row: &mut Row, slot: u32) {
+    pub(crate) fn into(self, row: &mut Row, slot: u32) -> bool {
         let Slot {
             counters,
             histograms: [histogram],
         } = row.at(slot);
+        let is_first = histogram.count() == 0;
         histogram.record_times(self.nanos, self.weight);
         let weight = u64::from(self.weight);
         counters[FAILED] += if self.failed { weight } else { 0 };
@@ -69,6 +70,7 @@ impl Counted {
             counters[ENTRY_NANOS] = counters[ENTRY_NANOS].saturating_add(nanos);
         }
         counters[ESTIMATED] += weight - 1;
+        is_first
     }
 }
 
@@ -97,7 +99,7 @@ impl Figures {
         let count = histogram.count();
         Self {
             count,
-            samples: count.saturating_sub(total.counters[ESTIMATED]),
+            samples: samples(total),
             rate: count as f64 / slots.seconds(),
             error_ratio: ratio(total.counters[FAILED], count),
             latency: Latency::of(histogram),
@@ -117,6 +119,12 @@ impl Latency {
             max: histogram.max().map(|nanos| seconds(nanos as f64)),
         }
     }
+}
+
+/// How many spans of a row came.
+pub(crate) fn samples(total: &RowSlot) -> u64 {
+    let [histogram] = &total.histograms;
+    histogram.count().saturating_sub(total.counters[ESTIMATED])
 }
 
 /// A share; 0 of nothing.

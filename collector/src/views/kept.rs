@@ -29,8 +29,12 @@ pub(crate) struct KeptTrace {
     pub(crate) failed: bool,
     /// Spans beyond the cap.
     pub(crate) dropped: u64,
-    /// The class that protects it, once it is protected.
-    pub(crate) protected_by: Option<u64>,
+    /// The classes that favour it: its time among the ordinary ones is over.
+    pub(crate) favoured_by: Vec<u64>,
+    /// It is in the uniform sample, likewise.
+    pub(crate) sampled: bool,
+    /// It was taken for what it is, under a flood: spans that came before were not kept.
+    pub(crate) late: bool,
     start_unix_nano: u64,
     end_unix_nano: u64,
     root: usize,
@@ -78,7 +82,9 @@ impl KeptTrace {
             last_arrival: arrived_unix_nano,
             failed: false,
             dropped: 0,
-            protected_by: None,
+            favoured_by: Vec::new(),
+            sampled: false,
+            late: false,
             start_unix_nano: u64::MAX,
             end_unix_nano: 0,
             root: 0,
@@ -138,7 +144,10 @@ impl KeptTrace {
 
     /// Heap bytes held, about.
     pub(crate) fn cost(&self) -> usize {
-        size_of::<Self>() + self.bytes.capacity() + self.spans.capacity() * size_of::<KeptSpan>()
+        size_of::<Self>()
+            + self.bytes.capacity()
+            + self.spans.capacity() * size_of::<KeptSpan>()
+            + self.favoured_by.capacity() * size_of::<u64>()
     }
 
     /// Spans kept.

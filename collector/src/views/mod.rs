@@ -9,17 +9,27 @@ pub mod rfc3339;
 
 mod compare;
 mod critical_path;
+mod distribution;
+mod doctor;
 mod edges;
+mod evidence;
+mod examples;
+mod favoured;
 mod figures;
 mod halves;
 mod heatmap;
 mod histogram;
 mod kept;
 mod names;
+mod nearest;
+mod neighbours;
 mod pairing;
 mod parts;
 mod paths;
 mod peer;
+mod relations;
+mod sample;
+mod search;
 mod services;
 mod share;
 mod stats;
@@ -31,6 +41,8 @@ mod window;
 #[cfg(test)]
 mod compare_tests;
 #[cfg(test)]
+mod edge_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod tests;
@@ -40,12 +52,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use search::{Order, TraceQuery};
+
 use heatmap::{Asked, Grid};
 pub use parts::{MAX_PARTS, Split};
 use paths::Paths;
 use report::{
-    CriticalPathReport, Heatmap, Map, Node, OperationReport, ServiceReport, Trace, TraceSummary,
-    ViewsStatus, Window,
+    CriticalPathReport, EdgeReport, Finding, Heatmap, Map, Node, OperationReport, ServiceReport,
+    Trace, TraceSummary, ViewsStatus, Window,
 };
 use services::OperationSnapshot;
 use stats::Stats;
@@ -53,7 +67,7 @@ use tokio::sync::watch;
 use traces::Traces;
 
 use crate::status::now_unix_nano;
-use crate::wire::{AnyValueRef, SpanRef, to_json};
+use crate::wire::SpanRef;
 
 /// Part of the views' bytes that the samples of critical paths may take.
 const PATHS_SHARE: usize = 8;
@@ -98,41 +112,6 @@ pub enum Range {
     Between(u64, u64),
 }
 
-/// Which kept traces to list.
-#[derive(Clone, Debug, Default)]
-pub struct TraceQuery {
-    /// Traces with a span of this service.
-    pub service: Option<String>,
-    /// … and this operation.
-    pub operation: Option<String>,
-    /// At least this long.
-    pub min: Option<Duration>,
-    /// At most this long.
-    pub max: Option<Duration>,
-    /// Traces with such a span that took at least so long, …
-    pub span_min: Option<Duration>,
-    /// … at most so long, and came in the range: of the service and operation; without an operation an entry span.
-    pub span_max: Option<Duration>,
-    /// Only failed (true) or only good ones (false).
-    pub error: Option<bool>,
-    /// Only those with a span that has this attribute, itself or from its resource; the value as text.
-    pub attribute: Option<(String, String)>,
-    /// Which first.
-    pub order: Order,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// The order of a list of traces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// Latest arrival first.
-    #[default]
-    Newest,
-    /// Longest first.
-    Slowest,
-}
-
 impl Views {
     /// Empty views.
     pub fn new(config: Config) -> Self {
@@ -146,14 +125,15 @@ impl Views {
             spans: AtomicU64::new(0),
             untold: AtomicBool::new(false),
             told: AtomicU64::new(0),
-            moved: watch::Sender::new(0),
+            // A page that outlives a restart tells by it that these are not the views it has seen.
+            moved: watch::Sender::new(now_unix_nano() / 1_000_000),
         }
     }
 
     /// Counts the spans of one accepted batch, all placed at `arrived_unix_nano`.
     pub fn count(&self, spans: &[SpanRef<'_>], arrived_unix_nano: u64) {
-        lock(&self.stats).count(spans, arrived_unix_nano);
-        lock(&self.traces).keep(spans, arrived_unix_nano);
+        let notable = lock(&self.stats).count(spans, arrived_unix_nano);
+        lock(&self.traces).keep(spans, &notable, arrived_unix_nano);
         self.spans.fetch_add(spans.len() as u64, Ordering::Relaxed);
         self.untold.store(true, Ordering::Relaxed);
         // Either way: a clock set back must not silence the pages.
@@ -178,7 +158,8 @@ impl Views {
         }
     }
 
-    /// A number that grows whenever the window has moved: about once a second while spans arrive.
+    /// A number that grows whenever the window has moved: about once a second while spans arrive. It begins at the Unix
+    /// milliseconds of the start, so that it never comes again after a restart.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.moved.subscribe()
     }
@@ -257,6 +238,18 @@ impl Views {
         self.map_at(range, now_unix_nano())
     }
 
+    /// One edge of the map with its distributions and traces to look at; without calls when both ends are known but none
+    /// came in the window. `None` for names that are not known.
+    pub fn edge(&self, client: &str, server: &str, range: Range) -> Option<EdgeReport> {
+        self.edge_at((client, server), range, now_unix_nano())
+    }
+
+    /// Why edges around a service are missing, or hold fewer calls than they should; `map` is that of the same range.
+    /// `None` for a service never seen.
+    pub fn findings(&self, service: &str, map: &Map, range: Range) -> Option<Vec<Finding>> {
+        self.findings_at(service, map, range, now_unix_nano())
+    }
+
     /// Kept traces whose newest span came in the window.
     pub fn traces(&self, query: &TraceQuery, range: Range) -> (Window, Vec<TraceSummary>) {
         self.traces_at(query, range, now_unix_nano())
@@ -272,7 +265,7 @@ impl Views {
         let mut stats = lock(&self.stats);
         let windows = stats.compare(range, now);
         let snapshots = stats.services.services(windows);
-        let named = stats.named(snapshots);
+        let named = stats.named_services(snapshots);
         drop(stats);
         let reports = named
             .iter()
@@ -337,17 +330,14 @@ impl Views {
     fn map_at(&self, range: Range, now: u64) -> Map {
         let snapshot = lock(&self.stats).map(range, now);
         let mut nodes: BTreeMap<&str, &'static str> = BTreeMap::new();
-        let ends = snapshot
-            .edges
-            .iter()
-            .flat_map(|(client, server, _)| [client, server]);
+        let edges = snapshot.edges.iter();
+        let ends = edges.flat_map(|(names, _)| [&names.client, &names.server]);
         for name in snapshot.services.iter().chain(ends) {
             nodes.insert(&name.text, name.kind.as_str());
         }
         let edges = snapshot.edges.iter();
-        let mut edges: Vec<_> = edges
-            .map(|(client, server, edge)| edge.report(&client.text, &server.text, snapshot.slots))
-            .collect();
+        let edges = edges.map(|(names, edge)| edge.report(names, snapshot.slots));
+        let mut edges: Vec<_> = edges.collect();
         edges.sort_by(|a, b| (&a.client, &a.server).cmp(&(&b.client, &b.server)));
         let nodes = nodes.into_iter().map(|(id, kind)| Node {
             id: id.to_owned(),
@@ -362,43 +352,20 @@ impl Views {
 
     fn traces_at(&self, query: &TraceQuery, range: Range, now: u64) -> (Window, Vec<TraceSummary>) {
         let slots = lock(&self.stats).round(range, now);
-        let matching = lock(&self.traces).matching(query, slots);
-        let found = matching
-            .into_iter()
-            .filter(|&trace_id| self.has_attribute(trace_id, query));
-        let summaries = found.filter_map(|trace_id| lock(&self.traces).summary(trace_id));
-        (slots.window(), summaries.take(query.limit).collect())
-    }
-
-    /// Decodes a trace for its attributes, outside the lock.
-    fn has_attribute(&self, trace_id: [u8; 16], query: &TraceQuery) -> bool {
-        let Some((key, value)) = &query.attribute else {
-            return true;
-        };
-        let kept = lock(&self.traces).get(trace_id);
-        kept.is_some_and(|trace| {
-            trace.spans().any(|span| {
-                let mut attributes = span.attributes().chain(span.resource.attributes());
-                attributes.any(|attribute| attribute.key == key && is_text(attribute.value, value))
-            })
-        })
+        let mut heads = lock(&self.traces).candidates(query, slots);
+        query.sort(&mut heads);
+        let (mut heads, mut found) = (heads.into_iter(), Vec::new());
+        // In portions, so that the spans that come meanwhile do not wait until all traces are searched.
+        while lock(&self.traces).search(query, slots, &mut heads, &mut found) {
+            std::thread::yield_now();
+        }
+        (slots.window(), found)
     }
 
     fn tell(&self, unix_nano: u64) {
         self.untold.store(false, Ordering::Relaxed);
         self.told.store(unix_nano, Ordering::Relaxed);
         self.moved.send_modify(|moves| *moves += 1);
-    }
-}
-
-/// Whether a value reads as `text`: strings without quotes, everything else as JSON writes it.
-fn is_text(value: AnyValueRef<'_>, text: &str) -> bool {
-    match value {
-        AnyValueRef::Str(value) => value == text,
-        other => {
-            let json = to_json(other).to_string();
-            json == text
-        }
     }
 }
 

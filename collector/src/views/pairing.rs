@@ -16,7 +16,7 @@ use crate::wire::{SpanKind, SpanRef, StatusCode};
 
 /// How long a half waits for the other one. Exporters hold spans back for some seconds, and for longer while they
 /// retry.
-const WAIT_SECONDS: u32 = 60;
+pub(crate) const WAIT_SECONDS: u32 = 60;
 /// How long a complete call waits for a second server span: the delay of a default OpenTelemetry batch processor.
 const LINGER_SECONDS: u32 = 5;
 
@@ -32,12 +32,24 @@ pub(crate) const CALL_BYTES: usize =
 pub(crate) struct Settled {
     pub(crate) client: NameId,
     pub(crate) server: NameId,
+    /// What the client's attributes call the server; `None` where nobody had to ask.
+    pub(crate) peer: Option<NameId>,
     /// As the caller saw it.
     pub(crate) failed: bool,
     pub(crate) outcome: Outcome,
     /// The slot in which its last half came.
     pub(crate) slot: u32,
     /// For how many calls it stands, by the client span: there is one in every call.
+    pub(crate) weight: u32,
+}
+
+/// A server span whose client span did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Alone {
+    pub(crate) service: NameId,
+    /// In which it came.
+    pub(crate) slot: u32,
+    /// For how many it stands.
     pub(crate) weight: u32,
 }
 
@@ -50,8 +62,25 @@ pub(crate) enum Outcome {
     Retried,
     /// A message: PRODUCER or CONSUMER, whose durations have nothing to do with each other.
     Asynchronous,
-    /// No server span came.
-    Unpaired { client: u64 },
+    /// No server span came; the called service may have told its own time in its answer.
+    Unpaired { client: u64, told_gap: Option<u64> },
+}
+
+/// One side of a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
+    pub(crate) nanos: u64,
+    /// PRODUCER or CONSUMER.
+    pub(crate) message: bool,
+}
+
+/// What a client span's attributes say of a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Called {
+    /// Whom; `None` where nobody had to ask, because the server span was there already.
+    pub(crate) peer: Option<NameId>,
+    /// The network gap that the called service's answer told, nanoseconds.
+    pub(crate) told_gap: Option<u64>,
 }
 
 /// The calls that are not settled yet.
@@ -70,6 +99,8 @@ pub(crate) struct Pairing {
     complete: VecDeque<Due>,
     limit: usize,
     settled: Vec<Settled>,
+    /// Server spans whose client span did not come.
+    alone: Vec<Alone>,
     server_only: u64,
     cut_short: u64,
 }
@@ -98,7 +129,7 @@ struct Call {
 #[derive(Clone, Copy, Debug)]
 struct Client {
     service: NameId,
-    peer: NameId,
+    called: Called,
     nanos: u64,
     weight: u32,
     failed: bool,
@@ -112,6 +143,7 @@ struct Server {
     span_id: [u8; 8],
     start_unix_nano: u64,
     nanos: u64,
+    weight: u32,
     consumer: bool,
 }
 
@@ -135,13 +167,14 @@ impl Pairing {
             complete: VecDeque::new(),
             limit: limit.clamp(1, u32::MAX as usize),
             settled: Vec::new(),
+            alone: Vec::new(),
             server_only: 0,
             cut_short: 0,
         }
     }
 
-    /// Offers a CLIENT or PRODUCER span whose other side, should no span of it come, is `peer`.
-    pub(crate) fn client(&mut self, span: &SpanRef<'_>, peer: NameId, at: Arrival) {
+    /// Offers a CLIENT or PRODUCER span; what it says of its call counts should no span of the other side come.
+    pub(crate) fn client(&mut self, span: &SpanRef<'_>, called: Called, at: Arrival) {
         let index = self.entry(span.trace_id, span.span_id, at);
         let Some(call) = self.calls.get_mut(index as usize) else {
             return;
@@ -149,7 +182,7 @@ impl Pairing {
         if call.client.is_none() {
             call.client = Some(Client {
                 service: at.service,
-                peer,
+                called,
                 nanos: span.duration_nanos(),
                 weight: span.weight(),
                 failed: span.status == StatusCode::Error,
@@ -166,9 +199,11 @@ impl Pairing {
         self.settled.push(Settled {
             client: at.service,
             server: peer,
+            peer: Some(peer),
             failed: span.status == StatusCode::Error,
             outcome: Outcome::Unpaired {
                 client: span.duration_nanos(),
+                told_gap: None,
             },
             slot: at.slot,
             weight: span.weight(),
@@ -186,6 +221,7 @@ impl Pairing {
             span_id: span.span_id,
             start_unix_nano: span.start_unix_nano,
             nanos: span.duration_nanos(),
+            weight: span.weight(),
             consumer: span.kind == SpanKind::Consumer,
         };
         match call.server {
@@ -223,6 +259,11 @@ impl Pairing {
             self.finish(call);
         }
         self.settled.drain(..)
+    }
+
+    /// Hands over the server spans that were given up on since the last time.
+    pub(crate) fn alone(&mut self) -> std::vec::Drain<'_, Alone> {
+        self.alone.drain(..)
     }
 
     /// The complete calls that still linger, as they stand.
@@ -348,9 +389,17 @@ impl Pairing {
             return false;
         }
         *generation = generation.wrapping_add(1);
-        match call.settled() {
-            Some(settled) => self.settled.push(settled),
-            None => self.server_only += 1,
+        match (call.settled(), call.server) {
+            (Some(settled), _) => self.settled.push(settled),
+            (None, Some(server)) => {
+                self.alone.push(Alone {
+                    service: server.service,
+                    slot: call.slot,
+                    weight: server.weight,
+                });
+                self.server_only += 1;
+            }
+            (None, None) => {}
         }
         let hash = hash(&self.hasher, call.trace_id, call.span_id);
         if let Ok(entry) = self.table.find_entry(hash, |&at| at == due.call) {
@@ -365,25 +414,48 @@ impl Call {
     /// What it is as it stands; `None` without a client span.
     fn settled(&self) -> Option<Settled> {
         let client = self.client?;
-        let outcome = match self.server {
-            None => Outcome::Unpaired {
-                client: client.nanos,
-            },
-            Some(server) if client.producer || server.consumer => Outcome::Asynchronous,
-            Some(_) if self.several => Outcome::Retried,
-            Some(server) => Outcome::Paired {
-                client: client.nanos,
-                server: server.nanos,
-            },
+        let side = Side {
+            nanos: client.nanos,
+            message: client.producer,
         };
+        let other = self.server.map(|server| Side {
+            nanos: server.nanos,
+            message: server.consumer,
+        });
+        let peer = client.called.peer;
+        let server = self.server.map(|server| server.service).or(peer);
         Some(Settled {
             client: client.service,
-            server: self.server.map_or(client.peer, |server| server.service),
+            server: server.unwrap_or(client.service),
+            peer,
             failed: client.failed,
-            outcome,
+            outcome: Outcome::of(side, other, self.several, client.called.told_gap),
             slot: self.slot,
             weight: client.weight,
         })
+    }
+}
+
+impl Outcome {
+    /// Of a call with these sides; `several` server spans, or no more than one.
+    pub(crate) fn of(
+        client: Side,
+        server: Option<Side>,
+        several: bool,
+        told_gap: Option<u64>,
+    ) -> Self {
+        match server {
+            None => Self::Unpaired {
+                client: client.nanos,
+                told_gap,
+            },
+            Some(server) if client.message || server.message => Self::Asynchronous,
+            Some(_) if several => Self::Retried,
+            Some(server) => Self::Paired {
+                client: client.nanos,
+                server: server.nanos,
+            },
+        }
     }
 }
 

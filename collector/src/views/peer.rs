@@ -1,11 +1,15 @@
-//! Whom a client span calls, read from its attributes (OpenTelemetry semantic conventions, the older names too).
-//! Asked by `pairing` for calls whose server span may never come.
+//! Whom a client span calls, read from its attributes (OpenTelemetry semantic conventions, the older names too), and
+//! the network gap that the kit told it. Asked by `stats` and `examples` for calls whose server span may never come.
+
+use std::time::Duration;
 
 use super::names::NodeKind;
 use crate::wire::{AnyValueRef, SpanRef};
 
 /// The peer of a call that says nothing about it.
-const UNKNOWN: &str = "(unknown peer)";
+pub(crate) const UNKNOWN: &str = "(unknown peer)";
+/// What of a call was network, in seconds: the kit's client writes it when the called service told its own time.
+const TOLD_GAP: &str = "bellwether.network.gap";
 
 /// What a client span's attributes say about the other side.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +21,7 @@ pub(crate) struct Peer<'a> {
     destination: Option<&'a str>,
     address: Option<&'a str>,
     port: Option<Port<'a>>,
+    told_gap: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,10 +51,18 @@ impl<'a> Peer<'a> {
                 "net.peer.port" | "network.peer.port" => {
                     peer.port = peer.port.or(port(attribute.value));
                 }
+                TOLD_GAP => peer.told_gap = nanos(attribute.value),
                 _ => {}
             }
         }
+        // More than the whole call is a mistake, not a gap.
+        peer.told_gap = peer.told_gap.filter(|&gap| gap <= span.duration_nanos());
         peer
+    }
+
+    /// The network gap that the client measured by itself, nanoseconds.
+    pub(crate) fn told_gap(&self) -> Option<u64> {
+        self.told_gap
     }
 
     /// What kind of node it is.
@@ -104,7 +117,7 @@ impl<'a> Peer<'a> {
 /// Whether a key can be one of those read above.
 fn says_peer(key: &[u8]) -> bool {
     // Most keys are told by their first letter, and every client span's are asked for.
-    if !matches!(key.first(), Some(b'd' | b'm' | b'n' | b'p' | b's')) {
+    if !matches!(key.first(), Some(b'b' | b'd' | b'm' | b'n' | b'p' | b's')) {
         return false;
     }
     key.starts_with(b"server.")
@@ -113,6 +126,15 @@ fn says_peer(key: &[u8]) -> bool {
         || key.starts_with(b"net.peer.")
         || key.starts_with(b"network.peer.")
         || key == b"peer.service"
+        || key == TOLD_GAP.as_bytes()
+}
+
+fn nanos(seconds: AnyValueRef<'_>) -> Option<u64> {
+    let AnyValueRef::Double(seconds) = seconds else {
+        return None;
+    };
+    let duration = Duration::try_from_secs_f64(seconds).ok()?;
+    u64::try_from(duration.as_nanos()).ok()
 }
 
 fn port(value: AnyValueRef<'_>) -> Option<Port<'_>> {
@@ -120,5 +142,51 @@ fn port(value: AnyValueRef<'_>) -> Option<Port<'_>> {
         AnyValueRef::Int(port) => Some(Port::Number(port)),
         AnyValueRef::Str(port) if !port.is_empty() => Some(Port::Text(port)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+
+    use super::*;
+    use crate::wire::test_support::{attribute, encode, resource_spans, span};
+    use crate::wire::walk;
+
+    /// The kit's attribute.
+    pub(in crate::views) fn told_gap(seconds: f64) -> KeyValue {
+        KeyValue {
+            value: Some(AnyValue {
+                value: Some(Value::DoubleValue(seconds)),
+            }),
+            ..attribute(TOLD_GAP, "")
+        }
+    }
+
+    /// Of a span that takes a millisecond.
+    fn read(attribute: KeyValue) -> Option<u64> {
+        let mut span = span(1, 1, 0);
+        span.attributes = vec![attribute];
+        let bytes = encode(vec![resource_spans("api", vec![span])]);
+        let mut gap = None;
+        walk(&bytes, |span| gap = Peer::of(&span).told_gap()).unwrap();
+        gap
+    }
+
+    #[test]
+    fn a_gap_that_can_be_one_is_read() {
+        let check = |seconds: f64, want: Option<u64>| {
+            assert_eq!(read(told_gap(seconds)), want, "{seconds}");
+        };
+        check(0.0, Some(0));
+        check(0.000_25, Some(250_000));
+        check(0.001, Some(1_000_000));
+        check(0.0011, None);
+        check(-0.000_1, None);
+        check(f64::NAN, None);
+        check(f64::INFINITY, None);
+        check(1e300, None);
+        assert_eq!(read(attribute(TOLD_GAP, "0.0001")), None);
     }
 }

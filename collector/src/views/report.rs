@@ -215,8 +215,13 @@ pub struct Edge {
     pub client: String,
     /// Called node.
     pub server: String,
-    /// Calls in the window.
+    /// What the client calls it, where that is another name: `10.0.0.7:8080`. Null when no client span came before its
+    /// server span.
+    pub called_as: Option<String>,
+    /// Calls in the window; where their senders sample and say how much, estimated from those that came, as are all counts.
     pub count: u64,
+    /// Calls that came.
+    pub samples: u64,
     /// Per second.
     pub rate: f64,
     /// Failed ÷ all, as the caller saw it.
@@ -243,6 +248,17 @@ pub struct Edge {
     pub paired: u64,
     /// Client spans whose server span did not come.
     pub unpaired: u64,
+    /// Of these, failed ones: most never reached the server.
+    pub unpaired_failed: u64,
+    /// Of these, calls whose server told its own time in its answer, so that the client knew the gap
+    /// (`bellwether.network.gap`).
+    pub told: u64,
+    /// The gaps told; not in `gap_p50` and the others, which are measured by two spans.
+    pub told_gap_p50: Option<f64>,
+    /// 90th percentile.
+    pub told_gap_p90: Option<f64>,
+    /// 99th percentile.
+    pub told_gap_p99: Option<f64>,
     /// Paired calls whose server span is the longer one; not in the gap percentiles.
     pub negative: u64,
     /// Calls with several server spans under one client span; not in the gap percentiles.
@@ -250,6 +266,170 @@ pub struct Edge {
     /// Messages (PRODUCER to CONSUMER); not in the gap percentiles.
     #[serde(rename = "async")]
     pub asynchronous: u64,
+}
+
+/// `/api/v1/edges?client=&server=`: one edge of the map.
+#[derive(Clone, Debug, Serialize)]
+pub struct EdgeReport {
+    /// What it covers.
+    pub window: Window,
+    /// What the called node is: `service`, `database`, `queue`, `external`.
+    pub server_kind: &'static str,
+    /// Its row on the map.
+    #[serde(flatten)]
+    pub edge: Edge,
+    /// How its calls' durations are spread.
+    pub distribution: Distribution,
+    /// Traces to look at, of those that are kept.
+    pub examples: Examples,
+}
+
+/// Durations over each other: calls by steps of latency.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Distribution {
+    /// Where the steps part, seconds, rising: step `i` holds what took longer than `bounds[i]` and at most
+    /// `bounds[i + 1]`; the first one also what took less.
+    pub bounds: Vec<f64>,
+    /// Client spans of paired calls.
+    pub client: Vec<u64>,
+    /// Their server spans.
+    pub server: Vec<u64>,
+    /// Client − server of the same call.
+    pub gap: Vec<u64>,
+    /// Client spans without a server span.
+    pub unpaired: Vec<u64>,
+    /// Gaps that were told instead of measured.
+    pub told_gap: Vec<u64>,
+}
+
+/// Calls of an edge in kept traces that came in the window, at most a few of each sort.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Examples {
+    /// Paired, the widest gap first.
+    pub widest_gap: Vec<Example>,
+    /// Whatever they are, the longest for their client first.
+    pub slowest: Vec<Example>,
+    /// Failed as their client saw it, the latest first.
+    pub failed: Vec<Example>,
+    /// Without a server span, the latest first.
+    pub unpaired: Vec<Example>,
+    /// With the longer server span, the one that is most so first.
+    pub negative: Vec<Example>,
+    /// With several server spans, the latest first.
+    pub retried: Vec<Example>,
+    /// Messages, the latest first.
+    #[serde(rename = "async")]
+    pub asynchronous: Vec<Example>,
+}
+
+/// A call in a kept trace.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Example {
+    /// 32 hex digits.
+    pub trace_id: String,
+    /// Of the client span, seconds.
+    pub client: f64,
+    /// Of its only server span, seconds.
+    pub server: Option<f64>,
+    /// Client − server, seconds; less than nothing where the server span is the longer one. Without a server span what
+    /// the server told, if it did.
+    pub gap: Option<f64>,
+    /// As the client saw it.
+    pub error: bool,
+}
+
+/// Why an edge is not on the map, or not all of its calls: an item of `/api/v1/services/{name}/doctor`. Counts are of
+/// the window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Finding {
+    /// Calls of `client` arrive at `server`, whose spans begin traces of their own or have other parents.
+    PropagationBroken {
+        /// Who calls.
+        client: String,
+        /// The service that is called, …
+        server: String,
+        /// … and what its caller calls it.
+        called_as: String,
+        /// Calls without a server span that did not fail.
+        calls: u64,
+        /// SERVER and CONSUMER spans of the server without a parent.
+        roots: u64,
+        /// Such spans of it whose parent is no client span that came.
+        strangers: u64,
+    },
+    /// Spans of a server hang directly below a span of its caller that is no CLIENT span.
+    CallsWithoutClientSpan {
+        /// Who calls.
+        client: String,
+        /// Who is called.
+        server: String,
+        /// Kept traces in which it is so, …
+        traces: u64,
+        /// … of so many looked at.
+        looked_at: u64,
+    },
+    /// Only some calls have a server span.
+    SamplingMismatch {
+        /// Who calls.
+        client: String,
+        /// Who is called.
+        server: String,
+        /// Calls with a server span.
+        paired: u64,
+        /// Calls without one that did not fail.
+        unpaired: u64,
+    },
+    /// The caller names a server that no service is called as.
+    NameMismatch {
+        /// Who calls.
+        client: String,
+        /// What its calls name.
+        called_as: String,
+        /// The service whose name is nearest.
+        nearest: String,
+        /// Calls without a server span that did not fail.
+        calls: u64,
+    },
+    /// Calls do not say whom they call, and no server span came.
+    Nameless {
+        /// Who calls.
+        client: String,
+        /// Calls without a server span that did not fail.
+        calls: u64,
+    },
+    /// No span of the called service comes here.
+    ServerElsewhere {
+        /// Who calls.
+        client: String,
+        /// What its calls name.
+        called_as: String,
+        /// Calls without a server span that did not fail.
+        calls: u64,
+        /// Of these, calls whose server told its own time: it is there, and has the kit.
+        told: u64,
+    },
+    /// Server spans name a caller's span that did not come.
+    CallersElsewhere {
+        /// Who is called.
+        server: String,
+        /// SERVER and CONSUMER spans whose parent is no client span that came.
+        alone: u64,
+        /// Such spans that have one.
+        paired: u64,
+    },
+    /// The service makes no CLIENT or PRODUCER span, so that no edge leads out of it.
+    NoClientSpans {
+        /// The service.
+        client: String,
+        /// Its spans.
+        spans: u64,
+    },
+    /// Calls could not wait for their other half as long as they should: more were under way than there is room for.
+    CutShort {
+        /// So many since the collector was started.
+        calls: u64,
+    },
 }
 
 /// A row of `/api/v1/traces`.

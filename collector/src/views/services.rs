@@ -8,7 +8,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::figures::{Counted, Pair, Row, RowSnapshot, ratio};
+use super::figures::{Counted, Pair, Row, RowSnapshot, ratio, samples};
 use super::names::{NameId, cut};
 use super::parts::{Origin, Parts, Split};
 use super::report::{OperationReport, ServiceReport};
@@ -97,12 +97,13 @@ impl Services {
         }
     }
 
-    /// Counts a span of `service` in `slot`.
-    pub(crate) fn count(&mut self, service: NameId, span: &SpanRef<'_>, slot: u32) {
+    /// Counts a span of `service` in `slot`; whether it is the first entry span of its operation there.
+    pub(crate) fn count(&mut self, service: NameId, span: &SpanRef<'_>, slot: u32) -> bool {
         let counted = Counted::new(span);
+        let mut is_first = false;
         let operation = self.operation(service, kind(span), cut(span.name));
         if let Some(operation) = self.operations.get_mut(operation) {
-            counted.into(&mut operation.row, slot);
+            is_first = counted.into(&mut operation.row, slot) && counted.entry;
         }
         if counted.entry
             && let Some(service) = self.services.get_mut(&service)
@@ -111,6 +112,7 @@ impl Services {
             service.versions.count(counted, slot);
             service.instances.count(counted, slot);
         }
+        is_first
     }
 
     /// Closes slots and drops operations and services without any.
@@ -223,6 +225,21 @@ impl Services {
                 .filter(|snapshot| !snapshot.row.now.is_empty())
                 .collect(),
         )
+    }
+
+    /// How many spans of a service came in the range, and how many of them CLIENT or PRODUCER spans; `None` when the
+    /// service is not known.
+    pub(crate) fn spans(&self, service: NameId, slots: Slots) -> Option<(u64, u64)> {
+        self.services.get(&service)?;
+        let own = self.operations.iter().filter(|row| row.service == service);
+        let counts = own.map(|operation| {
+            let count = samples(&operation.row.snapshot(slots).total());
+            let client = matches!(operation.kind, SpanKind::Client | SpanKind::Producer);
+            (count, if client { count } else { 0 })
+        });
+        Some(counts.fold((0, 0), |(all, clients), (count, client)| {
+            (all + count, clients + client)
+        }))
     }
 
     /// A snapshot of a service's entry spans, or of all spans with a name; `None` when there is no such row.

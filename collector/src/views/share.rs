@@ -3,6 +3,8 @@
 /// A trace should stay at least so long, for its last spans to come.
 const MIN_STAY_NANOS: u64 = 30_000_000_000;
 const NANOS_A_SECOND: u64 = 1_000_000_000;
+/// Of the store may be taken in the time that a trace should stay, beyond the share.
+const SPARE_SHARE: usize = 8;
 /// The whole of the hashes' upper halves.
 const ALL: u64 = 1 << 32;
 
@@ -14,6 +16,8 @@ pub(super) struct Share {
     adjusted_unix_nano: u64,
     /// Bytes taken since then.
     taken: usize,
+    /// Bytes that may still be taken beyond the share until it is adjusted again.
+    spare: usize,
 }
 
 impl Default for Share {
@@ -22,6 +26,7 @@ impl Default for Share {
             threshold: ALL,
             adjusted_unix_nano: 0,
             taken: 0,
+            spare: 0,
         }
     }
 }
@@ -29,7 +34,17 @@ impl Default for Share {
 impl Share {
     /// Whether a new trace whose id has this hash is taken.
     pub(super) fn takes(&self, hash: u64) -> bool {
-        hash >> 32 < self.threshold
+        self.threshold == ALL || lot(hash) >> 32 < self.threshold
+    }
+
+    /// Whether there is room for a trace beyond the share.
+    pub(super) fn has_spare(&self) -> bool {
+        self.spare > 0
+    }
+
+    /// So many bytes more were taken beyond the share.
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.spare = self.spare.saturating_sub(bytes);
     }
 
     /// So many bytes more were taken.
@@ -56,7 +71,16 @@ impl Share {
         self.threshold = ((self.threshold as f64 * factor) as u64).clamp(1 << 12, ALL);
         self.adjusted_unix_nano = now_unix_nano;
         self.taken = 0;
+        self.spare = limit / SPARE_SHARE / (MIN_STAY_NANOS / NANOS_A_SECOND) as usize;
     }
+}
+
+/// A number drawn by a trace's hash: its upper half decides on the share, its lower one on the sample. The hash itself is
+/// good for tables alone: of trace ids that are counted up, a share by it takes none in a row, or all.
+pub(super) fn lot(hash: u64) -> u64 {
+    let mixed = (hash ^ hash >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    mixed ^ mixed >> 32
 }
 
 #[cfg(test)]
@@ -66,22 +90,23 @@ mod tests {
     const LIMIT: usize = 1 << 20;
     const T0: u64 = 1_700_000_000 * NANOS_A_SECOND;
 
-    /// Of a thousand traces, how many are taken after `bytes` came within `nanos`.
+    /// Of each thousand traces whose hashes are counted up, how many are taken after `bytes` came within `nanos`.
     fn taken_after(bytes: usize, nanos: u64) -> usize {
         let mut share = Share::default();
         share.adjust(T0, LIMIT);
         share.add(bytes);
         share.adjust(T0 + nanos, LIMIT);
-        (0..1_000_u64).filter(|n| share.takes(n << 54)).count()
+        (0..100_000_u64).filter(|&n| share.takes(n)).count() / 100
     }
 
     #[test]
     fn a_flood_counts_at_once_and_as_a_whole_second() {
         const INSTANT: u64 = NANOS_A_SECOND / 1_000;
         assert_eq!(taken_after(LIMIT / 2, INSTANT), 1_000, "not yet");
-        // A thirtieth of 1,024, for half of the store is to last for 30 s.
-        assert_eq!(taken_after(LIMIT / 2 + 1, INSTANT), 35);
-        assert_eq!(taken_after(LIMIT / 2 + 1, NANOS_A_SECOND), 35);
+        // A thirtieth, for half of the store is to last for 30 s.
+        let thirtieth = 32..=34;
+        assert!(thirtieth.contains(&taken_after(LIMIT / 2 + 1, INSTANT)));
+        assert!(thirtieth.contains(&taken_after(LIMIT / 2 + 1, NANOS_A_SECOND)));
         assert_eq!(taken_after(LIMIT / 60, NANOS_A_SECOND), 1_000, "it fits");
     }
 }

@@ -1,20 +1,24 @@
 //! Everything counted in slots, behind one lock that `mod` takes once a batch: services, operations, edges, and the
 //! calls whose other half has not come yet.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::edges::{EdgeSnapshot, Edges, Ends};
+use super::edges::{EdgeNames, EdgeSnapshot, Edges, Ends};
+use super::evidence::{Evidence, Lone};
 use super::names::{Name, NameId, Names, NodeKind};
-use super::pairing::{Arrival, CALL_BYTES, Pairing};
-use super::peer::Peer;
+use super::pairing::{Arrival, CALL_BYTES, Called, Pairing};
+use super::peer::{Peer, UNKNOWN};
 use super::services::{ServiceSnapshot, Services};
 use super::window::{Clock, Compared, Slots};
 use super::{Config, Range};
-use crate::wire::{ResourceRef, SpanKind, SpanRef};
+use crate::wire::{ResourceRef, SpanKind, SpanRef, StatusCode};
 
 const NANOS_A_SECOND: u64 = 1_000_000_000;
 /// Part of the bytes that waiting calls may take; the rest is for slots.
 const PAIRING_SHARE: usize = 4;
+/// Of one batch, so many failed spans are notable.
+const NOTABLE_FAILURES: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Stats {
@@ -23,6 +27,7 @@ pub(crate) struct Stats {
     pub(crate) services: Services,
     pub(crate) edges: Edges,
     pub(crate) pairing: Pairing,
+    pub(crate) evidence: Evidence,
     /// Minutes given up before the retention's end to stay within the bytes.
     pub(crate) minutes_forgotten: u64,
     /// Where a peer's name is put together.
@@ -35,7 +40,7 @@ pub(crate) struct Stats {
 pub(crate) struct MapSnapshot {
     pub(crate) slots: Slots,
     pub(crate) services: Vec<Name>,
-    pub(crate) edges: Vec<(Name, Name, EdgeSnapshot)>,
+    pub(crate) edges: Vec<(EdgeNames, EdgeSnapshot)>,
 }
 
 impl Stats {
@@ -47,14 +52,17 @@ impl Stats {
             services: Services::default(),
             edges: Edges::default(),
             pairing: Pairing::new(config.view_bytes / PAIRING_SHARE / CALL_BYTES),
+            evidence: Evidence::default(),
             minutes_forgotten: 0,
             peer_name: String::new(),
             limit: config.view_bytes - config.view_bytes / super::PATHS_SHARE,
         }
     }
 
-    /// Counts the spans of a batch.
-    pub(crate) fn count(&mut self, spans: &[SpanRef<'_>], arrived_unix_nano: u64) {
+    /// Counts the spans of a batch. The ids of its notable traces: those with the first entry span of an operation in this
+    /// slot, and some of those that failed.
+    pub(crate) fn count(&mut self, spans: &[SpanRef<'_>], arrived_unix_nano: u64) -> Vec<[u8; 16]> {
+        let mut notable = Vec::new();
         self.advance(arrived_unix_nano);
         let slot = self.clock.now();
         let unix_seconds = unix_seconds(arrived_unix_nano);
@@ -82,10 +90,15 @@ impl Stats {
                     at
                 }
             };
-            self.services.count(at.service, span, slot);
+            let is_first = self.services.count(at.service, span, slot);
+            let failed = span.status == StatusCode::Error && notable.len() < NOTABLE_FAILURES;
+            if is_first || failed {
+                notable.push(span.trace_id);
+            }
             self.pair(span, at);
         }
         self.settle(unix_seconds);
+        notable
     }
 
     /// Moves on to a time: settles what is due, closes the slots that are over.
@@ -114,12 +127,8 @@ impl Stats {
 
     pub(crate) fn map(&mut self, range: Range, now_unix_nano: u64) -> MapSnapshot {
         let slots = self.round(range, now_unix_nano);
-        let lingering = self.pairing.lingering();
-        let edges = self.edges.snapshot(lingering, slots, &mut self.names);
+        let edges = self.named_edges(slots, None);
         let name = |id: NameId| self.names.get(id).cloned();
-        let named = |((client, server), edge): (Ends, EdgeSnapshot)| {
-            Some((name(client)?, name(server)?, edge))
-        };
         MapSnapshot {
             slots,
             services: self
@@ -128,12 +137,12 @@ impl Stats {
                 .into_iter()
                 .filter_map(name)
                 .collect(),
-            edges: edges.into_iter().filter_map(named).collect(),
+            edges,
         }
     }
 
     /// Snapshots with the names of their services.
-    pub(crate) fn named(
+    pub(crate) fn named_services(
         &self,
         snapshots: Vec<ServiceSnapshot>,
     ) -> Vec<(Arc<str>, ServiceSnapshot)> {
@@ -144,9 +153,52 @@ impl Stats {
         named.collect()
     }
 
+    /// The edge from `client` to `server`, without any call when they are known but none came in the range; `None` for
+    /// names that are not known.
+    pub(crate) fn edge(
+        &mut self,
+        (client, server): (&str, &str),
+        slots: Slots,
+    ) -> Option<(EdgeNames, EdgeSnapshot)> {
+        let ends = (self.names.find(client)?, self.names.find(server)?);
+        let found = self.named_edges(slots, Some(ends)).pop();
+        found.or_else(|| self.named((ends, EdgeSnapshot::default())))
+    }
+
+    /// Server spans without their caller's, by service.
+    pub(crate) fn lone(&self, slots: Slots) -> BTreeMap<String, Lone> {
+        let counted = self.evidence.counted(slots);
+        let named = counted
+            .filter_map(|(service, lone)| Some((self.names.get(service)?.text.to_string(), lone)));
+        named.collect()
+    }
+
     /// Heap bytes held, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.services.bytes() + self.edges.bytes() + self.pairing.bytes()
+        self.services.bytes() + self.edges.bytes() + self.pairing.bytes() + self.evidence.bytes()
+    }
+
+    /// Every edge with calls in the range, or that one.
+    fn named_edges(&mut self, slots: Slots, only: Option<Ends>) -> Vec<(EdgeNames, EdgeSnapshot)> {
+        let lingering = self.pairing.lingering();
+        let edges = self.edges.snapshot(lingering, slots, &mut self.names, only);
+        edges
+            .into_iter()
+            .filter_map(|edge| self.named(edge))
+            .collect()
+    }
+
+    fn named(&self, (ends, edge): (Ends, EdgeSnapshot)) -> Option<(EdgeNames, EdgeSnapshot)> {
+        let name = |id: NameId| self.names.get(id).cloned();
+        let names = EdgeNames {
+            client: name(ends.0)?,
+            server: name(ends.1)?,
+            called_as: edge
+                .called_as
+                .and_then(name)
+                .filter(|name| &*name.text != UNKNOWN),
+        };
+        Some((names, edge))
     }
 
     fn pair(&mut self, span: &SpanRef<'_>, at: Arrival) {
@@ -154,9 +206,12 @@ impl Stats {
             (SpanKind::Server | SpanKind::Consumer, Some(parent)) => {
                 self.pairing.server(span, parent, at);
             }
+            (SpanKind::Server | SpanKind::Consumer, None) => {
+                self.evidence.root(at.service, span.weight(), at.slot);
+            }
             (SpanKind::Client | SpanKind::Producer, _) => {
                 if self.pairing.has_server(span) {
-                    self.pairing.client(span, at.service, at);
+                    self.pairing.client(span, Called::default(), at);
                     return;
                 }
                 let peer = Peer::of(span);
@@ -164,9 +219,13 @@ impl Stats {
                 let node = self.names.intern(&self.peer_name, peer.kind(), at.slot);
                 if peer.kind() == NodeKind::Database {
                     self.pairing.database(span, node, at);
-                } else {
-                    self.pairing.client(span, node, at);
+                    return;
                 }
+                let called = Called {
+                    peer: Some(node),
+                    told_gap: peer.told_gap(),
+                };
+                self.pairing.client(span, called, at);
             }
             _ => {}
         }
@@ -176,11 +235,16 @@ impl Stats {
         for call in self.pairing.settle(unix_seconds) {
             self.edges.count(call, &mut self.names, &self.clock);
         }
+        for span in self.pairing.alone() {
+            self.names.touch(span.service, self.clock.now());
+            self.evidence.alone(span, &self.clock);
+        }
     }
 
     fn roll(&mut self) {
         self.services.roll(&self.clock);
         self.edges.roll(&self.clock);
+        self.evidence.roll(&self.clock);
         self.names.retain(self.clock.oldest());
     }
 }

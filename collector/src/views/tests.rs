@@ -315,15 +315,22 @@ fn lone_services_and_server_spans_without_client_are_nodes_only() {
 
 #[test]
 fn subscribers_are_told_of_every_span_in_the_end() {
+    let before = now_unix_nano() / 1_000_000;
     let views = views();
     let moved = views.subscribe();
+    let start = *moved.borrow();
+    // Views of before a restart have told at most one number a second since their start, so fewer than that.
+    assert!(
+        start >= before,
+        "a number of before a restart may come again"
+    );
     count(&views, "cart", vec![span(1, 1, 0)], T0);
-    assert_eq!(*moved.borrow(), 1);
+    assert_eq!(*moved.borrow(), start + 1);
     count(&views, "cart", vec![span(1, 2, 0)], T0 + SECOND / 2);
-    assert_eq!(*moved.borrow(), 1, "not more than once a second");
+    assert_eq!(*moved.borrow(), start + 1, "not more than once a second");
     views.tick(T0 + SECOND);
     views.tick(T0 + 2 * SECOND);
-    assert_eq!(*moved.borrow(), 2);
+    assert_eq!(*moved.borrow(), start + 2);
 }
 
 #[test]
@@ -365,7 +372,7 @@ fn a_trace_is_shown_as_a_tree() {
     assert_eq!(trace.critical_path.len(), 5);
     assert_eq!(trace.warnings.len(), 2, "{:?}", trace.warnings);
     assert!(trace.warnings[0].contains("more than once"));
-    assert!(trace.warnings[1].contains("missing") && trace.warnings[1].contains(&id(4)));
+    assert!(trace.warnings[1].contains("not here") && trace.warnings[1].contains(&id(4)));
     let (_, list) = views.traces_at(
         &TraceQuery {
             limit: 10,
@@ -410,7 +417,7 @@ fn cycles_and_clock_skew_are_told() {
         warnings.contains("2 times spans are their own ancestors"),
         "{warnings}"
     );
-    assert!(warnings.contains("ends after its parent"), "{warnings}");
+    assert!(warnings.contains("ms after its parent"), "{warnings}");
 }
 
 #[test]
@@ -557,10 +564,86 @@ fn lists_of_traces_are_filtered_and_ordered() {
     );
     check(
         TraceQuery {
-            attribute: Some(("user".into(), "u2".into())),
+            attributes: vec![("user".into(), "u2".into())],
             ..none()
         },
         &[2],
+    );
+}
+
+#[test]
+fn attributes_are_looked_for_on_the_spans_that_are_named() {
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+    let views = views();
+    let number = |key: &str, value| KeyValue {
+        key: key.into(),
+        value: Some(AnyValue {
+            value: Some(Value::IntValue(value)),
+        }),
+        ..KeyValue::default()
+    };
+    for trace in 1..=3_u128 {
+        let root = with(timed(trace, 1, 0, Kind::Server, 9), &[("tier", "gold")]);
+        let mut entry = timed(trace, 2, 1, Kind::Server, 5);
+        entry.name = "reserve".into();
+        entry.attributes = vec![number("status", 500 + trace as i64)];
+        count(&views, "cart", vec![root], T0);
+        count(&views, "stock", vec![entry], T0);
+    }
+    let check = |service: Option<&str>,
+                 operation: Option<&str>,
+                 attributes: &[(&str, &str)],
+                 want: usize| {
+        let pairs = attributes
+            .iter()
+            .map(|&(k, v)| (k.to_owned(), v.to_owned()));
+        let query = TraceQuery {
+            service: service.map(str::to_owned),
+            operation: operation.map(str::to_owned),
+            attributes: pairs.collect(),
+            limit: 10,
+            ..TraceQuery::default()
+        };
+        let (_, list) = views.traces_at(&query, FIVE_MINUTES, T0);
+        assert_eq!(list.len(), want, "{query:?}");
+    };
+    check(None, None, &[("tier", "gold"), ("status", "502")], 1);
+    check(None, None, &[("tier", "gold"), ("status", "599")], 0);
+    check(None, None, &[("tier", "gol")], 0);
+    check(None, None, &[("service.name", "stock")], 3);
+    check(Some("stock"), None, &[("status", "501")], 1);
+    check(Some("stock"), None, &[("service.name", "stock")], 3);
+    check(Some("stock"), None, &[("service.name", "cart")], 0);
+    check(Some("cart"), None, &[("status", "501")], 0);
+    check(None, Some("reserve"), &[("tier", "gold")], 0);
+    check(Some("cart"), Some("reserve"), &[], 0);
+}
+
+/// A search lets go of the store again and again, and still finds all there is, each once and in order.
+#[test]
+fn a_search_in_many_portions_finds_all() {
+    let views = Views::new(Config {
+        trace_bytes: 64 << 20,
+        ..CONFIG
+    });
+    for trace in 1..=40_u128 {
+        // Each as many spans as are looked at at once in a fortieth of the search.
+        let spans = (1..=500).map(|id| timed(trace, id, id - 1, Kind::Server, trace as u64));
+        count(&views, "cart", spans.collect(), T0 + trace as u64 * SECOND);
+    }
+    let query = TraceQuery {
+        service: Some("cart".into()),
+        order: Order::Slowest,
+        limit: 35,
+        ..TraceQuery::default()
+    };
+    let (_, list) = views.traces_at(&query, FIVE_MINUTES, T0 + 41 * SECOND);
+    let ids = list
+        .iter()
+        .map(|trace| u128::from_str_radix(&trace.trace_id, 16));
+    assert_eq!(
+        ids.collect::<Result<Vec<_>, _>>().unwrap(),
+        (6..=40).rev().collect::<Vec<_>>()
     );
 }
 
@@ -596,6 +679,88 @@ fn the_slowest_and_the_failed_stay_longest() {
     let kept = |trace: u128| views.trace(trace.to_be_bytes()).is_some();
     assert!(kept(900_001) && kept(900_002) && kept(4_999));
     assert!(!kept(1) && !kept(150));
+}
+
+/// A trace of `cart`, whose call takes `stock` so long.
+fn through_stock(trace: u128, operation: &str, stock_nanos: u64) -> [(&'static str, Span); 2] {
+    let root = timed(trace, 1, 0, Kind::Server, 1_000_000_000);
+    let mut entry = timed(trace, 2, 1, Kind::Server, stock_nanos);
+    entry.name = operation.into();
+    [("cart", root), ("stock", entry)]
+}
+
+#[test]
+fn a_rare_operation_inside_of_common_traces_outlasts_a_flood_of_others() {
+    let views = views();
+    let send = |spans: [(&'static str, Span); 2], at| {
+        let padding = ("p", "x".repeat(1_000));
+        for (service, span) in spans {
+            let span = with(span, &[(padding.0, &padding.1)]);
+            count(&views, service, vec![span], at);
+        }
+    };
+    let slowest = through_stock(1, "GET /common", 900_000_000);
+    let [root, entry] = through_stock(3, "GET /common", 1);
+    // Their roots are like all the others; of equals the ones with higher ids stay.
+    for spans in [
+        slowest,
+        through_stock(2, "GET /rare", 5),
+        [root, (entry.0, failed(entry.1))],
+    ] {
+        send(spans, T0);
+    }
+    for trace in 10..3_000_u64 {
+        let spans = through_stock(trace.into(), "GET /common", 1_000 + trace);
+        // Slowly enough for all of them to be taken.
+        send(spans, T0 + trace * SECOND / 5);
+    }
+    let status = views.status();
+    assert!(status.trace_bytes <= CONFIG.trace_bytes, "{status:?}");
+    assert_eq!(status.spans_of_traces_not_taken, 0);
+    for rare in 1..=3_u128 {
+        let trace = views.trace(rare.to_be_bytes()).expect("it is kept");
+        assert_eq!(trace.spans.len(), 2);
+    }
+}
+
+/// What the share would most likely miss is taken beyond it, and says so.
+#[test]
+fn under_a_flood_failures_and_rare_operations_are_kept() {
+    let views = Views::new(Config {
+        trace_bytes: 4 << 20,
+        ..CONFIG
+    });
+    let padding = "x".repeat(1_000);
+    let span = |trace: u64, name: &str| {
+        let mut span = timed(trace.into(), 1, 0, Kind::Server, 1);
+        span.name = name.into();
+        with(span, &[("p", &padding)])
+    };
+    const RARE: u64 = 1 << 40;
+    for second in 0..60_u64 {
+        let flood = (0..1_000).map(|n| span(1 + second * 1_000 + n, "GET /common"));
+        let mut spans: Vec<_> = flood.collect();
+        if second >= 30 {
+            spans.push(failed(span(RARE + second, "GET /common")));
+            spans.push(span(2 * RARE + second, "GET /rare"));
+        }
+        count(&views, "cart", spans, T0 + second * SECOND);
+    }
+    let untaken = views.status().spans_of_traces_not_taken;
+    assert!(untaken > 40_000, "{untaken}");
+    let kept = |trace: u64| views.trace(u128::from(trace).to_be_bytes());
+    let failures: Vec<_> = (30..60).filter_map(|n| kept(RARE + n)).collect();
+    assert!(failures.len() >= 25, "{}", failures.len());
+    let late = |trace: &&Trace| {
+        trace
+            .warnings
+            .iter()
+            .any(|told| told.contains("were not kept"))
+    };
+    assert!(failures.iter().filter(late).count() >= 20);
+    let rare = (30..60).filter(|n| kept(2 * RARE + n).is_some()).count();
+    assert!(rare >= 3, "one in each slot of ten seconds: {rare}");
+    assert!(views.status().trace_bytes <= 4 << 20);
 }
 
 #[test]

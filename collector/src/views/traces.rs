@@ -1,33 +1,32 @@
-//! The kept traces: a byte-bounded store that favours the slowest and the failed ones of every root operation over the
-//! newest ordinary ones. Fed and asked by `mod`.
+//! The kept traces, in so many bytes: the newest ones, the slowest and the failed ones of every operation, and a uniform
+//! sample of all. Fed and asked by `mod`.
 //!
-//! New traces are kept in order of arrival. When the bytes run out the oldest one is looked at, whole by then: it moves
-//! to the protected ones when it is among the [`FAVOURED`] slowest of its root operation, or failed (the newest
-//! [`FAVOURED`] failed ones stay), else it is dropped. Protected traces hold at most half of the bytes. When spans come
-//! so fast that a trace would be dropped before its last spans can have come, only a share of the new traces is taken,
-//! chosen by trace id: some traces whole instead of pieces of all.
+//! New traces are kept in order of arrival. When the bytes run out the oldest one is looked at, whole by then: it stays
+//! when it is [`Favoured`] or in the [`Sample`], else it is dropped. These two hold at most half of the bytes. When spans
+//! come so fast that a trace would be dropped before its last spans can have come, only a share of the new traces is
+//! taken, chosen by trace id: some traces whole instead of pieces of all. Beyond the share, a little is left for what the
+//! share would most likely miss: traces that fail, and the first ones of each operation in every slot of time.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::heatmap::Asked;
+use super::favoured::Favoured;
 use super::kept::{KeptTrace, Origin};
 use super::report::TraceSummary;
+use super::sample::Sample;
+use super::search::{Head, TraceQuery};
 use super::share::Share;
 use super::window::{Slots, seconds};
-use super::{Order, TraceQuery};
 use crate::wire::SpanRef;
 
-/// So many slow and so many failed traces are protected for each root operation.
-const FAVOURED: usize = 5;
-/// Root operations beyond this share one class.
-const MAX_CLASSES: usize = 1_000;
 /// Largest part of the store that one trace may take.
 const MAX_TRACE_SHARE: usize = 8;
 /// Of a map entry and of entries in the queues, about.
@@ -36,24 +35,24 @@ const INDEX_BYTES: usize = 96;
 const QUIET_NANOS: u64 = 6_000_000_000;
 /// After so long it is taken as it is.
 const OPEN_NANOS: u64 = 60_000_000_000;
+/// A search looks at the traces of so many spans before others may have the store.
+const SEARCHED_AT_ONCE: usize = 2_000;
 
 /// The store.
 #[derive(Debug)]
 pub(crate) struct Traces {
     traces: HashTable<Box<KeptTrace>>,
     hasher: RandomState,
-    /// In order of arrival: trace id and serial.
+    /// In order of arrival.
     ordinary: VecDeque<Key>,
-    /// In order of protection, with those of traces that have gone since.
-    protected: VecDeque<Key>,
-    protected_swept: usize,
-    protected_bytes: usize,
-    classes: HashMap<u64, Class, RandomState>,
+    favoured: Favoured,
+    sample: Sample,
     origins: HashTable<Arc<Origin>>,
     origins_swept: usize,
     bytes: usize,
     limit: usize,
     retention_nanos: u64,
+    expired_unix_nano: u64,
     serial: u64,
     /// Traces whose spans may still come.
     young: VecDeque<Young>,
@@ -61,7 +60,8 @@ pub(crate) struct Traces {
     untaken_spans: u64,
 }
 
-type Key = ([u8; 16], u64);
+/// Trace id and serial.
+pub(super) type Key = ([u8; 16], u64);
 
 /// A trace that more spans are expected of.
 #[derive(Debug)]
@@ -71,13 +71,6 @@ struct Young {
     due_unix_nano: u64,
 }
 
-/// The protected traces of a root operation.
-#[derive(Debug, Default)]
-struct Class {
-    slow: Vec<(u64, Key)>,
-    failed: VecDeque<Key>,
-}
-
 impl Traces {
     /// An empty store of at most `limit` bytes.
     pub(crate) fn new(limit: usize, retention_nanos: u64) -> Self {
@@ -85,15 +78,14 @@ impl Traces {
             traces: HashTable::new(),
             hasher: RandomState::default(),
             ordinary: VecDeque::new(),
-            protected: VecDeque::new(),
-            protected_swept: 0,
-            protected_bytes: 0,
-            classes: HashMap::default(),
+            favoured: Favoured::default(),
+            sample: Sample::default(),
             origins: HashTable::new(),
             origins_swept: 0,
             bytes: 0,
             limit,
             retention_nanos,
+            expired_unix_nano: 0,
             serial: 0,
             young: VecDeque::new(),
             share: Share::default(),
@@ -101,17 +93,24 @@ impl Traces {
         }
     }
 
-    /// Keeps the spans of one batch.
-    pub(crate) fn keep(&mut self, spans: &[SpanRef<'_>], arrived_unix_nano: u64) {
+    /// Keeps the spans of one batch. The `notable` traces are taken beyond the share, as far as there is room for that.
+    pub(crate) fn keep(
+        &mut self,
+        spans: &[SpanRef<'_>],
+        notable: &[[u8; 16]],
+        arrived_unix_nano: u64,
+    ) {
         self.share.adjust(arrived_unix_nano, self.limit);
+        self.take_notable(notable, arrived_unix_nano);
         let mut origin: Option<(&SpanRef<'_>, Arc<Origin>)> = None;
         for span in spans {
             let hash = hash_id(&self.hasher, span.trace_id);
-            if self.find(hash, span.trace_id).is_none()
-                && !self.begin(hash, span.trace_id, arrived_unix_nano)
-            {
-                self.untaken_spans += 1;
-                continue;
+            if self.find(hash, span.trace_id).is_none() {
+                if !self.share.takes(hash) {
+                    self.untaken_spans += 1;
+                    continue;
+                }
+                self.begin(hash, span.trace_id, arrived_unix_nano);
             }
             let shared = match &origin {
                 Some((first, shared)) if same_origin(first, span) => shared,
@@ -127,8 +126,14 @@ impl Traces {
                 let more = trace.cost() - before;
                 self.bytes += more;
                 self.share.add(more);
-                if trace.protected_by.is_some() {
-                    self.protected_bytes += more;
+                if !trace.favoured_by.is_empty() {
+                    self.favoured.bytes += more;
+                }
+                if trace.sampled {
+                    self.sample.bytes += more;
+                }
+                if trace.late {
+                    self.share.spend(more);
                 }
             }
         }
@@ -154,7 +159,8 @@ impl Traces {
             };
             let (trace_id, serial) = young.key;
             let trace = self.find(hash_id(&self.hasher, trace_id), trace_id);
-            let Some(trace) = trace.filter(|trace| trace.serial == serial) else {
+            // One that was taken for what it is says nothing of the others.
+            let Some(trace) = trace.filter(|trace| trace.serial == serial && !trace.late) else {
                 continue;
             };
             let quiet = trace.last_arrival.saturating_add(QUIET_NANOS);
@@ -175,42 +181,50 @@ impl Traces {
             .cloned()
     }
 
+    /// Shows a trace where it stands, for a short look.
+    pub(crate) fn look(&self, trace_id: [u8; 16], look: impl FnOnce(&KeptTrace)) {
+        if let Some(trace) = self.find(hash_id(&self.hasher, trace_id), trace_id) {
+            look(trace);
+        }
+    }
+
     /// Every trace, in no order.
     pub(crate) fn each(&self, mut look: impl FnMut(&KeptTrace)) {
         self.traces.iter().for_each(|trace| look(trace));
     }
 
-    /// The traces whose newest span came in the range and that a query asks for, attributes aside, in its order.
-    pub(crate) fn matching(&self, query: &TraceQuery, slots: Slots) -> Vec<[u8; 16]> {
-        let fits = self
-            .traces
-            .iter()
-            .filter(|trace| matches(trace, query, slots));
-        let mut fits: Vec<_> = fits
-            .map(|trace| {
-                (
-                    trace.last_arrival,
-                    trace.serial,
-                    trace.nanos(),
-                    trace.trace_id,
-                )
-            })
-            .collect();
-        match query.order {
-            Order::Newest => fits.sort_unstable_by_key(|&(arrival, serial, ..)| {
-                std::cmp::Reverse((arrival, serial))
-            }),
-            Order::Slowest => fits.sort_unstable_by_key(|&(arrival, _, nanos, _)| {
-                std::cmp::Reverse((nanos, arrival))
-            }),
-        }
-        fits.into_iter().map(|(.., trace_id)| trace_id).collect()
+    /// The traces that a query may ask for, as far as that can be told without a look at their spans; in no order.
+    pub(crate) fn candidates(&self, query: &TraceQuery, slots: Slots) -> Vec<Head> {
+        let fit = self.traces.iter().filter(|trace| query.fits(trace, slots));
+        fit.map(|trace| Head::of(trace)).collect()
     }
 
-    /// A trace's row in lists.
-    pub(crate) fn summary(&self, trace_id: [u8; 16]) -> Option<TraceSummary> {
-        self.find(hash_id(&self.hasher, trace_id), trace_id)
-            .map(summary)
+    /// Looks at the spans of some of the candidates, and adds the rows of those that the query asks for to `found`, up
+    /// to its limit. Whether there may be more.
+    pub(crate) fn search(
+        &self,
+        query: &TraceQuery,
+        slots: Slots,
+        candidates: &mut impl Iterator<Item = Head>,
+        found: &mut Vec<TraceSummary>,
+    ) -> bool {
+        let mut looked_at = 0;
+        while looked_at < SEARCHED_AT_ONCE {
+            let Some(head) = candidates.next().filter(|_| found.len() < query.limit) else {
+                return false;
+            };
+            looked_at += 1;
+            let hash = hash_id(&self.hasher, head.trace_id);
+            // It may have gone meanwhile, or another may have come in its place.
+            let trace = self.find(hash, head.trace_id);
+            if let Some(trace) = trace.filter(|trace| trace.serial == head.serial) {
+                looked_at += trace.len();
+                if query.fits_by_spans(trace, slots) {
+                    found.push(summary(trace));
+                }
+            }
+        }
+        true
     }
 
     /// Traces kept.
@@ -234,11 +248,24 @@ impl Traces {
             .map(|trace| &**trace)
     }
 
-    /// Makes a trace; false when it is not in the share that is taken.
-    fn begin(&mut self, hash: u64, trace_id: [u8; 16], arrived_unix_nano: u64) -> bool {
-        if !self.share.takes(hash) {
-            return false;
+    /// Makes room for what the share would most likely miss.
+    fn take_notable(&mut self, notable: &[[u8; 16]], arrived_unix_nano: u64) {
+        for &trace_id in notable {
+            let hash = hash_id(&self.hasher, trace_id);
+            if self.share.has_spare()
+                && !self.share.takes(hash)
+                && self.find(hash, trace_id).is_none()
+            {
+                let trace = self.begin(hash, trace_id, arrived_unix_nano);
+                trace.late = true;
+                let bytes = trace.cost() + INDEX_BYTES;
+                self.share.spend(bytes);
+            }
         }
+    }
+
+    /// Makes a trace.
+    fn begin(&mut self, hash: u64, trace_id: [u8; 16], arrived_unix_nano: u64) -> &mut KeptTrace {
         self.make_room();
         self.serial += 1;
         let trace = Box::new(KeptTrace::new(trace_id, self.serial, arrived_unix_nano));
@@ -251,8 +278,8 @@ impl Traces {
             due_unix_nano: arrived_unix_nano.saturating_add(QUIET_NANOS),
         });
         let Self { traces, hasher, .. } = self;
-        traces.insert_unique(hash, trace, |trace| hash_id(hasher, trace.trace_id));
-        true
+        let entry = traces.insert_unique(hash, trace, |trace| hash_id(hasher, trace.trace_id));
+        entry.into_mut()
     }
 
     fn origin(&mut self, span: &SpanRef<'_>) -> Arc<Origin> {
@@ -289,199 +316,13 @@ impl Traces {
         });
         self.origins_swept = self.origins.len();
     }
-
-    fn make_room(&mut self) {
-        while self.bytes > self.limit {
-            if let Some(key) = self.ordinary.pop_front() {
-                self.judge(key);
-            } else if let Some(key) = self.protected.pop_front() {
-                self.unprotect(key);
-            } else {
-                self.sweep_origins();
-                break;
-            }
-        }
-    }
-
-    /// Protects or drops the oldest ordinary trace.
-    fn judge(&mut self, key: Key) {
-        let hash = hash_id(&self.hasher, key.0);
-        let Some(trace) = self
-            .traces
-            .find_mut(hash, |trace| (trace.trace_id, trace.serial) == key)
-        else {
-            return;
-        };
-        let root = trace.root();
-        let class = root.map_or(0, |root| {
-            self.hasher
-                .hash_one((root.resource.service_name, root.name))
-        });
-        let known = self.classes.len() < MAX_CLASSES || self.classes.contains_key(&class);
-        let class = if known { class } else { 0 };
-        let favoured = self.classes.entry(class).or_default();
-        let displaced = favoured.favour(key, trace.nanos(), trace.failed);
-        trace.protected_by = Some(class);
-        self.protected_bytes += trace.cost();
-        self.protected.push_back(key);
-        self.sweep_protected();
-        if let Some(displaced) = displaced {
-            self.unprotect(displaced);
-        }
-        while self.protected_bytes > self.limit / 2
-            && let Some(oldest) = self.protected.pop_front()
-        {
-            self.unprotect(oldest);
-        }
-    }
-
-    /// Drops the entries of traces that have gone: behind one that stays they would gather for the whole retention.
-    fn sweep_protected(&mut self) {
-        if self.protected.len() < 2 * self.protected_swept.max(MAX_CLASSES) {
-            return;
-        }
-        let Self {
-            traces,
-            hasher,
-            protected,
-            ..
-        } = self;
-        protected.retain(|key| {
-            traces
-                .find(hash_id(hasher, key.0), |trace| {
-                    (trace.trace_id, trace.serial) == *key
-                })
-                .is_some()
-        });
-        self.protected_swept = self.protected.len();
-    }
-
-    /// Drops a protected trace. Its entry in the queue is passed over when it is the oldest.
-    fn unprotect(&mut self, key: Key) {
-        let Some(trace) = self.remove(key) else {
-            return;
-        };
-        self.protected_bytes -= trace.cost();
-        if let Some(class) = trace.protected_by
-            && let Entry::Occupied(mut entry) = self.classes.entry(class)
-        {
-            entry.get_mut().forget(key);
-            if entry.get().is_empty() {
-                entry.remove();
-            }
-        }
-    }
-
-    fn expire(&mut self, now_unix_nano: u64) {
-        let oldest = now_unix_nano.saturating_sub(self.retention_nanos);
-        while let Some(&key) = self.ordinary.front()
-            && self.is_older(key, oldest)
-        {
-            self.ordinary.pop_front();
-            self.remove(key);
-        }
-        while let Some(&key) = self.protected.front()
-            && self.is_older(key, oldest)
-        {
-            self.protected.pop_front();
-            self.unprotect(key);
-        }
-    }
-
-    /// Whether a trace's newest span came before `oldest`, or the trace is gone.
-    fn is_older(&self, (trace_id, serial): Key, oldest: u64) -> bool {
-        let trace = self.find(hash_id(&self.hasher, trace_id), trace_id);
-        trace.is_none_or(|trace| trace.serial != serial || trace.last_arrival < oldest)
-    }
-
-    fn remove(&mut self, key: Key) -> Option<Box<KeptTrace>> {
-        let hash = hash_id(&self.hasher, key.0);
-        let entry = self
-            .traces
-            .find_entry(hash, |trace| (trace.trace_id, trace.serial) == key)
-            .ok()?;
-        let (trace, _) = entry.remove();
-        self.bytes -= trace.cost() + INDEX_BYTES;
-        Some(trace)
-    }
-}
-
-impl Class {
-    /// Takes a trace in, and names the one that has to go for it, if any.
-    fn favour(&mut self, key: Key, nanos: u64, failed: bool) -> Option<Key> {
-        if failed {
-            self.failed.push_back(key);
-            return (self.failed.len() > FAVOURED)
-                .then(|| self.failed.front().copied())
-                .flatten();
-        }
-        self.slow.push((nanos, key));
-        let fastest = self.slow.iter().min().map(|&(_, key)| key);
-        (self.slow.len() > FAVOURED).then_some(fastest).flatten()
-    }
-
-    fn forget(&mut self, key: Key) {
-        self.slow.retain(|&(_, slow)| slow != key);
-        self.failed.retain(|&failed| failed != key);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.slow.is_empty() && self.failed.is_empty()
-    }
-}
-
-fn matches(trace: &KeptTrace, query: &TraceQuery, slots: Slots) -> bool {
-    let duration = Duration::from_nanos(trace.nanos());
-    let in_range = match (query.span_min, query.span_max) {
-        (None, None) => slots.contains_nanos(trace.last_arrival),
-        ends => has_span_between(trace, query, ends, slots),
-    };
-    trace.len() > 0
-        && in_range
-        && query.error.is_none_or(|failed| failed == trace.failed)
-        && query.min.is_none_or(|min| duration >= min)
-        && query.max.is_none_or(|max| duration <= max)
-        && (query.service.is_none() && query.operation.is_none()
-            || trace.spans().any(|span| matches_span(&span, query)))
-}
-
-/// Whether a span of the service and operation asked for took so long and came in the range.
-fn has_span_between(
-    trace: &KeptTrace,
-    query: &TraceQuery,
-    (min, max): (Option<Duration>, Option<Duration>),
-    slots: Slots,
-) -> bool {
-    let asked = |span: &SpanRef<'_>| match &query.service {
-        Some(service) => Asked {
-            service,
-            operation: query.operation.as_deref(),
-        }
-        .is(span),
-        None => matches_span(span, query),
-    };
-    trace.arrivals().any(|(span, arrived)| {
-        let duration = Duration::from_nanos(span.duration_nanos());
-        min.is_none_or(|min| duration >= min)
-            && max.is_none_or(|max| duration <= max)
-            && slots.contains_nanos(arrived)
-            && asked(&span)
-    })
-}
-
-fn matches_span(span: &SpanRef<'_>, query: &TraceQuery) -> bool {
-    let is =
-        |asked: &Option<String>, name: &str| asked.as_deref().is_none_or(|asked| asked == name);
-    is(&query.service, span.resource.service_name) && is(&query.operation, span.name)
 }
 
 fn summary(trace: &KeptTrace) -> TraceSummary {
-    let mut services: Vec<&str> = Vec::new();
-    for span in trace.spans() {
-        if !services.contains(&span.resource.service_name) {
-            services.push(span.resource.service_name);
-        }
-    }
+    let services: HashSet<&str> = trace
+        .spans()
+        .map(|span| span.resource.service_name)
+        .collect();
     let root = trace.root();
     TraceSummary {
         trace_id: hex(&trace.trace_id),
@@ -519,84 +360,4 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     digits
         .map(|digit| char::from(DIGITS[usize::from(digit & 15)]))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::{test_support, walk};
-
-    #[test]
-    fn a_trace_is_shown_once_when_it_is_quiet_or_has_been_open_for_long() {
-        const SECOND: u64 = 1_000_000_000;
-        let start = 1_000 * SECOND;
-        let mut traces = Traces::new(1 << 20, 3_600 * SECOND);
-        let keep = |traces: &mut Traces, trace, at| {
-            let span = test_support::span(trace, 1, 0);
-            let bytes =
-                test_support::encode(vec![test_support::resource_spans("shop", vec![span])]);
-            walk(&bytes, |span| traces.keep(&[span], at)).unwrap();
-        };
-        let shown = |traces: &mut Traces, now| {
-            let mut shown = Vec::new();
-            while traces.whole(now, 1, |trace| shown.push(trace.trace_id[15])) {}
-            shown
-        };
-        keep(&mut traces, 1, start);
-        keep(&mut traces, 2, start);
-        for second in 1..=70 {
-            let now = start + second * SECOND;
-            // Spans of the second one keep coming.
-            keep(&mut traces, 2, now);
-            let want: &[u8] = match second {
-                6 => &[1],
-                60 => &[2],
-                _ => &[],
-            };
-            assert_eq!(shown(&mut traces, now), want, "after {second} s");
-        }
-        // The clock is set back.
-        keep(&mut traces, 3, start + 80 * SECOND);
-        assert_eq!(shown(&mut traces, start - 100 * SECOND), [3]);
-        assert!(traces.young.is_empty());
-    }
-
-    #[test]
-    fn traces_that_have_gone_leave_nothing_behind() {
-        let mut traces = Traces::new(1 << 20, 3_600_000_000_000);
-        for trace in 1..=20_000 {
-            let span = test_support::span(trace, 1, 0);
-            let group = test_support::resource_spans("shop", vec![span]);
-            let bytes = test_support::encode(vec![group]);
-            walk(&bytes, |span| traces.keep(&[span], 1_000_000_000)).unwrap();
-        }
-        assert!(traces.bytes() <= 1 << 20);
-        let queued = traces.ordinary.len() + traces.protected.len();
-        assert!(queued < traces.len() + 2 * MAX_CLASSES, "{queued}");
-    }
-    #[test]
-    fn traces_that_spans_are_added_to_for_ever_stay_within_the_limit() {
-        let limit = 1 << 20;
-        let mut traces = Traces::new(limit, 3_600_000_000_000);
-        let mut keep = |trace: u64, span: u64, bytes: usize| {
-            let mut span = test_support::span(u128::from(trace), span, 0);
-            span.name = format!("operation {}", trace % 50);
-            span.attributes = vec![test_support::attribute("note", &"x".repeat(bytes))];
-            let request =
-                test_support::encode(vec![test_support::resource_spans("shop", vec![span])]);
-            walk(&request, |span| traces.keep(&[span], 1_000_000_000)).unwrap();
-            assert!(traces.bytes() <= limit, "{trace}: {}", traces.bytes());
-            let queued = traces.ordinary.len() + traces.protected.len();
-            assert!(queued >= traces.len(), "{queued} of {}", traces.len());
-        };
-        // So many that the queue of the protected ones is swept.
-        for trace in 1..=20_000 {
-            keep(trace, 1, 0);
-        }
-        for round in 2..100 {
-            for trace in 1..=300 {
-                keep(trace, round, 500);
-            }
-        }
-    }
 }

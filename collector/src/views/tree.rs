@@ -31,6 +31,13 @@ pub(crate) fn trace(kept: &KeptTrace) -> Trace {
             kept.dropped
         ));
     }
+    if kept.late {
+        warnings.push(
+            "more traces came than can be kept; this one was kept for a failure or a rare operation, and spans of it that \
+             came before were not kept"
+                .to_owned(),
+        );
+    }
     let tree = Tree::of(&spans, &mut warnings);
     warn_of_skew(&spans, &tree, &mut warnings);
     let path = tree
@@ -274,8 +281,12 @@ fn warn_of_missing(missing: &[[u8; 8]], orphans: usize, warnings: &mut Vec<Strin
     } else {
         ""
     };
+    let spans = match orphans {
+        1 => "1 span has a parent that is".to_owned(),
+        orphans => format!("{orphans} spans have parents that are"),
+    };
     warnings.push(format!(
-        "the parents of {orphans} spans are missing (not arrived yet, not kept, or not sent): {}{more}",
+        "{spans} not here (not arrived yet, not kept, or not sent): {}{more}",
         ids.join(", ")
     ));
 }
@@ -312,24 +323,25 @@ fn warn_of_skew(spans: &[SpanRef<'_>], tree: &Tree, warnings: &mut Vec<String>) 
 
 /// By how much a child lies outside its parent. A message may well be taken after its sender has finished.
 fn outside(parent: &SpanRef<'_>, child: &SpanRef<'_>) -> Option<String> {
-    if child.kind == SpanKind::Consumer {
-        return None;
-    }
     let before = parent.start_unix_nano.saturating_sub(child.start_unix_nano);
-    let after = child.end_unix_nano.saturating_sub(parent.end_unix_nano);
+    let after = match child.kind {
+        SpanKind::Consumer => 0,
+        _ => child.end_unix_nano.saturating_sub(parent.end_unix_nano),
+    };
     if before.max(after) == 0 {
         return None;
     }
-    let (by, where_) = if before > 0 {
-        (before, "starts before its parent")
+    let (verb, by, why) = if before > 0 {
+        ("starts", before, "before its parent: the clocks differ")
     } else {
-        (after, "ends after its parent")
+        let why = "after its parent: the clocks differ, or the parent did not wait for it";
+        ("ends", after, why)
     };
     Some(format!(
-        "{} \"{}\" {where_}, by {} ms: the clocks differ, or the parent did not wait for it",
-        hex(&child.span_id),
+        "\"{}\" {verb} {} ms {why} ({})",
         child.name,
-        by as f64 / 1e6
+        by as f64 / 1e6,
+        hex(&child.span_id),
     ))
 }
 

@@ -38,7 +38,9 @@ pub fn router(views: Arc<Views>, status: Arc<Status>) -> Router {
         .route("/api/v1/services/{name}/operations", get(operations))
         .route("/api/v1/services/{name}/critical-path", get(critical_path))
         .route("/api/v1/services/{name}/heatmap", get(heatmap))
+        .route("/api/v1/services/{name}/doctor", get(doctor))
         .route("/api/v1/map", get(map))
+        .route("/api/v1/edges", get(edge))
         .route("/api/v1/traces", get(traces))
         .route("/api/v1/traces/{trace_id}", get(trace))
         .route("/api/v1/status", get(read_status))
@@ -135,6 +137,41 @@ async fn map(State(api): State<Api>, query: ApiQuery) -> Result<Response, Failur
     report(move || api.views.map(range)).await
 }
 
+async fn edge(State(api): State<Api>, query: ApiQuery) -> Result<Response, Failure> {
+    query.only(&["window", "from", "to", "client", "server"])?;
+    let range = query.range(api.views.retention())?;
+    let (client, server) = (query.required("client")?, query.required("server")?);
+    found(move || {
+        api.views.edge(&client, &server, range).ok_or_else(|| {
+            not_found(format!(
+                "no call from {client:?} to {server:?} came within the retention"
+            ))
+        })
+    })
+    .await
+}
+
+async fn doctor(
+    State(api): State<Api>,
+    service: Result<Path<String>, PathRejection>,
+    query: ApiQuery,
+) -> Result<Response, Failure> {
+    let Path(service) = service.map_err(unreadable_path)?;
+    query.only(&["window", "from", "to"])?;
+    let range = query.range(api.views.retention())?;
+    found(move || {
+        let map = api.views.map(range);
+        let findings = api.views.findings(&service, &map, range);
+        let items = findings.ok_or_else(|| unknown_service(&service))?;
+        Ok(List {
+            window: map.window,
+            items,
+            next: None,
+        })
+    })
+    .await
+}
+
 async fn traces(State(api): State<Api>, query: ApiQuery) -> Result<Response, Failure> {
     query.only(&[
         "window",
@@ -217,7 +254,7 @@ async fn no_such_path() -> Failure {
     not_found(
         "there is no such path in the API; there are /api/v1/services, /api/v1/services/{name}/operations, \
          /api/v1/services/{name}/critical-path, /api/v1/services/{name}/heatmap, \
-         /api/v1/map, /api/v1/traces, /api/v1/traces/{trace_id} and /api/v1/status"
+         /api/v1/services/{name}/doctor, /api/v1/map, /api/v1/edges, /api/v1/traces, /api/v1/traces/{trace_id} and /api/v1/status"
             .to_owned(),
     )
 }

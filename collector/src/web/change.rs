@@ -120,11 +120,11 @@ fn by_ratio(share: f64) -> String {
 }
 
 /// `estimated from 1 in 10`, where the senders have kept only some of what is counted.
-pub(super) fn estimated(now: &Figures) -> Option<String> {
-    if now.samples == 0 || now.samples >= now.count {
+pub(super) fn estimated(count: u64, samples: u64) -> Option<String> {
+    if samples == 0 || samples >= count {
         return None;
     }
-    let one_in = now.count as f64 / now.samples as f64;
+    let one_in = count as f64 / samples as f64;
     let one_in = if one_in < 9.95 {
         format!("{one_in:.1}")
     } else {
@@ -237,7 +237,7 @@ mod tests {
                 samples,
                 ..Figures::default()
             };
-            estimated(&now).map(|text| text.replace('\u{a0}', " "))
+            estimated(now.count, now.samples).map(|text| text.replace('\u{a0}', " "))
         };
         let says = |one_in: &str| Some(format!("estimated from 1 in {one_in} on average"));
         assert_eq!(of(1_000, 100), says("10"));

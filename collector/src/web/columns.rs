@@ -228,8 +228,8 @@ pub(super) fn headings(sorted: Option<(&PageQuery, &str, Sorting)>) -> Markup {
 pub(super) fn cells(row: &Row<'_>, unit: &str) -> Markup {
     html! {
         @for column in NUMBERS {
-            td.num.strong[column == Column::P99] title=[(column == Column::Rate).then(|| told(row.now, unit))] {
-                @if column == Column::Rate && estimated(row.now).is_some() { "≈\u{a0}" }
+            td.num.strong[column == Column::P99] title=[(column == Column::Rate).then(|| told(row.now.count, row.now.samples, unit))] {
+                @if column == Column::Rate { (about(row.now.count, row.now.samples)) }
                 (number(column, row.now))
                 @if let Some(change) = row.before.and_then(|before| change(column, row.now, before)) { " " (shown(&change)) }
             }
@@ -239,9 +239,14 @@ pub(super) fn cells(row: &Row<'_>, unit: &str) -> Markup {
 }
 
 /// How many there were, and from how many that is known.
-pub(super) fn told(now: &Figures, unit: &str) -> String {
-    let all = counted(now.count, unit);
-    estimated(now).map_or_else(|| all.clone(), |estimate| format!("{all}, {estimate}"))
+pub(super) fn told(count: u64, samples: u64, unit: &str) -> String {
+    let all = counted(count, unit);
+    estimated(count, samples).map_or_else(|| all.clone(), |estimate| format!("{all}, {estimate}"))
+}
+
+/// The mark before a rate that is estimated.
+pub(super) fn about(count: u64, samples: u64) -> &'static str {
+    estimated(count, samples).map_or("", |_| "≈\u{a0}")
 }
 
 /// What arrows in a table are changes from, with a way to sort by each; or why there are none.
@@ -275,11 +280,16 @@ pub(super) fn footnote<'a>(mut rows: impl Iterator<Item = &'a Figures>) -> Marku
     html! {
         p.muted.footnote {
             "Percentiles are within 1.1\u{a0}% of the exact ones."
-            @if rows.any(|figures| estimated(figures).is_some()) {
-                " ≈ is estimated: the sender keeps only some of its traces and says how many (" code { "ot=th" }
-                "), so each of them counts for several."
-            }
+            @if rows.any(|now| estimated(now.count, now.samples).is_some()) { (what_is_estimated()) }
         }
+    }
+}
+
+/// What [`about`]'s mark says.
+pub(super) fn what_is_estimated() -> Markup {
+    html! {
+        " ≈ is estimated: the sender keeps only some of its traces and says how many (" code { "ot=th" }
+        "), so each of them counts for several."
     }
 }
 

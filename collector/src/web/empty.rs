@@ -40,11 +40,6 @@ pub(super) fn nothing_ever(status: &Status) -> Markup {
 
 /// There are spans, but none in the chosen range.
 pub(super) fn nothing_in_range(query: &PageQuery, path: &str, window: &Window) -> Markup {
-    // Where the window already reaches back to the first thing known, a wider one shows no more.
-    let wider = WINDOWS
-        .iter()
-        .find(|(_, _, seconds)| *seconds as f64 > window.seconds + 60.0)
-        .filter(|_| !query.is_shortened(window));
     html! {
         section.empty {
             @if query.is_fixed() { h2 { "Nothing in these " (coarse(window.seconds)) } }
@@ -56,8 +51,37 @@ pub(super) fn nothing_in_range(query: &PageQuery, path: &str, window: &Window) -
             } @else {
                 p { "Spans were received before that, or are being received with other names." }
             }
-            @if let Some((value, label, _)) = wider {
-                p { a.button href=(query.link(path, &[("window", Some(value)), ("from", None), ("to", None)])) { "Show the last " (label) } }
+            p { (wider(query, path, window)) }
+        }
+    }
+}
+
+/// A button for a longer time, where that may show more.
+fn wider(query: &PageQuery, path: &str, window: &Window) -> Markup {
+    // Where the window already reaches back to the first thing known, a wider one shows no more.
+    let wider = WINDOWS
+        .iter()
+        .find(|(_, _, seconds)| *seconds as f64 > window.seconds + 60.0)
+        .filter(|_| !query.is_shortened(window));
+    html! {
+        @if let Some((value, label, _)) = wider {
+            a.button href=(query.link(path, &[("window", Some(value)), ("from", None), ("to", None)])) { "Show the last " (label) }
+        }
+    }
+}
+
+/// Traces are kept, but the search finds none of them.
+pub(super) fn no_trace_matches(query: &PageQuery, window: &Window) -> Markup {
+    html! {
+        section.empty {
+            h2 { "No kept trace matches" }
+            p {
+                "Traces of this time are kept, but none that the search asks for. Kept are the newest, the slowest and the "
+                "failed ones of every operation, and a random sample of all, as far as memory allows."
+            }
+            p {
+                a.button href=(query.link_keeping_window("/traces")) { "Clear the search" } " "
+                (wider(query, "/traces", window))
             }
         }
     }

@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::assets;
 use super::format::{coarse, url_component};
-use super::query::{BadParameter, PageQuery, TIME, WINDOWS};
+use super::query::{BadParameter, Direction, PageQuery, TIME, WINDOWS};
 use crate::views::report::Window;
 
 /// A small picture for the browser's tab; a data URI, so that no browser asks for /favicon.ico.
@@ -74,6 +74,11 @@ fn live(frame: &Frame<'_>) -> Option<u64> {
 
 /// A page that says in words why there is nothing else.
 pub(super) fn failure(status: StatusCode, title: &str, text: &str) -> Response {
+    failure_with(status, title, &html! { p { (text) } })
+}
+
+/// The same, with more than words.
+pub(super) fn failure_with(status: StatusCode, title: &str, why: &Markup) -> Response {
     let frame = Frame {
         title,
         tab: Tab::None,
@@ -83,7 +88,7 @@ pub(super) fn failure(status: StatusCode, title: &str, text: &str) -> Response {
     let main = html! {
         section.empty {
             h1 { (title) }
-            p { (text) }
+            (why)
             p { a.button href="/" { "All services" } }
         }
     };
@@ -121,6 +126,39 @@ pub(super) fn colour(service: &str) -> String {
     format!("s{}", (assets::fnv1a(service.as_bytes()) >> 4) % COLOURS)
 }
 
+/// The address of the page of an edge, at the same time as this one.
+pub(super) fn edge_path(query: &PageQuery, client: &str, server: &str) -> String {
+    query.link_elsewhere(
+        "/edges",
+        &[("client", Some(client)), ("server", Some(server))],
+    )
+}
+
+/// A heading of a table that sorts by a link, and says to screen readers how it is sorted.
+pub(super) fn sort_heading(
+    query: &PageQuery,
+    path: &str,
+    (key, label): (&str, &str),
+    (sorted, direction): (&str, Direction),
+    numeric: bool,
+    class: &str,
+) -> Markup {
+    let current = sorted == key;
+    // A first click shows the largest numbers, or the names from A to Z.
+    let first = if numeric {
+        Direction::Descending
+    } else {
+        Direction::Ascending
+    };
+    let next = if current { direction.reversed() } else { first };
+    let link = query.link(path, &[("sort", Some(key)), ("dir", Some(next.word()))]);
+    html! {
+        th scope="col" .num[numeric] .(class) aria-sort=[current.then(|| direction.aria())] {
+            a href=(link) data-sort=(key) { (label) }
+        }
+    }
+}
+
 /// The lengths of time to choose from, and what is shown now: less than was asked while nothing older is known.
 pub(super) fn window_choice(query: &PageQuery, path: &str, window: &Window) -> Markup {
     let fixed = query.is_fixed();
@@ -148,7 +186,7 @@ pub(super) fn window_choice(query: &PageQuery, path: &str, window: &Window) -> M
 pub(super) fn filter_box(query: &PageQuery, path: &str, label: &str, rows: &str) -> Markup {
     html! {
         form.filter role="search" method="get" action=(path) {
-            @for name in TIME.into_iter().chain(["sort", "dir", "focus", "split"]) {
+            @for name in TIME.into_iter().chain(["sort", "dir", "focus", "edges", "split"]) {
                 @if let Some(value) = query.get(name) { input type="hidden" name=(name) value=(value); }
             }
             input #filter type="search" name="q" value=(query.get("q").unwrap_or_default())
@@ -229,6 +267,9 @@ fn help() -> Markup {
         ("Enter", "open the row"),
         ("s  m  t  u", "services, map, traces, status"),
         ("p", "pause or go on"),
+        ("n  N", "next, previous match in a trace"),
+        ("[  ]", "fold, unfold a whole trace"),
+        ("←  →", "fold, unfold a row of it"),
         ("Esc", "close, leave the field"),
         ("?", "this help"),
     ];

@@ -1,17 +1,19 @@
 //! `GET /map`: who calls whom, and the network gap of every edge: drawn, and as a table.
 
+use std::collections::HashMap;
+
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
-use super::charts::bars::{Part, stack};
-use super::charts::graph::{Graph, graph, kind_name, why_no_gap};
-use super::format::{count, counted, maybe_duration, rate, ratio};
+use super::charts::graph::{Graph, Links, graph, kind_name};
+use super::edge_table::{Sorting, meaning, table, text_of};
+use super::format::{count, counted};
 use super::layout::{
-    Frame, Tab, colour, error_ratio, filter_box, overflow_note, page as frame_page, service_link,
-    service_name, service_path, window_choice,
+    Frame, Tab, edge_path, filter_box, overflow_note, page as frame_page, service_name,
+    service_path, window_choice,
 };
-use super::query::{BadParameter, PageQuery};
+use super::query::{BadParameter, PageQuery, TIME};
 use super::{Web, empty, live, rendered};
 use crate::views::report::{Edge, Map, Node, ServiceReport};
 
@@ -19,32 +21,10 @@ use crate::views::report::{Edge, Map, Node, ServiceReport};
 const DRAWN_EDGES: usize = 120;
 /// Nodes without a drawn edge beyond this many are told, not drawn.
 const DRAWN_NODES: usize = 100;
-
-/// What the counts of an edge mean.
-const ERRORS: &str = "Client spans that failed, as the caller saw it: by the HTTP conventions an answer of 4xx fails its caller, but not the service that gave it.";
-
-const COUNTS: [(&str, &str); 5] = [
-    (
-        "paired",
-        "The client's and the server's span of the same call both came: its gap is known.",
-    ),
-    (
-        "unpaired",
-        "Only the client's span came: the server sends no spans, sends them elsewhere, was never reached, or sampled differently.",
-    ),
-    (
-        "negative",
-        "The server's span lasts longer than the client's: the client stopped waiting, or the server worked on after its answer. Not in the gap.",
-    ),
-    (
-        "retried",
-        "Several server spans under one client span: hidden retries or a fan-out. Not in the gap.",
-    ),
-    (
-        "async",
-        "Messages: the consumer takes them when it can, so there is no time on the network to tell. Not in the gap.",
-    ),
-];
+/// Below this share of the calls of both its ends an edge is quiet.
+const QUIET: f64 = 0.01;
+/// So many names are offered to look at.
+const OFFERED: usize = 300;
 
 /// The handler.
 pub(super) async fn page(State(web): State<Web>, query: PageQuery) -> Response {
@@ -54,10 +34,11 @@ pub(super) async fn page(State(web): State<Web>, query: PageQuery) -> Response {
 fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
     let version = live::version(web);
     let range = query.range()?;
+    let asked = Asked::read(query)?;
     let main = if web.views.spans_counted() == 0 {
         empty::nothing_ever(&web.status)
     } else {
-        content(query, &web.views.map(range), &web.views.services(range).1)
+        content(&asked, &web.views.map(range), &web.views.services(range).1)
     };
     let frame = Frame {
         title: "Map",
@@ -68,54 +49,219 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
     Ok(frame_page(&frame, &main))
 }
 
-fn content(query: &PageQuery, map: &Map, services: &[ServiceReport]) -> Markup {
-    let focus = query.get("focus");
-    let mut edges: Vec<&Edge> = map
-        .edges
-        .iter()
-        .filter(|edge| focus.is_none_or(|focus| edge.client == focus || edge.server == focus))
-        .collect();
-    edges.sort_by(|a, b| {
-        b.gap_p99
-            .unwrap_or(-1.0)
-            .total_cmp(&a.gap_p99.unwrap_or(-1.0))
-            .then_with(|| (&a.client, &a.server).cmp(&(&b.client, &b.server)))
-    });
-    let nodes: Vec<&Node> = map
-        .nodes
-        .iter()
-        .filter(|node| {
-            focus.is_none_or(|focus| {
-                node.id == focus
-                    || edges
-                        .iter()
-                        .any(|edge| edge.client == node.id || edge.server == node.id)
-            })
+/// What the address asks for.
+struct Asked<'a> {
+    query: &'a PageQuery,
+    sorting: Sorting,
+    /// Quiet edges, too.
+    all: bool,
+}
+
+impl<'a> Asked<'a> {
+    fn read(query: &'a PageQuery) -> Result<Self, BadParameter> {
+        let choices = [("all", true), ("busy", false)];
+        Ok(Self {
+            query,
+            sorting: Sorting::read(query)?,
+            all: query.choice("edges", &choices, false, "say all or busy")?,
         })
-        .collect();
+    }
+}
+
+/// Whom `focus` means.
+enum Focus<'a> {
+    /// Nobody was asked for.
+    None,
+    /// That node, or what is called so but is not there.
+    On(&'a str),
+    /// All these have the text in their names.
+    Several(Vec<&'a str>),
+}
+
+impl<'a> Focus<'a> {
+    fn of(asked: Option<&'a str>, nodes: &'a [Node]) -> Self {
+        let Some(asked) = asked else {
+            return Self::None;
+        };
+        let is = |node: &&Node| node.id == asked;
+        if nodes.iter().any(|node| is(&node)) {
+            return Self::On(asked);
+        }
+        let needle = asked.to_lowercase();
+        let alike = nodes.iter().map(|node| node.id.as_str());
+        let alike: Vec<_> = alike
+            .filter(|id| id.to_lowercase().contains(&needle))
+            .collect();
+        match alike.as_slice() {
+            [] => Self::On(asked),
+            [only] => Self::On(only),
+            _ => Self::Several(alike),
+        }
+    }
+}
+
+/// What is shown of a map.
+struct Shown<'a> {
+    nodes: Vec<&'a Node>,
+    edges: Vec<&'a Edge>,
+    /// Quiet edges that are not.
+    hidden: usize,
+}
+
+impl<'a> Shown<'a> {
+    fn of(asked: &Asked<'_>, focus: Option<&str>, map: &'a Map) -> Self {
+        let near = map
+            .edges
+            .iter()
+            .filter(|edge| focus.is_none_or(|focus| edge.client == focus || edge.server == focus));
+        let mut edges: Vec<&Edge> = near.collect();
+        let before = edges.len();
+        // Who looks at one service wants all its edges.
+        if !asked.all && focus.is_none() {
+            let is_quiet = quiet(&map.edges);
+            edges.retain(|edge| !is_quiet(edge));
+        }
+        let hidden = before - edges.len();
+        let needle = asked.query.get("q").unwrap_or_default().to_lowercase();
+        edges.retain(|edge| text_of(edge).contains(&needle));
+        let is_end = |node: &Node| {
+            edges
+                .iter()
+                .any(|edge| edge.client == node.id || edge.server == node.id)
+        };
+        let nodes = map.nodes.iter().filter(|node| match focus {
+            Some(focus) => node.id == focus || is_end(node),
+            None => is_end(node) || node.id.to_lowercase().contains(&needle),
+        });
+        Self {
+            nodes: nodes.collect(),
+            hidden,
+            edges,
+        }
+    }
+}
+
+/// Whether an edge is quiet: hardly any of its client's calls, hardly any of those that its server gets, none failed.
+/// Measured at both ends, every node keeps its main edges, however large the map.
+fn quiet<'a>(edges: &'a [Edge]) -> impl Fn(&Edge) -> bool + use<'a> {
+    let mut calls: HashMap<&str, (u64, u64)> = HashMap::new();
+    for edge in edges {
+        calls.entry(&edge.client).or_default().0 += edge.count;
+        calls.entry(&edge.server).or_default().1 += edge.count;
+    }
+    move |edge| {
+        let of = |id: &str| calls.get(id).copied().unwrap_or_default();
+        let least = of(&edge.client).0.min(of(&edge.server).1);
+        edge.error_ratio == 0.0 && (edge.count as f64) < QUIET * least as f64
+    }
+}
+
+fn content(asked: &Asked<'_>, map: &Map, services: &[ServiceReport]) -> Markup {
+    let query = asked.query;
+    let focus = Focus::of(query.get("focus"), &map.nodes);
+    let on = match &focus {
+        Focus::On(id) => Some(*id),
+        _ => None,
+    };
+    let shown = Shown::of(asked, on, map);
     html! {
         div.heading {
             h1 { "Map" }
             (window_choice(query, "/map", &map.window))
+            (find_box(query, &map.nodes))
             (filter_box(query, "/map", "Filter edges", "edges"))
         }
-        @if let Some(focus) = focus { (focus_bar(query, focus, &nodes)) }
-        @if nodes.is_empty() {
+        @match &focus {
+            Focus::None => {}
+            Focus::On(id) => { (focus_bar(query, id, &shown.nodes)) }
+            Focus::Several(alike) => { (choice_of(query, alike)) }
+        }
+        @if map.nodes.is_empty() || (on.is_some() && shown.nodes.is_empty()) {
             (empty::nothing_in_range(query, "/map", &map.window))
         } @else {
-            p.legend {
-                span {
-                    b.gap { "↔ network gap" }
-                    " is the caller's time less the server's own, call by call: what the way there and back costs. "
-                    "No clocks are compared."
-                }
+            (picture(asked, on, &shown, map.edges.len(), services))
+        }
+    }
+}
+
+fn picture(
+    asked: &Asked<'_>,
+    focus: Option<&str>,
+    shown: &Shown<'_>,
+    known: usize,
+    services: &[ServiceReport],
+) -> Markup {
+    let query = asked.query;
+    let mut rows = shown.edges.clone();
+    asked.sorting.sort(&mut rows);
+    html! {
+        p.legend {
+            span {
+                b.gap { "↔ network gap" }
+                " is the caller's time less the server's own, call by call: what the way there and back costs. "
+                "No clocks are compared. An edge opens its calls."
             }
-            (drawing(query, focus, &nodes, &edges, services))
-            @if !edges.is_empty() {
-                (table(query, &edges))
-                (overflow_note(edges.iter().flat_map(|edge| [edge.client.as_str(), edge.server.as_str()])))
+        }
+        @if !shown.nodes.is_empty() { (drawing(query, focus, &shown.nodes, &shown.edges, services)) }
+        (quiet_note(asked, shown.hidden))
+        @if !rows.is_empty() {
+            section {
+                h2 { "Edges" }
+                (table(query, asked.sorting, &rows))
+                (overflow_note(rows.iter().flat_map(|edge| [edge.client.as_str(), edge.server.as_str()])))
+            }
+            section {
+                h2 { "What the counts mean" }
                 (meaning())
+                (shapes())
             }
+        } @else if known > 0 && query.get("q").is_some() {
+            (empty::filter_hides_all(query, "/map", known, "edge"))
+        }
+        p.hidden-note data-empty-for="edges" hidden { "The filter hides every edge." }
+    }
+}
+
+/// Says what is not shown, and how to see it.
+fn quiet_note(asked: &Asked<'_>, hidden: usize) -> Markup {
+    let busy = asked.query.link("/map", &[("edges", None)]);
+    html! {
+        @if hidden > 0 {
+            p.muted.quiet {
+                (counted(hidden as u64, "quiet edge")) " not shown: each without a failed call and under 1 % of the calls that its client makes and its server gets. "
+                a href=(asked.query.link("/map", &[("edges", Some("all"))])) { "Show all edges" }
+            }
+        } @else if asked.all {
+            p.muted.quiet { "All edges are shown. " a href=(busy) { "Leave out quiet ones" } }
+        }
+    }
+}
+
+/// Where a name is typed to look at its neighbourhood; works without script.
+fn find_box(query: &PageQuery, nodes: &[Node]) -> Markup {
+    html! {
+        form.find method="get" action="/map" {
+            @for name in TIME.into_iter().chain(["sort", "dir", "edges"]) {
+                @if let Some(value) = query.get(name) { input type="hidden" name=(name) value=(value); }
+            }
+            input type="search" name="focus" list="nodes" value=(query.get("focus").unwrap_or_default())
+                placeholder="Look at a service" aria-label="Look at a service" autocomplete="off";
+            button type="submit" { "Look" }
+            datalist #nodes {
+                @for node in nodes.iter().take(OFFERED) { option value=(node.id) {} }
+            }
+        }
+    }
+}
+
+fn choice_of(query: &PageQuery, alike: &[&str]) -> Markup {
+    html! {
+        p.focus-bar {
+            "Several have that in their names: "
+            @for id in alike.iter().take(OFFERED) {
+                a.button href=(query.link("/map", &[("focus", Some(id))])) { (service_name(id)) }
+            }
+            a.button href=(query.link("/map", &[("focus", None)])) { "Whole map" }
         }
     }
 }
@@ -156,10 +302,13 @@ fn drawing(
     };
     shown.sort_by(|a, b| (!is_joined(a), &a.id).cmp(&(!is_joined(b), &b.id)));
     shown.truncate(DRAWN_NODES);
-    let link = |node: &Node| query.link("/map", &[("focus", Some(&node.id))]);
+    let links = Links {
+        node: &|node| query.link("/map", &[("focus", Some(&node.id))]),
+        edge: &|edge| edge_path(query, &edge.client, &edge.server),
+    };
     html! {
         div.scroll.drawing tabindex="0" role="region" aria-label="Map of services" {
-            (graph(&Graph { nodes: &shown, edges: &drawn, services, focus }, link))
+            (graph(&Graph { nodes: &shown, edges: &drawn, services, focus }, &links))
         }
         @if drawn.len() < edges.len() || shown.len() < nodes.len() {
             p.muted {
@@ -170,140 +319,11 @@ fn drawing(
     }
 }
 
-fn table(query: &PageQuery, edges: &[&Edge]) -> Markup {
-    let needle = query.get("q").unwrap_or_default().to_lowercase();
-    let rows: Vec<&&Edge> = edges
-        .iter()
-        .filter(|edge| text_of(edge).contains(&needle))
-        .collect();
+fn shapes() -> Markup {
     html! {
-        section {
-            h2 { "Edges, widest gap first" }
-            @if rows.is_empty() {
-                (empty::filter_hides_all(query, "/map", edges.len(), "edge"))
-            } @else {
-                div.scroll {
-                    table.rows.edges #edges {
-                        thead {
-                            tr.groups {
-                                th colspan="4" {}
-                                th.gap colspan="3" scope="colgroup" { "Network gap" }
-                                th scope="col" {}
-                                th colspan="3" scope="colgroup" { "Seen by the client" }
-                                th colspan="3" scope="colgroup" { "Seen by the server" }
-                                th colspan="5" scope="colgroup" { "Calls" }
-                            }
-                            tr {
-                                th scope="col" { "Client" } th scope="col" { "Server" }
-                                th.num scope="col" { "Rate" } th.num scope="col" title=(ERRORS) { "Errors" }
-                                (percentile_headings(true))
-                                th.share scope="col" title="Gap p50 against client p50" { "Share" }
-                                (percentile_headings(false)) (percentile_headings(false))
-                                @for (index, (name, meaning)) in COUNTS.iter().enumerate() {
-                                    th.num.first[index == 0] scope="col" title=(meaning) { (name) }
-                                }
-                            }
-                        }
-                        tbody { @for edge in rows { (row(query, edge)) } }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn percentile_headings(gap: bool) -> Markup {
-    html! {
-        @for (index, name) in ["p50", "p90", "p99"].into_iter().enumerate() {
-            th.num.gap[gap].first[index == 0] scope="col" { (name) }
-        }
-    }
-}
-
-fn text_of(edge: &Edge) -> String {
-    format!("{} → {}", edge.client, edge.server).to_lowercase()
-}
-
-fn row(query: &PageQuery, edge: &Edge) -> Markup {
-    // In the order of COUNTS.
-    let counts = [
-        edge.paired,
-        edge.unpaired,
-        edge.negative,
-        edge.retried,
-        edge.asynchronous,
-    ];
-    html! {
-        tr data-key={ (edge.client) " → " (edge.server) } data-row data-text=(text_of(edge)) {
-            th.name scope="row" { (service_link(&edge.client, query)) }
-            td.name { (node_link(query, &edge.server)) }
-            td.num title=(counted(edge.count, "call")) { (rate(edge.rate)) }
-            td.num { (error_ratio(edge.error_ratio)) }
-            @if edge.gap_p50.is_some() {
-                td.num.gap.first { (maybe_duration(edge.gap_p50)) }
-                td.num.gap { (maybe_duration(edge.gap_p90)) }
-                td.num.gap.strong { (maybe_duration(edge.gap_p99)) }
-                td.share { (share(edge)) }
-            } @else {
-                td.muted.first colspan="4" { (why_no_gap(edge)) }
-            }
-            td.num.first { (maybe_duration(edge.client_p50)) }
-            td.num { (maybe_duration(edge.client_p90)) }
-            td.num { (maybe_duration(edge.client_p99)) }
-            td.num.first { (maybe_duration(edge.server_p50)) }
-            td.num { (maybe_duration(edge.server_p90)) }
-            td.num { (maybe_duration(edge.server_p99)) }
-            @for (index, number) in counts.into_iter().enumerate() {
-                td.num.first[index == 0].muted[number == 0] { (count(number)) }
-            }
-        }
-    }
-}
-
-/// Databases, queues and outside hosts have no page of their own, but a neighbourhood.
-fn node_link(query: &PageQuery, id: &str) -> Markup {
-    html! {
-        a.service href=(query.link("/map", &[("focus", Some(id)), ("q", None)])) title=(id) { (service_name(id)) }
-    }
-}
-
-/// How much of the median call is network.
-fn share(edge: &Edge) -> Markup {
-    let (Some(gap), Some(client)) = (edge.gap_p50, edge.client_p50) else {
-        return html! {};
-    };
-    let share = if client > 0.0 {
-        (gap / client).min(1.0)
-    } else {
-        0.0
-    };
-    let parts = [
-        Part {
-            share: 1.0 - share,
-            class: format!("work {}", colour(&edge.server)),
-        },
-        Part {
-            share,
-            class: "network".to_owned(),
-        },
-    ];
-    html! {
-        div.measure { (stack(&parts, &format!("network: {} of the median call", ratio(share)))) span { (ratio(share)) } }
-    }
-}
-
-fn meaning() -> Markup {
-    html! {
-        section {
-            h2 { "What the counts mean" }
-            dl.meaning {
-                dt { "errors" } dd { (ERRORS) }
-                @for (name, meaning) in COUNTS { dt { (name) } dd { (meaning) } }
-            }
-            p.muted {
-                "Shapes: a box is a service, a cylinder a " (kind_name("database")) ", a pipe a " (kind_name("queue"))
-                ", a dashed box an " (kind_name("external")) " that sends no spans here."
-            }
+        p.muted {
+            "Shapes: a box is a service, a cylinder a " (kind_name("database")) ", a pipe a " (kind_name("queue"))
+            ", a dashed box an " (kind_name("external")) " that sends no spans here."
         }
     }
 }
@@ -319,7 +339,8 @@ mod tests {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let query = PageQuery::new(owned.collect());
-        let main = content(&query, map, &fixtures::services());
+        let asked = Asked::read(&query).unwrap();
+        let main = content(&asked, map, &fixtures::services());
         let page = Page::parse(&html! { main { (main) } }.into_string());
         assert_drawable(&page);
         page
@@ -390,5 +411,115 @@ mod tests {
         let page = show(&[], &map);
         assert!(page.class("edge").count() <= DRAWN_EDGES);
         assert!(page.text().contains("of 302 edges"));
+    }
+
+    fn rows(page: &Page) -> Vec<String> {
+        let rows = page.all("tr").filter_map(|row| row.get("data-key"));
+        rows.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn quiet_edges_are_hidden_counted_and_shown_on_demand() {
+        let mut map = fixtures::map();
+        let mut add = |client: &str, server: &str, count, error_ratio| {
+            let mut edge = fixtures::edge(client, server);
+            (edge.count, edge.error_ratio) = (count, error_ratio);
+            map.edges.push(edge);
+        };
+        // 8 of 908 calls that mailer makes, and 8 of 908 that checkout gets.
+        add("mailer", "checkout", 8, 0.0);
+        add("mailer", "gateway", 900, 0.0);
+        // As few, but some fail; and as few, but all that its server gets.
+        add("mailer", "postgres:orders", 8, 0.1);
+        add("gateway", "mailer", 8, 0.0);
+        let quiet = "mailer → checkout".to_owned();
+        let page = show(&[], &map);
+        assert_eq!(rows(&page).len(), 5, "{:?}", rows(&page));
+        assert!(!rows(&page).contains(&quiet));
+        assert_eq!(
+            page.class("edge").count(),
+            2 * 5,
+            "the drawing has the same rows"
+        );
+        assert!(page.text().contains("1 quiet edge not shown"));
+        let all = page.all("a").find(|link| link.text == "Show all edges");
+        assert_eq!(all.unwrap().get("href"), Some("/map?edges=all"));
+        let page = show(&[("edges", "all")], &map);
+        assert!(rows(&page).contains(&quiet));
+        assert_eq!(page.class("edge").count(), 2 * 6);
+        assert!(page.text().contains("Leave out quiet ones"));
+        assert!(rows(&show(&[("focus", "mailer")], &map)).contains(&quiet));
+    }
+
+    #[test]
+    fn a_filter_leaves_the_same_edges_in_drawing_and_table() {
+        let page = show(&[("q", "POSTGRES")], &fixtures::map());
+        assert_eq!(rows(&page), ["checkout → postgres:orders"]);
+        assert_eq!(page.class("edge").count(), 2);
+        assert_eq!(page.class("node").count(), 2 * 2);
+        // A lone service is found, too.
+        let page = show(&[("q", "mail")], &fixtures::map());
+        assert_eq!(page.class("node").count(), 2);
+        assert!(page.text().contains("hides all 2 edges"));
+    }
+
+    #[test]
+    fn rows_are_sorted_as_asked() {
+        let by = |pairs: &[(&str, &str)]| {
+            let mut map = fixtures::map();
+            map.edges[1].rate = 9.0;
+            let page = show(pairs, &map);
+            let sorted = page
+                .all("th")
+                .filter_map(|th| Some((th.text.clone(), th.get("aria-sort")?.to_owned())));
+            (rows(&page)[0].clone(), sorted.collect::<Vec<_>>())
+        };
+        let (first, sorted) = by(&[]);
+        assert_eq!((first.as_str(), sorted.len()), ("gateway → checkout", 1));
+        let (first, sorted) = by(&[("sort", "rate")]);
+        assert_eq!(first, "checkout → postgres:orders");
+        assert_eq!(sorted, [("Rate".to_owned(), "descending".to_owned())]);
+        assert_eq!(by(&[("sort", "client")]).0, "checkout → postgres:orders");
+        assert_eq!(
+            by(&[("sort", "client"), ("dir", "desc")]).0,
+            "gateway → checkout"
+        );
+        assert_eq!(by(&[("sort", "unpaired")]).0, "checkout → postgres:orders");
+    }
+
+    #[test]
+    fn part_of_a_name_finds_its_node_or_offers_those_that_have_it() {
+        let page = show(&[("focus", "GATE")], &fixtures::map());
+        assert!(page.text().contains("The neighbourhood of gateway"));
+        let page = show(&[("focus", "e")], &fixtures::map());
+        assert!(page.text().contains("Several have that in their names"));
+        let links: Vec<_> = page.all("a").filter_map(|link| link.get("href")).collect();
+        assert!(links.contains(&"/map?focus=mailer"), "{links:?}");
+        assert_eq!(page.class("edge").count(), 2 * 2, "the whole map meanwhile");
+    }
+
+    #[test]
+    fn an_edge_opens_its_page_from_the_drawing_and_from_the_table() {
+        let page = show(&[("window", "1h")], &fixtures::map());
+        let want = "/edges?client=gateway&server=checkout&window=1h";
+        let links = page.all("a").filter(|link| link.get("href") == Some(want));
+        // Line and label, twice drawn, and two cells.
+        assert_eq!(links.count(), 2 * 2 + 2);
+    }
+
+    #[test]
+    fn a_gap_that_was_told_stands_where_none_was_measured() {
+        let mut map = fixtures::map();
+        let edge = &mut map.edges[1];
+        edge.told = 90;
+        (edge.told_gap_p50, edge.told_gap_p90, edge.told_gap_p99) =
+            (Some(0.002), Some(0.003), Some(0.004));
+        let text = show(&[], &map).text();
+        assert!(text.contains("↔ 2.00 mstold"), "{text}");
+        assert!(
+            text.contains("told by server") && text.contains("3.00 ms"),
+            "{text}"
+        );
+        assert!(!text.contains("no server span"));
     }
 }

@@ -7,6 +7,9 @@ mod change;
 mod charts;
 mod columns;
 mod critical_path;
+mod doctor;
+mod edge;
+mod edge_table;
 mod empty;
 mod format;
 mod guard;
@@ -21,6 +24,7 @@ mod service;
 mod services;
 mod status;
 mod timeline;
+mod trace_link;
 mod traces;
 mod waterfall;
 mod wrong_port;
@@ -40,6 +44,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 
+pub use trace_link::{TraceLink, TraceLinkError};
+
 use crate::status::Status;
 use crate::views::Views;
 use query::{BadParameter, PageQuery};
@@ -53,6 +59,8 @@ pub struct Web {
     pub status: Arc<Status>,
     /// Host names pages and API answer to, beside loopback names and IP addresses.
     pub allowed_hosts: Arc<[String]>,
+    /// Where else each trace can be looked at.
+    pub trace_links: Arc<[TraceLink]>,
     /// Turns true when the collector drains: streams of live events end then, so that they hold nothing up.
     pub closing: tokio::sync::watch::Receiver<bool>,
 }
@@ -65,6 +73,7 @@ pub fn router(web: Web) -> Router {
         .route("/", get(services::page))
         .route("/services/{name}", get(service::page))
         .route("/map", get(map::page))
+        .route("/edges", get(edge::page))
         .route("/traces", get(traces::page))
         .route("/traces/{trace_id}", get(waterfall::page))
         .route("/status", get(status::page))
@@ -156,6 +165,7 @@ mod tests {
             views: Arc::new(views),
             status: Arc::default(),
             allowed_hosts: Arc::from(["traces.example.org".to_owned()]),
+            trace_links: Arc::default(),
             closing,
         };
         (router(web), close)
@@ -188,6 +198,12 @@ mod tests {
             ("GET", "/services/%3Cscript%3E", 404),
             ("GET", "/map", 200),
             ("GET", "/map?focus=x", 200),
+            ("GET", "/map?sort=gap_p50&dir=asc&edges=all&q=x", 200),
+            ("GET", "/map?sort=colour", 400),
+            ("GET", "/map?edges=some", 400),
+            ("GET", "/edges?client=a&server=b", 404),
+            ("GET", "/edges?client=a", 400),
+            ("GET", "/edges", 400),
             ("GET", "/traces", 200),
             ("GET", "/traces?min=fast", 400),
             ("GET", "/traces/short", 400),

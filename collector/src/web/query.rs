@@ -15,6 +15,9 @@ pub(super) const WINDOWS: [(&str, &str, u64); 3] = [
     ("1h", "1 hour", 3600),
 ];
 
+/// A search is for so many attributes at most.
+pub(super) const MAX_ATTRIBUTES: usize = 10;
+
 /// The parameters that say which time a page shows.
 pub(super) const TIME: [&str; 3] = ["window", "from", "to"];
 
@@ -47,10 +50,13 @@ impl PageQuery {
 
     /// The first value that is not blank.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(key, value)| key == name && !value.trim().is_empty())
-            .map(|(_, value)| value.trim())
+        let mut named = self.0.iter().filter(|(key, _)| key == name);
+        named.find_map(|(_, value)| Some(value.trim()).filter(|value| !value.is_empty()))
+    }
+
+    /// A value and another that contradict each other.
+    pub(super) fn contradiction(&self, [low, _]: [&'static str; 2]) -> BadParameter {
+        self.bad(low, "it must not be more than the upper bound beside it")
     }
 
     /// A link to `path` with these parameters, some of them changed or (`None`) left out.
@@ -123,14 +129,7 @@ impl PageQuery {
     /// # Errors
     /// What cannot be read, half a range, an empty one.
     pub(super) fn range(&self) -> Result<Range, BadParameter> {
-        let bad = |name, allowed| {
-            let value = self.get(name).unwrap_or_default().to_owned();
-            BadParameter {
-                name,
-                value,
-                allowed,
-            }
-        };
+        let bad = |name, allowed| self.bad(name, allowed);
         let time = |name| {
             // A plus sign that was not escaped arrives as a space.
             let read = |text: &str| {
@@ -180,19 +179,33 @@ impl PageQuery {
         })
     }
 
-    /// `attr`: an attribute's key and value, apart at the first colon.
-    pub(super) fn attribute(&self) -> Result<Option<(String, String)>, BadParameter> {
-        let Some(text) = self.get("attr") else {
-            return Ok(None);
+    /// Every `attr`: an attribute's key and value, apart at the first colon.
+    pub(super) fn attributes(&self) -> Result<Vec<(String, String)>, BadParameter> {
+        let bad = |value: &str, allowed| BadParameter {
+            name: "attr",
+            value: value.to_owned(),
+            allowed,
         };
-        text.split_once(':')
-            .filter(|(key, _)| !key.is_empty())
-            .map(|(key, value)| Some((key.to_owned(), value.to_owned())))
-            .ok_or_else(|| BadParameter {
-                name: "attr",
-                value: text.to_owned(),
-                allowed: "say key:value, such as http.response.status_code:500",
-            })
+        let given = self.all("attr").map(|text| {
+            let allowed = "say key:value, such as http.response.status_code:500";
+            attribute(text).ok_or_else(|| bad(text, allowed))
+        });
+        let attributes: Vec<_> = given.collect::<Result<_, _>>()?;
+        match self.all("attr").nth(MAX_ATTRIBUTES) {
+            None => Ok(attributes),
+            Some(one_more) => Err(bad(
+                one_more,
+                "at most 10 attributes are looked for at once",
+            )),
+        }
+    }
+
+    /// Every value of a parameter that is not blank.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let named = self.0.iter().filter(move |(key, _)| key == name);
+        named
+            .map(|(_, value)| value.trim())
+            .filter(|value| !value.is_empty())
     }
 
     /// One of a few words; the default when absent.
@@ -229,6 +242,22 @@ impl PageQuery {
         self.choice("split", &choices, None, "say version or instance")
     }
 
+    /// A parameter that has to be there.
+    ///
+    /// # Errors
+    /// It is absent or blank.
+    pub(super) fn required(
+        &self,
+        name: &'static str,
+        allowed: &'static str,
+    ) -> Result<&str, BadParameter> {
+        self.get(name).ok_or_else(|| BadParameter {
+            name,
+            value: String::new(),
+            allowed,
+        })
+    }
+
     /// `dir`: `asc` or `desc`.
     pub(super) fn direction(&self, default: Direction) -> Result<Direction, BadParameter> {
         self.choice(
@@ -240,6 +269,31 @@ impl PageQuery {
             default,
             "say asc or desc",
         )
+    }
+
+    /// A whole number from 1 to `max`; `default` when absent.
+    pub(super) fn number(
+        &self,
+        name: &'static str,
+        default: usize,
+        max: usize,
+    ) -> Result<usize, BadParameter> {
+        let Some(text) = self.get(name) else {
+            return Ok(default);
+        };
+        let number = text.parse().ok();
+        number
+            .filter(|number| (1..=max).contains(number))
+            .ok_or_else(|| self.bad(name, "say a whole number from 1 on"))
+    }
+
+    /// A parameter that cannot be what it is.
+    pub(super) fn bad(&self, name: &'static str, allowed: &'static str) -> BadParameter {
+        BadParameter {
+            name,
+            value: self.get(name).unwrap_or_default().to_owned(),
+            allowed,
+        }
     }
 
     /// A whole number from 1 to `max`.
@@ -289,6 +343,12 @@ impl Direction {
             Self::Descending => ascending.reverse(),
         }
     }
+}
+
+/// `key:value`, apart at the first colon; API and pages read it alike.
+pub(super) fn attribute(text: &str) -> Option<(String, String)> {
+    let (key, value) = text.split_once(':')?;
+    (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {

@@ -10,16 +10,17 @@ use super::change::{change, shown};
 use super::charts::graph::why_no_gap;
 use super::charts::heatmap::heatmap;
 use super::charts::line::{Series, line};
-use super::columns::{Column, Sorting, compared, told};
-use super::format::{count, counted, duration, maybe_duration, rate, shorten};
+use super::columns::{Column, Sorting, about, compared, told};
+use super::format::{count, duration, maybe_duration, rate, shorten};
 use super::layout::{
-    Frame, Tab, error_ratio, figure, filter_box, page as frame_page, service_link, service_name,
-    service_path, window_choice,
+    Frame, Tab, edge_path, error_ratio, figure, filter_box, page as frame_page, service_link,
+    service_name, service_path, window_choice,
 };
 use super::query::{BadParameter, PageQuery};
-use super::{Web, critical_path, empty, layout, live, operations, parts, rendered, traces};
+use super::{Web, critical_path, doctor, empty, layout, live, operations, parts, rendered, traces};
 use crate::views::report::{
-    CriticalPathReport, Edge, Heatmap, OperationReport, ServiceReport, TraceSummary, Window,
+    CriticalPathReport, Edge, Finding, Heatmap, OperationReport, ServiceReport, TraceSummary,
+    Window,
 };
 use crate::views::{Order, Split, TraceQuery};
 
@@ -41,6 +42,7 @@ struct Content<'a> {
     heatmap: Option<&'a Heatmap>,
     critical_paths: &'a [CriticalPathReport],
     edges: &'a [Edge],
+    findings: &'a [Finding],
     slowest: &'a [TraceSummary],
     newest: &'a [TraceSummary],
 }
@@ -81,6 +83,8 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
     let heatmap = web.views.heatmap(name, query.get("operation"), range);
     let (_, services) = web.views.services(range);
     let parts = |split| web.views.split(split, Some(name), range).1;
+    let map = web.views.map(range);
+    let findings = web.views.findings(name, &map, range);
     let traces = |order| {
         let asked = TraceQuery {
             service: Some(name.to_owned()),
@@ -103,7 +107,8 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
             instances: &parts(Split::Instance),
             heatmap: heatmap.as_ref(),
             critical_paths: &critical_paths.unwrap_or_default(),
-            edges: &web.views.map(range).edges,
+            edges: &map.edges,
+            findings: &findings.unwrap_or_default(),
             slowest: &traces(Order::Slowest),
             newest: &traces(Order::Newest),
         },
@@ -143,13 +148,14 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
             (figures(report, &callers))
         }
         (compared(query, &path, page.sorting, page.window, page.previous))
-        @if let Some(report) = page.report { (courses(report)) }
+        @if let Some(report) = page.report { (courses(report, page.window)) }
         (parts::section(Split::Version, page.versions))
         @if let Some(map) = page.heatmap.filter(|map| !map.nanos.is_empty()) { (latencies(query, page.name, map)) }
         @if page.operations.is_empty() { (empty::nothing_in_range(query, &path, page.window)) }
         @else { (operations::section(query, page.name, page.sorting, page.operations)) }
         (parts::section(Split::Instance, page.instances))
         (critical_path::section(page.critical_paths))
+        (doctor::section(page.findings, query))
         div.two {
             (neighbours(("Called by", "Nobody that sends spans called it in this range."), &callers, |edge| &edge.client, query))
             (neighbours(("Calls", "It called nobody in this range."), &callees, |edge| &edge.server, query))
@@ -177,7 +183,7 @@ fn figures(report: &ServiceReport, callers: &[&Edge]) -> Markup {
         .reduce(f64::max);
     html! {
         dl.figures {
-            (figure("Rate", &rate(now.rate), "", &html! { (note(Column::Rate)) " " (told(now, "request")) }))
+            (figure("Rate", &rate(now.rate), "", &html! { (note(Column::Rate)) " " (told(now.count, now.samples, "request")) }))
             (figure("Errors", &Column::Errors.text(now), bad, &note(Column::Errors)))
             (latency(Column::P50, "p50"))
             (latency(Column::P95, "p95"))
@@ -192,13 +198,14 @@ fn figures(report: &ServiceReport, callers: &[&Edge]) -> Markup {
     }
 }
 
-fn courses(report: &ServiceReport) -> Markup {
+fn courses(report: &ServiceReport, window: &Window) -> Markup {
     let rates: Vec<Option<f64>> = report.spark.rate.iter().copied().map(Some).collect();
     html! {
         div.two {
             (line(&Series {
                 title: "Requests per second",
                 values: &rates,
+                from: &window.from,
                 step_seconds: report.spark.step_seconds,
                 show: rate,
                 class: "rate",
@@ -206,6 +213,7 @@ fn courses(report: &ServiceReport) -> Markup {
             (line(&Series {
                 title: "p99 latency",
                 values: &report.spark.p99,
+                from: &window.from,
                 step_seconds: report.spark.step_seconds,
                 show: duration,
                 class: "p99",
@@ -269,18 +277,19 @@ fn neighbours(
                         th.num.gap scope="col" { "Gap p99" }
                     } }
                     tbody { @for edge in edges {
+                        @let calls = edge_path(query, &edge.client, &edge.server);
                         tr data-key=(other(edge)) data-row {
                             th.name scope="row" { (service_link(other(edge), query)) }
-                            td.num title=(counted(edge.count, "call")) { (rate(edge.rate)) }
+                            td.num title=(told(edge.count, edge.samples, "call")) { (about(edge.count, edge.samples)) (rate(edge.rate)) }
                             td.num { (error_ratio(edge.error_ratio)) }
                             td.num { (maybe_duration(edge.client_p99)) }
                             td.num { (maybe_duration(edge.server_p99)) }
                             @if edge.gap_p50.is_some() {
                                 td.num.gap { (maybe_duration(edge.gap_p50)) }
-                                td.num.gap.strong { (maybe_duration(edge.gap_p99)) }
+                                td.num.gap.strong { a.calls href=(calls) title="Its calls" { (maybe_duration(edge.gap_p99)) } }
                             } @else {
                                 td.num.muted colspan="2" title={ (count(edge.paired)) " calls with both sides" } {
-                                    (why_no_gap(edge))
+                                    a.calls href=(calls) title="Its calls" { (why_no_gap(edge)) }
                                 }
                             }
                         }
@@ -317,6 +326,7 @@ mod tests {
                 heatmap: Some(&fixtures::heatmap()),
                 critical_paths: &[fixtures::critical_path()],
                 edges: &fixtures::map().edges,
+                findings: &[],
                 slowest: &fixtures::summaries(),
                 newest: &[],
             },
@@ -357,6 +367,16 @@ mod tests {
         let text = show(&PageQuery::default(), &fixtures::operations()).text();
         assert!(text.contains("gateway") && text.contains("1.20 ms") && text.contains("9.80 ms"));
         assert!(text.contains("postgres:orders") && text.contains("no server span"));
+        let page = show(&PageQuery::default(), &fixtures::operations());
+        let calls: Vec<_> = page
+            .class("calls")
+            .filter_map(|link| link.get("href"))
+            .collect();
+        let want = [
+            "/edges?client=gateway&server=checkout",
+            "/edges?client=checkout&server=postgres%3Aorders",
+        ];
+        assert_eq!(calls, want);
     }
 
     #[test]

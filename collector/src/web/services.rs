@@ -8,7 +8,8 @@ use maud::{Markup, html};
 use super::columns::{Column, Row, Sorting, cells, compared, footnote, heading, headings};
 use super::format::{count, duration, rate};
 use super::layout::{
-    Frame, Tab, figure, filter_box, overflow_note, page as frame_page, service_link, window_choice,
+    Frame, Tab, edge_path, figure, filter_box, overflow_note, page as frame_page, service_link,
+    window_choice,
 };
 use super::query::{BadParameter, PageQuery};
 use super::{Web, empty, live, parts, rendered};
@@ -149,18 +150,13 @@ fn summary(query: &PageQuery, page: &Content<'_>) -> Markup {
             (figure("Errors", &super::format::ratio(ratio), if ratio > 0.0 { "bad" } else { "" }, &html! { "of these" }))
             @if let Some((gap, edge)) = widest {
                 (figure("Widest network gap, p99", &duration(gap), "gap", &html! {
-                    a href=(focused(query, &edge.server)) { bdi { (edge.client) } " → " bdi { (edge.server) } }
+                    a href=(edge_path(query, &edge.client, &edge.server)) { bdi { (edge.client) } " → " bdi { (edge.server) } }
                 }))
             } @else {
                 (figure("Widest network gap, p99", super::format::NONE, "gap", &html! { "no call with both sides yet" }))
             }
         }
     }
-}
-
-/// The map around one node.
-fn focused(query: &PageQuery, node: &str) -> String {
-    query.link_elsewhere("/map", &[("focus", Some(node))])
 }
 
 /// What a table of what is there cannot show: who is not there any more.
@@ -323,7 +319,9 @@ mod tests {
         assert!(text.contains("9.80 ms"), "the widest gap of the map");
         let links: Vec<_> = page.all("a").filter_map(|a| a.get("href")).collect();
         assert!(
-            links.iter().any(|link| link.starts_with("/map?focus=")),
+            links
+                .iter()
+                .any(|link| link.starts_with("/edges?client=gateway&server=checkout")),
             "{links:?}"
         );
     }

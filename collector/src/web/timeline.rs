@@ -36,9 +36,17 @@ pub(super) struct Row<'a> {
     pub(super) target: Option<Cow<'a, str>>,
     /// It names a parent that is not in the trace.
     pub(super) parent_missing: bool,
-    /// It starts before or ends after its parent, which only clocks that disagree or work that goes on
-    /// after the answer explain.
-    pub(super) outside_parent: bool,
+    /// It starts before or ends after its parent.
+    pub(super) outside: Option<Outside>,
+}
+
+/// How a span lies outside its parent, by so many seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Outside {
+    /// Only clocks that disagree explain that.
+    Before(f64),
+    /// That, or work that goes on after the answer.
+    After(f64),
 }
 
 /// What is known of the network around a client span.
@@ -95,7 +103,7 @@ impl<'a> Timeline<'a> {
                 gap: gap(span, &servers, &axis),
                 target: target(span, &servers),
                 parent_missing: named.is_some() && parent.is_none(),
-                outside_parent: parent.is_some_and(|parent| is_outside(span, parent)),
+                outside: parent.and_then(|parent| outside(span, parent)),
             }
         };
         let rows: Vec<Row<'a>> = trace.spans.iter().map(&mut row).collect();
@@ -227,9 +235,15 @@ fn server_share(client: &TraceSpan, server: &TraceSpan, axis: &Axis) -> (f64, f6
     )
 }
 
-fn is_outside(span: &TraceSpan, parent: &TraceSpan) -> bool {
-    nanos(&span.start_unix_nano) < nanos(&parent.start_unix_nano)
-        || nanos(&span.end_unix_nano) > nanos(&parent.end_unix_nano)
+fn outside(span: &TraceSpan, parent: &TraceSpan) -> Option<Outside> {
+    let by = |earlier: &str, later: &str| nanos(later).saturating_sub(nanos(earlier)) as f64 / 1e9;
+    let before = by(&span.start_unix_nano, &parent.start_unix_nano);
+    let after = by(&parent.end_unix_nano, &span.end_unix_nano);
+    if before > 0.0 {
+        return Some(Outside::Before(before));
+    }
+    // A message may well be taken after its sender has finished.
+    (after > 0.0 && span.kind != "consumer").then_some(Outside::After(after))
 }
 
 fn spent<'a>(trace: &Trace, rows: &[Row<'a>]) -> Vec<Spent<'a>> {
@@ -298,7 +312,8 @@ mod tests {
             }
         }
         check(&trace, 0.010);
-        assert!(row(&Timeline::new(&trace), "s1").outside_parent);
+        let outside = row(&Timeline::new(&trace), "s1").outside;
+        assert!(matches!(outside, Some(Outside::After(by)) if (by - 3_599.996).abs() < 1e-6));
     }
 
     #[test]
@@ -382,6 +397,20 @@ mod tests {
                 .count(),
             1
         );
+    }
+
+    #[test]
+    fn a_message_may_be_taken_after_its_sender_has_finished_and_not_before() {
+        let outside = |kind, from, to| {
+            let mut trace = trace();
+            let taken = span("m", Some("c1"), "mailer", kind, from, to);
+            trace.spans.push(taken);
+            row(&Timeline::new(&trace), "m").outside
+        };
+        assert_eq!(outside("consumer", 50, 90), None);
+        assert_eq!(outside("consumer", 10, 50), Some(Outside::Before(0.010)));
+        assert_eq!(outside("internal", 50, 90), Some(Outside::After(0.010)));
+        assert_eq!(outside("internal", 20, 80), None);
     }
 
     #[test]

@@ -9,15 +9,17 @@ use maud::{Markup, html};
 use super::charts::bars::bar;
 use super::format::{ago, count, counted, duration, utc};
 use super::layout::{Frame, Tab, page as frame_page, service_name, window_choice};
-use super::query::{BadParameter, PageQuery, TIME};
+use super::query::{BadParameter, MAX_ATTRIBUTES, PageQuery, TIME};
 use super::timeline::nanos;
 use super::{Web, empty, layout, live, rendered};
 use crate::status::now_unix_nano;
 use crate::views::report::{TraceSummary, Window};
-use crate::views::{Order, TraceQuery};
+use crate::views::{Order, Range, TraceQuery};
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 500;
+/// The parameters that narrow the list, beside those of [`SPAN`].
+const FILTERS: [&str; 6] = ["service", "operation", "attr", "min", "max", "error"];
 /// The parameters of the latency of spans, which the cells of a heatmap set.
 const SPAN: [&str; 2] = ["span_min", "span_max"];
 
@@ -34,12 +36,17 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
         empty::nothing_ever(&web.status)
     } else {
         let (window, traces) = web.views.traces(&asked, range);
+        let found = Found {
+            others: traces.is_empty() && is_filtered(query) && any_kept(web, range),
+            window,
+            traces,
+        };
         let (_, services) = web.views.services(range);
         let names: Vec<&str> = services
             .iter()
             .map(|report| report.service.as_str())
             .collect();
-        content(query, &asked, &names, &window, &traces)
+        content(query, &asked, &names, &found)
     };
     let frame = Frame {
         title: "Traces",
@@ -50,8 +57,31 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
     Ok(frame_page(&frame, &main))
 }
 
+/// What a search found.
+struct Found {
+    window: Window,
+    traces: Vec<TraceSummary>,
+    /// It found none, but there are others in this time.
+    others: bool,
+}
+
+fn is_filtered(query: &PageQuery) -> bool {
+    FILTERS
+        .iter()
+        .chain(&SPAN)
+        .any(|name| query.get(name).is_some())
+}
+
+fn any_kept(web: &Web, range: Range) -> bool {
+    let any = TraceQuery {
+        limit: 1,
+        ..TraceQuery::default()
+    };
+    !web.views.traces(&any, range).1.is_empty()
+}
+
 fn read(query: &PageQuery) -> Result<TraceQuery, BadParameter> {
-    Ok(TraceQuery {
+    let asked = TraceQuery {
         service: query.get("service").map(str::to_owned),
         operation: query.get("operation").map(str::to_owned),
         min: query.latency("min")?,
@@ -64,7 +94,7 @@ fn read(query: &PageQuery) -> Result<TraceQuery, BadParameter> {
             None,
             "say true or false",
         )?,
-        attribute: query.attribute()?,
+        attributes: query.attributes()?,
         order: query.choice(
             "order",
             &[("newest", Order::Newest), ("slowest", Order::Slowest)],
@@ -72,27 +102,15 @@ fn read(query: &PageQuery) -> Result<TraceQuery, BadParameter> {
             "say newest or slowest",
         )?,
         limit: query.limit(DEFAULT_LIMIT, MAX_LIMIT)?,
-    })
+    };
+    match asked.contradiction() {
+        None => Ok(asked),
+        Some(bounds) => Err(query.contradiction(bounds)),
+    }
 }
 
-fn content(
-    query: &PageQuery,
-    asked: &TraceQuery,
-    services: &[&str],
-    window: &Window,
-    traces: &[TraceSummary],
-) -> Markup {
-    let filters = [
-        "service",
-        "operation",
-        "min",
-        "max",
-        "span_min",
-        "span_max",
-        "error",
-        "attr",
-    ];
-    let is_filtered = filters.iter().any(|name| query.get(name).is_some());
+fn content(query: &PageQuery, asked: &TraceQuery, services: &[&str], found: &Found) -> Markup {
+    let Found { window, traces, .. } = found;
     html! {
         div.heading {
             h1 { "Traces" }
@@ -100,15 +118,8 @@ fn content(
         }
         (form(query, asked, services))
         (span_filter(query, asked))
-        @if traces.is_empty() && is_filtered {
-            section.empty {
-                h2 { "No kept trace matches" }
-                p {
-                    "Kept are the slowest and the failed ones of every operation, and the newest of the others, "
-                    "as far as memory allows."
-                }
-                p { a.button href=(query.link_keeping_window("/traces")) { "Clear the filter" } }
-            }
+        @if found.others {
+            (empty::no_trace_matches(query, window))
         } @else if traces.is_empty() {
             (empty::nothing_in_range(query, "/traces", window))
         } @else {
@@ -154,7 +165,10 @@ fn form(query: &PageQuery, asked: &TraceQuery, services: &[&str]) -> Markup {
             }
             datalist #known-services { @for name in services { option value=(name) {} } }
             label { "Operation" input name="operation" value=(value("operation")) placeholder="any" autocomplete="off"; }
-            label { "Attribute" input name="attr" value=(value("attr")) placeholder="key:value" autocomplete="off"; }
+            // One more than are filled in: whoever needs several gets another field with each search.
+            @for attribute in query.all("attr").chain([""]).take(MAX_ATTRIBUTES) {
+                label { "Attribute" input name="attr" value=(attribute) placeholder="key:value" autocomplete="off"; }
+            }
             label.short { "At least" input name="min" value=(value("min")) placeholder="100ms" autocomplete="off"; }
             label.short { "At most" input name="max" value=(value("max")) placeholder="2s" autocomplete="off"; }
             label.short { "Outcome" select name="error" {
@@ -164,6 +178,7 @@ fn form(query: &PageQuery, asked: &TraceQuery, services: &[&str]) -> Markup {
                 @for (word, order) in orders { option value=(word) selected[asked.order == order] { (word) } }
             } }
             button.primary type="submit" { "Search" }
+            @if is_filtered(query) { a.button href=(query.link_keeping_window("/traces")) { "Clear" } }
         }
     }
 }
@@ -285,8 +300,11 @@ mod tests {
             &query,
             &read(&query).unwrap(),
             &["gateway", fixtures::HOSTILE],
-            &fixtures::window(),
-            traces,
+            &Found {
+                window: fixtures::window(),
+                traces: traces.to_vec(),
+                others: traces.is_empty() && is_filtered(&query),
+            },
         );
         let page = Page::parse(&html! { main { (main) } }.into_string());
         assert_drawable(&page);
@@ -302,6 +320,8 @@ mod tests {
             ("max", "2"),
             ("error", "true"),
             ("attr", "url.full:http://x/"),
+            ("attr", ""),
+            ("attr", "tier:gold"),
             ("order", "slowest"),
             ("limit", "7"),
         ];
@@ -312,12 +332,21 @@ mod tests {
         assert_eq!(asked.max, Some(Duration::from_secs(2)));
         assert_eq!(asked.error, Some(true));
         assert_eq!(
-            asked.attribute,
-            Some(("url.full".to_owned(), "http://x/".to_owned()))
+            asked.attributes,
+            [
+                ("url.full".to_owned(), "http://x/".to_owned()),
+                ("tier".to_owned(), "gold".to_owned()),
+            ]
         );
         assert_eq!(asked.order, Order::Slowest);
         assert_eq!(asked.limit, 7);
         let page = show(&pairs, &fixtures::summaries());
+        let attributes: Vec<_> = page
+            .all("input")
+            .filter(|input| input.get("name") == Some("attr"))
+            .filter_map(|input| input.get("value"))
+            .collect();
+        assert_eq!(attributes, ["url.full:http://x/", "tier:gold", ""]);
         let selected: Vec<_> = page
             .all("option")
             .filter(|option| option.get("selected").is_some())
@@ -352,9 +381,17 @@ mod tests {
             ("order", "random"),
             ("limit", "0"),
             ("attr", "key"),
+            ("attr", ":value"),
         ] {
             assert!(read(&query(&[pair])).is_err(), "{pair:?}");
         }
+        assert!(read(&query(&[("attr", "a:1"); MAX_ATTRIBUTES])).is_ok());
+        assert!(read(&query(&[("attr", "a:1"); MAX_ATTRIBUTES + 1])).is_err());
+        let crossed = read(&query(&[("min", "2s"), ("max", "1s")])).unwrap_err();
+        assert!(
+            crossed.to_string().contains("min cannot be \"2s\""),
+            "{crossed}"
+        );
     }
 
     #[test]
@@ -376,6 +413,13 @@ mod tests {
 
     #[test]
     fn no_match_and_no_traces_differ() {
+        let hidden = show(&[("service", "x"), ("window", "5m")], &[]);
+        let links: Vec<_> = hidden
+            .class("button")
+            .filter_map(|a| a.get("href"))
+            .collect();
+        let wider = "/traces?service=x&window=15m";
+        assert_eq!(links, ["/traces?window=5m", "/traces?window=5m", wider]);
         assert!(
             show(&[("service", "x")], &[])
                 .text()

@@ -1,20 +1,26 @@
 //! `GET /traces/{trace_id}`: one trace: the tree on the left, bars on one axis of time on the right, every
 //! span's details folded into its row.
 
+mod details;
+mod shown;
+
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use maud::{Markup, html};
-use serde_json::Value;
+use maud::{Markup, PreEscaped, html};
 
+use self::details::{details, text};
+use self::shown::{Asked, Hit, MAX_ROWS, Shown, ShownRow};
 use super::charts::bars::{Part, stack};
+use super::charts::overview::overview;
 use super::charts::waterfall::{axis, bar, gap_class, gap_note};
 use super::format::{NONE, count, counted, duration, ratio, shorten, utc};
-use super::layout::{Frame, Tab, colour, figure, page as frame_page, service_link, service_name};
-use super::query::PageQuery;
-use super::timeline::{Gap, Row, Spent, Timeline, nanos};
+use super::layout::{Frame, Tab, colour, figure, page as frame_page, service_name};
+use super::query::{BadParameter, PageQuery};
+use super::timeline::{Gap, Outside, Row, Spent, Timeline};
+use super::trace_link::TraceLink;
 use super::{Web, layout, rendered};
-use crate::views::report::{Trace, TraceSpan};
+use crate::views::report::Trace;
 
 /// Levels that are drawn indented; deeper ones stand below the last.
 const MAX_INDENT: usize = 16;
@@ -22,7 +28,8 @@ const MAX_INDENT: usize = 16;
 /// Warnings that are not folded.
 const OPEN_WARNINGS: usize = 4;
 
-type Attributes = serde_json::Map<String, Value>;
+/// Details of spans stand in the page up to so many bytes, those of the others are a click away.
+const DETAILS_BYTES: usize = 1 << 20;
 
 /// The handler.
 pub(super) async fn page(
@@ -42,26 +49,42 @@ pub(super) async fn page(
     };
     rendered(move || {
         let Some(trace) = web.views.trace(id) else {
-            return Ok(not_kept());
+            return Ok(not_kept(&web.trace_links, &trace_id.to_lowercase()));
         };
+        let root = trace.spans.first();
+        let title = root.map(|root| format!("{} {}", root.service, root.operation));
         let frame = Frame {
-            title: "Trace",
+            title: title.as_deref().unwrap_or("Trace"),
             tab: Tab::Traces,
             live: None,
             query: &query,
         };
-        Ok(frame_page(&frame, &content(&query, &trace)).into_response())
+        let main = content(&query, &trace, &web.trace_links)?;
+        Ok(frame_page(&frame, &main).into_response())
     })
     .await
 }
 
-fn not_kept() -> Response {
-    layout::failure(
-        StatusCode::NOT_FOUND,
-        "This trace is not kept",
-        "Kept are the slowest and the failed ones of every operation, and the newest of the others, \
-         as far as memory allows. It may also not have come yet: reload in a moment.",
-    )
+fn not_kept(links: &[TraceLink], trace_id: &str) -> Response {
+    let why = html! {
+        p {
+            "Kept are the newest, the slowest and the failed ones of every operation, and a random sample of all, as far as "
+            "memory allows. It may also not have come yet: reload in a moment."
+        }
+        @if !links.is_empty() { p { "Look for it " (elsewhere(links, trace_id)) "." } }
+    };
+    layout::failure_with(StatusCode::NOT_FOUND, "This trace is not kept", &why)
+}
+
+/// Links to the trace with this id elsewhere.
+fn elsewhere(links: &[TraceLink], trace_id: &str) -> Markup {
+    html! {
+        "in "
+        @for (index, link) in links.iter().enumerate() {
+            @if index > 0 { ", " }
+            a.elsewhere href=(link.url(trace_id)) rel="noopener noreferrer" target="_blank" { bdi { (link.name()) } " ↗" }
+        }
+    }
 }
 
 /// 32 hex digits, in either case, not all zero (W3C Trace Context §3.2.2.3).
@@ -73,19 +96,82 @@ fn parse_trace_id(text: &str) -> Option<[u8; 16]> {
     (number != 0).then(|| number.to_be_bytes())
 }
 
-fn content(query: &PageQuery, trace: &Trace) -> Markup {
+fn content(query: &PageQuery, trace: &Trace, links: &[TraceLink]) -> Result<Markup, BadParameter> {
+    let asked = Asked::read(query, format!("/traces/{}", trace.trace_id))?;
     let timeline = Timeline::new(trace);
-    html! {
-        (heading(query, trace))
+    let shown = asked.choose(&timeline.rows);
+    Ok(html! {
+        (heading(trace, links))
         (figures(trace, &timeline))
         (warnings(&trace.warnings))
-        (spent(&timeline.spent))
+        (spent(&timeline))
+        (overview(&timeline))
         (legend())
+        (tools(&asked, &shown, timeline.rows.len()))
         div.waterfall #spans {
             div.axis-row { span { "Span" } (axis(timeline.seconds)) }
-            @for row in &timeline.rows { (span_row(row, timeline.start_unix_nano)) }
+            (rows(&asked, &shown, timeline.start_unix_nano))
         }
-        p.hidden-note data-empty-for="spans" hidden { "The filter hides every span." }
+        (other_rows(&asked, &shown))
+    })
+}
+
+/// What is looked for in the trace, and everything folded or unfolded at once.
+fn tools(asked: &Asked<'_>, shown: &Shown<'_>, spans: usize) -> Markup {
+    html! {
+        div.trace-tools {
+            form.find role="search" method="get" data-find {
+                @for (name, value) in asked.kept() { input type="hidden" name=(name) value=(value); }
+                input #filter type="search" name="find" placeholder="Find in this trace  /" aria-label="Find in this trace"
+                    autocomplete="off" value=(asked.find().unwrap_or_default());
+            }
+            span.hits role="status" {
+                @match (shown.hits, shown.first_hit) {
+                    (Some(hits), Some((id, number))) => {
+                        (count(hits as u64)) " of " (counted(spans as u64, "span")) " match"
+                        @if hits == 1 { "es" }
+                        // Its page may be another one.
+                        " " a.button href={ (asked.at_row(number / MAX_ROWS * MAX_ROWS)) "#span-" (id) } data-step="1" { "Next" }
+                        " " button.js-only type="button" data-step="-1" { "Previous" }
+                    }
+                    (Some(_), None) => { "No span has it in its name, its attributes or its events" }
+                    (None, _) => {}
+                }
+            }
+            span.fold-all {
+                a href=(asked.all_folded(true)) data-go data-key="[" { "Fold all" } " "
+                a href=(asked.all_folded(false)) data-go data-key="]" { "Unfold all" }
+            }
+        }
+    }
+}
+
+/// The rows, with as many details as there is room for.
+fn rows(asked: &Asked<'_>, shown: &Shown<'_>, trace_start: u64) -> Markup {
+    let mut room = DETAILS_BYTES;
+    let rows = shown.rows.iter().map(|shown| {
+        let id = shown.row.span.span_id.as_str();
+        let is_open = asked.open == Some(id);
+        let details = details(shown.row, trace_start).into_string();
+        let left = room.checked_sub(details.len());
+        room = left.unwrap_or(room);
+        let details = (is_open || left.is_some()).then_some(PreEscaped(details));
+        span_row(asked, shown, details, is_open)
+    });
+    html! { @for row in rows { (row) } }
+}
+
+/// The way to the rows that the page has no room for.
+fn other_rows(asked: &Asked<'_>, shown: &Shown<'_>) -> Markup {
+    let next = shown.first + shown.rows.len();
+    html! {
+        @if shown.rows.len() < shown.unfolded {
+            p.other-rows {
+                "Rows " (count(shown.first as u64 + 1)) " to " (count(next as u64)) " of " (count(shown.unfolded as u64)) ". "
+                @if shown.first > 0 { a.button href=(asked.at_row(shown.first.saturating_sub(MAX_ROWS))) { "Earlier rows" } " " }
+                @if next < shown.unfolded { a.button href=(asked.at_row(next)) { "Further rows" } }
+            }
+        }
     }
 }
 
@@ -107,7 +193,7 @@ fn warnings(warnings: &[String]) -> Markup {
     }
 }
 
-fn heading(query: &PageQuery, trace: &Trace) -> Markup {
+fn heading(trace: &Trace, links: &[TraceLink]) -> Markup {
     let root = trace.spans.first();
     html! {
         div.heading {
@@ -115,15 +201,12 @@ fn heading(query: &PageQuery, trace: &Trace) -> Markup {
                 @if let Some(root) = root { (service_name(&root.service)) " " bdi.operation { (root.operation) } }
                 @else { "Trace" }
             }
-            span.filter.js-only {
-                input #filter type="search" placeholder="Filter spans  /" aria-label="Filter spans"
-                    autocomplete="off" data-filter="spans" value=(query.get("q").unwrap_or_default());
-            }
         }
         p.ids {
             "trace " code #trace-id { (trace.trace_id) }
             " " button.js-only type="button" data-copy="trace-id" { "Copy" }
             " " a href={ "/api/v1/traces/" (trace.trace_id) } { "JSON" }
+            @if !links.is_empty() { " · the same " (elsewhere(links, &trace.trace_id)) }
         }
     }
 }
@@ -163,7 +246,12 @@ fn figures(trace: &Trace, timeline: &Timeline<'_>) -> Markup {
 }
 
 /// Where the time of the critical path went, as one bar and in words.
-fn spent(spent: &[Spent<'_>]) -> Markup {
+fn spent(timeline: &Timeline<'_>) -> Markup {
+    let spent: &[Spent<'_>] = &timeline.spent;
+    let clocks_differ = timeline
+        .rows
+        .iter()
+        .any(|row| matches!(row.outside, Some(Outside::Before(_))));
     let parts: Vec<Part> = spent
         .iter()
         .map(|part| Part {
@@ -178,6 +266,7 @@ fn spent(spent: &[Spent<'_>]) -> Markup {
         @if !spent.is_empty() {
             section.spent {
                 h2 { "Where the time went" }
+                @if clocks_differ { p.warn { "Clocks differ in this trace, so these shares are rough; the network gap of each call is right." } }
                 (stack(&parts, "share of the critical path by service and network"))
                 ul {
                     @for part in spent {
@@ -204,19 +293,29 @@ fn legend() -> Markup {
     }
 }
 
-fn span_row(row: &Row<'_>, trace_start: u64) -> Markup {
+fn span_row(
+    asked: &Asked<'_>,
+    shown: &ShownRow<'_>,
+    details: Option<PreEscaped<String>>,
+    is_open: bool,
+) -> Markup {
+    let row = shown.row;
     let span = row.span;
+    let find = asked.find();
     html! {
-        details.span.critical-row[span.critical] #{ "span-" (span.span_id) } data-key=(span.span_id) data-row
-            data-text=(whole_name(row).to_lowercase()) {
+        details.span.critical-row[span.critical].hit[shown.hit.is_some()] #{ "span-" (span.span_id) } data-key=(span.span_id)
+            data-row open[is_open] {
             summary {
                 span.tree {
                     @if span.depth > 0 { i.indent.{ "d" (span.depth.min(MAX_INDENT)) } {} }
+                    (fold(asked, shown))
                     span.who title=(whole_name(row)) {
-                        (service_name(&span.service)) " " bdi.operation { (span.operation) }
-                        @if let Some(target) = &row.target { span.target { " → " bdi { (target) } } }
+                        i.swatch.(colour(&span.service)) {} bdi { (marked(&span.service, find)) }
+                        " " bdi.operation { (marked(&span.operation, find)) }
+                        @if let Some(target) = &row.target { span.target { " → " bdi { (marked(target, find)) } } }
                     }
                     (badges(row))
+                    @if let Some(Hit::Detail(found)) = &shown.hit { span.found { (marked(found, find)) } }
                     // Where there is no room beside the bars, the numbers stand here.
                     span.took {
                         (duration(span.duration))
@@ -225,8 +324,48 @@ fn span_row(row: &Row<'_>, trace_start: u64) -> Markup {
                 }
                 (bar(row))
             }
-            (details(row, trace_start))
+            @match details {
+                Some(details) => (details),
+                None => div.detail { p { a href=(asked.opened(&span.span_id)) data-go data-more { "Show the details" } } },
+            }
         }
+    }
+}
+
+/// The link that folds away what is below a row, or shows it again.
+fn fold(asked: &Asked<'_>, shown: &ShownRow<'_>) -> Markup {
+    let below = counted(shown.below as u64, "span");
+    let (mark, what) = if shown.folded {
+        ("▸", "Show the ")
+    } else {
+        ("▾", "Fold the ")
+    };
+    html! {
+        @if shown.below == 0 { i.fold {} }
+        @else {
+            a.fold href=(asked.toggled(&shown.row.span.span_id)) data-go aria-expanded=(!shown.folded)
+                aria-label={ (what) (below) " below" } title={ (what) (below) " below" } { (mark) }
+        }
+        @if shown.folded { span.folded { "+" (count(shown.below as u64)) } }
+    }
+}
+
+/// A text in which what is looked for is marked.
+fn marked(text: &str, find: Option<&str>) -> Markup {
+    let needle = find.unwrap_or_default();
+    // Letters of ASCII alone, for lower case of others may be of another length.
+    let found = text
+        .to_ascii_lowercase()
+        .find(&needle.to_ascii_lowercase())
+        .filter(|_| !needle.is_empty());
+    let split = found.and_then(|at| {
+        let (before, rest) = text.split_at_checked(at)?;
+        let (found, after) = rest.split_at_checked(needle.len())?;
+        Some((before, found, after))
+    });
+    html! {
+        @if let Some((before, found, after)) = split { (before) mark { (found) } (after) }
+        @else { (text) }
     }
 }
 
@@ -244,110 +383,17 @@ fn badges(row: &Row<'_>) -> Markup {
     html! {
         @if row.span.status == "error" { span.badge.bad { "error" } }
         @if row.parent_missing { span.badge.warn title="It names a parent span that has not come" { "parent missing" } }
-        @if row.outside_parent {
-            span.badge.warn title="It starts before or ends after its parent: clocks disagree, or it went on after the answer" {
-                "outside parent"
+        @match row.outside {
+            Some(Outside::Before(by)) => {
+                span.badge.warn title={ "It starts " (duration(by)) " before its parent: their clocks differ" } { "clock differs" }
             }
+            Some(Outside::After(by)) => {
+                span.badge.warn title={
+                    "It ends " (duration(by)) " after its parent: their clocks differ, or the parent did not wait for it"
+                } { "outside parent" }
+            }
+            None => {}
         }
-    }
-}
-
-fn details(row: &Row<'_>, trace_start: u64) -> Markup {
-    let span = row.span;
-    html! {
-        div.detail {
-            @if span.status == "error" {
-                p.failure { b { "Failed" } @if !span.status_message.is_empty() { ": " (span.status_message) } }
-            } @else if !span.status_message.is_empty() {
-                p { "Status: " (span.status_message) }
-            }
-            (facts(row, trace_start))
-            (attributes("Attributes", &span.attributes))
-            (events(span, trace_start))
-            (links(span))
-            (attributes("Resource", &span.resource))
-        }
-    }
-}
-
-fn facts(row: &Row<'_>, trace_start: u64) -> Markup {
-    let span = row.span;
-    let after = nanos(&span.start_unix_nano).saturating_sub(trace_start) as f64 / 1e9;
-    html! {
-        dl.facts {
-            dt { "Service" } dd { (service_link(&span.service, &PageQuery::default())) }
-            dt { "Kind" } dd { (span.kind) }
-            dt { "Starts" } dd { (duration(after)) " into the trace" }
-            dt { "Lasts" } dd { (duration(span.duration)) }
-            dt { "Of it its own" } dd { (duration(span.self_time)) }
-            @match row.gap {
-                Gap::Known { seconds, .. } => { dt.gap { "Network gap" } dd.gap { (duration(seconds)) ", client less server" } }
-                Gap::Negative(by) => { dt { "Network gap" } dd { "none: the server's span is longer by " (duration(by)) } }
-                Gap::Retried(servers) => { dt { "Network gap" } dd { "none: " (servers) " server spans under this call" } }
-                Gap::None => {}
-            }
-            dt { "Span" } dd { code { (span.span_id) } }
-            @if let Some(parent) = &span.parent_span_id {
-                dt { "Parent" } dd { code { (parent) } @if row.parent_missing { " (has not come)" } }
-            }
-            @if span.critical { dt { "Critical path" } dd { "yes" } }
-        }
-    }
-}
-
-fn attributes(title: &str, attributes: &Attributes) -> Markup {
-    html! {
-        @if !attributes.is_empty() {
-            div.attributes {
-                h3 { (title) }
-                (pairs(attributes))
-            }
-        }
-    }
-}
-
-fn pairs(attributes: &Attributes) -> Markup {
-    html! { dl.pairs { @for (key, value) in attributes { dt { (key) } dd { (text(value)) } } } }
-}
-
-fn events(span: &TraceSpan, trace_start: u64) -> Markup {
-    html! {
-        @if !span.events.is_empty() {
-            div.attributes {
-                h3 { "Events" }
-                @for event in &span.events {
-                    p {
-                        span.num { (duration(nanos(&event.time_unix_nano).saturating_sub(trace_start) as f64 / 1e9)) }
-                        " " b { (event.name) }
-                    }
-                    @if !event.attributes.is_empty() { (pairs(&event.attributes)) }
-                }
-            }
-        }
-    }
-}
-
-fn links(span: &TraceSpan) -> Markup {
-    html! {
-        @if !span.links.is_empty() {
-            div.attributes {
-                h3 { "Links" }
-                @for link in &span.links {
-                    p {
-                        a href={ "/traces/" (link.trace_id) "#span-" (link.span_id) } { code { (link.trace_id) } }
-                        " span " code { (link.span_id) }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// A string as it is; anything else as JSON, so that 1 and "1" differ only by their quotes in the API.
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
     }
 }
 
@@ -358,7 +404,17 @@ mod tests {
     use crate::web::testing::{Page, assert_drawable};
 
     fn show(trace: &Trace) -> Page {
-        let main = content(&PageQuery::default(), trace);
+        show_asked(trace, &[])
+    }
+
+    fn show_asked(trace: &Trace, pairs: &[(&str, &str)]) -> Page {
+        let owned = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let links = ["Jaeger=http://jaeger.example/trace/{trace_id}"
+            .parse()
+            .unwrap()];
+        let main = content(&PageQuery::new(owned.collect()), trace, &links).unwrap();
         let page = Page::parse(&html! { main { (main) } }.into_string());
         assert_drawable(&page);
         page
@@ -449,6 +505,7 @@ mod tests {
         for depth in 0..2000_usize {
             let mut span = fixtures::span(&format!("{depth:016x}"), None, "deep", "internal", 0, 9);
             span.depth = depth;
+            span.span_id = format!("{depth:016x}");
             trace.spans.push(span);
         }
         let page = show(&trace);
@@ -456,6 +513,165 @@ mod tests {
         let deepest = format!("d{MAX_INDENT}");
         assert_eq!(page.class(&deepest).count(), 2000 - MAX_INDENT);
         assert!(include_str!("assets/bellwether.css").contains(&format!(".{deepest} ")));
+    }
+
+    /// A root with three children of three children each, and a root beside it.
+    fn tree() -> Trace {
+        let mut trace = fixtures::trace();
+        trace.spans.clear();
+        trace.critical_path.clear();
+        let depths = [0, 1, 2, 2, 2, 1, 2, 2, 2, 1, 2, 2, 2, 0];
+        for (number, depth) in (1..).zip(depths) {
+            let id = format!("{number:016x}");
+            let mut span = fixtures::span(&id, None, "shop", "internal", 0, 9);
+            span.depth = depth;
+            span.operation = format!("step {number}");
+            trace.spans.push(span);
+        }
+        trace
+    }
+
+    /// The numbers of the rows that are shown.
+    fn rows_of(page: &Page) -> Vec<u64> {
+        let keys = page.class("span").filter_map(|row| row.get("data-key"));
+        keys.map(|key| u64::from_str_radix(key, 16).unwrap())
+            .collect()
+    }
+
+    fn href<'a>(page: &'a Page, text: &str) -> &'a str {
+        let link = page.all("a").find(|link| link.text == text);
+        link.and_then(|link| link.get("href")).unwrap_or_default()
+    }
+
+    #[test]
+    fn rows_are_folded_and_unfolded_by_links() {
+        let trace = tree();
+        let id = |number: u64| format!("{number:016x}");
+        let path = format!("/traces/{}", trace.trace_id);
+        assert_eq!(rows_of(&show(&trace)), (1..=14).collect::<Vec<_>>());
+        let two = format!("{},{}", id(2), id(6));
+        let page = show_asked(&trace, &[("fold", &two)]);
+        assert_eq!(rows_of(&page), [1, 2, 6, 10, 11, 12, 13, 14]);
+        let folded: Vec<_> = page
+            .class("folded")
+            .map(|note| note.text.as_str())
+            .collect();
+        assert_eq!(folded, ["+3", "+3"]);
+        let toggles: Vec<_> = page
+            .class("fold")
+            .filter_map(|link| Some((link.get("aria-expanded")?, link.get("href")?)))
+            .collect();
+        let comma = "%2C";
+        let all_three = format!("{path}?fold={}{comma}{}{comma}{}", id(2), id(6), id(10));
+        assert_eq!(
+            toggles[1],
+            ("false", format!("{path}?fold={}", id(6)).as_str())
+        );
+        assert_eq!(toggles[3], ("true", all_three.as_str()));
+        let page = show_asked(&trace, &[("fold", "all")]);
+        assert_eq!(rows_of(&page), [1, 14]);
+        assert_eq!(
+            href(&page, "▸"),
+            format!("{path}?fold=all&unfold={}", id(1))
+        );
+        assert_eq!(href(&page, "Unfold all"), path);
+        let page = show_asked(&trace, &[("fold", "all"), ("unfold", &id(1))]);
+        assert_eq!(rows_of(&page), [1, 2, 6, 10, 14]);
+        let many = vec![id(1); 201].join(",");
+        for (name, value) in [("fold", "x"), ("fold", many.as_str()), ("first", "0")] {
+            let query = PageQuery::new(vec![(name.to_owned(), value.to_owned())]);
+            assert!(content(&query, &trace, &[]).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn what_is_looked_for_is_counted_marked_and_never_folded_away() {
+        let mut trace = tree();
+        let page = show_asked(&trace, &[("find", "STEP 1"), ("fold", "all")]);
+        // 1, and 10 to 14.
+        assert_eq!(rows_of(&page), [1, 2, 6, 10, 11, 12, 13, 14]);
+        assert_eq!(page.class("hit").count(), 6);
+        assert_eq!(page.texts("mark"), ["step 1"; 6]);
+        let text = page.text();
+        assert!(text.contains("6 of 14 spans match "), "{text}");
+        assert!(href(&page, "Next").ends_with(&format!("#span-{:016x}", 1)));
+        let attributes = &mut trace.spans[7].attributes;
+        attributes.insert("db.statement".to_owned(), "SELECT 1 FROM Carts".into());
+        let page = show_asked(&trace, &[("find", "from carts")]);
+        let found: Vec<_> = page
+            .class("found")
+            .map(|found| found.text.as_str())
+            .collect();
+        assert_eq!(found, ["db.statement: SELECT 1 FROM Carts"]);
+        assert!(page.text().contains("1 of 14 spans matches"));
+        let page = show_asked(&trace, &[("find", fixtures::HOSTILE)]);
+        assert!(page.text().contains("No span has it"));
+        assert_eq!(
+            page.all("input").last().unwrap().get("value"),
+            Some(fixtures::HOSTILE)
+        );
+    }
+
+    #[test]
+    fn a_page_is_bounded_in_rows_and_details_and_leads_to_the_rest() {
+        let mut trace = tree();
+        let one = trace.spans[13].clone();
+        for number in 15..=5_000_u64 {
+            let mut span = one.clone();
+            span.span_id = format!("{number:016x}");
+            span.attributes
+                .insert("note".to_owned(), "x".repeat(1_000).into());
+            trace.spans.push(span);
+        }
+        let markup = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned()));
+            let query = PageQuery::new(pairs.collect());
+            content(&query, &trace, &[]).unwrap().into_string()
+        };
+        let first = markup(&[]);
+        assert!(first.len() < 5_000_000, "{}", first.len());
+        let page = Page::parse(&format!("<main>{first}</main>"));
+        assert_eq!(rows_of(&page), (1..=2_000).collect::<Vec<_>>());
+        let path = format!("/traces/{}", trace.trace_id);
+        assert_eq!(href(&page, "Further rows"), format!("{path}?first=2001"));
+        let more = format!("{path}?span={:016x}#span-{:016x}", 2_000, 2_000);
+        let links: Vec<_> = page
+            .all("a")
+            .filter(|link| link.get("data-more").is_some())
+            .collect();
+        assert!(links.len() > 500 && links.len() < 1_900, "{}", links.len());
+        assert_eq!(links.last().unwrap().get("href"), Some(more.as_str()));
+        let last = format!("{:016x}", 5_000);
+        let page = Page::parse(&format!(
+            "<main>{}</main>",
+            markup(&[("first", "4001"), ("span", &last)])
+        ));
+        assert_eq!(rows_of(&page), (4_001..=5_000).collect::<Vec<_>>());
+        let open: Vec<_> = page
+            .class("span")
+            .filter(|row| row.get("open").is_some())
+            .collect();
+        assert_eq!(open.len(), 1);
+        assert!(open[0].text.contains("xxx"));
+        // What is found beyond the page is on the page that the link leads to.
+        let page = Page::parse(&format!("<main>{}</main>", markup(&[("find", &last)])));
+        assert_eq!(
+            href(&page, "Next"),
+            format!("{path}?find={last}&first=4001#span-{last}")
+        );
+    }
+
+    #[test]
+    fn a_trace_leads_to_the_same_one_elsewhere() {
+        let trace = fixtures::trace();
+        let page = show(&trace);
+        let link = page.class("elsewhere").next().unwrap();
+        assert_eq!(
+            link.get("href"),
+            Some(&*format!("http://jaeger.example/trace/{}", trace.trace_id))
+        );
+        assert_eq!(link.get("rel"), Some("noopener noreferrer"));
+        assert!(link.text.contains("Jaeger"));
     }
 
     #[test]

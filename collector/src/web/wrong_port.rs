@@ -96,6 +96,7 @@ mod tests {
                 log: None,
             }),
             allowed_hosts: Arc::default(),
+            trace_links: Arc::default(),
             closing: tokio::sync::watch::channel(false).1,
         };
         let request = Request::builder().method(method).uri(path);

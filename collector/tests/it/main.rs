@@ -31,6 +31,7 @@ mod sink;
 #[cfg(target_os = "linux")]
 mod soak;
 mod surface;
+mod traces;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

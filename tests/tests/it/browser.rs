@@ -1,14 +1,15 @@
-//! The pages in a real browser: `browser/checks.mjs` against a collector that has seen traffic.
+//! The pages in a real browser: `browser/checks.mjs` against a collector that has seen traffic, `browser/acceptance.mjs`
+//! against collectors that it starts itself.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use bellwether_tests::peers;
-use bellwether_tests::system::{Calculator, Collector};
+use bellwether_tests::system::{Calculator, Collector, part_path};
 
 #[test]
 fn the_pages_pass_the_browser_checks() {
-    let test = "the_pages_pass_the_browser_checks";
-    let Some(scripts) = peers::require(test, "Chromium with Node", peers::browser()) else {
+    let Some(scripts) = scripts("the_pages_pass_the_browser_checks") else {
         return;
     };
     let collector = Collector::start(&[]);
@@ -20,11 +21,28 @@ fn the_pages_pass_the_browser_checks() {
         calculator.calculate(expression, &[]);
     }
     collector.wait_for_trace(trace_id, 7);
-    let output = Command::new("node")
+    run(Command::new("node")
         .arg(scripts.join("checks.mjs"))
-        .arg(format!("http://127.0.0.1:{}", collector.web))
-        .output()
-        .expect("node");
+        .arg(format!("http://127.0.0.1:{}", collector.web)));
+}
+
+#[test]
+fn the_pages_tell_the_truth_from_a_fresh_start_to_a_restart() {
+    let Some(scripts) = scripts("the_pages_tell_the_truth_from_a_fresh_start_to_a_restart") else {
+        return;
+    };
+    run(Command::new("node")
+        .arg(scripts.join("acceptance.mjs"))
+        .arg(part_path())
+        .args(["collector", "--"]));
+}
+
+fn scripts(test: &str) -> Option<PathBuf> {
+    peers::require(test, "Chromium with Node", peers::browser())
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("node");
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
 }

@@ -9,8 +9,11 @@ use axum::http::request::Parts;
 use super::answer::{Failure, bad_request};
 use crate::status::now_unix_nano;
 use crate::views::{Order, Range, Split, TraceQuery, rfc3339};
+use crate::web::query::{MAX_ATTRIBUTES, attribute};
 
 const DEFAULT_WINDOW: Duration = Duration::from_secs(300);
+/// The parameter that may be there several times.
+const REPEATABLE: &str = "attr";
 
 /// A question's parameters, in order.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +35,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ApiQuery {
 
 impl ApiQuery {
     /// # Errors
-    /// A parameter that is not among the `allowed` ones, or there twice.
+    /// A parameter that is not among the `allowed` ones, or is there twice and may not be.
     pub(super) fn only(&self, allowed: &[&str]) -> Result<(), Failure> {
         for (at, (name, _)) in self.0.iter().enumerate() {
             if !allowed.contains(&name.as_str()) {
@@ -44,7 +47,8 @@ impl ApiQuery {
                     "the parameter {name:?} is not known; {allowed} allowed here"
                 )));
             }
-            if self.0.iter().take(at).any(|(before, _)| before == name) {
+            let is_again = self.0.iter().take(at).any(|(before, _)| before == name);
+            if is_again && name != REPEATABLE {
                 return Err(bad_request(format!("the parameter {name} is there twice")));
             }
         }
@@ -119,11 +123,7 @@ impl ApiQuery {
                     )
                 })?,
         };
-        let attribute = |text: &str| {
-            let (key, value) = text.split_once(':')?;
-            (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
-        };
-        Ok(TraceQuery {
+        let query = TraceQuery {
             service: self.get("service").map(str::to_owned),
             operation: self.get("operation").map(str::to_owned),
             min: self.read("min", duration, DURATIONS)?,
@@ -131,18 +131,51 @@ impl ApiQuery {
             span_min: self.read("span_min", duration, DURATIONS)?,
             span_max: self.read("span_max", duration, DURATIONS)?,
             error: self.read("error", |text| text.parse().ok(), "true or false")?,
-            attribute: self.read("attr", attribute, "KEY:VALUE, such as http.route:/cart")?,
+            attributes: self.attributes()?,
             order: self
                 .read("order", order, "newest or slowest")?
                 .unwrap_or_default(),
             limit,
-        })
+        };
+        match query.contradiction() {
+            None => Ok(query),
+            Some([low, high]) => Err(bad_request(format!(
+                "the parameter {low} must not be more than {high}: nothing lies between them"
+            ))),
+        }
+    }
+
+    /// Every `attr`.
+    fn attributes(&self) -> Result<Vec<(String, String)>, Failure> {
+        let given = self.0.iter().filter(|(name, _)| name == REPEATABLE);
+        let read = given.map(|(_, text)| {
+            attribute(text)
+                .ok_or_else(|| refused(REPEATABLE, text, "KEY:VALUE, such as http.route:/cart"))
+        });
+        let attributes: Vec<_> = read.collect::<Result<_, _>>()?;
+        if attributes.len() > MAX_ATTRIBUTES {
+            return Err(bad_request(format!(
+                "the parameter attr is there {} times; at most {MAX_ATTRIBUTES} are allowed",
+                attributes.len()
+            )));
+        }
+        Ok(attributes)
     }
 
     /// A parameter as it came.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter that has to be there.
+    ///
+    /// # Errors
+    /// It is absent or empty.
+    pub(super) fn required(&self, name: &str) -> Result<String, Failure> {
+        let given = self.get(name).filter(|value| !value.is_empty());
+        let given = given.map(str::to_owned);
+        given.ok_or_else(|| bad_request(format!("the parameter {name} is needed")))
     }
 
     fn read<T>(

@@ -147,12 +147,48 @@ async fn map_and_traces() {
         (&body["items"][0]["trace_id"], &body["items"][0]["spans"]),
         (&json!(TRACE), &json!(3))
     );
+    for (attributes, found) in [
+        ("attr=service.name:ca+rt&attr=service.name:ca+rt", 1),
+        ("attr=a:1&attr=b:2", 0),
+    ] {
+        let body = good(&format!("/api/v1/traces?{attributes}")).await;
+        assert_eq!(
+            body["items"].as_array().unwrap().len(),
+            found,
+            "{attributes}"
+        );
+    }
     let body = good(&format!("/api/v1/traces/{TRACE}")).await;
     assert_eq!(
         (body["spans"].as_array().unwrap().len(), &body["duration"]),
         (3, &json!(0.001))
     );
     let (status, _) = ask("/api/v1/traces/00000000000000000000000000000002").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_edge_and_what_the_doctor_found() {
+    let body = good("/api/v1/edges?client=ca+rt&server=ca+rt").await;
+    assert_eq!(
+        (
+            &body["client"],
+            &body["count"],
+            &body["async"],
+            &body["server_kind"]
+        ),
+        (&json!("ca rt"), &json!(0), &json!(0), &json!("service"))
+    );
+    assert_eq!(body["distribution"]["gap"], json!([]));
+    assert_eq!(body["examples"]["widest_gap"], json!([]));
+    assert_eq!(body["told_gap_p50"], Value::Null);
+    assert!(body["window"]["from"].is_string());
+    let (status, body) = ask("/api/v1/edges?client=ca+rt&server=nobody").await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{body}");
+    let body = good("/api/v1/services/ca%20rt/doctor").await;
+    assert_eq!(body["items"], json!([]), "three spans prove nothing");
+    assert_eq!(body["next"], Value::Null);
+    let (status, _) = ask("/api/v1/services/nobody/doctor").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
@@ -204,6 +240,9 @@ async fn what_cannot_be_read_is_named() {
         ("/api/v1/services?windw=5m", "windw"),
         ("/api/v1/services?split=colour", "version or instance"),
         ("/api/v1/map?window=1m&window=2m", "twice"),
+        ("/api/v1/edges?client=a", "server is needed"),
+        ("/api/v1/edges?client=&server=b", "client is needed"),
+        ("/api/v1/services/a/doctor?limit=3", "limit"),
         ("/api/v1/traces?limit=0", "1 to 1000"),
         ("/api/v1/traces?limit=1001", "1 to 1000"),
         ("/api/v1/traces?min=fast", "100ms"),
@@ -211,6 +250,20 @@ async fn what_cannot_be_read_is_named() {
         ("/api/v1/traces?error=maybe", "true or false"),
         ("/api/v1/traces?order=oldest", "newest or slowest"),
         ("/api/v1/traces?attr=nothing", "KEY:VALUE"),
+        ("/api/v1/traces?attr=a:1&attr=:2", "KEY:VALUE"),
+        (
+            &format!("/api/v1/traces?{}", "attr=a:1&".repeat(11)),
+            "at most 10",
+        ),
+        ("/api/v1/traces?error=true&error=true", "twice"),
+        (
+            "/api/v1/traces?min=2s&max=1s",
+            "min must not be more than max",
+        ),
+        (
+            "/api/v1/traces?span_min=2s&span_max=1s",
+            "span_min must not be more than span_max",
+        ),
         ("/api/v1/traces/xyz", "32 hex digits"),
         (
             "/api/v1/traces/+0000000000000000000000000000001",

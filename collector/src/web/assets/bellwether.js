@@ -1,4 +1,4 @@
-// Bellwether's pages work without this. With it: theme, live numbers, filter as you type, keys, copy.
+// Bellwether's pages work without this. With it: theme, live numbers, filter and find as you type, keys, copy.
 'use strict';
 (() => {
   const root = document.documentElement;
@@ -26,6 +26,8 @@
       return;
     }
     if (typing(old)) return;
+    // Details that have come stay, though the page may have room for others by now.
+    if (old.matches('.detail') && fresh.querySelector('[data-more]') && !old.querySelector('[data-more]')) return;
     for (const { name } of [...old.attributes]) {
       if (!fresh.hasAttribute(name) && !(name === 'open' || name === 'hidden')) old.removeAttribute(name);
     }
@@ -67,9 +69,11 @@
   };
 
   // Live: an event only says that there is something newer; the page is then asked for anew.
+  const LOST = 'disconnected: the numbers are old';
   let paused = false;
-  let busy = false;
   let late = false;
+  // The reader has asked for other rows, which pausing does not refuse.
+  let asked = false;
   const main = () => find('main');
   const say = (state, text) => {
     const live = find('live');
@@ -77,17 +81,17 @@
     live.dataset.state = state;
     live.lastElementChild.textContent = text;
   };
-  const refresh = async () => {
-    if (busy) { late = true; return; }
-    busy = true;
-    late = false;
+  const tell = (word) => say(paused ? 'paused' : 'on', paused ? 'paused' : word);
+  // What the page's address says, in place; also for a page that is not live, when its address has changed.
+  const fetchPage = async () => {
     const address = location.href;
     try {
       const answer = await fetch(address, { headers: { accept: 'text/html' } });
       const text = await answer.text();
       const page = new DOMParser().parseFromString(text, 'text/html');
       const fresh = page.getElementById('main');
-      if (fresh && !paused && address === location.href) {
+      if (fresh && (asked || !paused) && address === location.href) {
+        asked = false;
         const focused = document.activeElement;
         morph(main(), document.importNode(fresh, true));
         document.title = page.title;
@@ -95,10 +99,22 @@
         filterRows();
       }
     } catch {
-      say('off', 'disconnected');
+      say('off', LOST);
+      // Whoever asked is told by the browser.
+      if (asked) location.reload();
     }
-    busy = false;
-    if (late) refresh();
+  };
+  let running;
+  const refresh = () => {
+    late = true;
+    running ??= (async () => {
+      while (late) {
+        late = false;
+        await fetchPage();
+      }
+      running = undefined;
+    })();
+    return running;
   };
   let events;
   let silence;
@@ -114,11 +130,13 @@
     events = stream;
     stream.onopen = () => {
       clearTimeout(silence);
-      say(paused ? 'paused' : 'on', paused ? 'paused' : 'live');
+      const back = find('live')?.dataset.state === 'off';
+      tell(back ? 'reconnected' : 'live');
+      if (back) setTimeout(() => { if (find('live')?.dataset.state === 'on') tell('live'); }, 4000);
     };
     stream.onerror = () => {
       clearTimeout(silence);
-      silence = setTimeout(() => say('off', 'disconnected'), 700);
+      silence = setTimeout(() => say('off', LOST), 700);
       // A refusal closes the stream for good; it is asked for again.
       if (stream.readyState === EventSource.CLOSED && events === stream) {
         events = undefined;
@@ -135,7 +153,7 @@
     paused = !paused;
     button.setAttribute('aria-pressed', String(paused));
     button.textContent = paused ? 'Go on' : 'Pause';
-    say(paused ? 'paused' : 'on', paused ? 'paused' : 'live');
+    tell('live');
     if (!paused) refresh();
   };
 
@@ -165,6 +183,41 @@
     if (main().hasAttribute('data-live')) asking = setTimeout(refresh, 200);
   };
 
+  // Other rows of the same page: its address changes, the page stays.
+  const go = (address, keep = history.pushState) => {
+    keep.call(history, null, '', address);
+    asked = true;
+    return refresh();
+  };
+
+  // Find: the server looks through everything of a trace; here one steps through what it found.
+  let step = -1;
+  const stepTo = (by) => {
+    const hits = [...document.querySelectorAll('.hit')];
+    if (hits.length === 0) return;
+    const here = hits.findIndex((row) => row.contains(document.activeElement));
+    step = ((here >= 0 ? here : step) + by + hits.length) % hits.length;
+    for (const row of document.querySelectorAll('.at')) row.classList.remove('at');
+    const row = hits[step];
+    row.classList.add('at');
+    row.scrollIntoView({ block: 'center' });
+    if (!typing(document.activeElement)) row.querySelector('summary').focus({ preventScroll: true });
+  };
+  const found = (box) => {
+    const address = new URL(location.href);
+    for (const name of ['first', 'span']) address.searchParams.delete(name);
+    address.hash = '';
+    if (box.value.trim()) address.searchParams.set('find', box.value.trim()); else address.searchParams.delete('find');
+    step = -1;
+    return address.href === location.href ? undefined : go(address, history.replaceState);
+  };
+  let finding;
+  const onFind = (event) => {
+    clearTimeout(finding);
+    if (event.type === 'input') finding = setTimeout(() => found(event.target), 200);
+    else Promise.resolve(found(event.target.querySelector('#filter'))).then(() => stepTo(1));
+  };
+
   // Keys.
   const rows = () => [...document.querySelectorAll('[data-row]')].filter((row) => !row.hidden);
   const move = (step) => {
@@ -174,6 +227,12 @@
     row?.querySelector('summary, a')?.focus();
     row?.scrollIntoView({ block: 'nearest' });
   };
+  /** Folds the row that has the focus, or unfolds it; whether there was something to do. */
+  const foldRow = (fold) => {
+    const link = document.activeElement?.closest?.('.span')?.querySelector(`a.fold[aria-expanded="${fold}"]`);
+    if (link) go(link.href);
+    return Boolean(link);
+  };
   const onKey = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const help = find('help');
@@ -182,12 +241,15 @@
       return;
     }
     if (typing(event.target) || help.open) return;
-    const tab = document.querySelector(`nav.tabs a[data-key="${CSS.escape(event.key)}"]`);
+    const tab = document.querySelector(`a[data-key="${CSS.escape(event.key)}"]`);
     if (event.key === '/') find('filter')?.focus();
     else if (event.key === 'j') move(1);
     else if (event.key === 'k') move(-1);
     else if (event.key === '?') help.showModal();
     else if (event.key === 'p') togglePause();
+    else if (event.key === 'n') stepTo(1);
+    else if (event.key === 'N') stepTo(-1);
+    else if (event.key === 'ArrowLeft' || event.key === 'ArrowRight') { if (!foldRow(event.key === 'ArrowLeft')) return; }
     else if (tab) tab.click();
     else return;
     event.preventDefault();
@@ -231,8 +293,35 @@
     document.addEventListener('click', (event) => {
       const button = event.target.closest?.('[data-copy]');
       if (button) copy(button);
+      const stepping = event.target.closest?.('[data-step]');
+      const link = event.target.closest?.('a[data-go]');
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      // Where the page has none of the rows found, the link leads to the one that has.
+      if (stepping && document.querySelector('.hit')) stepTo(Number(stepping.dataset.step));
+      else if (link) go(link.href).then(openLinked);
+      else return;
+      event.preventDefault();
     });
-    document.addEventListener('input', (event) => { if (event.target.matches('[data-filter]')) typed(); });
+    document.addEventListener('submit', (event) => {
+      if (!event.target.matches('[data-find]')) return;
+      event.preventDefault();
+      onFind(event);
+    });
+    // Details that the page had no room for come when their row is opened.
+    document.addEventListener('toggle', (event) => {
+      const more = event.target.open && event.target.matches('.span') && event.target.querySelector('[data-more]');
+      if (more) go(more.href, history.replaceState);
+    }, true);
+    addEventListener('popstate', () => {
+      const box = document.querySelector('[data-find] #filter');
+      if (box) box.value = new URL(location.href).searchParams.get('find') ?? '';
+      asked = true;
+      refresh();
+    });
+    document.addEventListener('input', (event) => {
+      if (event.target.matches('[data-filter]')) typed();
+      if (event.target.matches('[data-find] #filter')) onFind(event);
+    });
     filterRows();
     openLinked();
     listen();

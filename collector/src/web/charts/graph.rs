@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::layers::{Layout, Point, Sizes, layer_count, layout};
 use super::routes::{Room, routes};
 use crate::views::report::{Edge, Node, ServiceReport};
-use crate::web::format::{coordinate, duration, maybe_duration, rate, ratio, shorten};
+use crate::web::format::{coordinate, counted, duration, maybe_duration, rate, ratio, shorten};
 use crate::web::layout::colour;
 
 const MARGIN: f64 = 12.0;
@@ -34,6 +34,12 @@ pub(in crate::web) struct Graph<'a> {
     pub(in crate::web) services: &'a [ServiceReport],
     /// The node that is looked at.
     pub(in crate::web) focus: Option<&'a str>,
+}
+
+/// Where nodes and edges lead.
+pub(in crate::web) struct Links<'a> {
+    pub(in crate::web) node: &'a dyn Fn(&Node) -> String,
+    pub(in crate::web) edge: &'a dyn Fn(&Edge) -> String,
 }
 
 /// For which screens a drawing is made; the style sheet shows one of the two.
@@ -92,15 +98,15 @@ impl Measures {
     }
 }
 
-/// The whole drawing; `link` gives the address behind a node.
-pub(in crate::web) fn graph(graph: &Graph<'_>, link: impl Fn(&Node) -> String) -> Markup {
+/// The whole drawing.
+pub(in crate::web) fn graph(graph: &Graph<'_>, links: &Links<'_>) -> Markup {
     html! {
-        @if graph.edges.len() <= NARROW_EDGES { (drawing(graph, Screen::Narrow, &link)) }
-        (drawing(graph, Screen::Wide, &link))
+        @if graph.edges.len() <= NARROW_EDGES { (drawing(graph, Screen::Narrow, links)) }
+        (drawing(graph, Screen::Wide, links))
     }
 }
 
-fn drawing(graph: &Graph<'_>, screen: Screen, link: &impl Fn(&Node) -> String) -> Markup {
+fn drawing(graph: &Graph<'_>, screen: Screen, links: &Links<'_>) -> Markup {
     let (joined, lone) = split(graph);
     let index = |id: &str| joined.iter().position(|node| node.id == id);
     let edges: Vec<(&Edge, (usize, usize))> = graph
@@ -137,22 +143,26 @@ fn drawing(graph: &Graph<'_>, screen: Screen, link: &impl Fn(&Node) -> String) -
                     markerUnits="userSpaceOnUse" orient="auto-start-reverse" { path d="M0 0L8 4L0 8z" {} }
             }
             @for ((edge, ends), route) in edges.iter().zip(&routes.edges) {
-                @match route {
-                    Some(route) => { (edge_line(edge, &route.path, arrow)) }
-                    None => { (edge_line(edge, &own_path(&placed, ends.0, &measures.sizes), arrow)) }
+                a href=((links.edge)(edge)) tabindex="-1" aria-hidden="true" {
+                    @match route {
+                        Some(route) => { (edge_line(edge, &route.path, arrow)) }
+                        None => { (edge_line(edge, &own_path(&placed, ends.0, &measures.sizes), arrow)) }
+                    }
                 }
             }
             @for ((edge, ends), route) in edges.iter().zip(&routes.edges) {
-                @match route {
-                    Some(route) => { (edge_label(edge, route.label)) }
-                    None => { (edge_label(edge, own_label(&placed, ends.0, &measures.sizes))) }
+                a href=((links.edge)(edge)) data-key={ "edge " (edge.client) " → " (edge.server) } {
+                    @match route {
+                        Some(route) => { (edge_label(edge, route.label)) }
+                        None => { (edge_label(edge, own_label(&placed, ends.0, &measures.sizes))) }
+                    }
                 }
             }
-            @for (node, point) in joined.iter().zip(&placed.nodes) { (node_box(graph, node, *point, &measures, link)) }
+            @for (node, point) in joined.iter().zip(&placed.nodes) { (node_box(graph, node, *point, &measures, links)) }
             @if !lone.is_empty() && !joined.is_empty() {
                 text.axis x="0" y=(coordinate(lone_top - 14.0)) { "no calls between services seen" }
             }
-            @for (node, point) in lone.iter().zip(&lone_points) { (node_box(graph, node, *point, &measures, link)) }
+            @for (node, point) in lone.iter().zip(&lone_points) { (node_box(graph, node, *point, &measures, links)) }
         }
     }
 }
@@ -232,6 +242,8 @@ fn edge_line(edge: &Edge, path: &str, arrow: &str) -> Markup {
             d=(path) stroke-width=(coordinate(width)) marker-end={ "url(#" (arrow) ")" } {
             title { (edge.client) " → " (edge.server) }
         }
+        // A thin line is hard to hit.
+        path.hit d=(path) {}
     }
 }
 
@@ -244,6 +256,8 @@ fn edge_label(edge: &Edge, point: Point) -> Markup {
             text.gap x=(x) y=(coordinate(y - 7.0)) text-anchor="middle" {
                 @if let (Some(p50), Some(p99)) = (edge.gap_p50, edge.gap_p99) {
                     tspan { "↔ " (duration(p50)) } tspan.p99 dx="7" { "p99 " (duration(p99)) }
+                } @else if let Some(p50) = edge.told_gap_p50 {
+                    tspan { "↔ " (duration(p50)) } tspan.muted dx="7" { "told" }
                 } @else {
                     tspan.muted { (why_no_gap(edge)) }
                 }
@@ -271,8 +285,16 @@ pub(in crate::web) fn why_no_gap(edge: &Edge) -> &'static str {
 
 /// An edge in words, for those who hover or listen.
 fn sentence(edge: &Edge) -> String {
+    let told = match edge.told {
+        0 => String::new(),
+        told => format!(
+            "; gap as told by the server in {}: p50 {}",
+            counted(told, "call"),
+            maybe_duration(edge.told_gap_p50)
+        ),
+    };
     format!(
-        "{} calls {}: {}, errors {}; network gap p50 {}, p99 {}; seen by the caller p99 {}, by the server p99 {}",
+        "{} calls {}: {}, errors {}; network gap p50 {}, p99 {}{told}; seen by the caller p99 {}, by the server p99 {}",
         edge.client,
         edge.server,
         rate(edge.rate),
@@ -289,7 +311,7 @@ fn node_box(
     node: &Node,
     centre: Point,
     measures: &Measures,
-    link: &impl Fn(&Node) -> String,
+    links: &Links<'_>,
 ) -> Markup {
     let sizes = &measures.sizes;
     let left = centre.x - sizes.node_width / 2.0;
@@ -299,7 +321,7 @@ fn node_box(
         .iter()
         .find(|report| report.service == node.id && node.kind == "service");
     html! {
-        a href=(link(node)) data-key={ "node " (node.id) } {
+        a href=((links.node)(node)) data-key={ "node " (node.id) } {
             g.node.(node.kind).focus[graph.focus == Some(node.id.as_str())]
                 transform={ "translate(" (coordinate(left)) " " (coordinate(top)) ")" } {
                 title { (node.id) }
@@ -358,7 +380,11 @@ mod tests {
             services: &fixtures::services(),
             focus: None,
         };
-        let markup = super::graph(&graph, |_| "/".to_owned());
+        let links = Links {
+            node: &|_| "/".to_owned(),
+            edge: &|_| "/".to_owned(),
+        };
+        let markup = super::graph(&graph, &links);
         let page = Page::parse(&html! { div { (markup) } }.into_string());
         assert_drawable(&page);
         page

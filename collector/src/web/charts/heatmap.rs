@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use crate::views::report::Heatmap;
 use crate::web::format::{coordinate, count, counted, duration, percent};
+use crate::web::layout::time_of_day;
 
 const WIDTH: f64 = 1120.0;
 const LEFT: f64 = 72.0;
@@ -18,41 +19,48 @@ pub(in crate::web) fn heatmap(
     title: &str,
     link: impl Fn(usize, usize) -> String,
 ) -> Markup {
+    html! {
+        figure.chart {
+            figcaption { (title) }
+            // On a small screen it is wider than its place, and can be scrolled.
+            div.scroll tabindex="0" role="region" aria-label=(title) { (drawing(map, title, &link)) }
+            details.numbers data-key={ "numbers " (title) } {
+                summary { "as a table" }
+                (table(map, link))
+            }
+        }
+    }
+}
+
+fn drawing(map: &Heatmap, title: &str, link: &impl Fn(usize, usize) -> String) -> Markup {
     let rows = map.nanos.len();
     let most = map.counts.iter().flatten().copied().max().unwrap_or(0);
     let height = rows as f64 * ROW;
     let column = (WIDTH - LEFT) / map.times.len().max(1) as f64;
     html! {
-        figure.chart {
-            figcaption { (title) }
-            svg.heatmap role="img" viewBox={ "0 -8 " (WIDTH) " " (coordinate(height + BOTTOM + 8.0)) } {
-                title { (title) ", " (summary(map)) }
-                @for row in (0..=rows).step_by(LABEL_ROWS) {
-                    @if let Some(bound) = map.bounds.get(row) {
-                        @let y = coordinate(height - row as f64 * ROW);
-                        line.grid x1=(LEFT) x2=(WIDTH) y1=(y) y2=(y) {}
-                        text.axis x=(LEFT - 8.0) y=(y) dy="4" text-anchor="end" { (duration(*bound)) }
-                    }
+        svg.heatmap role="img" viewBox={ "0 -8 " (WIDTH) " " (coordinate(height + BOTTOM + 8.0)) } {
+            title { (title) ", " (summary(map)) }
+            @for row in (0..=rows).step_by(LABEL_ROWS) {
+                @if let Some(bound) = map.bounds.get(row) {
+                    @let y = coordinate(height - row as f64 * ROW);
+                    line.grid x1=(LEFT) x2=(WIDTH) y1=(y) y2=(y) {}
+                    text.axis x=(LEFT - 8.0) y=(y) dy="4" text-anchor="end" { (duration(*bound)) }
                 }
-                @for (at, cells) in map.counts.iter().enumerate() {
-                    @for (row, &cell) in cells.iter().enumerate().filter(|(_, cell)| **cell > 0) {
-                        a href=(link(at, row)) tabindex="-1" {
-                            rect x=(coordinate(LEFT + at as f64 * column)) y=(coordinate(height - (row + 1) as f64 * ROW))
-                                width=(coordinate((column - 1.0).max(1.0))) height=(coordinate(ROW - 1.0))
-                                fill-opacity=(coordinate(strength(cell, most))) {
-                                title { (band(map, row)) ", " (time_of_day(map, at)) " UTC: " (counted(cell, "span")) }
-                            }
+            }
+            @for (at, cells) in map.counts.iter().enumerate() {
+                @for (row, &cell) in cells.iter().enumerate().filter(|(_, cell)| **cell > 0) {
+                    a href=(link(at, row)) tabindex="-1" {
+                        rect x=(coordinate(LEFT + at as f64 * column)) y=(coordinate(height - (row + 1) as f64 * ROW))
+                            width=(coordinate((column - 1.0).max(1.0))) height=(coordinate(ROW - 1.0))
+                            fill-opacity=(coordinate(strength(cell, most))) {
+                            title { (band(map, row)) ", " (column_begins(map, at)) " UTC: " (counted(cell, "span")) }
                         }
                     }
                 }
-                @if let (Some(first), Some(last)) = (map.times.first(), map.times.last()) {
-                    text.axis x=(LEFT) y=(coordinate(height + BOTTOM - 4.0)) { (clock(first)) " UTC" }
-                    text.axis x=(WIDTH) y=(coordinate(height + BOTTOM - 4.0)) text-anchor="end" { (clock(last)) }
-                }
             }
-            details.numbers data-key={ "numbers " (title) } {
-                summary { "as a table" }
-                (table(map, link))
+            @if let (Some(first), Some(last)) = (map.times.first(), map.times.last()) {
+                text.axis x=(LEFT) y=(coordinate(height + BOTTOM - 4.0)) { (time_of_day(first)) " UTC" }
+                text.axis x=(WIDTH) y=(coordinate(height + BOTTOM - 4.0)) text-anchor="end" { (time_of_day(last)) }
             }
         }
     }
@@ -64,7 +72,7 @@ fn table(map: &Heatmap, link: impl Fn(usize, usize) -> String) -> Markup {
             thead { tr {
                 th scope="col" { "latency" }
                 th.num scope="col" { "all" }
-                @for time in &map.times { th.num scope="col" { (clock(time)) } }
+                @for time in &map.times { th.num scope="col" { (time_of_day(time)) } }
             } }
             tbody { @for row in (0..map.nanos.len()).rev() {
                 tr {
@@ -117,12 +125,8 @@ fn band(map: &Heatmap, row: usize) -> String {
     format!("{} to {}", bound(row), bound(row + 1))
 }
 
-fn time_of_day(map: &Heatmap, at: usize) -> &str {
-    map.times.get(at).map_or("", |time| clock(time))
-}
-
-fn clock(rfc3339: &str) -> &str {
-    rfc3339.get(11..19).unwrap_or(rfc3339)
+fn column_begins(map: &Heatmap, at: usize) -> &str {
+    map.times.get(at).map_or("", |time| time_of_day(time))
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use maud::{Markup, html};
 
 use super::spark::{line_path, top};
-use crate::web::format::{coarse, coordinate};
+use crate::views::rfc3339;
+use crate::web::format::coordinate;
+use crate::web::layout::time_of_day;
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 120.0;
@@ -17,6 +19,8 @@ pub(in crate::web) struct Series<'a> {
     pub(in crate::web) title: &'a str,
     /// Oldest first; `None` where there is no data.
     pub(in crate::web) values: &'a [Option<f64>],
+    /// When the first one begins, RFC 3339.
+    pub(in crate::web) from: &'a str,
     /// Seconds between two values.
     pub(in crate::web) step_seconds: f64,
     /// Writes one value.
@@ -29,7 +33,7 @@ pub(in crate::web) struct Series<'a> {
 pub(in crate::web) fn line(series: &Series<'_>) -> Markup {
     let top = round_up(top(series.values));
     let path = line_path(series.values, WIDTH - LEFT, HEIGHT, top);
-    let steps = series.values.len().saturating_sub(1) as f64;
+    let last = series.values.len().saturating_sub(1);
     html! {
         figure.chart {
             figcaption { (series.title) }
@@ -40,8 +44,8 @@ pub(in crate::web) fn line(series: &Series<'_>) -> Markup {
                     line.grid x1=(LEFT) x2=(WIDTH) y1=(y) y2=(y) {}
                     text.axis x=(LEFT - 8.0) y=(y) dy="4" text-anchor="end" { ((series.show)(top * share)) }
                 }
-                text.axis x=(LEFT) y=(HEIGHT + BOTTOM - 4.0) { (coarse(steps * series.step_seconds)) " ago" }
-                text.axis x=(WIDTH) y=(HEIGHT + BOTTOM - 4.0) text-anchor="end" { "now" }
+                text.axis x=(LEFT) y=(HEIGHT + BOTTOM - 4.0) { (clock(series, 0)) " UTC" }
+                text.axis x=(WIDTH) y=(HEIGHT + BOTTOM - 4.0) text-anchor="end" { (clock(series, last)) }
                 g transform={ "translate(" (LEFT) " 0)" } {
                     @if path.is_empty() {
                         text.axis x=((WIDTH - LEFT) / 2.0) y=(HEIGHT / 2.0 - 6.0) text-anchor="middle" { "no data" }
@@ -59,14 +63,13 @@ pub(in crate::web) fn line(series: &Series<'_>) -> Markup {
 }
 
 fn table(series: &Series<'_>) -> Markup {
-    let last = series.values.len().saturating_sub(1);
     html! {
         table {
-            thead { tr { th scope="col" { "when" } th.num scope="col" { (series.title) } } }
+            thead { tr { th scope="col" { "from (UTC)" } th.num scope="col" { (series.title) } } }
             tbody {
                 @for (index, value) in series.values.iter().enumerate() {
                     tr {
-                        td { (coarse((last - index) as f64 * series.step_seconds)) " ago" }
+                        td { (clock(series, index)) }
                         td.num { (shown(*value, series.show)) }
                     }
                 }
@@ -75,11 +78,20 @@ fn table(series: &Series<'_>) -> Markup {
     }
 }
 
+/// When a value begins, as a time of day: right also for a page of a time that is long over.
+fn clock(series: &Series<'_>, index: usize) -> String {
+    let after = (index as f64 * series.step_seconds * 1e9) as u64;
+    let begins = rfc3339::parse(series.from)
+        .unwrap_or(0)
+        .saturating_add(after);
+    time_of_day(&rfc3339::format(begins)).to_owned()
+}
+
 fn summary(series: &Series<'_>) -> String {
     let last = series.values.last().copied().flatten();
     let highest = series.values.iter().flatten().copied().reduce(f64::max);
     format!(
-        "now {}, at most {}",
+        "at last {}, at most {}",
         shown(last, series.show),
         shown(highest, series.show)
     )
@@ -114,6 +126,7 @@ mod tests {
         let series = Series {
             title: "p99",
             values: &values,
+            from: "2026-11-22T23:59:50Z",
             step_seconds: 10.0,
             show: duration,
             class: "p99",
@@ -121,7 +134,12 @@ mod tests {
         let page = Page::parse(&line(&series).into_string());
         assert_drawable(&page);
         let cells = page.texts("td").join("|").replace('\u{a0}', " ");
-        assert_eq!(cells, "20 s ago|10.0 ms|10 s ago|–|0 s ago|25.0 ms");
+        assert_eq!(cells, "23:59:50|10.0 ms|00:00:00|–|00:00:10|25.0 ms");
+        let text = page.text().replace('\u{a0}', " ");
+        assert!(
+            text.contains("23:59:50 UTC") && text.contains("at last 25.0 ms"),
+            "{text}"
+        );
         assert_eq!(
             page.attribute("path", "d").as_deref(),
             Some("M0 96h0M488 60h0")
@@ -146,6 +164,7 @@ mod tests {
         let series = Series {
             title: "rate",
             values: &[],
+            from: "2026-11-22T23:59:50Z",
             step_seconds: 10.0,
             show: duration,
             class: "rate",

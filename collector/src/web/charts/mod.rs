@@ -2,10 +2,12 @@
 //! print the same numbers in a table.
 
 pub(super) mod bars;
+pub(super) mod distribution;
 pub(super) mod graph;
 pub(super) mod heatmap;
 pub(super) mod layers;
 pub(super) mod line;
+pub(super) mod overview;
 mod routes;
 pub(super) mod spark;
 pub(super) mod waterfall;

@@ -11,13 +11,13 @@ const HEIGHT: f64 = 18.0;
 /// the line is broken. `show` writes one value.
 pub(in crate::web) fn spark(values: &[Option<f64>], name: &str, show: fn(f64) -> String) -> Markup {
     let last = values.last().copied().flatten();
-    let now = last.map_or_else(|| NONE.to_owned(), show);
+    let last = last.map_or_else(|| NONE.to_owned(), show);
     let path = line_path(values, WIDTH, HEIGHT, top(values));
     html! {
         // As wide as its cell: only the line is stretched, not its stroke.
         svg.spark.(name) role="img" width="100%" height=(HEIGHT) preserveAspectRatio="none"
             viewBox={ "-1 -1 " (WIDTH + 2.0) " " (HEIGHT + 2.0) } {
-            title { (name) ", now " (now) }
+            title { (name) ", at last " (last) }
             @if !path.is_empty() { path d=(path) vector-effect="non-scaling-stroke" {} }
         }
     }
