@@ -136,6 +136,35 @@ fn a_call_counts_by_its_client_span() {
 }
 
 #[test]
+fn every_number_of_an_edge_is_weighed_and_says_of_how_many_calls() {
+    let views = views();
+    let mut told = timed(3, 1, 0, Kind::Client, 9_000_000);
+    let gap = peer::tests::told_gap(0.002);
+    told.attributes = vec![attribute("peer.service", "add"), gap];
+    let pair = |trace, took| {
+        vec![
+            sampled(timed(trace, 1, 0, Kind::Client, 9_000_000), "ot=th:8"),
+            sampled(timed(trace, 2, 1, Kind::Server, took), "ot=th:8"),
+        ]
+    };
+    let mut spans = pair(1, 4_000_000);
+    spans.extend(pair(2, 10_000_000));
+    spans.push(sampled(failed(told), "ot=th:c"));
+    count(&views, "add", &[], spans, T0);
+    let report = views
+        .edge_at(("add", "add"), FIVE_MINUTES, T0 + 70 * SECOND)
+        .unwrap();
+    let edge = &report.edge;
+    assert_eq!((edge.count, edge.samples, edge.error_ratio), (8, 3, 0.5));
+    assert_eq!((edge.paired, edge.negative), (2, 2));
+    assert_eq!((edge.unpaired, edge.unpaired_failed, edge.told), (4, 4, 4));
+    let sum = |counts: &[u64]| counts.iter().sum::<u64>();
+    let of = &report.distribution;
+    assert_eq!((sum(&of.client), sum(&of.server), sum(&of.gap)), (4, 4, 2));
+    assert_eq!((sum(&of.unpaired), sum(&of.told_gap)), (4, 4));
+}
+
+#[test]
 fn critical_paths_weigh_their_requests_too() {
     let views = views();
     // Two quick ones of which each stands for sixteen: the slow four are less than a tenth.

@@ -10,10 +10,13 @@ use super::window::{Clock, Series, Slots};
 
 const ROOTS: usize = 0;
 const ALONE: usize = 1;
+/// Spans that came, of both sorts.
+const CAME: usize = 2;
+const COUNTERS: usize = 3;
 
 /// Of every service with such spans within the retention; there are as few as there are names.
 #[derive(Debug, Default)]
-pub(crate) struct Evidence(HashMap<NameId, Series<2, 0>, RandomState>);
+pub(crate) struct Evidence(HashMap<NameId, Series<COUNTERS, 0>, RandomState>);
 
 /// SERVER and CONSUMER spans of one service whose caller's span is not here, by their weights as the calls of edges are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,12 +25,16 @@ pub(crate) struct Lone {
     pub(crate) roots: u64,
     /// They have one, but no CLIENT or PRODUCER span came that could be it.
     pub(crate) alone: u64,
+    /// Spans that came, of both sorts; fewer where their senders sample.
+    pub(crate) samples: u64,
 }
 
 impl Evidence {
     /// Counts a server span without a parent.
     pub(crate) fn root(&mut self, service: NameId, weight: u32, slot: u32) {
-        self.0.entry(service).or_default().at(slot).counters[ROOTS] += u64::from(weight);
+        let counters = &mut self.0.entry(service).or_default().at(slot).counters;
+        counters[ROOTS] += u64::from(weight);
+        counters[CAME] += 1;
     }
 
     /// Counts a server span whose client span did not come, in its slot or in the oldest still open.
@@ -35,6 +42,7 @@ impl Evidence {
         let slot = span.slot.max(clock.now().saturating_sub(1));
         let counters = &mut self.0.entry(span.service).or_default().at(slot).counters;
         counters[ALONE] += u64::from(span.weight);
+        counters[CAME] += 1;
     }
 
     /// Closes slots and drops services without any.
@@ -52,6 +60,7 @@ impl Evidence {
             let lone = Lone {
                 roots: counters[ROOTS],
                 alone: counters[ALONE],
+                samples: counters[CAME],
             };
             (*service, lone)
         })
@@ -59,7 +68,7 @@ impl Evidence {
 
     /// Heap bytes held, about.
     pub(crate) fn bytes(&self) -> usize {
-        const ENTRY: usize = size_of::<(NameId, Series<2, 0>)>();
+        const ENTRY: usize = size_of::<(NameId, Series<COUNTERS, 0>)>();
         self.0.values().map(|series| ENTRY + series.bytes()).sum()
     }
 }
@@ -93,11 +102,15 @@ mod tests {
             counted.sort_by_key(|(service, _)| *service);
             counted
         };
-        let lone = |roots, alone| Lone { roots, alone };
+        let lone = |roots, alone, samples| Lone {
+            roots,
+            alone,
+            samples,
+        };
         // A call that waited for a minute is counted in a slot that is still open.
         clock.advance(start + 20 * SECOND);
         evidence.alone(alone(cart, clock.now() - 6), &clock);
-        let all = [(cart, lone(10, 3)), (mail, lone(0, 3))];
+        let all = [(cart, lone(10, 3, 2)), (mail, lone(0, 3, 1))];
         assert_eq!(counted(&evidence, &clock, start + 20 * SECOND), all);
         let held = evidence.bytes();
         let later = start + 3_600 * SECOND;

@@ -678,7 +678,9 @@ fn the_slowest_and_the_failed_stay_longest() {
     assert!(views.status().trace_bytes <= 1 << 20);
     let kept = |trace: u128| views.trace(trace.to_be_bytes()).is_some();
     assert!(kept(900_001) && kept(900_002) && kept(4_999));
-    assert!(!kept(1) && !kept(150));
+    // But for a few of the sample of all.
+    let old = (1..4_000).filter(|&trace| kept(trace)).count();
+    assert!(old < 600, "{old} of the ordinary ones");
 }
 
 /// A trace of `cart`, whose call takes `stock` so long.
