@@ -416,7 +416,7 @@ await check('the numbers of the page are those of the API', async () => {
     const [, number, unit] = /([\d.]+)\s(\S+)/.exec(text) ?? [];
     return Number(number) * { ns: 1e-9, µs: 1e-6, ms: 1e-3, s: 1, min: 60 }[unit];
   };
-  const maxima = await numbers(page, 8);
+  const maxima = await numbers(page, 10);
   const close = shown.filter((name, index) => {
     const item = items.find((candidate) => candidate.service === name);
     return item.max === null || Math.abs(seconds(maxima[index]) - item.max) <= 0.006 * item.max;

@@ -130,6 +130,7 @@ impl Town {
     pub(crate) fn refer(&self, service: usize, sketch: &Sketch, start: u64) -> SpanRef<'_> {
         let service = &self.services[service];
         SpanRef {
+            has_trace_state: false,
             trace_id: sketch.trace_id(),
             span_id: sketch.id(sketch.place),
             parent_span_id: (sketch.place > 1).then(|| sketch.id(sketch.place - 1)),

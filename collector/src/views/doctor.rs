@@ -2,7 +2,7 @@
 //! the map of a window; the tests build each situation from spans.
 //!
 //! Calls that failed are left out: who was never reached makes no span. So is what may be chance, below [`FEW`] calls or
-//! [`SHARE`] of them.
+//! [`SHARE`] of them. Numbers are estimates where senders sample, as on the map; what is few is not.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +71,7 @@ impl Case<'_> {
     /// What is wrong with an edge out of the service.
     fn call_out(&self, edge: &Edge) -> Option<Finding> {
         let silent = silent(edge);
-        if silent < FEW || self.kind(&edge.server) == Some("database") {
+        if is_few(silent, edge.samples, edge.count) || self.kind(&edge.server) == Some("database") {
             return None;
         }
         if edge.server == UNKNOWN {
@@ -112,7 +112,7 @@ impl Case<'_> {
             .edges
             .iter()
             .filter(|edge| edge.client != self.service);
-        let unanswered = edges.filter(|edge| silent(edge) >= FEW);
+        let unanswered = edges.filter(|edge| !is_few(silent(edge), edge.samples, edge.count));
         let here = unanswered.filter(|edge| {
             let meant = self.meant(edge);
             meant.is_some_and(|meant| meant.sure && meant.server == self.service)
@@ -124,7 +124,7 @@ impl Case<'_> {
 
     fn broken(&self, edge: &Edge, server: &str, calls: u64) -> Option<Finding> {
         let lone = self.lone.get(server).copied().unwrap_or_default();
-        (lone.roots + lone.alone >= FEW).then(|| Finding::PropagationBroken {
+        (lone.samples >= FEW).then(|| Finding::PropagationBroken {
             client: edge.client.clone(),
             server: server.to_owned(),
             called_as: edge.server.clone(),
@@ -161,7 +161,8 @@ impl Case<'_> {
     }
 
     fn callers_elsewhere(&self) -> Option<Finding> {
-        let alone = self.lone.get(self.service)?.alone;
+        let lone = self.lone.get(self.service)?;
+        let alone = lone.alone;
         let into = self
             .map
             .edges
@@ -170,7 +171,8 @@ impl Case<'_> {
         let paired = into.map(answered).sum();
         // Where the parents are here, they are no client spans, and told of as what they are where they are others'.
         let explained = self.relations.looked_at > 0 && self.relations.parents_missing == 0;
-        (alone >= FEW && is_news(alone, paired) && !explained).then(|| Finding::CallersElsewhere {
+        let few = is_few(alone, lone.samples, lone.roots + alone);
+        (!few && is_news(alone, paired) && !explained).then(|| Finding::CallersElsewhere {
             server: self.service.to_owned(),
             alone,
             paired,
@@ -227,6 +229,12 @@ fn silent(edge: &Edge) -> u64 {
 /// Calls whose server span came.
 fn answered(edge: &Edge) -> u64 {
     edge.count.saturating_sub(edge.unpaired)
+}
+
+/// Whether a part of something, that so many samples stand for in all, is known by too few of them.
+fn is_few(part: u64, samples: u64, all: u64) -> bool {
+    let came = u128::from(part) * u128::from(samples) / u128::from(all.max(1));
+    came < u128::from(FEW)
 }
 
 fn is_news(missing: u64, there: u64) -> bool {

@@ -7,11 +7,11 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::distribution::distribution;
+use super::figures::ratio;
 use super::names::{Name, NameId, Names, NodeKind};
 use super::pairing::{Outcome, Settled};
 use super::report::{Distribution, Edge};
 use super::series::{EdgeKey, EdgeTotals, Moment, Table};
-use super::services::ratio;
 use super::window::{Clock, Series, Slot, Slots, Snapshot, seconds};
 
 const MAX_EDGES: usize = 1_000;
@@ -26,7 +26,9 @@ const RETRIED: usize = 4;
 const ASYNCHRONOUS: usize = 5;
 /// Of the unpaired ones.
 const UNPAIRED_FAILED: usize = 6;
-const COUNTERS: usize = 7;
+/// How many more are counted than calls came, by their weights; none unless a sender samples.
+const ESTIMATED: usize = 7;
+const COUNTERS: usize = 8;
 
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
@@ -228,6 +230,7 @@ fn report(total: &EdgeSlot, names: &EdgeNames, slots: Slots) -> Edge {
         server: names.server.text.to_string(),
         called_as: names.called_as.as_ref().map(|name| name.text.to_string()),
         count,
+        samples: count.saturating_sub(calls[ESTIMATED]),
         rate: count as f64 / slots.seconds(),
         error_ratio: ratio(calls[FAILED], count),
         client_p50: at(side, 500),
@@ -292,38 +295,41 @@ fn other(names: &mut Names, slot: u32) -> Ends {
     (other, other)
 }
 
-/// Counts a call; the five outcomes exclude each other and add up to all calls. A call whose server span is the longer
-/// one has its two durations counted but no gap: a negative one is never made zero.
+/// Counts a call by its weight; the five outcomes exclude each other and add up to all calls. A call whose server span is
+/// the longer one has its two durations counted but no gap: a negative one is never made zero.
 fn count(slot: &mut EdgeSlot, call: Settled) {
-    slot.counters[FAILED] += u64::from(call.failed);
+    let weight = u64::from(call.weight);
+    let failed = if call.failed { weight } else { 0 };
+    slot.counters[FAILED] += failed;
+    slot.counters[ESTIMATED] += weight - 1;
     match call.outcome {
         Outcome::Paired { client, server } => {
-            slot.histograms[CLIENT].record(client);
-            slot.histograms[SERVER].record(server);
+            slot.histograms[CLIENT].record_times(client, call.weight);
+            slot.histograms[SERVER].record_times(server, call.weight);
             match client.checked_sub(server) {
                 Some(gap) => {
-                    slot.counters[PAIRED] += 1;
-                    slot.histograms[GAP].record(gap);
+                    slot.counters[PAIRED] += weight;
+                    slot.histograms[GAP].record_times(gap, call.weight);
                 }
-                None => slot.counters[NEGATIVE] += 1,
+                None => slot.counters[NEGATIVE] += weight,
             }
         }
         Outcome::Retried { client, server } => {
-            slot.counters[RETRIED] += 1;
-            slot.histograms[ODD_CLIENT].record(client);
-            slot.histograms[ODD_SERVER].record(server);
+            slot.counters[RETRIED] += weight;
+            slot.histograms[ODD_CLIENT].record_times(client, call.weight);
+            slot.histograms[ODD_SERVER].record_times(server, call.weight);
         }
         Outcome::Asynchronous { client, server } => {
-            slot.counters[ASYNCHRONOUS] += 1;
-            slot.histograms[ODD_CLIENT].record(client);
-            slot.histograms[ODD_SERVER].record(server);
+            slot.counters[ASYNCHRONOUS] += weight;
+            slot.histograms[ODD_CLIENT].record_times(client, call.weight);
+            slot.histograms[ODD_SERVER].record_times(server, call.weight);
         }
         Outcome::Unpaired { client, told_gap } => {
-            slot.counters[UNPAIRED] += 1;
-            slot.counters[UNPAIRED_FAILED] += u64::from(call.failed);
-            slot.histograms[ALONE].record(client);
+            slot.counters[UNPAIRED] += weight;
+            slot.counters[UNPAIRED_FAILED] += failed;
+            slot.histograms[ALONE].record_times(client, call.weight);
             if let Some(gap) = told_gap {
-                slot.histograms[TOLD].record(gap);
+                slot.histograms[TOLD].record_times(gap, call.weight);
             }
         }
     }

@@ -1,11 +1,12 @@
 //! Latency over time as a grid: columns of time, rows of latency, a trace to look at in each cell. Made by `mod` from
 //! the course of a row and the kept traces.
 
+use super::figures::RowSnapshot;
 use super::histogram::{Histogram, index, lower_bound};
 use super::kept::KeptTrace;
 use super::report::Heatmap;
 use super::rfc3339;
-use super::services::{RowSnapshot, is_entry};
+use super::services::is_entry;
 use super::traces::hex;
 use super::window::{SLOT_NANOS, Slots, seconds};
 use crate::wire::SpanRef;

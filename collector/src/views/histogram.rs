@@ -67,10 +67,17 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     /// Counts one value, in nanoseconds.
+    #[cfg(test)]
     pub(crate) fn record(&mut self, nanos: u64) {
+        self.record_times(nanos, 1);
+    }
+
+    /// Counts one value, in nanoseconds, as so many, at least one.
+    #[inline]
+    pub(crate) fn record_times(&mut self, nanos: u64, times: u32) {
         self.widen_range(nanos, nanos);
-        self.sum += u128::from(nanos);
-        self.add(key(nanos), 1);
+        self.sum += u128::from(nanos) * u128::from(times);
+        self.add(key(nanos), u64::from(times));
     }
 
     /// Adds all of another histogram's values.

@@ -51,6 +51,7 @@ struct KeptSpan {
     parent_span_id: Option<[u8; 8]>,
     kind: SpanKind,
     status: StatusCode,
+    has_trace_state: bool,
     start_unix_nano: u64,
     end_unix_nano: u64,
     raw: Range<u32>,
@@ -131,6 +132,7 @@ impl KeptTrace {
             parent_span_id: span.parent_span_id,
             kind: span.kind,
             status: span.status,
+            has_trace_state: span.has_trace_state,
             start_unix_nano: span.start_unix_nano,
             end_unix_nano: span.end_unix_nano,
             raw: raw as u32..raw_end,
@@ -205,6 +207,7 @@ impl KeptTrace {
             start_unix_nano: span.start_unix_nano,
             end_unix_nano: span.end_unix_nano,
             status: span.status,
+            has_trace_state: span.has_trace_state,
             name: self.names.get(range(&span.name)).unwrap_or_default(),
             raw: self.bytes.get(range(&span.raw)).unwrap_or_default(),
             resource: ResourceRef {

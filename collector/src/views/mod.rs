@@ -10,6 +10,7 @@ pub mod report;
 pub mod rfc3339;
 pub mod series;
 
+mod compare;
 mod critical_path;
 mod distribution;
 mod doctor;
@@ -17,6 +18,7 @@ mod edges;
 mod evidence;
 mod examples;
 mod favoured;
+mod figures;
 mod halves;
 mod heatmap;
 mod histogram;
@@ -26,6 +28,7 @@ mod nearest;
 mod neighbours;
 mod packed;
 mod pairing;
+mod parts;
 mod paths;
 mod peer;
 mod relations;
@@ -43,6 +46,8 @@ mod window;
 mod zipkin_query;
 
 #[cfg(test)]
+mod compare_tests;
+#[cfg(test)]
 mod edge_tests;
 #[cfg(test)]
 mod model_tests;
@@ -58,6 +63,7 @@ pub use search::{Order, TraceQuery};
 
 use exemplars::Exemplars;
 use heatmap::{Asked, Grid};
+pub use parts::{MAX_PARTS, Split};
 use paths::Paths;
 use report::{
     CriticalPathReport, EdgeReport, Finding, Heatmap, Map, Node, OperationReport, ServiceReport,
@@ -209,6 +215,7 @@ impl Views {
             spans: self.spans_counted(),
             bytes: stats.bytes() + samples,
             spans_in_overflow_operations: stats.services.overflowed(),
+            version_and_instance_rows: stats.services.part_rows(),
             calls_in_overflow_edges: stats.edges.overflowed(),
             server_spans_without_client: stats.pairing.server_only(),
             calls_cut_short: stats.pairing.cut_short(),
@@ -280,23 +287,16 @@ impl Views {
 
     fn services_at(&self, range: Range, now: u64) -> (Window, Vec<ServiceReport>) {
         let mut stats = lock(&self.stats);
-        let slots = stats.round(range, now);
-        let snapshots: Vec<_> = stats
-            .services
-            .services(slots)
-            .into_iter()
-            .filter_map(|snapshot| {
-                let name = stats.names.get(snapshot.service)?;
-                Some((name.text.clone(), snapshot))
-            })
-            .collect();
+        let windows = stats.compare(range, now);
+        let snapshots = stats.services.services(windows);
+        let named = stats.named_services(snapshots);
         drop(stats);
-        let reports = snapshots
+        let reports = named
             .iter()
-            .map(|(name, snapshot)| snapshot.report(name, slots, now));
+            .map(|(name, snapshot)| snapshot.report(name, windows, now));
         let mut reports: Vec<_> = reports.collect();
         reports.sort_by(|a, b| a.service.cmp(&b.service));
-        (slots.window(), reports)
+        (windows.now.window(), reports)
     }
 
     fn operations_at(
@@ -306,12 +306,12 @@ impl Views {
         now: u64,
     ) -> Option<(Window, Vec<OperationReport>)> {
         let mut stats = lock(&self.stats);
-        let slots = stats.round(range, now);
+        let windows = stats.compare(range, now);
         let id = stats.names.find(service)?;
-        let snapshots = stats.services.operations(id, slots)?;
+        let snapshots = stats.services.operations(id, windows)?;
         drop(stats);
-        let reports = OperationSnapshot::reports(&snapshots, service, slots, now);
-        Some((slots.window(), reports))
+        let reports = OperationSnapshot::reports(&snapshots, service, windows, now);
+        Some((windows.now.window(), reports))
     }
 
     fn critical_paths_at(

@@ -39,6 +39,7 @@ fn span(
         start_unix_nano: T0 + id,
         end_unix_nano: T0 + id + nanos,
         status: StatusCode::Unset,
+        has_trace_state: false,
         name: "call",
         raw: &[],
         resource: ResourceRef {
@@ -218,10 +219,10 @@ proptest! {
         let inside: Vec<_> = inside.map(|&(_, nanos)| nanos).collect();
         prop_assert_eq!(services.len(), usize::from(!inside.is_empty()));
         for service in services {
-            prop_assert_eq!(service.count, inside.len() as u64);
-            check_near(service.latency.p50, &inside, 500);
-            check_near(service.latency.p99, &inside, 990);
-            check_near(service.latency.max, &inside, 1000);
+            prop_assert_eq!(service.now.count, inside.len() as u64);
+            check_near(service.now.latency.p50, &inside, 500);
+            check_near(service.now.latency.p99, &inside, 990);
+            check_near(service.now.latency.max, &inside, 1000);
         }
     }
 }
@@ -292,5 +293,5 @@ fn what_does_not_fit_gives_up_the_oldest_minutes_and_tells() {
     let hour = Range::Last(Duration::from_secs(3600));
     let (window, services) = views.services_at(hour, T0 + 3_600 * SECOND);
     assert!(window.seconds < 3_600.0, "the window tells of it");
-    assert!((services[0].count as f64 - window.seconds).abs() <= 10.0);
+    assert!((services[0].now.count as f64 - window.seconds).abs() <= 10.0);
 }

@@ -42,6 +42,18 @@ pub(crate) struct Settled {
     pub(crate) outcome: Outcome,
     /// The slot in which its last half came.
     pub(crate) slot: u32,
+    /// For how many calls it stands, by the client span: there is one in every call.
+    pub(crate) weight: u32,
+}
+
+/// A server span whose client span did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Alone {
+    pub(crate) service: NameId,
+    /// In which it came.
+    pub(crate) slot: u32,
+    /// For how many it stands.
+    pub(crate) weight: u32,
 }
 
 /// Which kind of call; durations in nanoseconds.
@@ -90,8 +102,8 @@ pub(crate) struct Pairing {
     complete: VecDeque<Due>,
     limit: usize,
     settled: Vec<Settled>,
-    /// Services and slots of server spans whose client span did not come.
-    alone: Vec<(NameId, u32)>,
+    /// Server spans whose client span did not come.
+    alone: Vec<Alone>,
     server_only: u64,
     cut_short: u64,
 }
@@ -122,6 +134,7 @@ struct Client {
     service: NameId,
     called: Called,
     nanos: u64,
+    weight: u32,
     failed: bool,
     producer: bool,
 }
@@ -133,6 +146,7 @@ struct Server {
     span_id: [u8; 8],
     start_unix_nano: u64,
     nanos: u64,
+    weight: u32,
     consumer: bool,
 }
 
@@ -173,6 +187,7 @@ impl Pairing {
                 service: at.service,
                 called,
                 nanos: span.duration_nanos(),
+                weight: span.weight(),
                 failed: span.status == StatusCode::Error,
                 producer: span.kind == SpanKind::Producer,
             });
@@ -194,6 +209,7 @@ impl Pairing {
                 told_gap: None,
             },
             slot: at.slot,
+            weight: span.weight(),
         });
     }
 
@@ -208,6 +224,7 @@ impl Pairing {
             span_id: span.span_id,
             start_unix_nano: span.start_unix_nano,
             nanos: span.duration_nanos(),
+            weight: span.weight(),
             consumer: span.kind == SpanKind::Consumer,
         };
         match call.server {
@@ -247,8 +264,8 @@ impl Pairing {
         self.settled.drain(..)
     }
 
-    /// Hands over the services and slots of server spans that were given up on since the last time.
-    pub(crate) fn alone(&mut self) -> std::vec::Drain<'_, (NameId, u32)> {
+    /// Hands over the server spans that were given up on since the last time.
+    pub(crate) fn alone(&mut self) -> std::vec::Drain<'_, Alone> {
         self.alone.drain(..)
     }
 
@@ -387,7 +404,11 @@ impl Pairing {
         match (call.settled(), call.server) {
             (Some(settled), _) => self.settled.push(settled),
             (None, Some(server)) => {
-                self.alone.push((server.service, call.slot));
+                self.alone.push(Alone {
+                    service: server.service,
+                    slot: call.slot,
+                    weight: server.weight,
+                });
                 self.server_only += 1;
             }
             (None, None) => {}
@@ -422,6 +443,7 @@ impl Call {
             failed: client.failed,
             outcome: Outcome::of(side, other, self.several, client.called.told_gap),
             slot: self.slot,
+            weight: client.weight,
         })
     }
 }

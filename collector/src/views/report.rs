@@ -25,6 +25,36 @@ pub struct List<T> {
     pub next: Option<String>,
 }
 
+/// A list of the API whose rows are compared with the window before.
+#[derive(Clone, Debug, Serialize)]
+pub struct ComparedList<T> {
+    /// What it covers.
+    pub window: Window,
+    /// What that is compared with: as long, and just before it. Null when the collector has not been up for so long, or
+    /// keeps no more.
+    pub previous: Option<Window>,
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page starts; always null while lists come whole.
+    pub next: Option<String>,
+}
+
+/// What was measured of spans in a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Figures {
+    /// Spans; where their senders sample and say how much, estimated from those that came.
+    pub count: u64,
+    /// Spans that came.
+    pub samples: u64,
+    /// Count per second.
+    pub rate: f64,
+    /// Failed ÷ all; 0 without data.
+    pub error_ratio: f64,
+    /// How long they took.
+    #[serde(flatten)]
+    pub latency: Latency,
+}
+
 /// Latency of a set of entry spans; `None` (null) without data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Latency {
@@ -42,22 +72,22 @@ pub struct Latency {
     pub max: Option<f64>,
 }
 
-/// A row of `/api/v1/services`.
+/// A row of `/api/v1/services`: a service, or with `split` a version or an instance of one.
 #[derive(Clone, Debug, Serialize)]
 pub struct ServiceReport {
     /// `service.name`.
     pub service: String,
     /// `service.version` of its newest span.
     pub version: Option<String>,
-    /// Entry spans in the window.
-    pub count: u64,
-    /// Per second.
-    pub rate: f64,
-    /// Failed ÷ all; 0 without data.
-    pub error_ratio: f64,
+    /// How many versions sent entry spans within the retention, as far as they are counted apart.
+    pub versions: usize,
+    /// `service.instance.id`; only with `split=instance`, and null when there is none.
+    pub instance: Option<String>,
     /// Of its entry spans.
     #[serde(flatten)]
-    pub latency: Latency,
+    pub now: Figures,
+    /// The same of the window before; null when there is none.
+    pub previous: Option<Figures>,
     /// The course within the window.
     pub spark: Spark,
 }
@@ -82,15 +112,11 @@ pub struct OperationReport {
     pub operation: String,
     /// `server`, `client`, `internal`, `producer`, `consumer`.
     pub kind: &'static str,
-    /// Spans in the window.
-    pub count: u64,
-    /// Per second.
-    pub rate: f64,
-    /// Failed ÷ all.
-    pub error_ratio: f64,
-    /// Of these spans.
+    /// Of its spans.
     #[serde(flatten)]
-    pub latency: Latency,
+    pub now: Figures,
+    /// The same of the window before; null when there is none.
+    pub previous: Option<Figures>,
     /// Share (0–1) of the time of the service's entry spans; 0 for others.
     pub impact: f64,
     /// The course within the window.
@@ -192,8 +218,10 @@ pub struct Edge {
     /// What the client calls it, where that is another name: `10.0.0.7:8080`. Null when no client span came before its
     /// server span.
     pub called_as: Option<String>,
-    /// Calls in the window.
+    /// Calls in the window; where their senders sample and say how much, estimated from those that came, as are all counts.
     pub count: u64,
+    /// Calls that came.
+    pub samples: u64,
     /// Per second.
     pub rate: f64,
     /// Failed ÷ all, as the caller saw it.
@@ -523,6 +551,8 @@ pub struct ViewsStatus {
     pub bytes: usize,
     /// Spans of operations beyond the cap, in rows called `(other operations)`.
     pub spans_in_overflow_operations: u64,
+    /// Rows of versions and instances that services have beside their own.
+    pub version_and_instance_rows: usize,
     /// Calls of edges beyond the cap, on the edge of `(other edges)`.
     pub calls_in_overflow_edges: u64,
     /// Server spans with a parent that is no client span, or whose client span never came.

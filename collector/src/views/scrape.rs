@@ -261,7 +261,7 @@ mod tests {
             panic!("{scrape:?}")
         };
         let (_, services) = views.services_at(Range::Last(Duration::from_secs(3_600)), now);
-        assert_eq!(series.latency.count(), services[0].count);
+        assert_eq!(series.latency.count(), services[0].now.count);
         assert!(
             (series.latency.sum() - 500.5).abs() < 1e-9,
             "{}",

@@ -1,5 +1,5 @@
 //! Services and their operations: a row for each (service, span kind, span name), and one of each service's entry
-//! spans. Counted into by `mod`, once a span.
+//! spans, which `parts` split by version and instance. Counted into by `stats`, once a span.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -9,26 +9,20 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::cumulative::Cumulative;
-use super::histogram::Histogram;
+use super::figures::{Counted, Pair, Row, RowSnapshot, by_status, ratio, samples};
 use super::names::{NameId, Names, cut};
-use super::report::{Latency, OperationReport, ServiceReport};
+use super::parts::{Origin, Parts, Split};
+use super::report::{OperationReport, ServiceReport};
 use super::series::{Moment, SpanKey, Table};
-use super::window::{Clock, Series, Slot, Slots, Snapshot, seconds};
+use super::window::{Clock, Compared, Slots};
 use crate::wire::{SpanKind, SpanRef, StatusCode};
 
 /// Takes the spans of operations beyond the caps, a row for each kind.
 pub(crate) const OTHER_OPERATIONS: &str = "(other operations)";
 const MAX_OPERATIONS: usize = 1_000;
 const MAX_OPERATIONS_A_SERVICE: usize = 200;
-
-/// Nanoseconds of the row's entry spans.
-const ENTRY_NANOS: usize = 0;
-/// Durations by span status: its number is the histogram's.
-const STATUSES: usize = 3;
-const FAILED: usize = StatusCode::Error as usize;
-type RowSlot = Slot<1, STATUSES>;
-type Row = Series<1, STATUSES>;
-pub(crate) type RowSnapshot = Snapshot<1, STATUSES>;
+/// Rows of versions and instances, of all services together: beside 1,000 operations they are a quarter.
+const MAX_PART_ROWS: usize = 250;
 
 /// Every service and operation seen within the retention.
 #[derive(Debug, Default)]
@@ -38,15 +32,20 @@ pub(crate) struct Services {
     table: HashTable<u32>,
     hasher: RandomState,
     overflowed: u64,
+    /// Rows that services have beside their own.
+    part_rows: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Service {
-    version: Option<Arc<str>>,
-    resource_hash: u64,
+    /// Whose spans come now, and the hash of that resource.
+    origin: Origin,
+    resource_hash: Option<u64>,
     operations: usize,
     /// Its entry spans.
     entry: Row,
+    versions: Parts,
+    instances: Parts,
 }
 
 #[derive(Debug)]
@@ -57,12 +56,13 @@ struct Operation {
     row: Row,
 }
 
-/// What a service's report is made of.
+/// What a report of a service, or of a part of one, is made of.
 #[derive(Debug)]
 pub(crate) struct ServiceSnapshot {
     pub(crate) service: NameId,
-    version: Option<Arc<str>>,
-    entry: RowSnapshot,
+    origin: Origin,
+    versions: usize,
+    entry: Pair,
 }
 
 /// What an operation's report is made of.
@@ -70,40 +70,49 @@ pub(crate) struct ServiceSnapshot {
 pub(crate) struct OperationSnapshot {
     name: Arc<str>,
     kind: SpanKind,
-    row: RowSnapshot,
+    row: Pair,
 }
 
 impl Services {
-    /// Notes that spans of `service` with this resource follow, for its version.
+    /// Notes that spans of `service` with this resource follow, for its version and instance.
     pub(crate) fn resource(&mut self, service: NameId, span: &SpanRef<'_>) {
-        let hash = self.hasher.hash_one(span.resource.raw);
+        let hash = Some(self.hasher.hash_one(span.resource.raw));
         let service = self.services.entry(service).or_default();
-        if service.resource_hash != hash {
-            service.resource_hash = hash;
-            let version = span
-                .resource
-                .attributes()
-                .find(|a| a.key == "service.version");
-            service.version = version
-                .and_then(|a| a.value.as_str())
-                .map(|text| cut(text).into());
+        if service.resource_hash == hash {
+            return;
+        }
+        service.resource_hash = hash;
+        service.origin = origin(span);
+        let Service {
+            origin,
+            entry,
+            versions,
+            instances,
+            ..
+        } = service;
+        for parts in [versions, instances] {
+            let before = parts.rows();
+            // Who is split for the first time gets two.
+            let room = self.part_rows + 2 <= MAX_PART_ROWS;
+            parts.turn_to(origin, entry, room);
+            self.part_rows += parts.rows() - before;
         }
     }
 
     /// Counts a span of `service` in `slot`; whether it is the first entry span of its operation there.
     pub(crate) fn count(&mut self, service: NameId, span: &SpanRef<'_>, slot: u32) -> bool {
+        let counted = Counted::new(span);
         let mut is_first = false;
-        let nanos = span.duration_nanos();
-        let entry = is_entry(span);
         let operation = self.operation(service, kind(span), cut(span.name));
         if let Some(operation) = self.operations.get_mut(operation) {
-            let row = operation.row.at(slot);
-            is_first = entry && row.histograms.iter().all(|status| status.count() == 0);
-            let of_entry = if entry { nanos } else { 0 };
-            count(row, span.status, nanos, of_entry);
+            is_first = counted.into(&mut operation.row, slot) && counted.entry;
         }
-        if entry && let Some(service) = self.services.get_mut(&service) {
-            count(service.entry.at(slot), span.status, nanos, nanos);
+        if counted.entry
+            && let Some(service) = self.services.get_mut(&service)
+        {
+            counted.into(&mut service.entry, slot);
+            service.versions.count(counted, slot);
+            service.instances.count(counted, slot);
         }
         is_first
     }
@@ -138,8 +147,10 @@ impl Services {
         if self.operations.len() != before {
             self.rebuild();
         }
+        self.part_rows = 0;
         for service in self.services.values_mut() {
-            service.entry.roll(clock, |_, _| {});
+            service.roll(clock);
+            self.part_rows += service.versions.rows() + service.instances.rows();
         }
         self.services
             .retain(|_, service| service.operations > 0 || !service.entry.is_empty());
@@ -177,16 +188,18 @@ impl Services {
             .operations
             .iter()
             .map(|o| size_of::<Operation>() + o.name.len() + o.row.bytes());
-        let services = self
-            .services
-            .values()
-            .map(|s| size_of::<Service>() + s.entry.bytes());
+        let services = self.services.values().map(Service::bytes);
         operations.chain(services).sum()
     }
 
     /// Spans counted into an overflow row.
     pub(crate) fn overflowed(&self) -> u64 {
         self.overflowed
+    }
+
+    /// Rows that services have beside their own, for their versions and instances.
+    pub(crate) fn part_rows(&self) -> usize {
+        self.part_rows
     }
 
     /// Services with any span in the range.
@@ -202,23 +215,47 @@ impl Services {
     }
 
     /// A snapshot of every service with any span in the range.
-    pub(crate) fn services(&self, slots: Slots) -> Vec<ServiceSnapshot> {
-        let seen = self.seen_in(slots).into_iter();
+    pub(crate) fn services(&self, windows: Compared) -> Vec<ServiceSnapshot> {
+        let seen = self.seen_in(windows.now).into_iter();
         seen.filter_map(|id| {
             self.services.get(&id).map(|service| ServiceSnapshot {
                 service: id,
-                version: service.version.clone(),
-                entry: service.entry.snapshot(slots),
+                origin: service.origin.of_service(),
+                versions: service.versions.rows().max(1),
+                entry: Pair::of(&service.entry, windows),
             })
         })
         .collect()
+    }
+
+    /// A snapshot of every part with entry spans in the range, of all services or of one.
+    pub(crate) fn parts(
+        &self,
+        split: Split,
+        only: Option<NameId>,
+        windows: Compared,
+    ) -> Vec<ServiceSnapshot> {
+        let asked = |id: &NameId| only.is_none_or(|only| only == *id);
+        let services = self.services.iter().filter(|(id, _)| asked(id));
+        let snapshots = services.flat_map(|(&id, service)| {
+            let parts = service.parts(split).snapshots(&service.entry, windows);
+            parts
+                .into_iter()
+                .map(move |(origin, entry)| ServiceSnapshot {
+                    service: id,
+                    origin,
+                    versions: 1,
+                    entry,
+                })
+        });
+        snapshots.collect()
     }
 
     /// A snapshot of a service's operations in the range; `None` when the service is not known.
     pub(crate) fn operations(
         &self,
         service: NameId,
-        slots: Slots,
+        windows: Compared,
     ) -> Option<Vec<OperationSnapshot>> {
         self.services.get(&service)?;
         let own = self
@@ -228,11 +265,11 @@ impl Services {
         let snapshots = own.map(|operation| OperationSnapshot {
             name: Arc::clone(&operation.name),
             kind: operation.kind,
-            row: operation.row.snapshot(slots),
+            row: Pair::of(&operation.row, windows),
         });
         Some(
             snapshots
-                .filter(|snapshot| !snapshot.row.is_empty())
+                .filter(|snapshot| !snapshot.row.now.is_empty())
                 .collect(),
         )
     }
@@ -243,7 +280,7 @@ impl Services {
         self.services.get(&service)?;
         let own = self.operations.iter().filter(|row| row.service == service);
         let counts = own.map(|operation| {
-            let count = operation.row.sum(slots).total().whole().count();
+            let count = samples(&operation.row.sum(slots).total());
             let client = matches!(operation.kind, SpanKind::Client | SpanKind::Producer);
             (count, if client { count } else { 0 })
         });
@@ -343,20 +380,58 @@ impl Services {
     }
 }
 
+impl Default for Service {
+    fn default() -> Self {
+        Self {
+            origin: Origin::default(),
+            resource_hash: None,
+            operations: 0,
+            entry: Row::default(),
+            versions: Parts::by(Split::Version),
+            instances: Parts::by(Split::Instance),
+        }
+    }
+}
+
+impl Service {
+    fn parts(&self, split: Split) -> &Parts {
+        match split {
+            Split::Version => &self.versions,
+            Split::Instance => &self.instances,
+        }
+    }
+
+    fn roll(&mut self, clock: &Clock) {
+        self.entry.roll(clock, |_, _| {});
+        self.versions.roll(clock);
+        self.instances.roll(clock);
+        // Parts may have moved.
+        self.resource_hash = None;
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.entry.bytes() + self.versions.bytes() + self.instances.bytes()
+    }
+}
+
 impl ServiceSnapshot {
     /// The report of a service called `name`.
-    pub(crate) fn report(&self, name: &str, slots: Slots, now_unix_nano: u64) -> ServiceReport {
-        let total = self.entry.total();
-        let whole = total.whole();
-        let count = whole.count();
+    pub(crate) fn report(
+        &self,
+        name: &str,
+        windows: Compared,
+        now_unix_nano: u64,
+    ) -> ServiceReport {
+        let totals = self.entry.totals(windows);
+        let owned = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
         ServiceReport {
             service: name.to_owned(),
-            version: self.version.as_deref().map(str::to_owned),
-            count,
-            rate: count as f64 / slots.seconds(),
-            error_ratio: ratio(total.histograms[FAILED].count(), count),
-            latency: Latency::of(&whole),
-            spark: self.entry.spark(slots, now_unix_nano),
+            version: owned(&self.origin.version),
+            versions: self.versions,
+            instance: owned(&self.origin.instance),
+            now: totals.now,
+            previous: totals.before,
+            spark: self.entry.now.spark(windows.now, now_unix_nano),
         }
     }
 }
@@ -366,57 +441,37 @@ impl OperationSnapshot {
     pub(crate) fn reports(
         all: &[Self],
         service: &str,
-        slots: Slots,
+        windows: Compared,
         now_unix_nano: u64,
     ) -> Vec<OperationReport> {
-        let totals: Vec<_> = all.iter().map(|snapshot| snapshot.row.total()).collect();
+        let totals = all.iter().map(|snapshot| snapshot.row.totals(windows));
+        let totals: Vec<_> = totals.collect();
         let entry_nanos: u64 = totals
             .iter()
-            .map(|total| total.counters[ENTRY_NANOS])
+            .map(|total| total.entry_nanos)
             .fold(0, u64::saturating_add);
-        let rows = all.iter().zip(&totals).map(|(snapshot, total)| {
-            let whole = total.whole();
-            let count = whole.count();
-            OperationReport {
+        let rows = all
+            .iter()
+            .zip(&totals)
+            .map(|(snapshot, total)| OperationReport {
                 service: service.to_owned(),
                 operation: snapshot.name.to_string(),
                 kind: kind_name(snapshot.kind),
-                count,
-                rate: count as f64 / slots.seconds(),
-                error_ratio: ratio(total.histograms[FAILED].count(), count),
-                latency: Latency::of(&whole),
-                impact: ratio(total.counters[ENTRY_NANOS], entry_nanos),
-                spark: snapshot.row.spark(slots, now_unix_nano),
-            }
-        });
+                now: total.now,
+                previous: total.before,
+                impact: ratio(total.entry_nanos, entry_nanos),
+                spark: snapshot.row.now.spark(windows.now, now_unix_nano),
+            });
         let mut rows: Vec<_> = rows.collect();
         rows.sort_by(|a, b| {
-            let by_impact = b.impact.total_cmp(&a.impact).then(b.count.cmp(&a.count));
+            let by_impact = b
+                .impact
+                .total_cmp(&a.impact)
+                .then(b.now.count.cmp(&a.now.count));
             by_impact.then_with(|| (&a.operation, a.kind).cmp(&(&b.operation, b.kind)))
         });
         rows
     }
-}
-
-impl Latency {
-    fn of(histogram: &Histogram) -> Self {
-        let at = |permille| histogram.percentile(permille).map(seconds);
-        Self {
-            p50: at(500),
-            p90: at(900),
-            p95: at(950),
-            p99: at(990),
-            p999: at(999),
-            max: histogram.max().map(|nanos| seconds(nanos as f64)),
-        }
-    }
-}
-
-/// The durations of a slot's spans by their status, where there are any.
-fn by_status(slot: &RowSlot) -> impl Iterator<Item = (StatusCode, &Histogram)> {
-    let statuses = [StatusCode::Unset, StatusCode::Ok, StatusCode::Error];
-    let all = statuses.into_iter().zip(&slot.histograms);
-    all.filter(|(_, histogram)| histogram.count() > 0)
 }
 
 /// What a series of an operation's spans is called; `None` once its service's name has gone.
@@ -435,24 +490,24 @@ fn key(
     })
 }
 
-/// Counts a span of a row: its duration, and how much of the service's time it is.
-fn count(slot: &mut RowSlot, status: StatusCode, nanos: u64, entry_nanos: u64) {
-    slot.histograms[status as usize].record(nanos);
-    slot.counters[ENTRY_NANOS] = slot.counters[ENTRY_NANOS].saturating_add(entry_nanos);
-}
-
-/// A share; 0 of nothing.
-pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        part as f64 / whole as f64
-    }
-}
-
 /// SERVER, CONSUMER, or parentless: work that came into the service from outside.
 pub(crate) fn is_entry(span: &SpanRef<'_>) -> bool {
     matches!(span.kind, SpanKind::Server | SpanKind::Consumer) || span.parent_span_id.is_none()
+}
+
+/// What a resource says about the version and the instance of its service.
+fn origin(span: &SpanRef<'_>) -> Origin {
+    const VERSION: &str = "service.version";
+    const INSTANCE: &str = "service.instance.id";
+    let wanted = |key: &[u8]| key == VERSION.as_bytes() || key == INSTANCE.as_bytes();
+    let (mut version, mut instance) = (None, None);
+    for attribute in span.resource.attributes().select(wanted) {
+        match attribute.key {
+            VERSION => version = attribute.value.as_str(),
+            _ => instance = attribute.value.as_str(),
+        }
+    }
+    Origin::new(version, instance)
 }
 
 /// A kind that was not said is internal, as the specification has it.

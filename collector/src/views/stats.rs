@@ -2,6 +2,7 @@
 //! calls whose other half has not come yet.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::cumulative::Cumulative;
 use super::edges::{EdgeNames, EdgeSnapshot, Edges, Ends};
@@ -10,8 +11,8 @@ use super::names::{Name, NameId, Names, NodeKind};
 use super::pairing::{Arrival, CALL_BYTES, Called, Pairing};
 use super::peer::{Peer, UNKNOWN};
 use super::series::{AllSeries, EdgeKey, EdgeTotals, SpanKey};
-use super::services::Services;
-use super::window::{Clock, Slots};
+use super::services::{ServiceSnapshot, Services};
+use super::window::{Clock, Compared, Slots};
 use super::{Config, Range};
 use crate::wire::{ResourceRef, SpanKind, SpanRef, StatusCode};
 
@@ -135,6 +136,12 @@ impl Stats {
         self.clock.round(range, now_unix_nano)
     }
 
+    /// A range rounded to slots, with the one before it.
+    pub(crate) fn compare(&mut self, range: Range, now_unix_nano: u64) -> Compared {
+        let now = self.round(range, now_unix_nano);
+        self.clock.compared(now)
+    }
+
     pub(crate) fn map(&mut self, range: Range, now_unix_nano: u64) -> MapSnapshot {
         let slots = self.round(range, now_unix_nano);
         let edges = self.named_edges(slots, None);
@@ -149,6 +156,18 @@ impl Stats {
                 .collect(),
             edges,
         }
+    }
+
+    /// Snapshots with the names of their services.
+    pub(crate) fn named_services(
+        &self,
+        snapshots: Vec<ServiceSnapshot>,
+    ) -> Vec<(Arc<str>, ServiceSnapshot)> {
+        let named = snapshots.into_iter().filter_map(|snapshot| {
+            let name = self.names.get(snapshot.service)?;
+            Some((Arc::clone(&name.text), snapshot))
+        });
+        named.collect()
     }
 
     /// The edge from `client` to `server`, without any call when they are known but none came in the range; `None` for
@@ -220,7 +239,7 @@ impl Stats {
                 self.pairing.server(span, parent, at);
             }
             (SpanKind::Server | SpanKind::Consumer, None) => {
-                self.evidence.root(at.service, at.slot);
+                self.evidence.root(at.service, span.weight(), at.slot);
             }
             (SpanKind::Client | SpanKind::Producer, _) => {
                 if self.pairing.has_server(span) {
@@ -248,9 +267,9 @@ impl Stats {
         for call in self.pairing.settle(unix_seconds) {
             self.edges.count(call, &mut self.names, &self.clock);
         }
-        for (service, slot) in self.pairing.alone() {
-            self.names.touch(service, self.clock.now());
-            self.evidence.alone(service, slot, &self.clock);
+        for span in self.pairing.alone() {
+            self.names.touch(span.service, self.clock.now());
+            self.evidence.alone(span, &self.clock);
         }
     }
 

@@ -78,13 +78,13 @@ fn a_service_is_known_by_its_entry_spans() {
     let [cart] = services.as_slice() else {
         panic!("{services:?}")
     };
-    assert_eq!((cart.count, cart.error_ratio), (3, 1.0 / 3.0));
-    assert!((cart.rate - 3.0 / window.seconds).abs() < 1e-9);
-    near(cart.latency.p50, 20_000_000.0);
-    assert_eq!(cart.latency.max, Some(0.03));
+    assert_eq!((cart.now.count, cart.now.error_ratio), (3, 1.0 / 3.0));
+    assert!((cart.now.rate - 3.0 / window.seconds).abs() < 1e-9);
+    near(cart.now.latency.p50, 20_000_000.0);
+    assert_eq!(cart.now.latency.max, Some(0.03));
     assert_eq!(cart.spark.rate.len(), 31);
     let (_, operations) = views.operations_at("cart", FIVE_MINUTES, T0).unwrap();
-    let kinds: Vec<_> = operations.iter().map(|o| (o.kind, o.count)).collect();
+    let kinds: Vec<_> = operations.iter().map(|o| (o.kind, o.now.count)).collect();
     assert_eq!(kinds, [("consumer", 1), ("internal", 2), ("server", 1)]);
     let impact: f64 = operations.iter().map(|o| o.impact).sum();
     assert!((impact - 1.0).abs() < 1e-9);
@@ -131,7 +131,7 @@ fn a_window_does_not_reach_back_before_the_start() {
         (window.from.as_str(), window.seconds),
         ("2027-01-15T08:00:10Z", 40.0)
     );
-    assert_eq!((services[0].count, services[0].rate), (30, 0.75));
+    assert_eq!((services[0].now.count, services[0].now.rate), (30, 0.75));
     assert_eq!(services[0].spark.rate.len(), 4);
     let before = Range::Between(T0 - 600 * SECOND, T0 - 590 * SECOND);
     assert!(views.services_at(before, T0 + 25 * SECOND).1.is_empty());
@@ -143,8 +143,14 @@ fn a_window_does_not_reach_back_before_the_start() {
 fn spans_leave_the_window_and_then_the_views() {
     let views = views();
     count(&views, "cart", vec![span(1, 1, 0)], T0);
-    let counts =
-        |range, at| -> u64 { views.services_at(range, at).1.iter().map(|s| s.count).sum() };
+    let counts = |range, at| -> u64 {
+        views
+            .services_at(range, at)
+            .1
+            .iter()
+            .map(|s| s.now.count)
+            .sum()
+    };
     let hour = Range::Last(Duration::from_secs(3600));
     assert_eq!(counts(FIVE_MINUTES, T0 + 299 * SECOND), 1);
     assert_eq!(counts(FIVE_MINUTES, T0 + 320 * SECOND), 0);
@@ -171,7 +177,7 @@ fn operations_without_bound_end_in_one_row() {
         .iter()
         .find(|o| o.operation == "(other operations)")
         .unwrap();
-    assert_eq!(other.count, 800);
+    assert_eq!(other.now.count, 800);
     assert_eq!(views.status().spans_in_overflow_operations, 800);
 }
 
@@ -688,7 +694,9 @@ fn the_slowest_and_the_failed_stay_longest() {
     assert!(views.status().trace_bytes <= 1 << 20);
     let kept = |trace: u128| views.trace(trace.to_be_bytes()).is_some();
     assert!(kept(900_001) && kept(900_002) && kept(4_999));
-    assert!(!kept(1) && !kept(150));
+    // But for a few of the sample of all.
+    let old = (1..4_000).filter(|&trace| kept(trace)).count();
+    assert!(old < 600, "{old} of the ordinary ones");
 }
 
 /// A trace of `cart`, whose call takes `stock` so long.

@@ -42,6 +42,14 @@ pub(crate) struct Slots {
     fine: u32,
 }
 
+/// A range, and the one of the same length just before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Compared {
+    pub(crate) now: Slots,
+    /// `None` when not all of it lies after the start, or is still kept.
+    pub(crate) before: Option<Slots>,
+}
+
 /// What is counted in one slot: `C` counters and `H` histograms.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot<const C: usize, const H: usize> {
@@ -53,7 +61,7 @@ pub(crate) struct Slot<const C: usize, const H: usize> {
 
 /// The slots of one row, oldest first; slots without data are not there. Each shelf has the slots of a length, by the number
 /// of the first ten-second slot in them; what is on one is on all before it as well, for as long as those go back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Series<const C: usize, const H: usize> {
     open: VecDeque<(u32, Slot<C, H>)>,
     fine: Shelf,
@@ -152,6 +160,24 @@ impl Clock {
             to: to.clamp(from + 1, (self.now + 1).max(from + 1)),
             fine,
         }
+    }
+
+    /// A range with the one before it, which is rounded outward, too.
+    pub(crate) fn compared(&self, now: Slots) -> Compared {
+        let fine = self.fine();
+        let from = now.from.checked_sub(now.to - now.from);
+        let from = from.map(|from| match from {
+            from if from < fine => from / SLOTS_A_MINUTE * SLOTS_A_MINUTE,
+            from => from,
+        });
+        // In the slot of the start spans came only after it.
+        let known = from.filter(|&from| from > self.started && from >= self.oldest);
+        let before = known.map(|from| Slots {
+            from,
+            to: now.from,
+            fine,
+        });
+        Compared { now, before }
     }
 
     fn fine(&self) -> u32 {

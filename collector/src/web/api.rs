@@ -18,7 +18,7 @@ pub(super) use self::answer::{turned_away, unavailable};
 use self::query::{ApiQuery, trace_id};
 use crate::status::Status;
 use crate::views::Views;
-use crate::views::report::List;
+use crate::views::report::{ComparedList, List, Window};
 
 /// Lists of traces are at most so long, and so long when nothing is said.
 const MAX_TRACES: usize = 1_000;
@@ -53,15 +53,21 @@ pub fn router(views: Arc<Views>, status: Arc<Status>) -> Router {
 }
 
 async fn services(State(api): State<Api>, query: ApiQuery) -> Result<Response, Failure> {
-    query.only(&["window", "from", "to"])?;
+    query.only(&["window", "from", "to", "split", "service"])?;
     let range = query.range(api.views.retention())?;
+    let split = query.split()?;
+    let service = query.get("service").map(str::to_owned);
     report(move || {
-        let (window, items) = api.views.services(range);
-        List {
-            window,
-            items,
-            next: None,
-        }
+        let (window, mut items) = match split {
+            Some(split) => api.views.split(split, service.as_deref(), range),
+            None => api.views.services(range),
+        };
+        items.retain(|item| {
+            service
+                .as_ref()
+                .is_none_or(|service| *service == item.service)
+        });
+        compared(window, items, api.views.previous(range))
     })
     .await
 }
@@ -79,11 +85,7 @@ async fn operations(
             .views
             .operations(&service, range)
             .ok_or_else(|| unknown_service(&service))?;
-        Ok(List {
-            window,
-            items,
-            next: None,
-        })
+        Ok(compared(window, items, api.views.previous(range)))
     })
     .await
 }
@@ -222,6 +224,15 @@ async fn trace(
 async fn read_status(State(api): State<Api>, query: ApiQuery) -> Result<Response, Failure> {
     query.only(&[])?;
     report(move || status::report(&api.views, &api.status)).await
+}
+
+fn compared<T>(window: Window, items: Vec<T>, previous: Option<Window>) -> ComparedList<T> {
+    ComparedList {
+        window,
+        previous,
+        items,
+        next: None,
+    }
 }
 
 fn unknown_service(service: &str) -> Failure {

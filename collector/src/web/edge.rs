@@ -8,8 +8,9 @@ use maud::{Markup, html};
 
 use super::charts::distribution::{Spread, distribution};
 use super::charts::graph::{kind_name, why_no_gap};
+use super::columns::told;
 use super::edge_table::{COUNTS, ERRORS, counts};
-use super::format::{NONE, count, counted, maybe_duration, rate, ratio, shorten};
+use super::format::{NONE, count, maybe_duration, rate, ratio, shorten};
 use super::layout::{
     Frame, Tab, figure, page as frame_page, service_link, service_name, window_choice,
 };
@@ -85,7 +86,7 @@ fn figures(edge: &Edge) -> Markup {
     };
     html! {
         dl.figures {
-            (figure("Rate", &rate(edge.rate), "", &html! { (counted(edge.count, "call")) }))
+            (figure("Rate", &rate(edge.rate), "", &html! { (told(edge.count, edge.samples, "call")) }))
             (figure("Errors", &ratio(edge.error_ratio), bad, &html! { "as the client saw it" }))
             (figure("Seen by the client, p99", &maybe_duration(edge.client_p99), "", &html! {}))
             (figure("Seen by the server, p99", &maybe_duration(edge.server_p99), "", &html! {}))

@@ -7,8 +7,9 @@ use maud::{Markup, html};
 
 use super::charts::bars::{Part, stack};
 use super::charts::graph::why_no_gap;
+use super::columns::{about, told, what_is_estimated};
 use super::format::{count, counted, maybe_duration, rate, ratio};
-use super::layout::{colour, edge_path, error_ratio, service_name, sort_heading_of_class};
+use super::layout::{colour, edge_path, error_ratio, service_name, sort_heading};
 use super::query::{BadParameter, Direction, PageQuery};
 use crate::views::report::Edge;
 
@@ -193,6 +194,9 @@ pub(super) fn table(query: &PageQuery, sorting: Sorting, edges: &[&Edge]) -> Mar
                 tbody { @for edge in edges { (row(query, edge)) } }
             }
         }
+        @if edges.iter().any(|edge| !about(edge.count, edge.samples).is_empty()) {
+            p.muted.footnote { (what_is_estimated()) }
+        }
     }
 }
 
@@ -201,7 +205,7 @@ fn headings(query: &PageQuery, sorting: Sorting) -> Markup {
     html! {
         tr {
             @for (index, column) in COLUMNS.iter().enumerate() {
-                (sort_heading_of_class(query, "/map", (column.name, column.label), sorted, index >= 2, column.class))
+                (sort_heading(query, "/map", (column.name, column.label), sorted, index >= 2, column.class))
                 @if column.name == "gap_p99" { th.share scope="col" title="Gap p50 against client p50" { "Share" } }
             }
         }
@@ -214,7 +218,7 @@ fn row(query: &PageQuery, edge: &Edge) -> Markup {
         tr data-key={ (edge.client) " → " (edge.server) } data-row data-text=(text_of(edge)) {
             th.name scope="row" { a.service href=(link) title=(edge.client) { (service_name(&edge.client)) } }
             td.name { a.service href=(link) title=(edge.server) tabindex="-1" { (service_name(&edge.server)) } }
-            td.num title=(counted(edge.count, "call")) { (rate(edge.rate)) }
+            td.num title=(told(edge.count, edge.samples, "call")) { (about(edge.count, edge.samples)) (rate(edge.rate)) }
             td.num title=(ERRORS) { (error_ratio(edge.error_ratio)) }
             (gap_cells(edge))
             td.num.first { (maybe_duration(edge.client_p50)) }

@@ -1,8 +1,9 @@
 //! Reports made by hand, for the tests of pages and charts.
 
 use crate::views::report::{
-    Cohort, CriticalPathReport, Edge, Heatmap, Latency, Map, Node, OperationReport, PathPart,
-    Segment, ServiceReport, Spark, Trace, TraceEvent, TraceLink, TraceSpan, TraceSummary, Window,
+    Cohort, CriticalPathReport, Edge, Figures, Heatmap, Latency, Map, Node, OperationReport,
+    PathPart, Segment, ServiceReport, Spark, Trace, TraceEvent, TraceLink, TraceSpan, TraceSummary,
+    Window,
 };
 
 /// A name that must stay text wherever it is shown.
@@ -40,24 +41,43 @@ pub(super) fn spark() -> Spark {
     }
 }
 
+pub(super) fn figures(rate: f64, p50: f64) -> Figures {
+    Figures {
+        count: 1200,
+        samples: 1200,
+        rate,
+        error_ratio: 0.0,
+        latency: latency(p50),
+    }
+}
+
+/// The five minutes before [`window`].
+pub(super) fn previous() -> Window {
+    Window {
+        from: "2026-11-22T15:36:20Z".to_owned(),
+        to: "2026-11-22T15:41:20Z".to_owned(),
+        seconds: 300.0,
+    }
+}
+
 pub(super) fn service(name: &str, rate: f64, p50: f64) -> ServiceReport {
     ServiceReport {
         service: name.to_owned(),
         version: Some("1.4.2".to_owned()),
-        count: 1200,
-        rate,
-        error_ratio: 0.0,
-        latency: latency(p50),
+        versions: 1,
+        instance: None,
+        now: figures(rate, p50),
+        previous: None,
         spark: spark(),
     }
 }
 
 pub(super) fn services() -> Vec<ServiceReport> {
     let mut silent = service("mailer", 0.0, 0.0);
-    silent.latency = Latency::default();
+    silent.now.latency = Latency::default();
     silent.spark = Spark::default();
     let mut failing = service("checkout", 4.0, 0.012);
-    failing.error_ratio = 0.025;
+    failing.now.error_ratio = 0.025;
     vec![service("gateway", 12.0, 0.020), failing, silent]
 }
 
@@ -66,10 +86,8 @@ pub(super) fn operations() -> Vec<OperationReport> {
         service: "checkout".to_owned(),
         operation: name.to_owned(),
         kind,
-        count: 600,
-        rate: 2.0,
-        error_ratio: 0.0,
-        latency: latency(0.012),
+        now: figures(2.0, 0.012),
+        previous: None,
         impact,
         spark: spark(),
     };
@@ -133,6 +151,7 @@ pub(super) fn edge(client: &str, server: &str) -> Edge {
         server: server.to_owned(),
         called_as: None,
         count: 900,
+        samples: 900,
         rate: 3.0,
         error_ratio: 0.01,
         client_p50: Some(0.0132),

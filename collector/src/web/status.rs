@@ -333,6 +333,7 @@ mod tests {
             spans: 1200,
             bytes: 2048,
             spans_in_overflow_operations: 9,
+            version_and_instance_rows: 0,
             calls_in_overflow_edges: 0,
             server_spans_without_client: 1,
             calls_cut_short: 0,

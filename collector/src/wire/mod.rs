@@ -16,10 +16,13 @@ mod retain;
 mod span;
 #[cfg(test)]
 pub(crate) mod test_support;
+mod threshold;
+pub(crate) mod trace_state;
 mod transcode;
 mod walk;
 #[cfg(test)]
 mod walk_tests;
+mod weight;
 pub mod zipkin;
 
 pub use attributes::{AnyValueRef, ArrayValues, Attributes, KeyValueRef};
@@ -28,8 +31,10 @@ pub use details::{Detail, Details};
 pub use json::{attributes_to_json, to_json};
 pub use retain::{Fate, Retained, retain};
 pub use span::{EventRef, LinkRef, ResourceRef, ScopeRef, SpanKind, SpanRef, StatusCode};
+pub(crate) use threshold::{Randomness, Threshold};
 pub use transcode::{
     MOST_MEMORY, TranscodeError, most_otlp_json, most_otlp_metrics_json, otlp_json, otlp_logs_json,
     otlp_metrics_json, zipkin_json, zipkin_protobuf,
 };
 pub use walk::{WireError, walk};
+pub use weight::MAX_WEIGHT;

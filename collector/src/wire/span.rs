@@ -53,6 +53,8 @@ pub struct SpanRef<'a> {
     pub end_unix_nano: u64,
     /// Whether it failed.
     pub status: StatusCode,
+    /// Whether it came with a `trace_state`, so that nobody looks through its bytes for one in vain.
+    pub has_trace_state: bool,
     /// The operation.
     pub name: &'a str,
     /// The `Span` message's bytes.
@@ -126,6 +128,9 @@ impl<'a> SpanRef<'a> {
 
     /// `trace_state`; empty when absent.
     pub fn trace_state(&self) -> &'a str {
+        if !self.has_trace_state {
+            return "";
+        }
         last_text(Reader::new(self.raw), span_tag::TRACE_STATE >> 3).unwrap_or_default()
     }
 

@@ -299,6 +299,7 @@ pub(super) fn span<'a>(
     let mut name = "";
     let (mut kind, mut start, mut end) = (0, 0, 0);
     let mut status = StatusCode::Unset;
+    let mut has_trace_state = false;
     while let Some(tag) = reader.tag()? {
         match tag {
             span_tag::TRACE_ID => trace_id = reader.len_bytes()?,
@@ -308,9 +309,8 @@ pub(super) fn span<'a>(
             span_tag::KIND => kind = reader.varint()?,
             span_tag::START => start = reader.fixed64()?,
             span_tag::END => end = reader.fixed64()?,
-            span_tag::TRACE_STATE | span_tag::ATTRIBUTES | span_tag::EVENTS | span_tag::LINKS => {
-                reader.skip_len()?;
-            }
+            span_tag::ATTRIBUTES | span_tag::EVENTS | span_tag::LINKS => reader.skip_len()?,
+            span_tag::TRACE_STATE => has_trace_state |= !reader.len_bytes()?.is_empty(),
             span_tag::DROPPED_ATTRIBUTES | span_tag::DROPPED_EVENTS | span_tag::DROPPED_LINKS => {
                 reader.skip_varint()?;
             }
@@ -327,6 +327,7 @@ pub(super) fn span<'a>(
         start_unix_nano: start,
         end_unix_nano: end,
         status,
+        has_trace_state,
         name,
         raw,
         resource,

@@ -26,6 +26,7 @@ mod proofs;
 mod sampling;
 mod secure;
 mod sender;
+mod services;
 mod signals;
 mod sink;
 #[cfg(target_os = "linux")]

@@ -152,7 +152,13 @@ fn a_ratio_keeps_the_same_traces_everywhere_and_views_count_them_all() {
     assert_eq!(metric(&zipkin, taken), Some(kept.len() as f64));
     let (_, services) = get(&a.web("/api/v1/services"));
     let services: Value = serde_json::from_str(&services).unwrap();
-    assert_eq!(services["items"][0]["count"], all, "views count everything");
+    let whole = &services["items"][0];
+    assert_eq!(whole["samples"], all, "views count everything");
+    assert_eq!(
+        whole["count"],
+        all - 1 + 4_096,
+        "the strict one for all it stands for"
+    );
     let (_, status) = get(&a.web("/api/v1/status"));
     let status: Value = serde_json::from_str(&status).unwrap();
     let sampling = &status["exporters"][0]["sampling"];

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use super::config::Ratio;
-use super::threshold::{Randomness, Threshold};
-use crate::wire::{Fate, SpanRef};
+use crate::wire::trace_state::{members, ot, sub_keys};
+use crate::wire::{Fate, Randomness, SpanRef, Threshold};
 
 /// Members of a `tracestate` (W3C Trace Context, §3.3.1.1) and bytes of a value (§3.3.1.3) at most.
 const MAX_MEMBERS: usize = 32;
@@ -22,7 +22,7 @@ pub(super) struct ByRatio {
 
 impl ByRatio {
     pub(super) fn keeping(ratio: Ratio) -> Self {
-        let threshold = Threshold::keeping(ratio);
+        let threshold = Threshold::keeping(ratio.as_f64());
         Self {
             alone: threshold.map_or_else(String::new, entry),
             threshold,
@@ -61,12 +61,6 @@ fn entry(threshold: Threshold) -> String {
     format!("ot=th:{threshold}")
 }
 
-/// A sub-key's value in the `ot` entry (`ot=th:8;rv:…`).
-fn ot<'a>(state: &'a str, key: &str) -> Option<&'a str> {
-    let value = members(state).find_map(|member| member.strip_prefix("ot="))?;
-    sub_keys(value).find_map(|sub_key| sub_key.strip_prefix(key)?.strip_prefix(':'))
-}
-
 /// `state` with this threshold in its `ot` entry, which moves to the front as what was changed last (§3.5). Members
 /// beyond the limit go, from the right.
 fn raised(state: &str, threshold: Threshold) -> String {
@@ -89,17 +83,6 @@ fn raised(state: &str, threshold: Threshold) -> String {
         raised.push_str(member);
     }
     raised
-}
-
-/// Empty ones are allowed and mean nothing (§3.3.1.1).
-fn members(state: &str) -> impl Iterator<Item = &str> {
-    let members = state.split(',').map(str::trim_ascii);
-    members.filter(|member| !member.is_empty())
-}
-
-fn sub_keys(value: &str) -> impl Iterator<Item = &str> {
-    let sub_keys = value.split(';').map(str::trim_ascii);
-    sub_keys.filter(|sub_key| !sub_key.is_empty())
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ mod tail;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod threshold;
 mod unwanted;
 
 use std::collections::VecDeque;

@@ -68,6 +68,30 @@ fn is_database(mut call: Span) -> Span {
 }
 
 #[test]
+fn one_call_that_stands_for_many_may_be_chance() {
+    let check = |calls: u128, want: &[(u64, u64)]| {
+        let views = views();
+        let sampled = |mut span: Span| {
+            span.trace_state = "ot=th:f".into();
+            span
+        };
+        for trace in 1..=calls {
+            let request = vec![sampled(call_to("stock:8080", trace, 2, 1))];
+            send(&views, "gateway", request);
+            send(&views, "stock", vec![sampled(span(100 + trace, 1, 0))]);
+        }
+        let found = told(&views, "stock");
+        let found = found.iter().filter_map(|finding| match finding {
+            Finding::PropagationBroken { calls, roots, .. } => Some((*calls, *roots)),
+            _ => None,
+        });
+        assert_eq!(found.collect::<Vec<_>>(), want, "{calls}");
+    };
+    check(4, &[]);
+    check(5, &[(80, 80)]);
+}
+
+#[test]
 fn all_is_well_with_a_healthy_service() {
     let views = views();
     requests(&views, "stock:8080", |trace| {

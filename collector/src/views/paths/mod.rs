@@ -68,6 +68,8 @@ struct Sample {
     hash: u64,
     slot: u32,
     trace_id: [u8; 16],
+    /// For how many requests it stands by its sender's sampling.
+    weight: u32,
     nanos: u64,
     /// What its critical path was made of, each part once; the nanoseconds add up to `nanos`.
     spent: Box<[(Arc<Part>, u64)]>,
@@ -119,15 +121,19 @@ impl Paths {
                     cut(span.resource.service_name).into(),
                     cut(span.name).into(),
                 );
-                self.wants(&key, slot / SLOTS_A_MINUTE, hash)
-                    .then_some((key, hash, span.span_id))
+                self.wants(&key, slot / SLOTS_A_MINUTE, hash).then_some((
+                    key,
+                    hash,
+                    span.span_id,
+                    span.weight(),
+                ))
             })
             .collect();
         if wanted.is_empty() {
             return;
         }
         let breakdown = Breakdown::of(trace);
-        for (key, hash, span_id) in wanted {
+        for (key, hash, span_id, weight) in wanted {
             if let Some((nanos, spent)) = breakdown.below(span_id) {
                 let spent = spent
                     .into_iter()
@@ -136,6 +142,7 @@ impl Paths {
                     hash,
                     slot,
                     trace_id: trace.trace_id,
+                    weight,
                     nanos,
                     spent: spent.collect(),
                 };
@@ -311,7 +318,7 @@ impl Minute {
             .iter()
             .filter(move |sample| slots.contains(sample.slot));
         own.map(move |sample| Weighed {
-            weight,
+            weight: weight * f64::from(sample.weight),
             trace_id: sample.trace_id,
             nanos: sample.nanos,
             spent: sample.spent.to_vec(),

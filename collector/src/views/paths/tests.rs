@@ -30,6 +30,7 @@ fn span(
         start_unix_nano: start,
         end_unix_nano: end,
         status: StatusCode::Unset,
+        has_trace_state: false,
         name: "call",
         raw: &[],
         resource: ResourceRef {

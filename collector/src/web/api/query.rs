@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 
 use super::answer::{Failure, bad_request};
 use crate::status::now_unix_nano;
-use crate::views::{Order, Range, TraceQuery, rfc3339};
+use crate::views::{Order, Range, Split, TraceQuery, rfc3339};
 use crate::web::query::{MAX_ATTRIBUTES, attribute};
 
 const DEFAULT_WINDOW: Duration = Duration::from_secs(300);
@@ -90,6 +90,14 @@ impl ApiQuery {
                 "the parameters window and from/to exclude each other".to_owned(),
             )),
         }
+    }
+
+    /// What services are split by.
+    ///
+    /// # Errors
+    /// Anything but `version` and `instance`.
+    pub(super) fn split(&self) -> Result<Option<Split>, Failure> {
+        self.read("split", split, "version or instance")
     }
 
     /// Which traces to list.
@@ -209,6 +217,14 @@ fn refused(name: &str, value: &str, allowed: &str) -> Failure {
     bad_request(format!(
         "the parameter {name} cannot be {value:?}; allowed is {allowed}"
     ))
+}
+
+fn split(text: &str) -> Option<Split> {
+    match text {
+        "version" => Some(Split::Version),
+        "instance" => Some(Split::Instance),
+        _ => None,
+    }
 }
 
 fn order(text: &str) -> Option<Order> {

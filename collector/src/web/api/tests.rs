@@ -90,7 +90,26 @@ async fn services_and_operations() {
     assert_eq!(body["next"], Value::Null);
     assert!(body["window"]["from"].as_str().unwrap().ends_with("0Z"));
     assert!(body["window"].get("seconds").is_none());
+    assert_eq!(
+        (&item["samples"], &item["instance"]),
+        (&json!(3), &Value::Null)
+    );
+    // It was started just now.
+    assert_eq!(
+        (&item["previous"], &body["previous"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert!(item.as_object().unwrap().contains_key("previous"));
+    let split = good("/api/v1/services?split=instance&service=ca+rt").await;
+    assert_eq!(split["items"][0]["count"], 3);
+    for path in [
+        "/api/v1/services?service=nobody",
+        "/api/v1/services?split=version&service=nobody",
+    ] {
+        assert_eq!(good(path).await["items"], json!([]));
+    }
     let body = good("/api/v1/services/ca%20rt/operations?window=1h").await;
+    assert!(body.as_object().unwrap().contains_key("previous"));
     assert_eq!(
         (&body["items"][0]["operation"], &body["items"][0]["kind"]),
         (&json!("GET /"), &json!("server"))
@@ -223,6 +242,7 @@ async fn what_cannot_be_read_is_named() {
             "exclude",
         ),
         ("/api/v1/services?windw=5m", "windw"),
+        ("/api/v1/services?split=colour", "version or instance"),
         ("/api/v1/map?window=1m&window=2m", "twice"),
         ("/api/v1/edges?client=a", "server is needed"),
         ("/api/v1/edges?client=&server=b", "client is needed"),

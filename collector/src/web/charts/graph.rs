@@ -329,7 +329,7 @@ fn node_box(
                 text.name x="16" y="20" { (shorten(&node.id, measures.letters)) }
                 text.under x="16" y="36" {
                     @if let Some(report) = report {
-                        (rate(report.rate)) " · p99 " (maybe_duration(report.latency.p99))
+                        (rate(report.now.rate)) " · p99 " (maybe_duration(report.now.latency.p99))
                     } @else {
                         (kind_name(node.kind))
                     }

@@ -1,8 +1,7 @@
 //! The rejection threshold of a ratio, and the randomness of a trace that it is compared with (OpenTelemetry,
 //! "TraceState: Probability Sampling"): numbers of 56 bits, so that every collector and every service that keeps the
-//! same ratio keeps the same traces, and a lower ratio keeps some of these. Used by `by_ratio`.
-
-use super::config::Ratio;
+//! same ratio keeps the same traces, and a lower ratio keeps some of these. Used by `weight`, and by `export` where it
+//! samples.
 
 /// Both are 14 hex digits at most.
 const DIGITS: usize = 14;
@@ -13,19 +12,19 @@ const PRECISION: u32 = 4;
 
 /// Traces whose randomness is below it are not kept: of 2⁵⁶ equally likely ones, this many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Threshold(u64);
+pub(crate) struct Threshold(u64);
 
 /// What is compared with thresholds: the same for all spans of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Randomness(u64);
+pub(crate) struct Randomness(u64);
 
 impl Threshold {
     /// Keeps every trace.
-    pub(super) const ALWAYS: Self = Self(0);
+    pub(crate) const ALWAYS: Self = Self(0);
 
-    /// The threshold that keeps this share of traces; `None` for [`Ratio::NONE`].
-    pub(super) fn keeping(ratio: Ratio) -> Option<Self> {
-        let kept = (ratio.as_f64() * RANGE as f64).round() as u64;
+    /// The threshold that keeps this share (0 to 1) of traces; `None` when that is none of them.
+    pub(crate) fn keeping(ratio: f64) -> Option<Self> {
+        let kept = (ratio * RANGE as f64).round() as u64;
         let exact = RANGE.checked_sub(kept).filter(|&exact| exact < RANGE)?;
         // Digits `f` at the front say only that the rate is small.
         let leading = (exact << 8).leading_ones() / 4;
@@ -35,12 +34,17 @@ impl Threshold {
         Some(Self(if rounded < RANGE { rounded } else { exact }))
     }
 
-    pub(super) fn keeps(self, randomness: Randomness) -> bool {
+    pub(crate) fn keeps(self, randomness: Randomness) -> bool {
         randomness.0 >= self.0
     }
 
+    /// Of how many traces it keeps one on average, at least 1: the specification's adjusted count.
+    pub(crate) fn adjusted_count(self) -> f64 {
+        RANGE as f64 / (RANGE - self.0) as f64
+    }
+
     /// From the value of `th`: 1 to 14 lower-case hex digits, the trailing zeros left out.
-    pub(super) fn parse(digits: &str) -> Option<Self> {
+    pub(crate) fn parse(digits: &str) -> Option<Self> {
         let value = hex(digits)?;
         let missing = DIGITS.checked_sub(digits.len())?;
         Some(Self(value << (4 * missing)))
@@ -61,13 +65,13 @@ impl std::fmt::Display for Threshold {
 impl Randomness {
     /// The last 7 bytes of the trace id (W3C Trace Context level 2, §3.2.2.3), taken to be random also when no
     /// flag says so: level 1 knows no such flag.
-    pub(super) fn of(trace_id: [u8; 16]) -> Self {
+    pub(crate) fn of(trace_id: [u8; 16]) -> Self {
         let [.., a, b, c, d, e, f, g] = trace_id;
         Self(u64::from_be_bytes([0, a, b, c, d, e, f, g]))
     }
 
     /// From the value of `rv`: 14 lower-case hex digits.
-    pub(super) fn parse(digits: &str) -> Option<Self> {
+    pub(crate) fn parse(digits: &str) -> Option<Self> {
         let value = hex(digits)?;
         (digits.len() == DIGITS).then_some(Self(value))
     }
@@ -88,22 +92,22 @@ mod tests {
 
     use super::*;
 
-    fn keeping(ratio: &str) -> Option<String> {
-        Threshold::keeping(Ratio::parse(ratio).unwrap()).map(|threshold| threshold.to_string())
+    fn keeping(ratio: f64) -> Option<String> {
+        Threshold::keeping(ratio).map(|threshold| threshold.to_string())
     }
 
     #[test]
     fn ratios_as_thresholds() {
         for (ratio, text) in [
-            ("1", Some("0")),
-            ("0.5", Some("8")),
-            ("0.25", Some("c")),
-            ("0.3", Some("b333")),
-            ("0.1", Some("e666")),
-            ("0.01", Some("fd70a")),
-            ("0.001", Some("ffbe77")),
-            ("0.00001", Some("ffff583a")),
-            ("0", None),
+            (1.0, Some("0")),
+            (0.5, Some("8")),
+            (0.25, Some("c")),
+            (0.3, Some("b333")),
+            (0.1, Some("e666")),
+            (0.01, Some("fd70a")),
+            (0.001, Some("ffbe77")),
+            (0.00001, Some("ffff583a")),
+            (0.0, None),
         ] {
             assert_eq!(keeping(ratio).as_deref(), text, "{ratio}");
         }
@@ -146,10 +150,9 @@ mod tests {
 
         #[test]
         fn the_rate_told_is_near_the_rate_asked_for(billionths in 1..=1_000_000_000_u32) {
-            let ratio = Ratio::parse(&format!("{}.{:09}", billionths / 1_000_000_000, billionths % 1_000_000_000));
-            let ratio = ratio.unwrap();
-            let told = (RANGE - Threshold::keeping(ratio).unwrap().0) as f64 / RANGE as f64;
-            prop_assert!((told / ratio.as_f64() - 1.0).abs() < 1e-3, "{told} {ratio}");
+            let ratio = f64::from(billionths) / 1e9;
+            let told = 1.0 / Threshold::keeping(ratio).unwrap().adjusted_count();
+            prop_assert!((told / ratio - 1.0).abs() < 1e-3, "{told} {ratio}");
         }
     }
 }
