@@ -325,7 +325,8 @@ impl Kit {
     /// Resolves when a server should stop accepting: SIGTERM, SIGINT or [`shutdown`](Self::shutdown) came,
     /// the drain delay, which SIGINT skips, is over, and the hooks of [`on_drain`](Self::on_drain) have run. For
     /// services that own their server ([`routes`](Self::routes) has an example); making it says that the service has
-    /// started.
+    /// started. Made within a tokio runtime it listens from then on, for as long as that runtime is there; else from when it
+    /// is first awaited.
     ///
     /// WebSocket handlers await it too, to say goodbye: [`serve`](Self::serve) waits for upgraded connections
     /// as for any other until the time for requests is up; from then on their reads and writes fail.

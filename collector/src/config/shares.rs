@@ -69,7 +69,7 @@ impl Shares {
     }
 
     /// Requests of one HTTP/2 connection under way at once: while each of `threads` reads one connection, their heads
-    /// take a sixteenth of the limit.
+    /// take a sixteenth of the limit, or what the least number of requests needs.
     pub fn streams(&self, threads: usize) -> u32 {
         let streams = self.limit / 16 / HEAD_BYTES / threads.max(1);
         u32::try_from(streams.clamp(LEAST_STREAMS, MOST_STREAMS)).unwrap_or(u32::MAX)

@@ -121,6 +121,7 @@ impl Worker {
             };
             let taken = self.window.narrow(signal, &mut records);
             self.suspects.of_mut(signal).narrow(&mut records);
+            self.in_parts.narrow(&mut records);
             keep_items(&mut records, self.peer.limits().items);
             let Some(last) = records.last().map(|record| record.sequence) else {
                 continue;
@@ -464,6 +465,16 @@ struct InParts {
 }
 
 impl InParts {
+    /// Leaves a record of which parts have gone by itself: beside others it would go whole.
+    fn narrow(&self, records: &mut Vec<Record>) {
+        let begun = records
+            .first()
+            .is_some_and(|first| self.sequence == Some(first.sequence) && self.done > 0);
+        if begun {
+            records.truncate(1);
+        }
+    }
+
     /// Items of this record that are settled already.
     fn resume(&mut self, sequence: u64) -> u64 {
         if self.sequence != Some(sequence) {
@@ -489,5 +500,36 @@ async fn drain_deadline(drain: watch::Receiver<Option<Instant>>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_which_parts_have_gone_does_not_go_whole_beside_others() {
+        let records = |sequences: [u64; 2]| -> Vec<_> {
+            let record = |sequence| Record {
+                sequence,
+                signal: Signal::Traces,
+                bytes: Bytes::new(),
+                items: 9,
+                arrived_unix_nano: 1,
+            };
+            sequences.map(record).into()
+        };
+        let left = |done, sequences| {
+            let mut in_parts = InParts::default();
+            in_parts.resume(5);
+            in_parts.done = done;
+            let mut records = records(sequences);
+            in_parts.narrow(&mut records);
+            records.len()
+        };
+        assert_eq!(
+            [left(0, [5, 6]), left(3, [5, 6]), left(3, [6, 7])],
+            [2, 1, 2]
+        );
     }
 }

@@ -451,6 +451,7 @@ impl Reader {
                 sequence,
                 items: Items::default(),
             };
+            self.told.take_if(|told| told.sequence != sequence);
             self.told.get_or_insert(nothing).items += items;
         }
     }

@@ -170,12 +170,12 @@ struct Callee<'a> {
 }
 
 impl Newest {
-    /// Takes an exemplar in place of its bucket's, unless that is newer.
+    /// Takes an exemplar in place of its bucket's if it is newer: Prometheus drops another one of the same time, and says so.
     fn offer(&mut self, exemplar: Exemplar) {
         let bucket = exemplar.exponent();
         let same = self.0.iter_mut().find(|known| known.exponent() == bucket);
         if let Some(known) = same {
-            if known.unix_nano <= exemplar.unix_nano {
+            if known.unix_nano < exemplar.unix_nano {
                 *known = exemplar;
             }
             return;

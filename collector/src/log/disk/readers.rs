@@ -431,6 +431,7 @@ impl Reader {
                 segment: handed.end.segment,
                 items: Items::default(),
             };
+            self.told.take_if(|told| told.sequence != sequence);
             self.told.get_or_insert(nothing).items += items;
         }
     }
