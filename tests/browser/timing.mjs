@@ -1,4 +1,5 @@
-// How long something takes, on a machine that may be busy with other things, too. Used by acceptance.mjs.
+// How long something takes, on a machine that may be slow or busy with other things, too. Used by acceptance.mjs and
+// checks.mjs.
 
 /** A time that has to be kept is measured so often, and the best one counts: the machine may be busy with others. */
 const TRIES = 6;
@@ -23,4 +24,13 @@ export const stopwatch = async (page) => {
   };
   const [start, before] = [performance.now(), await worked()];
   return async () => Math.min(performance.now() - start, (await worked()) - before);
+};
+
+/** What is told of a time that has a goal, and is a fault only where it is far beyond: machines differ. */
+const FAR_BEYOND = 4;
+
+/** Prints what something took, in milliseconds. */
+export const tell = (what, took, goal) => {
+  console.log(`        ${what} after ${took.toFixed(0)} ms; the goal is ${goal} ms`);
+  if (took > FAR_BEYOND * goal) throw new Error(`it took ${took.toFixed(0)} ms`);
 };
