@@ -107,6 +107,7 @@ pub async fn run(config: Config, exporting: &Handle) -> Result<(), RunError> {
         .traces(false)
         .start()?;
     opened.recovery.tell();
+    // Before anything is taken: a signal that nobody listens for ends the process, and what it took.
     let asked = kit.shutdown_signal();
     let collector = Collector::start(&kit, config, bound, opened, guards, exporting);
     let log = collector.log.clone();
