@@ -3,8 +3,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,8 +23,10 @@ const MAX_HEAD: usize = 16 * 1024;
 pub struct Plan {
     /// Whom.
     pub address: SocketAddr,
-    /// For what, by GET.
+    /// For what: by GET without a body, by POST with one.
     pub path: &'static str,
+    /// JSON, or nothing.
+    pub body: &'static str,
     /// Requests a second.
     pub rate: u32,
     /// Connections to spread them over: as many requests may be late before others have to wait.
@@ -56,6 +58,16 @@ pub struct Report {
 struct Shared {
     next: AtomicU64,
     stop: AtomicBool,
+    in_flight: Mutex<InFlight>,
+}
+
+/// Requests that have been sent and not been answered.
+#[derive(Debug)]
+struct InFlight {
+    now: u32,
+    since: Instant,
+    /// Seconds of all of them until `since`.
+    seconds: f64,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +86,11 @@ impl Load {
             thread: std::thread::spawn(move || run(plan, &for_thread)),
             began: std::time::Instant::now(),
         }
+    }
+
+    /// The seconds that its requests have been under way until now, all together and those under way now included.
+    pub fn seconds_in_flight(&self) -> f64 {
+        self.shared.in_flight(0)
     }
 
     /// Ends it, once what was asked for has been answered.
@@ -109,6 +126,32 @@ impl Report {
     }
 }
 
+impl Shared {
+    /// Some more or fewer are under way from now on; the seconds of all of them until now.
+    fn in_flight(&self, more: i32) -> f64 {
+        let mut requests = self
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        requests.seconds +=
+            f64::from(requests.now) * now.duration_since(requests.since).as_secs_f64();
+        requests.since = now;
+        requests.now = requests.now.saturating_add_signed(more);
+        requests.seconds
+    }
+}
+
+impl Default for InFlight {
+    fn default() -> Self {
+        Self {
+            now: 0,
+            since: Instant::now(),
+            seconds: 0.0,
+        }
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn run(plan: Plan, shared: &Arc<Shared>) -> Vec<Tally> {
     let began = Instant::now();
@@ -130,7 +173,10 @@ async fn work(plan: Plan, shared: Arc<Shared>, began: Instant) -> Tally {
         if shared.stop.load(Ordering::Relaxed) {
             return tally;
         }
-        match timeout(PATIENCE, ask(&mut kept, plan)).await {
+        shared.in_flight(1);
+        let answer = timeout(PATIENCE, ask(&mut kept, plan)).await;
+        shared.in_flight(-1);
+        match answer {
             Ok(Ok(200)) => tally.latencies.push(due.elapsed()),
             Ok(Ok(status)) => tally.failures.push(format!("status {status}")),
             Ok(Err(error)) => {
@@ -157,7 +203,14 @@ async fn ask(kept: &mut Option<TcpStream>, plan: Plan) -> io::Result<u16> {
             kept.insert(stream)
         }
     };
-    let request = format!("GET {} HTTP/1.1\r\nhost: load.test\r\n\r\n", plan.path);
+    let Plan { path, body, .. } = plan;
+    let request = match body.len() {
+        0 => format!("GET {path} HTTP/1.1\r\nhost: load.test\r\n\r\n"),
+        length => format!(
+            "POST {path} HTTP/1.1\r\nhost: load.test\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        ),
+    };
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::with_capacity(1_024);
     let head = loop {

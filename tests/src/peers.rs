@@ -98,6 +98,17 @@ pub fn browser() -> Option<PathBuf> {
         .then_some(scripts)
 }
 
+/// KEDA's scaler for metrics APIs: `go/keda/main.go` says what it is asked.
+pub fn keda() -> Option<PathBuf> {
+    Some(cache().join("keda/keda")).filter(|program| program.exists())
+}
+
+/// prometheus-adapter's reader of rules: `go/prometheus-adapter/main.go` says what it is asked.
+pub fn prometheus_adapter() -> Option<PathBuf> {
+    let program = cache().join("prometheus-adapter/prometheus-adapter");
+    Some(program).filter(|program| program.exists())
+}
+
 /// The load generator, by name on the path.
 pub fn hey() -> Option<&'static str> {
     // `hey` without arguments prints its usage and exits with 1: being started at all is the answer.

@@ -35,13 +35,21 @@ impl Prometheus {
     /// # Panics
     /// When it is not ready in time.
     pub fn start(feature: &str, targets: &[String]) -> Self {
+        let targets = serde_json::json!([{ "targets": targets }]);
+        Self::start_with(feature, &targets)
+    }
+
+    /// As [`start`](Self::start), with groups of targets and their labels, as `static_configs` has them.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub fn start_with(feature: &str, static_configs: &Value) -> Self {
         let port = free_port();
         let data = Scratch::new(port);
         let configuration = data.0.join("prometheus.yml");
-        let targets = serde_json::to_string(targets).expect("texts");
         let text = format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
-             scrape_configs: [{{job_name: kit, static_configs: [{{targets: {targets}}}]}}]\n"
+             scrape_configs: [{{job_name: kit, static_configs: {static_configs}}}]\n"
         );
         std::fs::write(&configuration, text).expect("a configuration");
         let process = Process::start(

@@ -150,6 +150,7 @@ fn speed(size: &Size, town: &Town, only: Option<&str>) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (_close, closing) = tokio::sync::watch::channel(false);
     let router = web::router(Web {
+        stale_after: Duration::from_secs(120),
         views: Arc::clone(&views),
         status: Arc::new(Status::default()),
         allowed_hosts: Arc::default(),

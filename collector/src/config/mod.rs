@@ -78,6 +78,8 @@ pub struct Config {
     pub memory: Shares,
     /// How far back the views reach.
     pub retention: Duration,
+    /// A service that has sent no span for longer cannot be scaled by its spans.
+    pub stale_after: Duration,
 }
 
 /// Why a command line cannot be run.
@@ -106,6 +108,11 @@ const MOST_TRACE_LINKS: usize = 16;
 const DEFAULT_RETENTION: Duration = Duration::from_secs(3_600);
 const LEAST_RETENTION: Duration = Duration::from_secs(60);
 const MOST_RETENTION: Duration = Duration::from_secs(24 * 3_600);
+
+const DEFAULT_STALE_AFTER: Duration = Duration::from_secs(120);
+/// Senders hand their spans over every few seconds: less would call all of them stale.
+const LEAST_STALE_AFTER: Duration = Duration::from_secs(10);
+const MOST_STALE_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
 /// Where values come from beside the command line.
 pub struct Surroundings<'a> {
@@ -170,6 +177,7 @@ impl Config {
             faults,
         );
         let retention = retention(given.one("retention"), faults);
+        let stale_after = stale_after(given.one("stale_after"), faults);
         let storage = Storage::resolve(given, retention, faults);
         let sample_ratio = faults.checked(given.one("sample_ratio"), sampling::ratio);
         let access = Access::resolve(given, from.variable, faults);
@@ -186,6 +194,7 @@ impl Config {
             memory,
             sample_ratio,
             retention,
+            stale_after,
             storage,
             web_hosts: hosts(given.several("web_hosts"), faults),
             trace_links: trace_links(given.several("trace_links"), faults),
@@ -284,4 +293,9 @@ fn distinct(addresses: &[(&ListenAddress, Option<Setting>)], faults: &mut Faults
 fn retention(setting: Option<Setting>, faults: &mut Faults) -> Duration {
     let read = |text: &str| value::duration_within(text, LEAST_RETENTION, MOST_RETENTION);
     faults.checked(setting, read).unwrap_or(DEFAULT_RETENTION)
+}
+
+fn stale_after(setting: Option<Setting>, faults: &mut Faults) -> Duration {
+    let read = |text: &str| value::duration_within(text, LEAST_STALE_AFTER, MOST_STALE_AFTER);
+    faults.checked(setting, read).unwrap_or(DEFAULT_STALE_AFTER)
 }

@@ -194,6 +194,16 @@ pub(super) const SETTINGS: &[Key] = &[
         in_force: |config| vec![write_duration(config.retention)],
     },
     Key {
+        key: "stale_after",
+        flag: "stale-after",
+        value: "DURATION",
+        takes: Takes::One,
+        default: "2m",
+        help: "How long a service may send no span before an autoscaler that asks /api/v1/scale for it gets an error instead \
+               of numbers, 10s to 24h: spans alone cannot tell idle from dead",
+        in_force: |config| vec![write_duration(config.stale_after)],
+    },
+    Key {
         key: "tls.cert_file",
         flag: "tls-cert-file",
         value: "FILE",

@@ -49,6 +49,7 @@ fn nothing_at_all_is_a_configuration() {
     assert_eq!(config.web.asked_by, None);
     assert_eq!(config.memory, Shares::of(256 << 20, 0));
     assert_eq!(config.retention, Duration::from_secs(3_600));
+    assert_eq!(config.stale_after, Duration::from_secs(120));
     assert!(config.export.is_empty());
 }
 
@@ -145,6 +146,10 @@ fn values_out_of_bounds_are_refused() {
     check(
         "--retention 48h",
         "--retention: \"48h\" is not allowed: allowed are 1m to 24h",
+    );
+    check(
+        "--stale-after 9s",
+        "--stale-after: \"9s\" is not allowed: allowed are 10s to 24h",
     );
     check(
         "--web 5000 --otlp-http 5000",
@@ -464,7 +469,7 @@ exporters:
             "FILE:2: retension: there is no such key; did you mean `retention`?",
             "FILE:3: otlp-grpc: there is no such key; did you mean `otlp_grpc`?",
             "FILE:4: nonsense: there is no such key; allowed are listen, otlp_grpc, otlp_http, zipkin, web, web_hosts, \
-             trace_links, autocomplete_keys, memory_limit, data_dir, durability, data_limit, on_full, sample_ratio, retention, tls, auth, cors, connections, reload_interval, exporters",
+             trace_links, autocomplete_keys, memory_limit, data_dir, durability, data_limit, on_full, sample_ratio, retention, stale_after, tls, auth, cors, connections, reload_interval, exporters",
             "FILE:5: memory_limit: one value is needed here",
             "FILE:6: web: stands in line 1 already; leave one out",
             "FILE:7: web_hosts: a list (lines that begin with `- `) is needed here",
@@ -715,6 +720,7 @@ durability: received  # FILE:9
 data_limit: 2GiB  # FILE:10
 on_full: refuse  # default
 retention: 2m  # BELLWETHER_RETENTION
+stale_after: 2m  # default
 tls:
   client_ids: []  # default
   receivers: []  # default

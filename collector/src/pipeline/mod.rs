@@ -208,6 +208,7 @@ impl Collector {
         let pages = Web {
             views,
             status: Arc::clone(&status),
+            stale_after: config.stale_after,
             allowed_hosts: allowed_hosts(config.web_hosts, [config.web.host, config.zipkin.host]),
             trace_links: config.trace_links.into(),
             autocomplete_keys: config.autocomplete_keys.into(),

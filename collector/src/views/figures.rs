@@ -4,7 +4,7 @@
 use super::histogram::Histogram;
 use super::report::{Figures, Latency};
 use super::services::is_entry;
-use super::window::{Compared, Series, Slot, Slots, Snapshot, seconds};
+use super::window::{Compared, Series, Slot, Snapshot, seconds};
 use crate::wire::{SpanRef, StatusCode};
 
 /// Nanoseconds of the row's entry spans.
@@ -87,21 +87,22 @@ impl Pair {
         let now = self.now.total();
         let before = self.before.as_ref().zip(windows.before);
         Totals {
-            now: Figures::of(&now, windows.now),
-            before: before.map(|(before, slots)| Figures::of(&before.total(), slots)),
-            entry_nanos: now.counters[ENTRY_NANOS],
+            now: Figures::of(&now, windows.now.seconds()),
+            before: before.map(|(before, slots)| Figures::of(&before.total(), slots.seconds())),
+            entry_nanos: entry_nanos(&now),
         }
     }
 }
 
 impl Figures {
-    fn of(total: &RowSlot, slots: Slots) -> Self {
+    /// Of what came in so many seconds.
+    pub(crate) fn of(total: &RowSlot, seconds: f64) -> Self {
         let whole = total.whole();
         let count = whole.count();
         Self {
             count,
             samples: samples(total),
-            rate: count as f64 / slots.seconds(),
+            rate: count as f64 / seconds,
             error_ratio: ratio(total.histograms[FAILED].count(), count),
             latency: Latency::of(&whole),
         }
@@ -120,6 +121,11 @@ impl Latency {
             max: histogram.max().map(|nanos| seconds(nanos as f64)),
         }
     }
+}
+
+/// Nanoseconds of a row's entry spans; where their senders sample and say how much, estimated.
+pub(crate) fn entry_nanos(total: &RowSlot) -> u64 {
+    total.counters[ENTRY_NANOS]
 }
 
 /// How many spans of a row came.

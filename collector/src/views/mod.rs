@@ -8,6 +8,7 @@ pub mod cumulative;
 pub mod exemplars;
 pub mod report;
 pub mod rfc3339;
+pub mod scale;
 pub mod series;
 
 mod compare;
@@ -69,6 +70,7 @@ use report::{
     CriticalPathReport, EdgeReport, Finding, Heatmap, Map, Node, OperationReport, ServiceReport,
     Trace, TraceSummary, ViewsStatus, Window,
 };
+use scale::Scale;
 use services::OperationSnapshot;
 use stats::Stats;
 use tokio::sync::watch;
@@ -257,6 +259,12 @@ impl Views {
         self.heatmap_at(service, operation, range, now_unix_nano())
     }
 
+    /// What a service can be scaled by, over the last `length` and rounded outward to slots; `None` for a service of which
+    /// no span came within the retention.
+    pub fn scale(&self, service: &str, length: Duration) -> Option<Scale> {
+        self.scale_at(service, length, now_unix_nano())
+    }
+
     /// Services, what they call, and the edges between.
     pub fn map(&self, range: Range) -> Map {
         self.map_at(range, now_unix_nano())
@@ -349,6 +357,16 @@ impl Views {
         let asked = Asked { service, operation };
         lock(&self.traces).each(|trace| grid.look_at(trace, asked));
         Some(grid.report())
+    }
+
+    fn scale_at(&self, service: &str, length: Duration, now: u64) -> Option<Scale> {
+        let mut stats = lock(&self.stats);
+        let slots = stats.round(Range::Last(length), now);
+        let passed = stats.clock.passed(slots, now);
+        let id = stats.names.find(service)?;
+        let (entry, last_span) = stats.services.entry(id, slots)?;
+        drop(stats);
+        Some(Scale::new(service, &entry.total(), passed, last_span))
     }
 
     fn map_at(&self, range: Range, now: u64) -> Map {

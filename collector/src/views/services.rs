@@ -41,6 +41,8 @@ struct Service {
     /// Whose spans come now, and the hash of that resource.
     origin: Origin,
     resource_hash: Option<u64>,
+    /// When its newest span arrived, Unix nanoseconds.
+    last_span: u64,
     operations: usize,
     /// Its entry spans.
     entry: Row,
@@ -74,10 +76,11 @@ pub(crate) struct OperationSnapshot {
 }
 
 impl Services {
-    /// Notes that spans of `service` with this resource follow, for its version and instance.
-    pub(crate) fn resource(&mut self, service: NameId, span: &SpanRef<'_>) {
+    /// Notes that spans of `service` with this resource follow, which have just arrived, for its version and instance.
+    pub(crate) fn resource(&mut self, service: NameId, span: &SpanRef<'_>, arrived_unix_nano: u64) {
         let hash = Some(self.hasher.hash_one(span.resource.raw));
         let service = self.services.entry(service).or_default();
+        service.last_span = arrived_unix_nano;
         if service.resource_hash == hash {
             return;
         }
@@ -289,6 +292,13 @@ impl Services {
         }))
     }
 
+    /// A service's entry spans in the range, and when its newest span of any kind arrived, Unix nanoseconds; `None` when the
+    /// service is not known.
+    pub(crate) fn entry(&self, service: NameId, slots: Slots) -> Option<(RowSnapshot, u64)> {
+        let service = self.services.get(&service)?;
+        Some((service.entry.sum(slots), service.last_span))
+    }
+
     /// A snapshot of a service's entry spans, or of all spans with a name; `None` when there is no such row.
     pub(crate) fn course(
         &self,
@@ -385,6 +395,7 @@ impl Default for Service {
         Self {
             origin: Origin::default(),
             resource_hash: None,
+            last_span: 0,
             operations: 0,
             entry: Row::default(),
             versions: Parts::by(Split::Version),

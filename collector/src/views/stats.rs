@@ -97,7 +97,7 @@ impl Stats {
                     let service =
                         self.names
                             .intern(span.resource.service_name, NodeKind::Service, slot);
-                    self.services.resource(service, span);
+                    self.services.resource(service, span, arrived_unix_nano);
                     let at = Arrival {
                         service,
                         slot,

@@ -28,6 +28,8 @@ const SPARK_POINTS: u32 = 60;
 pub(crate) struct Clock {
     /// The slot of the first look at the clock: nothing was counted before.
     started: u32,
+    /// When that look was, Unix nanoseconds.
+    started_nanos: u64,
     now: u32,
     oldest: u32,
     retention_minutes: u32,
@@ -77,6 +79,7 @@ impl Clock {
     pub(crate) fn new(retention_minutes: u32) -> Self {
         Self {
             started: 0,
+            started_nanos: 0,
             now: 0,
             oldest: 0,
             retention_minutes: retention_minutes.max(FINE_MINUTES + 1),
@@ -90,6 +93,7 @@ impl Clock {
         if moved {
             if self.now == 0 {
                 self.started = slot;
+                self.started_nanos = unix_nano;
             }
             self.now = slot;
             self.oldest = self.oldest.max(
@@ -160,6 +164,13 @@ impl Clock {
             to: to.clamp(from + 1, (self.now + 1).max(from + 1)),
             fine,
         }
+    }
+
+    /// The part of a range that has passed, and in which the collector was there to count: from when, until when. Unlike
+    /// the range as told, it does not end up to a slot ahead of now.
+    pub(crate) fn passed(&self, slots: Slots, now_unix_nano: u64) -> ops::Range<u64> {
+        let from = nanos_of(slots.from).max(self.started_nanos);
+        from..now_unix_nano.min(nanos_of(slots.to)).max(from)
     }
 
     /// A range with the one before it, which is rounded outward, too.

@@ -3,9 +3,11 @@
 mod answer;
 mod openapi;
 mod query;
+mod scale;
 mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -29,11 +31,12 @@ const DEFAULT_TRACES: usize = 20;
 struct Api {
     views: Arc<Views>,
     status: Arc<Status>,
+    stale_after: Duration,
 }
 
 /// The routes below `/api`, unknown ones included: they answer in JSON too. To be merged into `web`'s router, behind
 /// its check of the host name.
-pub fn router(views: Arc<Views>, status: Arc<Status>) -> Router {
+pub fn router(views: Arc<Views>, status: Arc<Status>, stale_after: Duration) -> Router {
     Router::new()
         .route("/api/v1/services", get(services))
         .route("/api/v1/services/{name}/operations", get(operations))
@@ -44,12 +47,17 @@ pub fn router(views: Arc<Views>, status: Arc<Status>) -> Router {
         .route("/api/v1/edges", get(edge))
         .route("/api/v1/traces", get(traces))
         .route("/api/v1/traces/{trace_id}", get(trace))
+        .route("/api/v1/scale/{name}", get(scale::answer))
         .route("/api/v1/status", get(read_status))
         .route("/openapi.json", get(openapi::serve))
         .route("/api", get(no_such_path))
         .route("/api/{*path}", get(no_such_path))
         .method_not_allowed_fallback(async || method_not_allowed())
-        .with_state(Api { views, status })
+        .with_state(Api {
+            views,
+            status,
+            stale_after,
+        })
 }
 
 async fn services(State(api): State<Api>, query: ApiQuery) -> Result<Response, Failure> {

@@ -59,6 +59,8 @@ pub struct Web {
     pub views: Arc<Views>,
     /// The counters.
     pub status: Arc<Status>,
+    /// The API tells nothing to scale by of a service that has been silent for longer.
+    pub stale_after: std::time::Duration,
     /// Host names pages and API answer to, beside loopback names and IP addresses.
     pub allowed_hosts: Arc<[String]>,
     /// Where else each trace can be looked at.
@@ -74,7 +76,12 @@ pub struct Web {
 /// Everything that the web address serves beside the kit's probes and `/metrics`.
 pub fn router(web: Web) -> Router {
     let bounded = from_fn_with_state(web.reports.clone(), reports::bounded);
-    let api = api::router(Arc::clone(&web.views), Arc::clone(&web.status)).layer(bounded.clone());
+    let api = api::router(
+        Arc::clone(&web.views),
+        Arc::clone(&web.status),
+        web.stale_after,
+    )
+    .layer(bounded.clone());
     let zipkin = zipkin_queries(&web);
     Router::new()
         .route("/", get(services::page))
@@ -190,6 +197,7 @@ mod tests {
         let web = Web {
             views: Arc::new(views),
             status: Arc::default(),
+            stale_after: Duration::from_secs(120),
             allowed_hosts: Arc::from(["traces.example.org".to_owned()]),
             trace_links: Arc::default(),
             autocomplete_keys: Arc::default(),

@@ -90,6 +90,7 @@ mod tests {
         ];
         let web = Web {
             views: Arc::new(views),
+            stale_after: std::time::Duration::from_secs(120),
             status: Arc::new(Status {
                 receivers,
                 exporters: Vec::new(),

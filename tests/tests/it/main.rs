@@ -17,6 +17,7 @@ mod otelcol;
 mod outcomes;
 mod python;
 mod rolling;
+mod scaling;
 mod scrape;
 mod sdk;
 mod secure;

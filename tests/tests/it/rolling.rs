@@ -177,6 +177,7 @@ fn rolling_restarts_fail_no_request_and_lose_no_span() {
     let load = Load::start(Plan {
         address: proxy.front,
         path: "/quick",
+        body: "",
         rate,
         connections: 100,
     });

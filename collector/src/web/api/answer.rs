@@ -33,6 +33,15 @@ pub(super) fn not_found(message: String) -> Failure {
     }
 }
 
+/// 409: what was asked for is there, but cannot be told now; `code` says why in a word.
+pub(super) fn unready(code: &'static str, message: String) -> Failure {
+    Failure {
+        status: StatusCode::CONFLICT,
+        code,
+        message,
+    }
+}
+
 /// 405: the API only answers questions.
 pub(super) fn method_not_allowed() -> Failure {
     Failure {

@@ -92,6 +92,29 @@ impl ApiQuery {
         }
     }
 
+    /// `window` alone, when a question is of now; `default` when nothing is said.
+    ///
+    /// # Errors
+    /// What cannot be read, is shorter than `least`, or reaches farther back than the retention.
+    pub(super) fn window(
+        &self,
+        default: Duration,
+        least: Duration,
+        retention: Duration,
+    ) -> Result<Duration, Failure> {
+        let Some(window) = self.get("window") else {
+            return Ok(default);
+        };
+        let allowed = format!(
+            "a length from {}s up to the retention of {}s, such as 30s, 1m or 5m",
+            least.as_secs(),
+            retention.as_secs()
+        );
+        duration(window)
+            .filter(|length| (least..=retention).contains(length))
+            .ok_or_else(|| refused("window", window, &allowed))
+    }
+
     /// What services are split by.
     ///
     /// # Errors

@@ -17,16 +17,25 @@ use crate::wire::walk;
 
 pub(super) const TRACE: &str = "00000000000000000000000000000001";
 
-fn api() -> Router {
-    let views = Arc::new(Views::new(Config {
+fn views() -> Views {
+    Views::new(Config {
         retention: Duration::from_secs(3600),
         trace_bytes: 1 << 20,
         view_bytes: 8 << 20,
-    }));
+    })
+}
+
+/// Counts three spans of a millisecond.
+fn count(views: &Views, arrived_unix_nano: u64) {
     let bytes = request("ca rt", 3);
     let mut spans = Vec::new();
     walk(&bytes, |span| spans.push(span)).unwrap();
-    views.count(&spans, now_unix_nano());
+    views.count(&spans, arrived_unix_nano);
+}
+
+fn api() -> Router {
+    let views = Arc::new(views());
+    count(&views, now_unix_nano());
     // Nothing more comes: the trace is whole.
     views.tick(now_unix_nano() + 7_000_000_000);
     let receiver = |address| {
@@ -51,12 +60,16 @@ fn api() -> Router {
         exporters: vec![Arc::new(exporter)],
         log: None,
     };
-    router(views, Arc::new(status))
+    router(views, Arc::new(status), Duration::from_secs(120))
 }
 
 pub(super) async fn ask(path: &str) -> (StatusCode, Value) {
+    ask_of(api(), path).await
+}
+
+async fn ask_of(api: Router, path: &str) -> (StatusCode, Value) {
     let request = Request::get(path).body(Body::empty()).unwrap();
-    let response = api().oneshot(request).await.unwrap();
+    let response = api.oneshot(request).await.unwrap();
     let status = response.status();
     assert_eq!(
         response.headers()["content-type"],
@@ -214,6 +227,57 @@ async fn the_status_tells_of_every_stage() {
 }
 
 #[tokio::test]
+async fn scale_tells_numbers_or_why_there_are_none() {
+    // The collector of these tests was started just now, as far as its views know.
+    let (status, body) = ask("/api/v1/scale/ca%20rt").await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (StatusCode::CONFLICT, &json!("too_early"))
+    );
+    let (status, body) = ask("/api/v1/scale/nobody").await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (StatusCode::NOT_FOUND, &json!("not_found"))
+    );
+
+    let (views, now) = (Arc::new(views()), now_unix_nano());
+    views.tick(now - 300_000_000_000);
+    count(&views, now - 20_000_000_000);
+    let app = |stale_after| {
+        router(
+            Arc::clone(&views),
+            Arc::default(),
+            Duration::from_secs(stale_after),
+        )
+    };
+    let (status, body) = ask_of(app(120), "/api/v1/scale/ca%20rt?window=10s").await;
+    assert_eq!(
+        (status, &body["rate"]),
+        (StatusCode::OK, &json!(0.0)),
+        "{body}"
+    );
+    let (status, body) = ask_of(app(120), "/api/v1/scale/ca%20rt").await;
+    assert_eq!(
+        (status, &body["service"]),
+        (StatusCode::OK, &json!("ca rt")),
+        "{body}"
+    );
+    // Three spans of a millisecond in 60 to 70 s.
+    let concurrency = body["concurrency"].as_f64().unwrap();
+    assert!(
+        (0.003 / 71.0..=0.003 / 60.0).contains(&concurrency),
+        "{body}"
+    );
+    let age = body["age_seconds"].as_f64().unwrap();
+    assert!((20.0..60.0).contains(&age), "{body}");
+    let (status, body) = ask_of(app(19), "/api/v1/scale/ca%20rt").await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (StatusCode::CONFLICT, &json!("stale"))
+    );
+}
+
+#[tokio::test]
 async fn times_may_be_given() {
     let body = good("/api/v1/services?from=2026-01-01T00:00:00Z").await;
     assert_eq!(body["items"][0]["count"], 3);
@@ -268,6 +332,14 @@ async fn what_cannot_be_read_is_named() {
             "/api/v1/traces?span_min=2s&span_max=1s",
             "span_min must not be more than span_max",
         ),
+        ("/api/v1/scale/cart?window=9s", "from 10s"),
+        ("/api/v1/scale/cart?window=2h", "retention of 3600s"),
+        ("/api/v1/scale/cart?window=soon", "window"),
+        (
+            "/api/v1/scale/cart?from=2026-01-01T00:00:00Z",
+            "window are allowed",
+        ),
+        ("/api/v1/scale/%ff", "path"),
         ("/api/v1/traces/xyz", "32 hex digits"),
         (
             "/api/v1/traces/+0000000000000000000000000000001",

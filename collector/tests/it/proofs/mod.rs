@@ -65,6 +65,7 @@ impl Subject {
         }));
         let (close, closing) = watch::channel(false);
         let router = web::router(Web {
+            stale_after: Duration::from_secs(120),
             views: Arc::clone(&views),
             status: Arc::new(Status::default()),
             allowed_hosts: Arc::default(),
