@@ -246,6 +246,9 @@ mod tests {
         // It would turn the direction.
         assert_eq!(desired(&[Value(1.2), Missing, Missing], 1.0), 3);
         assert_eq!(desired(&[Missing, Missing], 1.0), 2);
+        // More than wanted of those heard of, of whom there are fewer than pods: no reason to take any away.
+        let heard_of = vec![Value(3.0), Value(3.0), Missing];
+        assert_eq!(Metric::Pods(heard_of).desired(8, 1.0), 8);
     }
 
     /// "the number of replicas is 80 and the target has to be scaled down to 10 […] the first step 8 replicas will be reduced. In
