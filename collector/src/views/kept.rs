@@ -260,3 +260,53 @@ impl KeptTrace {
 fn mark(service: &str) -> u64 {
     1 << (FixedState::default().hash_one(service) % 64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{test_support, walk};
+
+    /// A trace of one span each of these services, with an attribute on the span.
+    fn trace(services: &[&str]) -> KeptTrace {
+        let mut trace = KeptTrace::new([1; 16], 1, 0);
+        for (id, service) in (1..).zip(services) {
+            let mut span = test_support::span(1, id, 0);
+            span.attributes = vec![test_support::attribute("tier", "gold")];
+            let group = test_support::resource_spans(service, vec![span]);
+            let bytes = test_support::encode(vec![group]);
+            walk(&bytes, |span| {
+                trace.push(&span, &Arc::new(Origin::of(&span)), 0, 1 << 20);
+            })
+            .unwrap();
+        }
+        trace
+    }
+
+    #[test]
+    fn a_glance_leaves_out_most_services_that_are_not_there_and_none_that_is() {
+        let names: Vec<_> = (0..200).map(|n| format!("service-{n}")).collect();
+        let there = ["service-3", "service-77"];
+        let trace = trace(&there);
+        let may = names.iter().filter(|name| trace.may_have(name));
+        let may: Vec<_> = may.map(String::as_str).collect();
+        assert!(there.iter().all(|name| may.contains(name)), "{may:?}");
+        // Two of 64 bits are set.
+        assert!(may.len() < 30, "{may:?}");
+    }
+
+    #[test]
+    fn a_text_is_held_by_spans_or_by_their_resources() {
+        let trace = trace(&["cart", "stock"]);
+        for (text, want) in [
+            ("tier", true),
+            ("gold", true),
+            ("cart", true),
+            ("stock", true),
+            ("service.name", true),
+            ("silver", false),
+        ] {
+            let got = trace.holds(&memmem::Finder::new(text));
+            assert_eq!(got, want, "{text}");
+        }
+    }
+}

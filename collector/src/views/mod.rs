@@ -271,7 +271,8 @@ impl Views {
         self.edge_at((client, server), range, now_unix_nano())
     }
 
-    /// Why edges around a service are missing, or hold fewer calls than they should; `map` is that of the same range.
+    /// Why edges around a service are missing, or hold fewer calls than they should; `map` is that of the same range, or the
+    /// one around the service.
     /// `None` for a service never seen.
     pub fn findings(&self, service: &str, map: &Map, range: Range) -> Option<Vec<Finding>> {
         self.findings_at(service, map, range, now_unix_nano())
