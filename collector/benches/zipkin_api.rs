@@ -132,7 +132,7 @@ async fn main() {
     });
     let router = zipkin_router(Web {
         views: Arc::clone(&views),
-        stale_after: std::time::Duration::from_secs(120),
+        stale_after: Duration::from_secs(120),
         status: Arc::new(Status::default()),
         allowed_hosts: Arc::default(),
         trace_links: Arc::default(),

@@ -1,12 +1,14 @@
-//! What a service is scaled by, from its entry spans: made by `Views::scale`, told by the API's `/scale/{name}`.
+//! What a service is scaled by, from its entry spans: asked for and told by the API's `/scale/{name}`.
 
-use std::ops::Range;
+use std::ops;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::figures::{RowSlot, entry_nanos};
 use super::report::{Figures, Window};
-use super::rfc3339;
+use super::{Range, Views, lock, rfc3339};
+use crate::status::now_unix_nano;
 
 const NANOS_A_SECOND: f64 = 1e9;
 
@@ -36,9 +38,27 @@ pub struct Scale {
     pub age_seconds: f64,
 }
 
+impl Views {
+    /// What a service can be scaled by, over the last `length` and rounded outward to slots; `None` for a service of which
+    /// no span came within the retention.
+    pub fn scale(&self, service: &str, length: Duration) -> Option<Scale> {
+        self.scale_at(service, length, now_unix_nano())
+    }
+
+    fn scale_at(&self, service: &str, length: Duration, now: u64) -> Option<Scale> {
+        let mut stats = lock(&self.stats);
+        let slots = stats.round(Range::Last(length), now);
+        let passed = stats.clock.passed(slots, now);
+        let id = stats.names.find(service)?;
+        let (entry, last_span) = stats.services.entry(id, slots)?;
+        drop(stats);
+        Some(Scale::new(service, &entry.total(), passed, last_span))
+    }
+}
+
 impl Scale {
     /// Of the entry spans that came in `window`, which ends now; all times are Unix nanoseconds.
-    pub(crate) fn new(service: &str, entry: &RowSlot, window: Range<u64>, last_span: u64) -> Self {
+    fn new(service: &str, entry: &RowSlot, window: ops::Range<u64>, last_span: u64) -> Self {
         let nanos = window.end.saturating_sub(window.start).max(1) as f64;
         let figures = Figures::of(entry, nanos / NANOS_A_SECOND);
         let age = window.end.saturating_sub(last_span);
@@ -63,14 +83,12 @@ impl Scale {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use opentelemetry_proto::tonic::trace::v1::Span;
     use opentelemetry_proto::tonic::trace::v1::span::SpanKind as Kind;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::views::{Config, Views};
+    use crate::views::Config;
     use crate::wire::test_support::{encode, resource_spans, span};
     use crate::wire::walk;
 
