@@ -17,7 +17,7 @@ mod simulation;
 use std::path::Path;
 use std::process::ExitCode;
 
-use scenario::{SCENARIOS, SIGNALS};
+use scenario::SCENARIOS;
 
 const SEED: u64 = 7;
 
@@ -36,13 +36,10 @@ fn main() -> ExitCode {
 }
 
 fn draw(folder: &Path) -> std::io::Result<()> {
-    println!("| | scaled on | target | over 1 s | worst p95 | pod-hours | changes |");
+    println!("| | scaled on | target | bad requests | bad minutes | pod-hours | changes |");
     println!("| --- | --- | --: | --: | --: | --: | --: |");
     for scenario in &SCENARIOS {
-        let runs: Vec<_> = SIGNALS
-            .iter()
-            .map(|&signal| scenario.run(signal, SEED))
-            .collect();
+        let runs = scenario.runs(SEED);
         for run in &runs {
             println!("{}", run.row(scenario.name));
         }
@@ -53,4 +50,30 @@ fn draw(folder: &Path) -> std::io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of one scenario, as all take a minute.
+    #[test]
+    fn the_documentation_shows_what_comes_of_it() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let read = |name: &str| std::fs::read_to_string(docs.join(name)).unwrap();
+        let page = read("scaling.md");
+        for scenario in &SCENARIOS {
+            let rows = page.matches(&format!("\n| {} |", scenario.name)).count();
+            assert_eq!(rows, scenario::SIGNALS.len(), "{}", scenario.name);
+            assert!(page.contains(&format!("(images/scaling-{}.svg)", scenario.file)));
+        }
+        let scenario = &SCENARIOS[0];
+        let runs = scenario.runs(SEED);
+        for run in &runs {
+            let row = run.row(scenario.name);
+            assert!(page.contains(&row), "{row}");
+        }
+        let drawn = read(&format!("images/scaling-{}.svg", scenario.file));
+        assert_eq!(drawn, plot::picture(scenario, &runs));
+    }
 }

@@ -1,4 +1,4 @@
-//! The picture of a scenario, an SVG: a row for each signal, pods on the left, the p95 on the right.
+//! The picture of a scenario, an SVG: a row for each signal, pods on the left, bad requests on the right.
 
 use std::fmt::Write as _;
 
@@ -11,8 +11,6 @@ const ROW: f64 = 128.0;
 const PLOT: (f64, f64) = (340.0, 84.0);
 /// Where the two columns begin.
 const LEFT: [f64; 2] = [56.0, 480.0];
-/// Seconds at the bottom and the top of the right column, which is logarithmic.
-const SECONDS: (f64, f64) = (0.1, 20.0);
 
 /// The picture, as text.
 pub(crate) fn picture(scenario: &Scenario, runs: &[Run]) -> String {
@@ -20,7 +18,7 @@ pub(crate) fn picture(scenario: &Scenario, runs: &[Run]) -> String {
     let most = runs.iter().flat_map(|run| &run.outcome.course);
     let most = most.map(|moment| moment.pods).max().unwrap_or(1).max(20);
     let title = format!(
-        "{}: pods and p95 over time, scaled on each signal",
+        "{}: pods and bad requests over time, scaled on each signal",
         scenario.name
     );
     let mut svg = format!(
@@ -30,9 +28,14 @@ pub(crate) fn picture(scenario: &Scenario, runs: &[Run]) -> String {
          <text x=\"{}\" y=\"22\" font-size=\"15\" font-weight=\"bold\">{}</text>\n",
         LEFT[0], scenario.name
     );
-    let [pods, seconds] = LEFT;
+    let [pods, bad] = LEFT;
     text(&mut svg, pods, 46.0, "pods; dashed: needed to be 70 % busy");
-    text(&mut svg, seconds, 46.0, "p95, seconds; dashed: 1 s");
+    text(
+        &mut svg,
+        bad,
+        46.0,
+        "requests over 1 s, given up or refused, %",
+    );
     for (number, run) in runs.iter().enumerate() {
         let top = TOP + ROW * number as f64 + 20.0;
         let label = format!("{}, target {}", run.signal.name(), run.target());
@@ -50,11 +53,12 @@ pub(crate) fn picture(scenario: &Scenario, runs: &[Run]) -> String {
             top,
             &[(count(0), "0"), (count(most), &most.to_string())],
         );
+        let share = |share: f64| top + PLOT.1 * (1.0 - share);
         frame(
             &mut svg,
-            seconds,
+            bad,
             top,
-            &[0.1, 1.0, 10.0].map(|tick: f64| (height_of(top, tick), tick_name(tick))),
+            &[(share(0.0), "0"), (share(1.0), "100")],
         );
         let needed = steps(course, |moment| {
             (across(pods, moment.at), count(scenario.needed(moment.at)))
@@ -64,13 +68,8 @@ pub(crate) fn picture(scenario: &Scenario, runs: &[Run]) -> String {
             (across(pods, moment.at), count(moment.pods))
         });
         line(&mut svg, &there, "#0b62a3", "");
-        let one = height_of(top, 1.0);
-        let one = format!("M{seconds} {one}H{}", seconds + PLOT.0);
-        line(&mut svg, &one, "#767676", " stroke-dasharray=\"4 3\"");
-        let p95 = steps(course, |moment| {
-            (across(seconds, moment.at), height_of(top, moment.p95))
-        });
-        line(&mut svg, &p95, "#b3261e", "");
+        let shares = steps(course, |moment| (across(bad, moment.at), share(moment.bad)));
+        line(&mut svg, &shares, "#b3261e", "");
     }
     let bottom = TOP + ROW * runs.len() as f64 + 8.0;
     for left in LEFT {
@@ -81,19 +80,6 @@ pub(crate) fn picture(scenario: &Scenario, runs: &[Run]) -> String {
         text(&mut svg, left + PLOT.0 - 44.0, bottom + 14.0, "minutes");
     }
     svg + "</svg>\n"
-}
-
-fn height_of(top: f64, seconds: f64) -> f64 {
-    let share = (seconds.clamp(SECONDS.0, SECONDS.1) / SECONDS.0).log10();
-    top + PLOT.1 * (1.0 - share / (SECONDS.1 / SECONDS.0).log10())
-}
-
-fn tick_name(seconds: f64) -> &'static str {
-    match seconds {
-        1.0 => "1",
-        10.0 => "10",
-        _ => "0.1",
-    }
 }
 
 fn text(svg: &mut String, x: f64, y: f64, text: &str) {
@@ -142,7 +128,8 @@ fn line(svg: &mut String, path: &str, colour: &str, more: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{SCENARIOS, SIGNALS};
+    use crate::scenario::{SCENARIOS, Signal};
+    use crate::simulation;
 
     #[test]
     fn a_picture_is_whole_and_says_what_it_shows() {
@@ -150,13 +137,15 @@ mod tests {
             seconds: 60.0,
             ..SCENARIOS[0]
         };
-        let run = scenario.run(SIGNALS[0], 1);
+        let run = Run {
+            signal: Signal::Cpu,
+            target: 0.7,
+            outcome: simulation::run(&scenario, None, 1),
+        };
         let svg = picture(&scenario, &[run]);
         assert!(svg.contains("role=\"img\"") && svg.contains("<title>CPU-bound, load × 5:"));
         assert!(svg.contains("CPU, target 70 %"), "{svg}");
-        assert_eq!(svg.matches("<path").count(), 4);
+        assert_eq!(svg.matches("<path").count(), 3);
         assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN"));
-        assert!((height_of(0.0, 1e-9) - PLOT.1).abs() < 1e-9);
-        assert!(height_of(0.0, 1e9).abs() < 1e-9);
     }
 }

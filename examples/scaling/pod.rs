@@ -1,5 +1,5 @@
 //! One pod: so many requests at a time, one processor that they share, and a dependency that each waits for. What comes
-//! beyond that waits inside, until its client gives up. `simulation` moves it from event to event.
+//! beyond that waits inside until its client gives up, or is refused. `simulation` moves it from event to event.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
@@ -33,11 +33,28 @@ pub(crate) struct Request {
     pub(crate) wait: f64,
 }
 
+/// How many requests a pod works on at a time, and what becomes of those beyond.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    /// They wait inside: for a connection to the database, or for a thread.
+    Waits(usize),
+    /// They are answered at once, with 503: `BELLWETHER_CONCURRENCY_LIMIT`.
+    Refuses(usize),
+}
+
+impl Limit {
+    pub(crate) fn requests(self) -> usize {
+        match self {
+            Self::Waits(requests) | Self::Refuses(requests) => requests,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Pod {
     /// From when on it takes requests.
     pub(crate) ready_at: f64,
-    limit: usize,
+    limit: Limit,
     now: f64,
     /// The processor time that each request in computation has had since the pod is there.
     had: f64,
@@ -64,7 +81,7 @@ pub(crate) struct Totals {
 }
 
 impl Pod {
-    pub(crate) fn new(limit: usize, now: f64, ready_at: f64) -> Self {
+    pub(crate) fn new(limit: Limit, now: f64, ready_at: f64) -> Self {
         Self {
             ready_at,
             limit,
@@ -103,7 +120,7 @@ impl Pod {
     pub(crate) fn pass(&mut self, now: f64) {
         let seconds = (now - self.now).max(0.0);
         self.totals.in_flight += self.in_flight() as f64 * seconds;
-        self.totals.full += self.under_way() as f64 / self.limit as f64 * seconds;
+        self.totals.full += self.under_way() as f64 / self.limit.requests() as f64 * seconds;
         if !self.computing.is_empty() {
             self.totals.busy += seconds;
             self.had += seconds / self.computing.len() as f64;
@@ -124,9 +141,16 @@ impl Pod {
         std::mem::take(&mut self.given_up)
     }
 
-    pub(crate) fn take(&mut self, request: Request) {
+    /// Whether it takes the request.
+    pub(crate) fn take(&mut self, request: Request) -> bool {
+        if let Limit::Refuses(most) = self.limit
+            && self.under_way() >= most
+        {
+            return false;
+        }
         self.queue.push_back(request);
         self.begin();
+        true
     }
 
     /// What happens now; the request that ended by it.
@@ -152,7 +176,7 @@ impl Pod {
     }
 
     fn begin(&mut self) {
-        while self.under_way() < self.limit
+        while self.under_way() < self.limit.requests()
             && let Some(request) = self.queue.pop_front()
         {
             let number = self.free.pop().unwrap_or(self.begun.len());
@@ -174,7 +198,7 @@ mod tests {
     /// The mean time in the pod of Poisson arrivals at `rate`, and the mean number inside.
     fn mean(limit: usize, rate: f64, cpu: f64, wait: f64) -> (f64, f64) {
         let mut random = Random::new(1);
-        let mut pod = Pod::new(limit, 0.0, 0.0);
+        let mut pod = Pod::new(Limit::Waits(limit), 0.0, 0.0);
         let (mut arrival, mut seconds, mut ended) = (0.0, 0.0, 0_u32);
         while ended < 200_000 {
             let next = pod.next();
@@ -211,7 +235,7 @@ mod tests {
 
     #[test]
     fn who_waits_too_long_is_not_begun() {
-        let mut pod = Pod::new(1, 0.0, 0.0);
+        let mut pod = Pod::new(Limit::Waits(1), 0.0, 0.0);
         let request = Request {
             arrived: 0.0,
             cpu: 20.0,
@@ -223,6 +247,25 @@ mod tests {
         assert_eq!((pod.in_flight(), pod.given_up()), (2, 0));
         pod.pass(11.0);
         assert_eq!((pod.in_flight(), pod.given_up(), pod.given_up()), (1, 1, 0));
+    }
+
+    #[test]
+    fn who_is_beyond_a_limit_that_refuses_is_never_inside() {
+        let mut pod = Pod::new(Limit::Refuses(2), 0.0, 0.0);
+        let request = Request {
+            arrived: 0.0,
+            cpu: 0.0,
+            wait: 3.0,
+        };
+        let taken: Vec<bool> = (0..3).map(|_| pod.take(request)).collect();
+        assert_eq!((taken, pod.in_flight()), (vec![true, true, false], 2));
+        // Both have been computed, and then waited for.
+        for _ in 0..4 {
+            pod.pass(pod.next());
+            pod.step();
+        }
+        assert_eq!((pod.in_flight(), pod.totals.in_flight), (0, 6.0));
+        assert!(pod.take(request));
     }
 
     #[test]

@@ -20,8 +20,8 @@ const TWO_STEPS: f64 = 30.0;
 pub(crate) struct Moment {
     pub(crate) at: f64,
     pub(crate) pods: usize,
-    /// Of the requests that ended in these 15 s; the one before when none did.
-    pub(crate) p95: f64,
+    /// Share of those that ended in these 15 s that took longer than a second, were given up or refused.
+    pub(crate) bad: f64,
 }
 
 /// What became of a run.
@@ -29,8 +29,8 @@ pub(crate) struct Moment {
 pub(crate) struct Outcome {
     pub(crate) course: Vec<Moment>,
     pub(crate) requests: u64,
-    /// Of these, those that took longer than a second, or were given up.
-    pub(crate) slow: u64,
+    /// Of these, those that took longer than a second, were given up or refused.
+    pub(crate) bad: u64,
     pub(crate) pod_seconds: f64,
     pub(crate) changes: u32,
     /// The means of all scrapes of each signal, in the order of `SIGNALS`: what targets are made of.
@@ -45,6 +45,8 @@ struct Running<'a> {
     leaving: Vec<Pod>,
     ended: VecDeque<(f64, f64)>,
     outcome: Outcome,
+    /// Requests, and the bad ones, at the last scrape.
+    looked: (u64, u64),
     sums: [(f64, u32); 4],
 }
 
@@ -98,11 +100,12 @@ impl<'a> Running<'a> {
             outcome: Outcome {
                 course: Vec::new(),
                 requests: 0,
-                slow: 0,
+                bad: 0,
                 pod_seconds: 0.0,
                 changes: 0,
                 means: [0.0; 4],
             },
+            looked: (0, 0),
             sums: [(0.0, 0); 4],
         }
     }
@@ -130,11 +133,15 @@ impl<'a> Running<'a> {
             .into_iter()
             .chain(std::iter::repeat_n(PATIENCE, given_up))
         {
-            self.outcome.requests += 1;
-            self.outcome.slow += u64::from(seconds > 1.0);
-            self.ended.push_back((now, seconds));
+            self.end(now, seconds, seconds > 1.0);
         }
         self.leaving.retain(|pod| pod.in_flight() > 0);
+    }
+
+    fn end(&mut self, now: f64, seconds: f64, bad: bool) {
+        self.outcome.requests += 1;
+        self.outcome.bad += u64::from(bad);
+        self.ended.push_back((now, seconds));
     }
 
     fn arrive(&mut self, now: f64) {
@@ -153,7 +160,10 @@ impl<'a> Running<'a> {
         let at = ready.get(self.random.below(ready.len().max(1))).copied();
         if let Some(scraped) = at.and_then(|at| self.pods.get_mut(at)) {
             scraped.pod.pass(now);
-            scraped.pod.take(request);
+            if !scraped.pod.take(request) {
+                // A refusal is an answer like any other to who measures how long answers take.
+                self.end(now, 0.0, true);
+            }
         }
     }
 
@@ -184,12 +194,12 @@ impl<'a> Running<'a> {
                 *sum = (sum.0 + value, sum.1 + 1);
             }
         }
-        let last = self.outcome.course.last().map_or(0.0, |moment| moment.p95);
-        let p95 = p95(self.ended.iter().filter(|(at, _)| *at > now - STEP));
+        let (requests, bad) = (self.outcome.requests, self.outcome.bad);
+        let (requests_before, bad_before) = std::mem::replace(&mut self.looked, (requests, bad));
         self.outcome.course.push(Moment {
             at: now,
             pods: self.pods.len(),
-            p95: p95.unwrap_or(last),
+            bad: (bad - bad_before) as f64 / (requests - requests_before).max(1) as f64,
         });
     }
 
