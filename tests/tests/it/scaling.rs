@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bellwether_tests::http::{get, get_with};
+use bellwether_tests::http::{Answer, get, get_with};
 use bellwether_tests::load::{Load, Plan};
 use bellwether_tests::peers;
 use bellwether_tests::prometheus::{self, Prometheus};
@@ -15,6 +15,8 @@ use bellwether_tests::wait::{wait_at_most, wait_for};
 use serde_json::{Value, json};
 
 const TWO_MINUTES: Duration = Duration::from_secs(120);
+/// Longer than it takes a service to fall quiet, and far shorter than the default.
+const STALE_AFTER: [&str; 2] = ["--stale-after", "40s"];
 
 /// A file of `examples/kubernetes/autoscaling`.
 fn example(name: &str) -> PathBuf {
@@ -43,7 +45,7 @@ fn keda_scales_by_the_collectors_concurrency() {
     let Some(program) = peers::require(test, "KEDA's scaler", peers::keda()) else {
         return;
     };
-    let collector = Collector::start_with(&["--stale-after", "30s"]);
+    let collector = Collector::start_with(&STALE_AFTER);
     let service = Service::start_cases(&format!("http://127.0.0.1:{}", collector.otlp_http), &[]);
     // The example's own address, but for host, service and window.
     let url = format!(
@@ -85,8 +87,7 @@ fn keda_scales_by_the_collectors_concurrency() {
     });
     let silent = wait_at_most(TWO_MINUTES, "silence", || keda(&program, &url).err());
     assert!(silent.contains("409"), "{silent}");
-    let why = get(&url).expect("an answer").json();
-    assert_eq!(why["error"]["code"], "stale", "{why}");
+    assert_stale(&collector, "/scale/cases?window=10s");
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn prometheus_adapters_rule_gives_the_mean_concurrency_of_each_pod() {
 #[test]
 fn a_service_that_hangs_shows_in_the_kits_metrics_and_not_in_spans() {
     const HUNG: u32 = 10;
-    let collector = Collector::start(&[]);
+    let collector = Collector::start_with(&STALE_AFTER);
     let service = Service::start_cases(
         &format!("http://127.0.0.1:{}", collector.otlp_http),
         &[("BELLWETHER_CONCURRENCY_LIMIT", "20")],
@@ -211,7 +212,24 @@ fn a_service_that_hangs_shows_in_the_kits_metrics_and_not_in_spans() {
         (scale["concurrency"] == 0.0 && scale["rate"] == 0.0).then_some(())
     });
     assert_eq!(samples(&collector), 5, "no span of what has not ended");
+    // And in the end nothing at all.
+    wait_at_most(TWO_MINUTES, "silence", || {
+        (asked(&collector, scale).status == 409).then_some(())
+    });
+    assert_stale(&collector, scale);
     assert_eq!(active(&service), f64::from(HUNG));
+}
+
+fn asked(collector: &Collector, path: &str) -> Answer {
+    let url = format!("http://127.0.0.1:{}/api/v1{path}", collector.web);
+    get(&url).expect("an answer")
+}
+
+fn assert_stale(collector: &Collector, path: &str) {
+    let error = &asked(collector, path).json()["error"];
+    assert_eq!(error["code"], "stale", "{error}");
+    let message = error["message"].as_str().expect("a text");
+    assert!(message.contains("stale_after (40 s)"), "{message}");
 }
 
 /// Spans of the service that the collector has counted.
