@@ -334,6 +334,26 @@ mod tests {
         }
     }
 
+    /// Five times what one pod can take: four of five requests are refused, at once, and are bad for all that.
+    #[test]
+    fn who_is_refused_is_answered_at_once_and_badly() {
+        let refusing = &SCENARIOS[2];
+        let scenario = Scenario {
+            pods: 1,
+            rates: [refusing.capacity(0.0) * 5.0; 2],
+            ..short(refusing)
+        };
+        let outcome = run(&scenario, None, 1);
+        let offered = scenario.rate(0.0) * scenario.seconds;
+        assert!((outcome.requests as f64 / offered - 1.0).abs() < 0.05);
+        let bad = outcome.bad as f64 / outcome.requests as f64;
+        assert!((bad - 0.8).abs() < 0.02, "{bad}");
+        let [_, p95, concurrency, saturation] = outcome.means;
+        // Of those taken, a quarter takes longer than 0.35 s.
+        assert!((p95 - 0.35).abs() < 0.03, "{p95}");
+        assert!(concurrency > 31.0 && saturation > 0.97);
+    }
+
     #[test]
     fn a_pod_that_starts_takes_nothing_until_it_is_ready() {
         let scenario = short(&SCENARIOS[0]);
