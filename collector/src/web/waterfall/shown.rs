@@ -217,7 +217,7 @@ impl<'a> Asked<'a> {
             .chain(&span.resource)
             .chain(of_events);
         attributes
-            .map(|(key, value)| (key, super::text(value)))
+            .map(|(key, value)| (key, super::details::text(value)))
             .find(|(key, value)| has(key) || has(value))
             .map(|(key, value)| Hit::Detail(cut(&format!("{key}: {value}"))))
     }
