@@ -269,10 +269,15 @@ pub(super) fn compared(
                       aria-current=[(sorting.key() == *key).then_some("true")] { (column.label()) } " "
                 }
             } @else {
-                "No arrows: they compare with the " (coarse(window.seconds)) " before this range, and nothing so old is known."
+                (nothing_before(window))
             }
         }
     }
+}
+
+/// Why no number says how it has changed.
+pub(super) fn nothing_before(window: &Window) -> Markup {
+    html! { "What changed is not known: the collector has nothing from the " (coarse(window.seconds)) " before." }
 }
 
 /// What holds for every number of a table.
@@ -439,7 +444,7 @@ mod tests {
         };
         let (none, links) = text(None);
         assert!(
-            none.contains("No arrows") && none.contains("5 min before"),
+            none.contains("What changed is not known") && none.contains("5 min before"),
             "{none}"
         );
         assert_eq!(links, 0);

@@ -9,6 +9,8 @@ use maud::{Markup, html};
 use super::charts::distribution::{Spread, distribution};
 use super::charts::graph::{kind_name, why_no_gap};
 use super::columns::told;
+use super::change::shown;
+use super::edge_change::{Percentile, gap_change};
 use super::edge_table::{COUNTS, ERRORS, counts};
 use super::format::{NONE, count, maybe_duration, rate, ratio, shorten};
 use super::layout::{
@@ -40,7 +42,8 @@ fn render(web: &Web, query: &PageQuery) -> Result<Response, BadParameter> {
         live: Some(version),
         query,
     };
-    Ok(frame_page(&frame, &content(query, &report)).into_response())
+    let before = web.views.edge_before(client, server, range);
+    Ok(frame_page(&frame, &content(query, &report, before.as_ref())).into_response())
 }
 
 fn unknown(client: &str, server: &str) -> Response {
@@ -52,7 +55,7 @@ fn unknown(client: &str, server: &str) -> Response {
     )
 }
 
-fn content(query: &PageQuery, report: &EdgeReport) -> Markup {
+fn content(query: &PageQuery, report: &EdgeReport, before: Option<&Edge>) -> Markup {
     let edge = &report.edge;
     html! {
         div.heading {
@@ -69,7 +72,7 @@ fn content(query: &PageQuery, report: &EdgeReport) -> Markup {
         @if edge.count == 0 {
             (empty::nothing_in_range(query, PATH, &report.window))
         } @else {
-            (figures(edge))
+            (figures(edge, before))
             (spread(report))
             (calls(report))
             (examples(report))
@@ -77,20 +80,24 @@ fn content(query: &PageQuery, report: &EdgeReport) -> Markup {
     }
 }
 
-fn figures(edge: &Edge) -> Markup {
+fn figures(edge: &Edge, before: Option<&Edge>) -> Markup {
     let bad = if edge.error_ratio > 0.0 { "bad" } else { "" };
     let (gap, note) = match (edge.gap_p99, edge.told_gap_p99) {
         (Some(gap), _) => (Some(gap), "measured by both spans of each call"),
         (None, Some(told)) => (Some(told), "as the server told it in its answers"),
         (None, None) => (None, why_no_gap(edge)),
     };
+    let change = before.and_then(|before| gap_change(Percentile::P99, edge, before));
     html! {
         dl.figures {
             (figure("Rate", &rate(edge.rate), "", &html! { (told(edge.count, edge.samples, "call")) }))
             (figure("Errors", &ratio(edge.error_ratio), bad, &html! { "as the client saw it" }))
             (figure("Seen by the client, p99", &maybe_duration(edge.client_p99), "", &html! {}))
             (figure("Seen by the server, p99", &maybe_duration(edge.server_p99), "", &html! {}))
-            (figure("Network gap, p99", &maybe_duration(gap), "gap", &html! { (note) }))
+            (figure("Network gap, p99", &maybe_duration(gap), "gap", &html! {
+                @if let Some(change) = change { (shown(&change)) " " }
+                (note)
+            }))
         }
     }
 }
@@ -342,7 +349,7 @@ mod tests {
             ("client".to_owned(), "gateway".to_owned()),
             ("server".to_owned(), "checkout".to_owned()),
         ]);
-        let main = content(&query, report);
+        let main = content(&query, report, None);
         let page = Page::parse(&html! { main { (main) } }.into_string());
         assert_drawable(&page);
         page
@@ -414,7 +421,7 @@ mod tests {
         assert!(text.contains("Network gap as told by the server"), "{text}");
         let edge = &mut report.edge;
         (edge.gap_p50, edge.gap_p90, edge.gap_p99) = (None, None, None);
-        let figures = Page::parse(&figures(&report.edge).into_string());
+        let figures = Page::parse(&figures(&report.edge, None).into_string());
         let gap = figures
             .class("gap")
             .next()

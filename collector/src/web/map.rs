@@ -8,6 +8,7 @@ use maud::{Markup, html};
 
 use self::shown::{Asked, Focus, Shown};
 use super::charts::graph::{Graph, Links, graph, kind_name};
+use super::edge_change::{Before, compared};
 use super::edge_table::{meaning, table};
 use super::format::{count, counted};
 use super::layout::{
@@ -16,7 +17,7 @@ use super::layout::{
 };
 use super::query::{BadParameter, PageQuery, TIME};
 use super::{Web, empty, live, rendered};
-use crate::views::report::{Edge, Map, Node, ServiceReport};
+use crate::views::report::{Edge, Map, Node, ServiceReport, Window};
 
 /// More edges than this are not drawn, the busiest go first; the table has them all.
 const DRAWN_EDGES: usize = 120;
@@ -37,7 +38,19 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
     let main = if web.views.spans_counted() == 0 {
         empty::nothing_ever(&web.status)
     } else {
-        content(&asked, &web.views.map(range), &web.views.services(range).1)
+        // The edges of two windows are twice the work: it is done where they are sorted by what changed.
+        let before = asked
+            .sorting
+            .by_change()
+            .and_then(|_| web.views.map_before(range));
+        let previous = web.views.previous(range);
+        let seen = Seen {
+            map: &web.views.map(range),
+            before: &Before::of(before.as_ref()),
+            previous: previous.as_ref(),
+            services: &web.views.services(range).1,
+        };
+        content(&asked, &seen)
     };
     let frame = Frame {
         title: "Map",
@@ -48,8 +61,17 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
     Ok(frame_page(&frame, &main))
 }
 
-fn content(asked: &Asked<'_>, map: &Map, services: &[ServiceReport]) -> Markup {
-    let query = asked.query;
+/// What the page shows something of.
+struct Seen<'a> {
+    map: &'a Map,
+    before: &'a Before<'a>,
+    /// `None` when there is no window before.
+    previous: Option<&'a Window>,
+    services: &'a [ServiceReport],
+}
+
+fn content(asked: &Asked<'_>, seen: &Seen<'_>) -> Markup {
+    let (query, map) = (asked.query, seen.map);
     let focus = Focus::of(query.get("focus"), &map.nodes);
     let on = match &focus {
         Focus::On(id) => Some(*id),
@@ -71,7 +93,7 @@ fn content(asked: &Asked<'_>, map: &Map, services: &[ServiceReport]) -> Markup {
         @if map.nodes.is_empty() || (on.is_some() && shown.nodes.is_empty()) {
             (empty::nothing_in_range(query, "/map", &map.window))
         } @else {
-            (picture(asked, on, &shown, map.edges.len(), services))
+            (picture(asked, on, &shown, seen))
         }
     }
 }
@@ -80,12 +102,12 @@ fn picture(
     asked: &Asked<'_>,
     focus: Option<&str>,
     shown: &Shown<'_>,
-    known: usize,
-    services: &[ServiceReport],
+    seen: &Seen<'_>,
 ) -> Markup {
     let query = asked.query;
+    let known = seen.map.edges.len();
     let mut rows = shown.edges.clone();
-    asked.sorting.sort(&mut rows);
+    asked.sorting.sort(&mut rows, seen.before);
     html! {
         p.legend {
             span {
@@ -94,12 +116,13 @@ fn picture(
                 "No clocks are compared. An edge opens its calls."
             }
         }
-        @if !shown.nodes.is_empty() { (drawing(query, focus, &shown.nodes, &shown.edges, services)) }
+        @if !shown.nodes.is_empty() { (drawing(query, focus, &shown.nodes, &shown.edges, seen.services)) }
         (quiet_note(asked, shown.hidden))
         @if !rows.is_empty() {
             section {
                 h2 { "Edges" }
-                (table(query, asked.sorting, &rows))
+                (compared(query, asked.sorting.by_change(), &seen.map.window, seen.previous))
+                (table(query, asked.sorting, &rows, seen.before))
                 (overflow_note(rows.iter().flat_map(|edge| [edge.client.as_str(), edge.server.as_str()])))
             }
             section {
@@ -232,7 +255,13 @@ mod tests {
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let query = PageQuery::new(owned.collect());
         let asked = Asked::read(&query).unwrap();
-        let main = content(&asked, map, &fixtures::services());
+        let seen = Seen {
+            map,
+            before: &Before::of(None),
+            previous: None,
+            services: &fixtures::services(),
+        };
+        let main = content(&asked, &seen);
         let page = Page::parse(&html! { main { (main) } }.into_string());
         assert_drawable(&page);
         page

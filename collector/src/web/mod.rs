@@ -9,6 +9,7 @@ mod columns;
 mod critical_path;
 mod doctor;
 mod edge;
+mod edge_change;
 mod edge_table;
 mod empty;
 mod format;

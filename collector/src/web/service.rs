@@ -19,8 +19,8 @@ use super::layout::{
 use super::query::{BadParameter, PageQuery};
 use super::{Web, critical_path, doctor, empty, layout, live, operations, parts, rendered, traces};
 use crate::views::report::{
-    CriticalPathReport, Edge, Finding, Heatmap, OperationReport, ServiceReport, TraceSummary,
-    Window,
+    CriticalPathReport, Edge, Finding, Heatmap, LargestPart, OperationReport, ServiceReport,
+    TraceSummary, Window,
 };
 use crate::views::{Order, Split, TraceQuery};
 
@@ -44,6 +44,8 @@ struct Content<'a> {
     edges: &'a [Edge],
     findings: &'a [Finding],
     slowest: &'a [TraceSummary],
+    /// What most of their time was spent in.
+    mostly: &'a [Option<LargestPart>],
     newest: &'a [TraceSummary],
 }
 
@@ -94,6 +96,7 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
         };
         web.views.traces(&asked, range).1
     };
+    let slowest = traces(Order::Slowest);
     let main = content(
         query,
         &Content {
@@ -109,7 +112,8 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
             critical_paths: &critical_paths.unwrap_or_default(),
             edges: &map.edges,
             findings: &findings.unwrap_or_default(),
-            slowest: &traces(Order::Slowest),
+            slowest: &slowest,
+            mostly: &traces::mostly(web, &slowest),
             newest: &traces(Order::Newest),
         },
     );
@@ -162,8 +166,8 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
         }
         p { a href=(focus) { "Its neighbourhood on the map" } }
         div.two {
-            section { h2 { "Slowest traces kept" } (traces::short_table(page.slowest, "slowest")) }
-            section { h2 { "Latest traces kept" } (traces::short_table(page.newest, "newest")) }
+            section { h2 { "Slowest traces kept" } (traces::slow_table(page.slowest, page.mostly)) }
+            section { h2 { "Latest traces kept" } (traces::latest_table(page.newest)) }
         }
     }
 }
@@ -328,6 +332,7 @@ mod tests {
                 edges: &fixtures::map().edges,
                 findings: &[],
                 slowest: &fixtures::summaries(),
+                mostly: &[],
                 newest: &[],
             },
         );

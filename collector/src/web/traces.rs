@@ -1,5 +1,6 @@
 //! `GET /traces`: the kept traces that match a form.
 
+use std::iter::repeat;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -7,17 +8,21 @@ use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
 use super::charts::bars::bar;
-use super::format::{ago, count, counted, duration, utc};
+use super::critical_path::part_name;
+use super::format::{ago, count, counted, duration, ratio, utc};
 use super::layout::{Frame, Tab, page as frame_page, service_name, window_choice};
 use super::query::{BadParameter, MAX_ATTRIBUTES, PageQuery, TIME};
 use super::timeline::nanos;
+use super::waterfall::parse_trace_id;
 use super::{Web, empty, layout, live, rendered};
 use crate::status::now_unix_nano;
-use crate::views::report::{TraceSummary, Window};
+use crate::views::report::{LargestPart, TraceSummary, Window};
 use crate::views::{Order, Range, TraceQuery};
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 500;
+/// Spans that are looked at, at most, to say what most of the time of the slowest traces was spent in.
+const LOOKED_AT: usize = 10_000;
 /// The parameters that narrow the list, beside those of [`SPAN`].
 const FILTERS: [&str; 6] = ["service", "operation", "attr", "min", "max", "error"];
 /// The parameters of the latency of spans, which the cells of a heatmap set.
@@ -123,7 +128,7 @@ fn content(query: &PageQuery, asked: &TraceQuery, services: &[&str], found: &Fou
         } @else if traces.is_empty() {
             (empty::nothing_in_range(query, "/traces", window))
         } @else {
-            (long_table(traces))
+            (long_table(query, asked.order, traces))
             @if traces.len() >= asked.limit && asked.limit < MAX_LIMIT {
                 p { a.button href=(query.link("/traces", &[("limit", Some("500"))])) { "Show up to " (MAX_LIMIT) } }
             }
@@ -183,7 +188,15 @@ fn form(query: &PageQuery, asked: &TraceQuery, services: &[&str]) -> Markup {
     }
 }
 
-fn long_table(traces: &[TraceSummary]) -> Markup {
+/// The heading of a column that the traces can be ordered by, the largest first.
+fn order_heading(query: &PageQuery, label: &str, order: &str, current: bool) -> Markup {
+    let link = query.link("/traces", &[("order", Some(order))]);
+    html! {
+        th.num scope="col" aria-sort=[current.then_some("descending")] { a href=(link) { (label) } }
+    }
+}
+
+fn long_table(query: &PageQuery, order: Order, traces: &[TraceSummary]) -> Markup {
     let longest = longest(traces);
     let now = now_unix_nano();
     html! {
@@ -192,12 +205,12 @@ fn long_table(traces: &[TraceSummary]) -> Markup {
             table.rows #traces {
                 thead { tr {
                     th scope="col" { "Trace" }
-                    th.num scope="col" { "Duration" }
+                    (order_heading(query, "Duration", "slowest", order == Order::Slowest))
                     th.wide scope="col" { span.sr { "Against the longest" } }
                     th.num scope="col" { "Spans" }
                     th.num scope="col" { "Services" }
                     th scope="col" { "Outcome" }
-                    th.num scope="col" { "Started" }
+                    (order_heading(query, "Started", "newest", order == Order::Newest))
                 } }
                 tbody { @for trace in traces {
                     tr data-key=(trace.trace_id) data-row {
@@ -220,25 +233,64 @@ fn started(trace: &TraceSummary, now: u64) -> Markup {
     html! { td.num.muted title={ (utc(start)) " UTC" } { (ago(start, now)) } }
 }
 
-/// A few traces beside other things; `name` tells the tables of a page apart.
-pub(super) fn short_table(traces: &[TraceSummary], name: &str) -> Markup {
+/// What most of the time of each trace was spent in, as far as looking at them takes little time.
+pub(super) fn mostly(web: &Web, traces: &[TraceSummary]) -> Vec<Option<LargestPart>> {
+    let mut room = LOOKED_AT;
+    let look = |trace: &TraceSummary| {
+        room = room.checked_sub(trace.spans)?;
+        web.views.largest_part(parse_trace_id(&trace.trace_id)?)
+    };
+    traces.iter().map(look).collect()
+}
+
+/// The slowest traces beside other things, each with what most of its time was spent in.
+pub(super) fn slow_table(traces: &[TraceSummary], mostly: &[Option<LargestPart>]) -> Markup {
+    let parts = mostly.iter().map(Option::as_ref).chain(repeat(None));
+    let rows = traces.iter().zip(parts).map(|(trace, part)| {
+        let cell = html! {
+            td.mostly { @if let Some(part) = part {
+                (part_name(part.kind, &part.service, &part.operation)) " "
+                span.muted { (duration(part.seconds)) ", " (ratio(part.share)) }
+            } }
+        };
+        (trace, cell)
+    });
+    let heading = html! { th scope="col" { "Most of it in" } };
+    short_table("slowest", &heading, rows)
+}
+
+/// The latest traces beside other things.
+pub(super) fn latest_table(traces: &[TraceSummary]) -> Markup {
     let longest = longest(traces);
+    let bars = traces.iter();
+    let rows = bars.map(|trace| (trace, html! { td.wide { (length_bar(trace, longest)) } }));
+    let heading = html! { th.wide scope="col" { span.sr { "Against the longest" } } };
+    short_table("latest", &heading, rows)
+}
+
+/// `name` tells the tables of a page apart; each trace comes with a cell of its own.
+fn short_table<'a>(
+    name: &str,
+    heading: &Markup,
+    rows: impl Iterator<Item = (&'a TraceSummary, Markup)>,
+) -> Markup {
+    let mut rows = rows.peekable();
     html! {
-        @if traces.is_empty() {
+        @if rows.peek().is_none() {
             p.muted { "None kept in this range." }
         } @else {
-            div.scroll { table.rows {
+            div.scroll { table.rows #(name) {
                 thead { tr {
                     th scope="col" { "Trace" }
                     th.num scope="col" { "Duration" }
-                    th.wide scope="col" { span.sr { "Against the longest" } }
+                    (heading)
                     th scope="col" { "Outcome" }
                 } }
-                tbody { @for trace in traces {
+                tbody { @for (trace, cell) in rows {
                     tr data-key={ (name) " " (trace.trace_id) } data-row {
                         th.name scope="row" { (link(trace)) }
                         td.num.strong { (duration(trace.duration)) }
-                        td.wide { (length_bar(trace, longest)) }
+                        (cell)
                         td { (outcome(trace)) }
                     }
                 } }

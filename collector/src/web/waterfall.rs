@@ -85,7 +85,7 @@ fn elsewhere(links: &[TraceLink], trace_id: &str) -> Markup {
 }
 
 /// 32 hex digits, in either case, not all zero (W3C Trace Context §3.2.2.3).
-fn parse_trace_id(text: &str) -> Option<[u8; 16]> {
+pub(super) fn parse_trace_id(text: &str) -> Option<[u8; 16]> {
     if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
