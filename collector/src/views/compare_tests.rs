@@ -407,6 +407,44 @@ fn a_window_is_compared_with_the_one_before() {
 }
 
 #[test]
+fn an_edge_is_compared_with_itself_in_the_window_before() {
+    let views = views();
+    let call = |trace: u128, server_nanos, at| {
+        let client = timed(trace, 1, 0, Kind::Client, 9_000_000);
+        let server = timed(trace, 2, 1, Kind::Server, server_nanos);
+        count(&views, "api", &[], vec![client], at);
+        count(&views, "add", &[], vec![server], at);
+    };
+    call(1, 8_000_000, T0 - 400 * SECOND);
+    call(2, 4_000_000, T0);
+    // A caller that came later was on no edge then.
+    let first = timed(3, 1, 0, Kind::Client, 9_000_000);
+    count(&views, "web", &[], vec![first], T0);
+    let gap = |edge: &report::Edge| edge.gap_p50.map(|gap| (gap * 1e3).round());
+    let now = views.map_at(FIVE_MINUTES, T0);
+    let before = views.map_before_at(FIVE_MINUTES, T0).unwrap();
+    assert_eq!(
+        Some(&before.window),
+        views.previous_at(FIVE_MINUTES, T0).as_ref()
+    );
+    let gaps = |map: &Map| {
+        let edges = map.edges.iter().filter(|edge| edge.client == "api");
+        edges.map(gap).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (gaps(&now), gaps(&before)),
+        (vec![Some(5.0)], vec![Some(1.0)])
+    );
+    let edge = |client| views.edge_before_at((client, "add"), FIVE_MINUTES, T0);
+    assert_eq!(edge("api").as_ref().and_then(gap), Some(1.0));
+    assert_eq!(edge("web").map(|edge| edge.count), Some(0));
+    assert!(edge("nobody").is_none());
+    // Nothing before an hour is kept.
+    assert!(views.map_before_at(HOUR, T0).is_none());
+    assert!(views.edge_before_at(("api", "add"), HOUR, T0).is_none());
+}
+
+#[test]
 fn before_the_start_there_is_no_window() {
     let views = Views::new(Config {
         retention: Duration::from_secs(3600),

@@ -205,7 +205,7 @@ pub(super) fn heading(
     };
     let link = query.link(path, &[("sort", Some(key)), ("dir", Some(next.word()))]);
     html! {
-        th scope="col" .num[column != Column::Name] aria-sort=[current.then(|| sorting.direction.aria())] {
+        th scope="col" .num[column != Column::Name] .minor[is_minor(column)] aria-sort=[current.then(|| sorting.direction.aria())] {
             a href=(link) data-sort=(key) { (label) @if current && sorting.by_change { " change" } }
         }
     }
@@ -217,9 +217,9 @@ pub(super) fn headings(sorted: Option<(&PageQuery, &str, Sorting)>) -> Markup {
         @for column in NUMBERS {
             @match sorted {
                 Some((query, path, sorting)) => (heading(query, path, sorting, column, column.label())),
-                None => th.num scope="col" { (column.label()) },
+                None => th.num.minor[is_minor(column)] scope="col" { (column.label()) },
             }
-            @if is_drawn(column) { th.plot scope="col" { span.sr { "Course of " (column.label()) } } }
+            @if is_drawn(column) { th.plot.minor[column == Column::Rate] scope="col" { span.sr { "Course of " (column.label()) } } }
         }
     }
 }
@@ -228,12 +228,12 @@ pub(super) fn headings(sorted: Option<(&PageQuery, &str, Sorting)>) -> Markup {
 pub(super) fn cells(row: &Row<'_>, unit: &str) -> Markup {
     html! {
         @for column in NUMBERS {
-            td.num.strong[column == Column::P99] title=[(column == Column::Rate).then(|| told(row.now.count, row.now.samples, unit))] {
+            td.num.minor[is_minor(column)].strong[column == Column::P99] title=[(column == Column::Rate).then(|| told(row.now.count, row.now.samples, unit))] {
                 @if column == Column::Rate { (about(row.now.count, row.now.samples)) }
                 (number(column, row.now))
                 @if let Some(change) = row.before.and_then(|before| change(column, row.now, before)) { " " (shown(&change)) }
             }
-            @if is_drawn(column) { td.plot { (course(column, row.spark)) } }
+            @if is_drawn(column) { td.plot.minor[column == Column::Rate] { (course(column, row.spark)) } }
         }
     }
 }
@@ -304,6 +304,11 @@ fn number(column: Column, figures: &Figures) -> Markup {
         Column::Rate => html! { (rate(figures.rate)) },
         column => html! { (maybe_duration(column.number(figures))) },
     }
+}
+
+/// What gives way on a narrow screen, so that it shows the 99th percentile.
+fn is_minor(column: Column) -> bool {
+    matches!(column, Column::P90 | Column::P95)
 }
 
 fn is_drawn(column: Column) -> bool {

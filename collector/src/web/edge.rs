@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
+use super::change::shown;
 use super::charts::distribution::{Spread, distribution};
 use super::charts::graph::{kind_name, why_no_gap};
 use super::columns::told;
-use super::change::shown;
 use super::edge_change::{Percentile, gap_change};
 use super::edge_table::{COUNTS, ERRORS, counts};
 use super::format::{NONE, count, maybe_duration, rate, ratio, shorten};
@@ -432,6 +432,18 @@ mod tests {
             gap.contains("6.00 ms") && gap.contains("as the server told it"),
             "{gap}"
         );
+    }
+
+    #[test]
+    fn a_gap_that_has_grown_says_so() {
+        let report = report();
+        let before = Edge {
+            gap_p99: Some(0.002),
+            ..report.edge.clone()
+        };
+        let grown = figures(&report.edge, Some(&before)).into_string();
+        assert!(grown.contains("▲\u{a0}4.9×") && grown.contains("was 2.00\u{a0}ms"));
+        assert!(!figures(&report.edge, None).into_string().contains('▲'));
     }
 
     #[test]

@@ -106,7 +106,10 @@ mod tests {
     #[test]
     fn a_gap_that_grew_stands_out_and_says_what_it_was() {
         let (text, size) = text(&edge(0.006, 100), &edge(0.002, 100)).unwrap();
-        assert!(text.contains("▲\u{a0}3.0×") && text.contains("warn"), "{text}");
+        assert!(
+            text.contains("▲\u{a0}3.0×") && text.contains("warn"),
+            "{text}"
+        );
         assert!(text.contains("was 2.00\u{a0}ms"), "{text}");
         assert!(size > 1.0);
     }

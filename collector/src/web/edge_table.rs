@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 
 use maud::{Markup, html};
 
+use super::change::{Change, shown};
 use super::charts::bars::{Part, stack};
 use super::charts::graph::why_no_gap;
-use super::change::{Change, shown};
 use super::columns::{about, told, what_is_estimated};
 use super::edge_change::{Before, Percentile, SORTS};
 use super::format::{count, counted, maybe_duration, rate, ratio};
@@ -143,10 +143,7 @@ impl Sorting {
         let changes = SORTS.map(|(name, percentile, _)| (name, By::Change(percentile)));
         let choices = columns.chain(changes).map(|(name, by)| (name, (name, by)));
         let choices: Vec<_> = choices.collect();
-        let default = (
-            "gap_p99",
-            By::Column(|a, b| known(gap(a)[2], gap(b)[2])),
-        );
+        let default = ("gap_p99", By::Column(|a, b| known(gap(a)[2], gap(b)[2])));
         let allowed = "say client, server, rate, errors, gap_p50 and so on, a sort of calls such as unpaired, or what \
                        changed: gap_p50-change or gap_p99-change";
         let (column, by) = query.choice("sort", &choices, default, allowed)?;

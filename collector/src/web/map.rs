@@ -98,12 +98,7 @@ fn content(asked: &Asked<'_>, seen: &Seen<'_>) -> Markup {
     }
 }
 
-fn picture(
-    asked: &Asked<'_>,
-    focus: Option<&str>,
-    shown: &Shown<'_>,
-    seen: &Seen<'_>,
-) -> Markup {
+fn picture(asked: &Asked<'_>, focus: Option<&str>, shown: &Shown<'_>, seen: &Seen<'_>) -> Markup {
     let query = asked.query;
     let known = seen.map.edges.len();
     let mut rows = shown.edges.clone();
@@ -250,6 +245,10 @@ mod tests {
     use crate::web::testing::{Page, assert_drawable};
 
     fn show(pairs: &[(&str, &str)], map: &Map) -> Page {
+        compare(pairs, map, None)
+    }
+
+    fn compare(pairs: &[(&str, &str)], map: &Map, before: Option<&Map>) -> Page {
         let owned = pairs
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -257,8 +256,8 @@ mod tests {
         let asked = Asked::read(&query).unwrap();
         let seen = Seen {
             map,
-            before: &Before::of(None),
-            previous: None,
+            before: &Before::of(before),
+            previous: before.map(|map| &map.window),
             services: &fixtures::services(),
         };
         let main = content(&asked, &seen);
@@ -406,6 +405,38 @@ mod tests {
             "gateway → checkout"
         );
         assert_eq!(by(&[("sort", "unpaired")]).0, "checkout → postgres:orders");
+    }
+
+    #[test]
+    fn the_gap_that_has_grown_most_stands_first() {
+        let edge = |server: &str, gap| Edge {
+            gap_p50: Some(gap),
+            ..fixtures::edge("gateway", server)
+        };
+        let of = |edges: &[(&str, f64)]| Map {
+            edges: edges
+                .iter()
+                .map(|&(server, gap)| edge(server, gap))
+                .collect(),
+            ..fixtures::map()
+        };
+        let before = of(&[("checkout", 0.009), ("mailer", 0.001)]);
+        let map = of(&[("checkout", 0.009), ("mailer", 0.003), ("new", 0.5)]);
+        let grown = [("sort", "gap_p50-change")];
+        let page = compare(&grown, &map, Some(&before));
+        assert_eq!(rows(&page)[0], "gateway → mailer");
+        let text = page.text().replace('\u{a0}', " ");
+        assert!(text.contains("3.00 ms ▲ 3.0×"), "{text}");
+        assert!(text.contains("Whose network gap has grown"), "{text}");
+        let links = page
+            .all("a")
+            .filter(|link| link.get("aria-current").is_some());
+        let links: Vec<_> = links.filter_map(|link| link.get("href")).collect();
+        assert!(links.contains(&"/map?sort=gap_p50-change"), "{links:?}");
+        let last = compare(&[grown[0], ("dir", "asc")], &map, Some(&before));
+        assert_eq!(rows(&last)[2], "gateway → mailer");
+        let alone = show(&grown, &map).text();
+        assert!(alone.contains("What changed is not known"), "{alone}");
     }
 
     #[test]

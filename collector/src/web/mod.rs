@@ -84,6 +84,10 @@ pub fn router(web: Web) -> Router {
         .route("/edges", get(edge::page))
         .route("/traces", get(traces::page))
         .route("/traces/{trace_id}", get(waterfall::page))
+        .route(
+            "/traces/{trace_id}/spans/{span_id}",
+            get(waterfall::span::page),
+        )
         .route("/status", get(status::page))
         // Neither the stream of events nor an asset is a report.
         .layer(bounded)

@@ -447,6 +447,41 @@ mod tests {
     }
 
     #[test]
+    fn headings_order_as_the_form_does() {
+        let pairs = [("service", "gateway"), ("order", "slowest")];
+        let page = show(&pairs, &fixtures::summaries());
+        let sorted = page.all("th").filter(|th| th.get("aria-sort").is_some());
+        let sorted: Vec<_> = sorted.map(|th| th.text.clone()).collect();
+        assert_eq!(sorted, ["Duration"]);
+        let started = page.all("a").find(|link| link.text == "Started").unwrap();
+        let newest = "/traces?service=gateway&order=newest";
+        assert_eq!(started.get("href"), Some(newest));
+        assert!(read(&query(&[("order", "newest")])).is_ok());
+    }
+
+    #[test]
+    fn a_slow_trace_says_what_most_of_it_was_spent_in() {
+        let part = LargestPart {
+            kind: "network",
+            service: "gateway".to_owned(),
+            operation: fixtures::HOSTILE.to_owned(),
+            seconds: 0.3,
+            share: 0.75,
+        };
+        let table = slow_table(&fixtures::summaries(), &[Some(part)]);
+        let page = Page::parse(&table.into_string());
+        let cells: Vec<_> = page.class("mostly").map(|cell| cell.text.clone()).collect();
+        assert_eq!(cells.len(), 2, "each trace has its cell");
+        assert!(cells[0].starts_with("gateway → "), "{}", cells[0]);
+        let figures = cells[0].replace('\u{a0}', " ");
+        assert!(figures.ends_with("network 300 ms, 75.0 %"), "{figures}");
+        assert_eq!(cells[1], "", "not looked at");
+        assert_eq!(page.count("script"), 0);
+        let none = slow_table(&[], &[]).into_string();
+        assert!(none.contains("None kept in this range"));
+    }
+
+    #[test]
     fn bars_stand_against_the_longest() {
         let page = show(&[], &fixtures::summaries());
         let widths: Vec<_> = page

@@ -4,6 +4,7 @@
 mod details;
 mod rows;
 mod shown;
+pub(super) mod span;
 #[cfg(test)]
 mod tests;
 
@@ -35,14 +36,7 @@ pub(super) async fn page(
     query: PageQuery,
 ) -> Response {
     let Some(id) = parse_trace_id(&trace_id) else {
-        return layout::failure(
-            StatusCode::BAD_REQUEST,
-            "This is no trace id",
-            &format!(
-                "{:?} is not 32 hexadecimal digits, not all of them zero.",
-                shorten(&trace_id, 80)
-            ),
-        );
+        return no_trace_id(&trace_id);
     };
     rendered(move || {
         let Some(trace) = web.views.trace(id) else {
@@ -60,6 +54,15 @@ pub(super) async fn page(
         Ok(frame_page(&frame, &main).into_response())
     })
     .await
+}
+
+fn no_trace_id(text: &str) -> Response {
+    let text = shorten(text, 80);
+    layout::failure(
+        StatusCode::BAD_REQUEST,
+        "This is no trace id",
+        &format!("{text:?} is not 32 hexadecimal digits, not all of them zero."),
+    )
 }
 
 fn not_kept(links: &[TraceLink], trace_id: &str) -> Response {

@@ -13,20 +13,22 @@ use crate::web::timeline::{Outside, Row};
 /// Levels that are drawn indented; deeper ones stand below the last.
 pub(super) const MAX_INDENT: usize = 16;
 
-/// Details of spans stand in the page up to so many bytes, those of the others are a click away.
-const DETAILS_BYTES: usize = 1 << 20;
+/// Details of spans stand in the page up to so many bytes, those of the others come when their row is opened: in the page
+/// of a large trace they would be most of what a browser has to read before it shows anything.
+const DETAILS_BYTES: usize = 1 << 17;
 
 /// The rows, with as many details as there is room for.
 pub(super) fn rows(asked: &Asked<'_>, shown: &Shown<'_>, trace_start: u64) -> Markup {
-    let mut room = DETAILS_BYTES;
+    let mut room = Some(DETAILS_BYTES);
     let rows = shown.rows.iter().map(|shown| {
-        let id = shown.row.span.span_id.as_str();
-        let is_open = asked.open == Some(id);
-        let details = details(shown.row, trace_start).into_string();
-        let left = room.checked_sub(details.len());
-        room = left.unwrap_or(room);
-        let details = (is_open || left.is_some()).then_some(PreEscaped(details));
-        span_row(asked, shown, details, is_open)
+        let is_open = asked.open == Some(shown.row.span.span_id.as_str());
+        let made = is_open || room.is_some();
+        let details = made.then(|| details(shown.row, trace_start).into_string());
+        if let Some(details) = &details {
+            room = room.and_then(|room| room.checked_sub(details.len()));
+        }
+        let details = details.filter(|_| is_open || room.is_some());
+        span_row(asked, shown, details.map(PreEscaped), is_open)
     });
     html! { @for row in rows { (row) } }
 }
@@ -78,7 +80,7 @@ fn span_row(
             }
             @match details {
                 Some(details) => (details),
-                None => div.detail { p { a href=(asked.opened(&span.span_id)) data-go data-more { "Show the details" } } },
+                None => div.detail { a href=(asked.opened(&span.span_id)) data-more { "Show the details" } },
             }
         }
     }
