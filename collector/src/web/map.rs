@@ -224,18 +224,13 @@ fn shapes() -> Markup {
 mod tests {
     use super::*;
     use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
+    use crate::web::testing::{Page, drawn};
 
     fn show(pairs: &[(&str, &str)], map: &Map) -> Page {
-        let owned = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let query = PageQuery::new(owned.collect());
+        let query = fixtures::query(pairs);
         let asked = Asked::read(&query).unwrap();
         let main = content(&asked, map, &fixtures::services());
-        let page = Page::parse(&html! { main { (main) } }.into_string());
-        assert_drawable(&page);
-        page
+        drawn(&main)
     }
 
     #[test]

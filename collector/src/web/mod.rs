@@ -17,6 +17,7 @@ mod layout;
 mod live;
 mod map;
 mod operations;
+mod pairs;
 mod parts;
 mod query;
 mod reports;
@@ -38,7 +39,7 @@ mod testing;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -49,6 +50,7 @@ pub use trace_link::{TraceLink, TraceLinkError};
 
 use crate::status::Status;
 use crate::views::Views;
+use pairs::Pairs;
 use query::{BadParameter, PageQuery};
 pub use reports::Reports;
 
@@ -153,17 +155,10 @@ async fn rendered(
 impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        Query::<Vec<(String, String)>>::from_request_parts(parts, state)
-            .await
-            .map(|Query(pairs)| Self::new(pairs))
-            .map_err(|error| {
-                layout::failure(
-                    StatusCode::BAD_REQUEST,
-                    "This address cannot be read",
-                    &error.body_text(),
-                )
-            })
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        Pairs::of(parts).map(Self::new).map_err(|why| {
+            layout::failure(StatusCode::BAD_REQUEST, "This address cannot be read", &why)
+        })
     }
 }
 

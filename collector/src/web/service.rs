@@ -304,7 +304,7 @@ fn neighbours(
 mod tests {
     use super::*;
     use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
+    use crate::web::testing::{Page, drawn};
 
     fn show(query: &PageQuery, operations: &[OperationReport]) -> Page {
         let mut services = fixtures::services();
@@ -331,9 +331,7 @@ mod tests {
                 newest: &[],
             },
         );
-        let page = Page::parse(&html! { main { (main) } }.into_string());
-        assert_drawable(&page);
-        page
+        drawn(&main)
     }
 
     #[test]
@@ -351,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_cell_opens_its_traces_and_a_row_its_heatmap() {
-        let query = PageQuery::new(vec![("operation".to_owned(), "GET /".to_owned())]);
+        let query = fixtures::query(&[("operation", "GET /")]);
         let page = show(&query, &fixtures::operations());
         let links: Vec<_> = page.all("a").filter_map(|link| link.get("href")).collect();
         let cell = "/traces?service=checkout&operation=GET%20%2F&span_min=4000001ns&span_max=8000000ns\
@@ -395,7 +393,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_hides_all_can_be_cleared() {
-        let query = PageQuery::new(vec![("q".to_owned(), "zzz".to_owned())]);
+        let query = fixtures::query(&[("q", "zzz")]);
         let page = show(&query, &fixtures::operations());
         assert!(page.text().contains("hides all 3 operations"));
         let clear = page.all("a").find(|link| link.text == "Clear the filter");

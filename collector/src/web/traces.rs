@@ -101,7 +101,12 @@ fn read(query: &PageQuery) -> Result<TraceQuery, BadParameter> {
             Order::Newest,
             "say newest or slowest",
         )?,
-        limit: query.limit(DEFAULT_LIMIT, MAX_LIMIT)?,
+        limit: query.number(
+            "limit",
+            DEFAULT_LIMIT,
+            MAX_LIMIT,
+            "say a whole number from 1 to 500",
+        )?,
     };
     match asked.contradiction() {
         None => Ok(asked),
@@ -284,15 +289,8 @@ fn outcome(trace: &TraceSummary) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
-
-    fn query(pairs: &[(&str, &str)]) -> PageQuery {
-        let owned = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        PageQuery::new(owned.collect())
-    }
+    use crate::web::fixtures::{self, query};
+    use crate::web::testing::{Page, drawn};
 
     fn show(pairs: &[(&str, &str)], traces: &[TraceSummary]) -> Page {
         let query = query(pairs);
@@ -306,9 +304,7 @@ mod tests {
                 others: traces.is_empty() && is_filtered(&query),
             },
         );
-        let page = Page::parse(&html! { main { (main) } }.into_string());
-        assert_drawable(&page);
-        page
+        drawn(&main)
     }
 
     #[test]
