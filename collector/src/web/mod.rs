@@ -26,6 +26,7 @@ mod services;
 mod status;
 mod timeline;
 mod trace_link;
+mod trace_table;
 mod traces;
 mod waterfall;
 mod wrong_port;
@@ -71,6 +72,26 @@ pub struct Web {
     pub reports: Reports,
     /// Turns true when the collector drains: streams of live events end then, so that they hold nothing up.
     pub closing: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Web {
+    /// What answers to loopback names and IP addresses alone, knows no other place to look at a trace and lists no tag's
+    /// values, with memory enough for any report.
+    pub fn new(
+        views: Arc<Views>,
+        status: Arc<Status>,
+        closing: tokio::sync::watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            views,
+            status,
+            allowed_hosts: Arc::default(),
+            trace_links: Arc::default(),
+            autocomplete_keys: Arc::default(),
+            reports: Reports::default(),
+            closing,
+        }
+    }
 }
 
 /// Everything that the web address serves beside the kit's probes and `/metrics`.
@@ -183,13 +204,8 @@ mod tests {
             view_bytes: 1 << 20,
         });
         let web = Web {
-            views: Arc::new(views),
-            status: Arc::default(),
             allowed_hosts: Arc::from(["traces.example.org".to_owned()]),
-            trace_links: Arc::default(),
-            autocomplete_keys: Arc::default(),
-            reports: Reports::default(),
-            closing,
+            ..Web::new(Arc::new(views), Arc::default(), closing)
         };
         (router(web), close)
     }

@@ -17,7 +17,8 @@ use super::layout::{
     service_name, service_path, window_choice,
 };
 use super::query::{BadParameter, PageQuery};
-use super::{Web, critical_path, doctor, empty, layout, live, operations, parts, rendered, traces};
+use super::trace_table::short_table;
+use super::{Web, critical_path, doctor, empty, layout, live, operations, parts, rendered};
 use crate::views::report::{
     CriticalPathReport, Edge, Finding, Heatmap, OperationReport, ServiceReport, TraceSummary,
     Window,
@@ -162,8 +163,8 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
         }
         p { a href=(focus) { "Its neighbourhood on the map" } }
         div.two {
-            section { h2 { "Slowest traces kept" } (traces::short_table(page.slowest, "slowest")) }
-            section { h2 { "Latest traces kept" } (traces::short_table(page.newest, "newest")) }
+            section { h2 { "Slowest traces kept" } (short_table(page.slowest, "slowest")) }
+            section { h2 { "Latest traces kept" } (short_table(page.newest, "newest")) }
         }
     }
 }
