@@ -1,4 +1,4 @@
-//! Starts every stage in order and drains them in order; the only file that names them all. Called by
+//! Starts every stage in order and drains them in order; the only folder that names them all. Called by
 //! `main_with`.
 
 mod bind;
