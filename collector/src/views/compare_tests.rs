@@ -1,60 +1,28 @@
 //! Weights of samples, versions and instances, and the window before.
 
+use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind as Kind;
-use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::report::ServiceReport;
+use super::testing::{SECOND, T0, count_group, failed, timed, views};
 use super::*;
-use crate::wire::test_support::{attribute, encode, resource_spans, span};
-use crate::wire::walk;
+use crate::wire::test_support::{attribute, resource_spans, span};
 
-/// 3 s into a ten-second slot, 13 s into a minute.
-const T0: u64 = 1_800_000_000_000_000_000 + 13 * SECOND;
-const SECOND: u64 = 1_000_000_000;
 const FIVE_MINUTES: Range = Range::Last(Duration::from_secs(300));
 const HOUR: Range = Range::Last(Duration::from_secs(3600));
-
-/// Views that have been up for an hour.
-fn views() -> Views {
-    let views = Views::new(Config {
-        retention: Duration::from_secs(3600),
-        trace_bytes: 1 << 20,
-        view_bytes: 8 << 20,
-    });
-    views.tick(T0 - 3_600 * SECOND);
-    views
-}
 
 fn count(views: &Views, service: &str, origin: &[(&str, &str)], spans: Vec<Span>, at: u64) {
     let mut group = resource_spans(service, spans);
     let resource = group.resource.as_mut().unwrap();
     let own = origin.iter().map(|(key, value)| attribute(key, value));
     resource.attributes.extend(own);
-    let bytes = encode(vec![group]);
-    let mut refs = Vec::new();
-    walk(&bytes, |span| refs.push(span)).unwrap();
-    views.count(&refs, at);
-}
-
-fn timed(trace: u128, id: u64, parent: u64, kind: Kind, nanos: u64) -> Span {
-    let mut span = span(trace, id, parent);
-    span.kind = kind.into();
-    span.end_time_unix_nano = span.start_time_unix_nano + nanos;
-    span
+    count_group(views, group, at);
 }
 
 fn sampled(mut span: Span, state: &str) -> Span {
     span.trace_state = state.into();
-    span
-}
-
-fn failed(mut span: Span) -> Span {
-    span.status = Some(Status {
-        code: 2,
-        ..Status::default()
-    });
     span
 }
 

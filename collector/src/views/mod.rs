@@ -52,6 +52,8 @@ mod edge_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

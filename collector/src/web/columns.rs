@@ -327,15 +327,8 @@ fn course(column: Column, of: &Spark) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::fixtures;
+    use crate::web::fixtures::{self, query};
     use crate::web::testing::Page;
-
-    fn query(pairs: &[(&str, &str)]) -> PageQuery {
-        let owned = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        PageQuery::new(owned.collect())
-    }
 
     fn sorted(pairs: &[(&str, &str)]) -> Sorting {
         Sorting::read(&query(pairs), Column::Rate).unwrap()

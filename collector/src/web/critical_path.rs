@@ -169,12 +169,10 @@ fn sum(parts: &[PathPart], column: impl Fn(&PathPart) -> f64) -> f64 {
 mod tests {
     use super::*;
     use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
+    use crate::web::testing::{Page, drawn};
 
     fn show(reports: &[CriticalPathReport]) -> Page {
-        let page = Page::parse(&html! { main { (section(reports)) } }.into_string());
-        assert_drawable(&page);
-        page
+        drawn(&section(reports))
     }
 
     #[test]

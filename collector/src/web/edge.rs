@@ -313,7 +313,7 @@ mod tests {
     use super::*;
     use crate::views::report::{Distribution, Examples};
     use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
+    use crate::web::testing::{Page, drawn};
 
     fn report() -> EdgeReport {
         let call = |id: &str, gap| Example {
@@ -345,14 +345,9 @@ mod tests {
     }
 
     fn show(report: &EdgeReport) -> Page {
-        let query = PageQuery::new(vec![
-            ("client".to_owned(), "gateway".to_owned()),
-            ("server".to_owned(), "checkout".to_owned()),
-        ]);
+        let query = fixtures::query(&[("client", "gateway"), ("server", "checkout")]);
         let main = content(&query, report, None);
-        let page = Page::parse(&html! { main { (main) } }.into_string());
-        assert_drawable(&page);
-        page
+        drawn(&main)
     }
 
     #[test]

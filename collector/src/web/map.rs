@@ -242,17 +242,14 @@ fn shapes() -> Markup {
 mod tests {
     use super::*;
     use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
+    use crate::web::testing::{Page, drawn};
 
     fn show(pairs: &[(&str, &str)], map: &Map) -> Page {
         compare(pairs, map, None)
     }
 
     fn compare(pairs: &[(&str, &str)], map: &Map, before: Option<&Map>) -> Page {
-        let owned = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let query = PageQuery::new(owned.collect());
+        let query = fixtures::query(pairs);
         let asked = Asked::read(&query).unwrap();
         let seen = Seen {
             map,
@@ -260,10 +257,7 @@ mod tests {
             previous: before.map(|map| &map.window),
             services: &fixtures::services(),
         };
-        let main = content(&asked, &seen);
-        let page = Page::parse(&html! { main { (main) } }.into_string());
-        assert_drawable(&page);
-        page
+        drawn(&content(&asked, &seen))
     }
 
     #[test]

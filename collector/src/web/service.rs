@@ -17,7 +17,8 @@ use super::layout::{
     service_name, service_path, window_choice,
 };
 use super::query::{BadParameter, PageQuery};
-use super::{Web, critical_path, doctor, empty, layout, live, operations, parts, rendered, traces};
+use super::trace_table::{latest_table, mostly, slow_table};
+use super::{Web, critical_path, doctor, empty, layout, live, operations, parts, rendered};
 use crate::views::report::{
     CriticalPathReport, Edge, Finding, Heatmap, LargestPart, OperationReport, ServiceReport,
     TraceSummary, Window,
@@ -113,7 +114,7 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
             edges: &map.edges,
             findings: &findings.unwrap_or_default(),
             slowest: &slowest,
-            mostly: &traces::mostly(web, &slowest),
+            mostly: &mostly(web, &slowest),
             newest: &traces(Order::Newest),
         },
     );
@@ -166,8 +167,8 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
         }
         p { a href=(focus) { "Its neighbourhood on the map" } }
         div.two {
-            section { h2 { "Slowest traces kept" } (traces::slow_table(page.slowest, page.mostly)) }
-            section { h2 { "Latest traces kept" } (traces::latest_table(page.newest)) }
+            section { h2 { "Slowest traces kept" } (slow_table(page.slowest, page.mostly)) }
+            section { h2 { "Latest traces kept" } (latest_table(page.newest)) }
         }
     }
 }
@@ -308,7 +309,7 @@ fn neighbours(
 mod tests {
     use super::*;
     use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
+    use crate::web::testing::{Page, drawn};
 
     fn show(query: &PageQuery, operations: &[OperationReport]) -> Page {
         let mut services = fixtures::services();
@@ -336,9 +337,7 @@ mod tests {
                 newest: &[],
             },
         );
-        let page = Page::parse(&html! { main { (main) } }.into_string());
-        assert_drawable(&page);
-        page
+        drawn(&main)
     }
 
     #[test]
@@ -357,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_cell_opens_its_traces_and_a_row_its_heatmap() {
-        let query = PageQuery::new(vec![("operation".to_owned(), "GET /".to_owned())]);
+        let query = fixtures::query(&[("operation", "GET /")]);
         let page = show(&query, &fixtures::operations());
         let links: Vec<_> = page.all("a").filter_map(|link| link.get("href")).collect();
         let cell = "/traces?service=checkout&operation=GET%20%2F&span_min=4000001ns&span_max=8000000ns\
@@ -401,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_hides_all_can_be_cleared() {
-        let query = PageQuery::new(vec![("q".to_owned(), "zzz".to_owned())]);
+        let query = fixtures::query(&[("q", "zzz")]);
         let page = show(&query, &fixtures::operations());
         assert!(page.text().contains("hides all 3 operations"));
         let clear = page.all("a").find(|link| link.text == "Clear the filter");

@@ -3,23 +3,18 @@
 use super::rows::MAX_INDENT;
 use super::*;
 use crate::web::fixtures;
-use crate::web::testing::{Page, assert_drawable};
+use crate::web::testing::{Page, drawn};
 
 fn show(trace: &Trace) -> Page {
     show_asked(trace, &[])
 }
 
 fn show_asked(trace: &Trace, pairs: &[(&str, &str)]) -> Page {
-    let owned = pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let links = ["Jaeger=http://jaeger.example/trace/{trace_id}"
         .parse()
         .unwrap()];
-    let main = content(&PageQuery::new(owned.collect()), trace, &links).unwrap();
-    let page = Page::parse(&html! { main { (main) } }.into_string());
-    assert_drawable(&page);
-    page
+    let main = content(&fixtures::query(pairs), trace, &links).unwrap();
+    drawn(&main)
 }
 
 #[test]
@@ -188,7 +183,7 @@ fn rows_are_folded_and_unfolded_by_links() {
     assert!(!toggled.contains(&id(1_001)) && toggled.ends_with(&id(1)));
     let many = vec![id(1); 201].join(",");
     for (name, value) in [("fold", "x"), ("fold", many.as_str()), ("first", "0")] {
-        let query = PageQuery::new(vec![(name.to_owned(), value.to_owned())]);
+        let query = fixtures::query(&[(name, value)]);
         assert!(content(&query, &trace, &[]).is_err(), "{name}={value}");
     }
 }
@@ -233,9 +228,9 @@ fn a_page_is_bounded_in_rows_and_details_and_leads_to_the_rest() {
         trace.spans.push(span);
     }
     let markup = |pairs: &[(&str, &str)]| {
-        let pairs = pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned()));
-        let query = PageQuery::new(pairs.collect());
-        content(&query, &trace, &[]).unwrap().into_string()
+        content(&fixtures::query(pairs), &trace, &[])
+            .unwrap()
+            .into_string()
     };
     let first = markup(&[]);
     assert!(first.len() < 2_800_000, "{}", first.len());
