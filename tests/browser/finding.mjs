@@ -133,7 +133,7 @@ for (const [name, options, keyboard] of READERS) {
     await reader.says('#services tbody tr', 'shop');
     await reader.follow('#services tr[data-key="shop"] a.service');
     await reader.says('#critical-path p:not(.muted)', 'of that in prices wait for the table');
-    await reader.says('#slowest tbody tr', 'prices wait for the table', '180 ms');
+    await reader.says('#slowest tbody tr', 'prices wait for the table', '90.0 %');
     await reader.follow('#slowest tbody tr a');
     await reader.sawTheSlowHop();
   });
