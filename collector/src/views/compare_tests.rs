@@ -1,60 +1,28 @@
 //! Weights of samples, versions and instances, and the window before.
 
+use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind as Kind;
-use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::report::ServiceReport;
+use super::testing::{SECOND, T0, count_group, failed, timed, views};
 use super::*;
-use crate::wire::test_support::{attribute, encode, resource_spans, span};
-use crate::wire::walk;
+use crate::wire::test_support::{attribute, resource_spans, span};
 
-/// 3 s into a ten-second slot, 13 s into a minute.
-const T0: u64 = 1_800_000_000_000_000_000 + 13 * SECOND;
-const SECOND: u64 = 1_000_000_000;
 const FIVE_MINUTES: Range = Range::Last(Duration::from_secs(300));
 const HOUR: Range = Range::Last(Duration::from_secs(3600));
-
-/// Views that have been up for an hour.
-fn views() -> Views {
-    let views = Views::new(Config {
-        retention: Duration::from_secs(3600),
-        trace_bytes: 1 << 20,
-        view_bytes: 8 << 20,
-    });
-    views.tick(T0 - 3_600 * SECOND);
-    views
-}
 
 fn count(views: &Views, service: &str, origin: &[(&str, &str)], spans: Vec<Span>, at: u64) {
     let mut group = resource_spans(service, spans);
     let resource = group.resource.as_mut().unwrap();
     let own = origin.iter().map(|(key, value)| attribute(key, value));
     resource.attributes.extend(own);
-    let bytes = encode(vec![group]);
-    let mut refs = Vec::new();
-    walk(&bytes, |span| refs.push(span)).unwrap();
-    views.count(&refs, at);
-}
-
-fn timed(trace: u128, id: u64, parent: u64, kind: Kind, nanos: u64) -> Span {
-    let mut span = span(trace, id, parent);
-    span.kind = kind.into();
-    span.end_time_unix_nano = span.start_time_unix_nano + nanos;
-    span
+    count_group(views, group, at);
 }
 
 fn sampled(mut span: Span, state: &str) -> Span {
     span.trace_state = state.into();
-    span
-}
-
-fn failed(mut span: Span) -> Span {
-    span.status = Some(Status {
-        code: 2,
-        ..Status::default()
-    });
     span
 }
 
@@ -404,6 +372,44 @@ fn a_window_is_compared_with_the_one_before() {
     let fixed = Range::Between(T0 - 420 * SECOND, T0 - 390 * SECOND);
     let (_, services) = views.services_at(fixed, T0);
     assert_eq!(services[0].previous.map(|figures| figures.count), Some(0));
+}
+
+#[test]
+fn an_edge_is_compared_with_itself_in_the_window_before() {
+    let views = views();
+    let call = |trace: u128, server_nanos, at| {
+        let client = timed(trace, 1, 0, Kind::Client, 9_000_000);
+        let server = timed(trace, 2, 1, Kind::Server, server_nanos);
+        count(&views, "api", &[], vec![client], at);
+        count(&views, "add", &[], vec![server], at);
+    };
+    call(1, 8_000_000, T0 - 400 * SECOND);
+    call(2, 4_000_000, T0);
+    // A caller that came later was on no edge then.
+    let first = timed(3, 1, 0, Kind::Client, 9_000_000);
+    count(&views, "web", &[], vec![first], T0);
+    let gap = |edge: &report::Edge| edge.gap_p50.map(|gap| (gap * 1e3).round());
+    let now = views.map_at(FIVE_MINUTES, T0);
+    let before = views.map_before_at(FIVE_MINUTES, T0).unwrap();
+    assert_eq!(
+        Some(&before.window),
+        views.previous_at(FIVE_MINUTES, T0).as_ref()
+    );
+    let gaps = |map: &Map| {
+        let edges = map.edges.iter().filter(|edge| edge.client == "api");
+        edges.map(gap).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (gaps(&now), gaps(&before)),
+        (vec![Some(5.0)], vec![Some(1.0)])
+    );
+    let edge = |client| views.edge_before_at((client, "add"), FIVE_MINUTES, T0);
+    assert_eq!(edge("api").as_ref().and_then(gap), Some(1.0));
+    assert_eq!(edge("web").map(|edge| edge.count), Some(0));
+    assert!(edge("nobody").is_none());
+    // Nothing before an hour is kept.
+    assert!(views.map_before_at(HOUR, T0).is_none());
+    assert!(views.edge_before_at(("api", "add"), HOUR, T0).is_none());
 }
 
 #[test]

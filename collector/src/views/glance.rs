@@ -60,7 +60,7 @@ impl Views {
 
     /// The edge of the [`map`](Self::map) with the largest 99th percentile of its gap; `None` where none was measured.
     pub(crate) fn widest_gap(&self, range: Range) -> Option<WidestGap> {
-        let snapshot = lock(&self.stats).map(range, now_unix_nano());
+        let snapshot = self.map_snapshot(range, now_unix_nano());
         let edges = snapshot.edges.iter();
         let gaps = edges.filter_map(|(names, edge)| Some((edge.gap_p99()?, names)));
         let widest = gaps.max_by(|(a, at_a), (b, at_b)| {

@@ -53,9 +53,10 @@ mod edge_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,8 +69,8 @@ use heatmap::{Asked, Grid};
 pub use parts::{MAX_PARTS, Split};
 use paths::Paths;
 use report::{
-    CriticalPathReport, EdgeReport, Finding, Heatmap, Map, Node, OperationReport, ServiceReport,
-    Trace, TraceSummary, ViewsStatus, Window,
+    CriticalPathReport, EdgeReport, Finding, Heatmap, LargestPart, Map, OperationReport,
+    ServiceReport, Trace, TraceSummary, ViewsStatus, Window,
 };
 use search::Sought;
 use services::OperationSnapshot;
@@ -289,6 +290,12 @@ impl Views {
         Some(tree::trace(&kept))
     }
 
+    /// What most of a kept trace's time was spent in; `None` for one that is not kept.
+    pub fn largest_part(&self, trace_id: [u8; 16]) -> Option<LargestPart> {
+        let kept = lock(&self.traces).get(trace_id)?;
+        paths::largest_part(&kept)
+    }
+
     fn services_at(&self, range: Range, now: u64) -> (Window, Vec<ServiceReport>) {
         let mut stats = lock(&self.stats);
         let windows = stats.compare(range, now);
@@ -361,32 +368,13 @@ impl Views {
 
     /// With the durations of all edges, or of those at one service alone.
     fn map_around_at(&self, around: Option<&str>, range: Range, now: u64) -> Map {
-        let snapshot = lock(&self.stats).map(range, now);
-        let mut nodes: BTreeMap<&str, &'static str> = BTreeMap::new();
-        let edges = snapshot.edges.iter();
-        let ends = edges.flat_map(|(names, _)| [&names.client, &names.server]);
-        for name in snapshot.services.iter().chain(ends) {
-            nodes.insert(&name.text, name.kind.as_str());
-        }
-        let edges = snapshot.edges.iter();
-        let edges = edges.map(|(names, edge)| {
-            if around.is_none_or(|service| names.has(service)) {
-                edge.report(names, snapshot.slots)
-            } else {
-                edge.counts(names, snapshot.slots)
-            }
-        });
-        let mut edges: Vec<_> = edges.collect();
-        edges.sort_by(|a, b| (&a.client, &a.server).cmp(&(&b.client, &b.server)));
-        let nodes = nodes.into_iter().map(|(id, kind)| Node {
-            id: id.to_owned(),
-            kind,
-        });
-        Map {
-            window: snapshot.slots.window(),
-            nodes: nodes.collect(),
-            edges,
-        }
+        self.map_snapshot(range, now).report(around)
+    }
+
+    fn map_snapshot(&self, range: Range, now: u64) -> stats::MapSnapshot {
+        let mut stats = lock(&self.stats);
+        let slots = stats.round(range, now);
+        stats.map(slots)
     }
 
     fn traces_at(&self, query: &TraceQuery, range: Range, now: u64) -> (Window, Vec<TraceSummary>) {

@@ -10,6 +10,7 @@ use super::evidence::{Evidence, Lone};
 use super::names::{Name, NameId, Names, NodeKind};
 use super::pairing::{Arrival, CALL_BYTES, Called, Pairing};
 use super::peer::{Peer, UNKNOWN};
+use super::report::{Map, Node};
 use super::series::{AllSeries, EdgeKey, EdgeTotals, SpanKey};
 use super::services::{ServiceSnapshot, Services};
 use super::window::{Clock, Compared, Slots};
@@ -55,6 +56,37 @@ pub(crate) struct MapSnapshot {
     pub(crate) slots: Slots,
     pub(crate) services: Vec<Name>,
     pub(crate) edges: Vec<(EdgeNames, EdgeSnapshot)>,
+}
+
+impl MapSnapshot {
+    /// Its report, to be made outside the lock: with the durations of all edges, or of those at one service alone.
+    pub(crate) fn report(&self, around: Option<&str>) -> Map {
+        let mut nodes: BTreeMap<&str, &'static str> = BTreeMap::new();
+        let ends = self.edges.iter();
+        let ends = ends.flat_map(|(names, _)| [&names.client, &names.server]);
+        for name in self.services.iter().chain(ends) {
+            nodes.insert(&name.text, name.kind.as_str());
+        }
+        let edges = self.edges.iter();
+        let edges = edges.map(|(names, edge)| {
+            if around.is_none_or(|service| names.has(service)) {
+                edge.report(names, self.slots)
+            } else {
+                edge.counts(names, self.slots)
+            }
+        });
+        let mut edges: Vec<_> = edges.collect();
+        edges.sort_by(|a, b| (&a.client, &a.server).cmp(&(&b.client, &b.server)));
+        let nodes = nodes.into_iter().map(|(id, kind)| Node {
+            id: id.to_owned(),
+            kind,
+        });
+        Map {
+            window: self.slots.window(),
+            nodes: nodes.collect(),
+            edges,
+        }
+    }
 }
 
 impl Stats {
@@ -142,8 +174,8 @@ impl Stats {
         self.clock.compared(now)
     }
 
-    pub(crate) fn map(&mut self, range: Range, now_unix_nano: u64) -> MapSnapshot {
-        let slots = self.round(range, now_unix_nano);
+    /// The map of a range.
+    pub(crate) fn map(&mut self, slots: Slots) -> MapSnapshot {
         let edges = self.named_edges(slots, None);
         let name = |id: NameId| self.names.get(id).cloned();
         MapSnapshot {

@@ -94,7 +94,7 @@ pub(super) struct Tree {
     /// Depth first, with depths.
     pub(super) order: Vec<(usize, usize)>,
     /// Whose duration the critical path explains: a parentless span, the earliest; without one the longest.
-    main_root: Option<usize>,
+    pub(super) main_root: Option<usize>,
 }
 
 impl Tree {

@@ -95,15 +95,11 @@ fn cohort(samples: &[&Weighed]) -> Cohort {
 }
 
 fn told(part: &Part, [typical, slow]: Seconds) -> PathPart {
-    let (kind, service, operation) = match part {
-        Part::Work { service, operation } => ("work", service, operation),
-        Part::Call { peer, operation } => ("call", peer, operation),
-        Part::Network { client, server } => ("network", client, server),
-    };
+    let (kind, service, operation) = part.told();
     PathPart {
         kind,
-        service: service.to_string(),
-        operation: operation.to_string(),
+        service: service.to_owned(),
+        operation: operation.to_owned(),
         typical,
         slow,
         difference: slow - typical,
