@@ -79,3 +79,25 @@ fn sentence(edge: &Edge) -> String {
         maybe_duration(edge.server_p99),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::fixtures;
+
+    #[test]
+    fn an_edge_without_a_gap_says_why() {
+        let check = |paired, asynchronous, negative, want: &str| {
+            let mut edge = fixtures::edge("gateway", "checkout");
+            (edge.paired, edge.asynchronous, edge.negative) = (paired, asynchronous, negative);
+            (edge.gap_p50, edge.gap_p99) = (None, None);
+            assert_eq!(why_no_gap(&edge), want);
+            let label = edge_label(&edge, Point::default()).into_string();
+            assert!(label.contains(want), "{want} in {label}");
+        };
+        check(0, 1, 0, "messages");
+        check(0, 0, 0, "no server span");
+        check(1, 1, 1, "server span longer");
+        check(1, 1, 0, "no gap yet");
+    }
+}
