@@ -4,9 +4,9 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use super::clock::Slots;
 use super::heatmap::Asked;
 use super::kept::KeptTrace;
-use super::window::Slots;
 use crate::wire::{AnyValueRef, Attributes, SpanRef, to_json};
 
 /// Which kept traces to list.

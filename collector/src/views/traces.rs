@@ -18,13 +18,14 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::clock::Slots;
 use super::favoured::Favoured;
 use super::kept::{KeptTrace, Origin};
 use super::report::TraceSummary;
 use super::sample::Sample;
 use super::search::{Head, TraceQuery};
 use super::share::Share;
-use super::window::{Slots, seconds};
+use super::window::seconds;
 use crate::wire::SpanRef;
 
 /// Largest part of the store that one trace may take.
@@ -193,6 +194,7 @@ impl Traces {
     }
 
     /// Every trace, in no order.
+    #[cfg(test)]
     pub(crate) fn each(&self, mut look: impl FnMut(&KeptTrace)) {
         self.traces.iter().for_each(|trace| look(trace));
     }

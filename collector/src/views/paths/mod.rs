@@ -18,11 +18,11 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
+use super::clock::{SLOT_NANOS, Slots};
 use super::kept::KeptTrace;
 use super::names::cut;
 use super::report::CriticalPathReport;
 use super::services::is_entry;
-use super::window::{SLOT_NANOS, Slots};
 use breakdown::{Breakdown, Part};
 
 /// Entry operations beyond this are not sampled.

@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
 use super::*;
 use crate::views::Range;
-use crate::views::window::Clock;
+use crate::views::clock::Clock;
 use crate::wire::{test_support, walk};
 
 #[test]
