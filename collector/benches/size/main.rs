@@ -101,6 +101,7 @@ fn memory(size: &Size, town: &Town) -> ViewsStatus {
         grown as f64 / MIB,
         told.trace_bytes as f64 / MIB,
     );
+    tell_parts(&views);
     let hour = Range::Last(Duration::from_secs(3_600));
     let (_, services) = views.services(hour);
     assert_eq!(services.len(), size.services);
@@ -115,6 +116,13 @@ fn memory(size: &Size, town: &Town) -> ViewsStatus {
         map.edges.len()
     );
     told
+}
+
+fn tell_parts(views: &Views) {
+    println!("| what | MiB |\n| --- | --: |");
+    for (part, bytes) in views.bytes_by_part() {
+        println!("| {part} | {:.1} |", bytes as f64 / MIB);
+    }
 }
 
 /// Views with so many minutes of the town's traffic, up to now.
@@ -185,6 +193,7 @@ fn speed(size: &Size, town: &Town, only: Option<&str>) {
         stop.store(true, Ordering::Relaxed);
     });
     println!("{:?}", views.status());
+    tell_parts(&views);
 }
 
 /// Every page and every answer of the API: over the last five minutes and over the hour, where that makes a difference.

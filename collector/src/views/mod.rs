@@ -10,6 +10,8 @@ pub mod report;
 pub mod rfc3339;
 pub mod series;
 
+mod call;
+mod clock;
 mod compare;
 mod critical_path;
 mod distribution;
@@ -39,6 +41,7 @@ mod search;
 mod services;
 mod share;
 mod shelf;
+mod snapshots;
 mod stats;
 mod traces;
 mod tree;
@@ -73,7 +76,7 @@ use report::{
     ServiceReport, Trace, TraceSummary, ViewsStatus, Window,
 };
 use search::Sought;
-use services::OperationSnapshot;
+use snapshots::OperationSnapshot;
 use stats::Stats;
 use tokio::sync::watch;
 use traces::Traces;
@@ -82,12 +85,13 @@ use crate::status::now_unix_nano;
 use crate::wire::SpanRef;
 pub(crate) use kept::KeptTrace;
 
-/// Part of the views' bytes that the samples of critical paths may take.
+/// Part of the views' bytes that the samples of critical paths may take; what they leave of it is the slots'.
 const PATHS_SHARE: usize = 8;
-/// Part of the views' bytes that the exemplars of Prometheus' series may take.
+/// Part of the views' bytes that the exemplars of Prometheus' series may take, likewise.
 const EXEMPLARS_SHARE: usize = 16;
-/// So many traces are looked at for these samples before the kept traces can be counted into again.
-const LOOKED_AT: usize = 200;
+/// So many traces are looked at for these samples before the kept traces can be counted into again: a fraction of a
+/// millisecond.
+const LOOKED_AT: usize = 20;
 /// The window moves at most so often.
 const MOVE_NANOS: u64 = 1_000_000_000;
 
@@ -169,8 +173,10 @@ impl Views {
     /// Lets time pass: settles the calls whose wait is over and tells subscribers of spans they have not been told of
     /// yet. To be called about once a second, also while no spans come.
     pub fn tick(&self, now_unix_nano: u64) {
+        let beside = lock(&self.paths).bytes() + lock(&self.exemplars).bytes();
         let mut stats = lock(&self.stats);
         stats.advance(now_unix_nano);
+        stats.make_room(beside);
         let (now, oldest) = (stats.clock.now(), stats.clock.oldest());
         drop(stats);
         let mut paths = lock(&self.paths);
@@ -178,7 +184,9 @@ impl Views {
         while lock(&self.traces).whole(now_unix_nano, LOOKED_AT, |trace| {
             paths.offer(trace);
             exemplars.offer(trace);
-        }) {}
+        }) {
+            self.give_way();
+        }
         paths.roll(now, oldest);
         drop((paths, exemplars));
         if self.untold.load(Ordering::Relaxed) {
@@ -213,11 +221,11 @@ impl Views {
         let (traces_kept, trace_bytes, untaken) =
             (traces.len(), traces.bytes(), traces.untaken_spans());
         drop(traces);
-        let samples = lock(&self.paths).bytes() + lock(&self.exemplars).bytes();
+        let bytes = self.bytes_by_part().iter().map(|(_, bytes)| bytes).sum();
         let stats = lock(&self.stats);
         ViewsStatus {
             spans: self.spans_counted(),
-            bytes: stats.bytes() + samples,
+            bytes,
             spans_in_overflow_operations: stats.services.overflowed(),
             version_and_instance_rows: stats.services.part_rows(),
             calls_in_overflow_edges: stats.edges.overflowed(),
@@ -228,6 +236,14 @@ impl Views {
             trace_bytes,
             spans_of_traces_not_taken: untaken,
         }
+    }
+
+    /// Heap bytes held, about, by what: together they stay within [`Config::view_bytes`].
+    pub fn bytes_by_part(&self) -> Vec<(&'static str, usize)> {
+        let paths = ("samples of critical paths", lock(&self.paths).bytes());
+        let exemplars = ("exemplars for Prometheus", lock(&self.exemplars).bytes());
+        let slots = lock(&self.stats).bytes_by_part();
+        slots.into_iter().chain([paths, exemplars]).collect()
     }
 
     /// Every service seen in the window, by name.
@@ -358,7 +374,7 @@ impl Views {
         drop(stats);
         let mut grid = Grid::new(&rows, slots);
         let asked = Asked { service, operation };
-        lock(&self.traces).each(|trace| grid.look_at(trace, asked));
+        self.look_at_kept(self.kept_trace_ids(), |trace| grid.look_at(trace, asked));
         Some(grid.report())
     }
 

@@ -276,6 +276,35 @@ fn an_hour_of_a_thousand_operations_fits() {
 }
 
 #[test]
+fn slots_have_what_the_rest_of_the_views_leaves() {
+    let filled = |view_bytes| {
+        let views = views(view_bytes);
+        for second in 0..3_600_u64 {
+            let nanos = 1_000 + second * second * 1_000;
+            let one = span("api", SpanKind::Internal, 1, 9, nanos);
+            views.count(&[one], T0 + second * SECOND);
+        }
+        views
+    };
+    let held = |views: &Views| -> usize {
+        let parts = lock(&views.stats).bytes_by_part();
+        parts.iter().map(|(_, bytes)| bytes).sum()
+    };
+    let all = held(&filled(1 << 20));
+    // Not if the shares of the others were kept free for them.
+    let view_bytes = all * 8 / 7;
+    let views = filled(view_bytes);
+    assert_eq!((held(&views), views.status().minutes_forgotten), (all, 0));
+    lock(&views.stats).make_room(view_bytes - all);
+    assert_eq!(views.status().minutes_forgotten, 0, "it just fits");
+    lock(&views.stats).make_room(view_bytes / 4);
+    assert!(views.status().minutes_forgotten > 0);
+    let left = held(&views);
+    assert!(left <= view_bytes - view_bytes / 4, "{left}");
+    assert!(left > view_bytes / 2, "{left}: no more than had to go");
+}
+
+#[test]
 fn what_does_not_fit_gives_up_the_oldest_minutes_and_tells() {
     let views = views(12_000);
     for second in 0..3_600_u64 {

@@ -21,14 +21,14 @@ impl Views {
         let spans = spans.map(|(key, latency)| SpanSeries {
             exemplars: exemplars.of_spans(&key),
             key,
-            latency,
+            latency: latency.unpack(),
         });
         let mut spans: Vec<_> = spans.collect();
         let edges = totals.edges.into_iter();
         let edges = edges.map(|(key, totals)| EdgeSeries {
             exemplars: exemplars.of_edge(&key),
             key,
-            totals,
+            totals: totals.unpack(),
         });
         let mut edges: Vec<_> = edges.collect();
         drop(exemplars);

@@ -18,11 +18,12 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
+use super::clock::{SLOT_NANOS, Slots};
 use super::kept::KeptTrace;
 use super::names::cut;
 use super::report::{CriticalPathReport, LargestPart};
 use super::services::is_entry;
-use super::window::{SLOT_NANOS, Slots, seconds};
+use super::window::seconds;
 use breakdown::{Breakdown, Part};
 
 /// Entry operations beyond this are not sampled.

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 
 use super::breakdown::OTHER_PARTS;
 use super::*;
+use crate::views::clock::Clock;
 use crate::views::kept::Origin;
 use crate::views::report::PathPart;
-use crate::views::window::Clock;
 use crate::wire::{ResourceRef, ScopeRef, SpanKind, SpanRef, StatusCode};
 
 const MS: u64 = 1_000_000;
