@@ -386,9 +386,15 @@ impl<const C: usize, const H: usize> Series<C, H> {
     /// Whether anything was counted in the range.
     pub(crate) fn any_in(&self, slots: Slots) -> bool {
         let mut open = self.open.iter().map(|&(slot, _)| slot);
+        // Of a minute that the range ends in, only its ten-second slots tell on which side of the end they are.
+        let minutes = slots.whole(&self.minutes, SLOTS_A_MINUTE);
         open.any(|slot| slots.contains(slot))
             || self.fine.range(slots.from, slots.to).next().is_some()
-            || self.minutes.range(slots.from, slots.to).next().is_some()
+            || self
+                .minutes
+                .range(minutes.start, minutes.end)
+                .next()
+                .is_some()
     }
 
     /// What was counted in the range, for its course: no slot is longer than a step.

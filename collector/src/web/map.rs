@@ -38,7 +38,9 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
     let main = if web.views.spans_counted() == 0 {
         empty::nothing_ever(&web.status)
     } else {
-        content(&asked, &web.views.map(range), &web.views.services(range).1)
+        let map = web.views.map(range);
+        let cut_short = web.views.calls_cut_short();
+        content(&asked, &map, &web.views.services(range).1, cut_short)
     };
     let frame = Frame {
         title: "Map",
@@ -156,7 +158,7 @@ fn quiet<'a>(edges: &'a [Edge]) -> impl Fn(&Edge) -> bool + use<'a> {
     }
 }
 
-fn content(asked: &Asked<'_>, map: &Map, services: &[ServiceReport]) -> Markup {
+fn content(asked: &Asked<'_>, map: &Map, services: &[ServiceReport], cut_short: u64) -> Markup {
     let query = asked.query;
     let focus = Focus::of(query.get("focus"), &map.nodes);
     let on = match &focus {
@@ -179,6 +181,7 @@ fn content(asked: &Asked<'_>, map: &Map, services: &[ServiceReport]) -> Markup {
         @if map.nodes.is_empty() || (on.is_some() && shown.nodes.is_empty()) {
             (empty::nothing_in_range(query, "/map", &map.window))
         } @else {
+            (cut_short_note(cut_short))
             (picture(asked, on, &shown, map.edges.len(), services))
         }
     }
@@ -219,6 +222,19 @@ fn picture(
             (empty::filter_hides_all(query, "/map", known, "edge"))
         }
         p.hidden-note data-empty-for="edges" hidden { "The filter hides every edge." }
+    }
+}
+
+/// Says that calls may stand in the wrong column, and what to do about it.
+fn cut_short_note(calls: u64) -> Markup {
+    html! {
+        @if calls > 0 {
+            p.warn {
+                "More calls were under way than there is room for: " (counted(calls, "call"))
+                " since the start did not get the full minute to wait for their other span. Where spans come late, "
+                "some of them are shown as unpaired. Give the collector more memory (" code { "--memory-limit" } ")."
+            }
+        }
     }
 }
 
@@ -335,12 +351,17 @@ mod tests {
     use crate::web::testing::{Page, assert_drawable};
 
     fn show(pairs: &[(&str, &str)], map: &Map) -> Page {
+        show_when(pairs, map, 0)
+    }
+
+    /// While so many calls were cut short.
+    fn show_when(pairs: &[(&str, &str)], map: &Map, cut_short: u64) -> Page {
         let owned = pairs
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let query = PageQuery::new(owned.collect());
         let asked = Asked::read(&query).unwrap();
-        let main = content(&asked, map, &fixtures::services());
+        let main = content(&asked, map, &fixtures::services(), cut_short);
         let page = Page::parse(&html! { main { (main) } }.into_string());
         assert_drawable(&page);
         page
@@ -363,6 +384,20 @@ mod tests {
         }
         assert!(rows[1].contains("no server span"));
         assert!(page.text().contains("network: 9.09 % of the median call"));
+    }
+
+    #[test]
+    fn calls_that_could_not_wait_are_told_with_what_helps() {
+        let text = show_when(&[], &fixtures::map(), 1_234).text();
+        for part in [
+            "More calls were under way than there is room for",
+            "1,234 calls since the start did not get the full minute",
+            "shown as unpaired",
+            "--memory-limit",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!show(&[], &fixtures::map()).text().contains("under way"));
     }
 
     #[test]
