@@ -302,7 +302,7 @@ mod tests {
     fn rates(page: &Page) -> Vec<(String, String)> {
         let cells = page.all("td").filter_map(|cell| {
             let told = cell.get("title")?;
-            told.contains("call").then(|| (&cell.text, told))
+            told.contains("call").then_some((&cell.text, told))
         });
         let plain = |text: &str| text.replace('\u{a0}', " ");
         let told = cells.filter(|(_, told)| !told.starts_with("Client"));
