@@ -407,6 +407,25 @@ fn a_window_is_compared_with_the_one_before() {
 }
 
 #[test]
+fn rows_stand_by_service_then_the_busiest_first_then_by_name() {
+    let views = views();
+    for service in ["shop", "cart"] {
+        for (version, spans) in [("3", 1), ("1", 1), ("2", 2)] {
+            let origin = [("service.version", version)];
+            let spans = (1..=spans).map(|id| span(id.into(), id, 0)).collect();
+            count(&views, service, &origin, spans, T0 - 400 * SECOND);
+        }
+    }
+    let (_, parts) = views.split_at(Split::Version, None, HOUR, T0);
+    let rows = parts
+        .iter()
+        .map(|part| (part.service.as_str(), part.version.as_deref().unwrap()));
+    let want = ["cart", "shop"].map(|service| ["2", "1", "3"].map(|version| (service, version)));
+    assert_eq!(rows.collect::<Vec<_>>(), want.concat());
+    assert_eq!(views.silent_at(FIVE_MINUTES, T0), ["cart", "shop"]);
+}
+
+#[test]
 fn who_came_after_the_window_is_not_in_it() {
     let views = views();
     count(&views, "cart", &[], vec![span(1, 1, 0)], T0);
