@@ -413,6 +413,83 @@ fn an_edge_is_compared_with_itself_in_the_window_before() {
 }
 
 #[test]
+fn rows_stand_by_service_then_the_busiest_first_then_by_name() {
+    let views = views();
+    for service in ["shop", "cart"] {
+        for (version, spans) in [("3", 1), ("1", 1), ("2", 2)] {
+            let origin = [("service.version", version)];
+            let spans = (1..=spans).map(|id| span(id.into(), id, 0)).collect();
+            count(&views, service, &origin, spans, T0 - 400 * SECOND);
+        }
+    }
+    let (_, parts) = views.split_at(Split::Version, None, HOUR, T0);
+    let rows = parts
+        .iter()
+        .map(|part| (part.service.as_str(), part.version.as_deref().unwrap()));
+    let want = ["cart", "shop"].map(|service| ["2", "1", "3"].map(|version| (service, version)));
+    assert_eq!(rows.collect::<Vec<_>>(), want.concat());
+    assert_eq!(views.silent_at(FIVE_MINUTES, T0), ["cart", "shop"]);
+}
+
+#[test]
+fn who_came_after_the_window_is_not_in_it() {
+    let views = views();
+    count(&views, "cart", &[], vec![span(1, 1, 0)], T0);
+    // In the same minute, but two slots later.
+    count(&views, "mail", &[], vec![span(2, 2, 0)], T0 + 20 * SECOND);
+    let now = T0 + 120 * SECOND;
+    views.tick(now);
+    let seen = |from: u64, to: u64| {
+        let range = Range::Between(T0 + from * SECOND, T0 + to * SECOND);
+        let (_, services) = views.services_at(range, now);
+        let names = services.into_iter().map(|service| service.service);
+        (names.collect::<Vec<_>>(), views.silent_at(range, now))
+    };
+    assert_eq!(seen(0, 3), (vec!["cart".to_owned()], vec![]));
+    let mail_alone = (vec!["mail".to_owned()], vec!["cart".to_owned()]);
+    assert_eq!(seen(7, 27), mail_alone);
+}
+
+#[test]
+fn a_part_without_a_value_or_a_span_in_the_range_is_none() {
+    let views = views();
+    let old = [("service.version", "1"), ("service.instance.id", "")];
+    count(&views, "cart", &old, vec![span(1, 1, 0)], T0 - 600 * SECOND);
+    let new = [("service.version", "2"), ("service.instance.id", "")];
+    count(&views, "cart", &new, vec![span(2, 2, 0)], T0);
+    let versions = |range| {
+        let parts = views.split_at(Split::Version, None, range, T0).1;
+        let versions = parts.into_iter().map(|part| part.version.unwrap());
+        versions.collect::<Vec<_>>()
+    };
+    assert_eq!(versions(FIVE_MINUTES), ["2"]);
+    assert_eq!(versions(HOUR), ["1", "2"]);
+    let (_, instances) = views.split_at(Split::Instance, None, FIVE_MINUTES, T0);
+    let told = instances
+        .iter()
+        .map(|part| (&part.instance, part.version.as_deref()));
+    // Rolled out in place: the instance is of the version that it has now.
+    assert_eq!(told.collect::<Vec<_>>(), [(&None, Some("2"))]);
+}
+
+#[test]
+fn one_version_costs_no_row_of_its_own() {
+    let bytes = |origin: &[(&str, &str)]| {
+        let views = views();
+        for second in 0..600 {
+            let spans = vec![timed(1, 1, 0, Kind::Server, second * second * 1_000)];
+            count(&views, "cart", origin, spans, T0 + second * SECOND);
+        }
+        views.status().bytes
+    };
+    let (alone, told) = (bytes(&[]), bytes(&[("service.version", "1")]));
+    assert!(
+        told < alone + 256,
+        "{told} bytes, {alone} without a version"
+    );
+}
+
+#[test]
 fn before_the_start_there_is_no_window() {
     let views = Views::new(Config {
         retention: Duration::from_secs(3600),

@@ -83,6 +83,21 @@ fn a_gap_that_was_told_stands_for_a_server_span_that_is_not_here() {
 }
 
 #[test]
+fn a_call_that_is_not_settled_yet_is_in_its_window_alone() {
+    let views = views();
+    views.tick(T0 - 600 * SECOND);
+    send(&views, "api", timed(1, 1, 0, Kind::Client, 9_000_000));
+    send(&views, "add", timed(1, 2, 1, Kind::Server, 4_000_000));
+    let count = |range| {
+        let report = views.edge_at(("api", "add"), range, T0 + SECOND).unwrap();
+        report.edge.count
+    };
+    assert_eq!(count(WINDOW), 1);
+    let before = Range::Between(T0 - 300 * SECOND, T0 - 100 * SECOND);
+    assert_eq!(count(before), 0);
+}
+
+#[test]
 fn an_edge_of_known_ends_may_have_no_calls() {
     let views = views();
     send(&views, "api", span(1, 1, 0));

@@ -251,7 +251,13 @@ fn exemplar(span: &SpanRef<'_>, nanos: u64, unix_nano: u64) -> Exemplar {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use opentelemetry_proto::tonic::trace::v1::span::SpanKind as Kind;
+
     use super::*;
+    use crate::views::{Config, Views, lock};
+    use crate::wire::{test_support, walk};
 
     fn seen(trace: u8, nanos: u64, unix_nano: u64) -> Exemplar {
         Exemplar {
@@ -277,6 +283,8 @@ mod tests {
             newest.0.iter().map(Exemplar::exponent).collect::<Vec<_>>(),
             [-1, 0]
         );
+        newest.offer(seen(5, 900_000_000, 12), true);
+        assert_eq!(newest.0[1], seen(3, 1_000_000_000, 12), "no newer");
         assert!(newest.expire(12));
         assert_eq!(newest.0, [seen(3, 1_000_000_000, 12)]);
         assert!(!newest.expire(13));
@@ -289,8 +297,75 @@ mod tests {
             newest.offer(seen(octave, 1 << octave, 1_000 - u64::from(octave)), true);
         }
         assert_eq!(newest.0.len(), MAX_BUCKETS);
-        let oldest = newest.0.iter().map(|exemplar| exemplar.unix_nano).min();
-        assert_eq!(oldest, Some(1_000 - 39), "the last one came in");
+        let mut kept: Vec<_> = newest.0.iter().map(|exemplar| exemplar.unix_nano).collect();
+        kept.sort_unstable();
+        // The last one came in; the newest of the others have stayed.
+        let want: Vec<_> = std::iter::once(1_000 - 39)
+            .chain(1_000 - 14..=1_000)
+            .collect();
+        assert_eq!(kept, want);
+    }
+
+    const T0: u64 = 1_800_000_000_000_000_000;
+
+    /// Views in which these spans of `shop` and of `stock`, 5 s each, are kept traces that were looked at.
+    fn looked_at(view_bytes: usize, spans: &[(&str, u64, u64, u64, Kind)]) -> Views {
+        let views = Views::new(Config {
+            retention: Duration::from_secs(3_600),
+            trace_bytes: 1 << 20,
+            view_bytes,
+        });
+        for &(service, trace, id, parent, kind) in spans {
+            let mut span = test_support::span(trace.into(), id, parent);
+            span.kind = kind.into();
+            span.name = format!("{service} {trace}");
+            span.attributes = vec![test_support::attribute("server.address", "pay.example")];
+            let bytes =
+                test_support::encode(vec![test_support::resource_spans(service, vec![span])]);
+            walk(&bytes, |span| views.count(&[span], T0)).unwrap();
+        }
+        views.tick(T0 + 15_000_000_000);
+        views
+    }
+
+    #[test]
+    fn calls_show_the_sides_that_were_measured() {
+        let spans = [
+            ("shop", 1, 1, 0, Kind::Client),
+            ("stock", 1, 2, 1, Kind::Server),
+            ("stock", 1, 3, 1, Kind::Server),
+            ("shop", 2, 1, 0, Kind::Client),
+            ("shop", 3, 1, 0, Kind::Producer),
+            ("mail", 3, 2, 1, Kind::Consumer),
+        ];
+        let views = looked_at(8 << 20, &spans);
+        let exemplars = lock(&views.exemplars);
+        let edges: Vec<_> = exemplars
+            .edges
+            .iter()
+            .map(|(key, sides)| (&*key.server, sides.each_ref().map(|side| side.0.len())))
+            .collect();
+        // Neither a retried call nor a message has durations of two sides; nor has a gap what was not answered.
+        assert_eq!(edges, [("pay.example", [1, 1, 0])]);
+    }
+
+    #[test]
+    fn there_are_no_more_series_than_fit() {
+        let calls: Vec<_> = (1..=40)
+            .map(|trace| ("shop", trace, 1, 0, Kind::Client))
+            .collect();
+        let kept = |limit: usize| {
+            let views = looked_at(limit * crate::views::EXEMPLARS_SHARE, &calls);
+            let exemplars = lock(&views.exemplars);
+            let series = exemplars.spans.len() + exemplars.edges.len();
+            (series, exemplars.bytes())
+        };
+        assert_eq!(kept(1 << 20).0, 41);
+        let limit = 16 << 10;
+        let (series, bytes) = kept(limit);
+        assert!((10..40).contains(&series), "{series}");
+        assert!(bytes <= limit && bytes > limit - 2 * MORE_BYTES, "{bytes}");
+        assert_eq!(kept(MORE_BYTES - 1), (0, 0));
     }
     #[test]
     fn without_room_nothing_grows() {

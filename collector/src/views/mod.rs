@@ -215,6 +215,11 @@ impl Views {
         self.spans.load(Ordering::Relaxed)
     }
 
+    /// Calls settled before their time since the start: more waited for their other half than there is room for.
+    pub fn calls_cut_short(&self) -> u64 {
+        lock(&self.stats).pairing.cut_short()
+    }
+
     /// What the views hold, and what they could not.
     pub fn status(&self) -> ViewsStatus {
         let traces = lock(&self.traces);

@@ -193,9 +193,11 @@ impl<const C: usize, const H: usize> Series<C, H> {
     /// Whether anything was counted in the range.
     pub(crate) fn any_in(&self, slots: Slots) -> bool {
         let mut open = self.open.iter().map(|&(slot, _)| slot);
+        // Of a minute that the range ends in, only its ten-second slots tell on which side of the end they are.
+        let minutes = slots.whole(SLOTS_A_MINUTE, self.minutes.newest());
         open.any(|slot| slots.contains(slot))
             || self.fine.any_in(slots.from..slots.to)
-            || self.minutes.any_in(slots.from..slots.to)
+            || self.minutes.any_in(minutes)
     }
 
     /// What was counted in the range, for its course: no slot is longer than a step.

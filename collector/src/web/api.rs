@@ -229,4 +229,6 @@ async fn no_such_path() -> Failure {
 }
 
 #[cfg(test)]
+mod full_tests;
+#[cfg(test)]
 mod tests;

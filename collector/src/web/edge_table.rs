@@ -324,3 +324,45 @@ pub(super) fn meaning() -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::fixtures;
+    use crate::web::testing::{Page, drawn};
+
+    fn show(edges: &[&Edge]) -> Page {
+        let query = PageQuery::default();
+        let sorting = Sorting::read(&query).unwrap();
+        drawn(&table(&query, sorting, edges, &Before::of(None)))
+    }
+
+    /// The rates of the rows, and what is said of them.
+    fn rates(page: &Page) -> Vec<(String, String)> {
+        let cells = page.all("td").filter_map(|cell| {
+            let told = cell.get("title")?;
+            told.contains("call").then_some((&cell.text, told))
+        });
+        let plain = |text: &str| text.replace('\u{a0}', " ");
+        let told = cells.filter(|(_, told)| !told.starts_with("Client"));
+        told.map(|(rate, told)| (plain(rate), plain(told)))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_estimated_is_marked_and_explained() {
+        let counted = fixtures::edge("gateway", "checkout");
+        let mut estimated = fixtures::edge("checkout", "stock");
+        estimated.samples = 90;
+        let page = show(&[&counted, &estimated]);
+        let own = |rate: &str, told: &str| (rate.to_owned(), told.to_owned());
+        let want = [
+            own("3.00/s", "900 calls"),
+            own("≈ 3.00/s", "900 calls, estimated from 1 in 10 on average"),
+        ];
+        assert_eq!(rates(&page), want);
+        assert!(page.text().contains("≈ is estimated"), "{}", page.text());
+        let text = show(&[&counted]).text();
+        assert!(!text.contains('≈'), "{text}");
+    }
+}

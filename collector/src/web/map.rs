@@ -51,6 +51,7 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
             before: &Before::of(before.as_ref()),
             previous: previous.as_ref(),
             services: &web.views.service_figures(range),
+            cut_short: web.views.calls_cut_short(),
         };
         content(&asked, &seen)
     };
@@ -70,6 +71,8 @@ struct Seen<'a> {
     /// `None` when there is no window before.
     previous: Option<&'a Window>,
     services: &'a BTreeMap<String, Figures>,
+    /// Calls since the start that could not wait for their other span.
+    cut_short: u64,
 }
 
 fn content(asked: &Asked<'_>, seen: &Seen<'_>) -> Markup {
@@ -95,6 +98,7 @@ fn content(asked: &Asked<'_>, seen: &Seen<'_>) -> Markup {
         @if map.nodes.is_empty() || (on.is_some() && shown.nodes.is_empty()) {
             (empty::nothing_in_range(query, "/map", &map.window))
         } @else {
+            (cut_short_note(seen.cut_short))
             (picture(asked, on, &shown, seen))
         }
     }
@@ -131,6 +135,19 @@ fn picture(asked: &Asked<'_>, focus: Option<&str>, shown: &Shown<'_>, seen: &See
             (empty::filter_hides_all(query, "/map", known, "edge"))
         }
         p.hidden-note data-empty-for="edges" hidden { "The filter hides every edge." }
+    }
+}
+
+/// Says that calls may stand in the wrong column, and what to do about it.
+fn cut_short_note(calls: u64) -> Markup {
+    html! {
+        @if calls > 0 {
+            p.warn {
+                "More calls were under way than there is room for: " (counted(calls, "call"))
+                " since the start did not get the full minute to wait for their other span. Where spans come late, "
+                "some of them are shown as unpaired. Give the collector more memory (" code { "--memory-limit" } ")."
+            }
+        }
     }
 }
 
@@ -247,10 +264,14 @@ mod tests {
     use crate::web::testing::{Page, drawn};
 
     fn show(pairs: &[(&str, &str)], map: &Map) -> Page {
-        compare(pairs, map, None)
+        show_when(pairs, map, None, 0)
     }
 
     fn compare(pairs: &[(&str, &str)], map: &Map, before: Option<&Map>) -> Page {
+        show_when(pairs, map, before, 0)
+    }
+
+    fn show_when(pairs: &[(&str, &str)], map: &Map, before: Option<&Map>, cut_short: u64) -> Page {
         let query = fixtures::query(pairs);
         let asked = Asked::read(&query).unwrap();
         let seen = Seen {
@@ -258,6 +279,7 @@ mod tests {
             before: &Before::of(before),
             previous: before.map(|map| &map.window),
             services: &fixtures::figures_by_name(),
+            cut_short,
         };
         drawn(&content(&asked, &seen))
     }
@@ -279,6 +301,20 @@ mod tests {
         }
         assert!(rows[1].contains("no server span"));
         assert!(page.text().contains("network: 9.09 % of the median call"));
+    }
+
+    #[test]
+    fn calls_that_could_not_wait_are_told_with_what_helps() {
+        let text = show_when(&[], &fixtures::map(), None, 1_234).text();
+        for part in [
+            "More calls were under way than there is room for",
+            "1,234 calls since the start did not get the full minute",
+            "shown as unpaired",
+            "--memory-limit",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!show(&[], &fixtures::map()).text().contains("under way"));
     }
 
     #[test]
