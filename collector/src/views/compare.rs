@@ -47,7 +47,7 @@ impl Views {
         let before = stats.compare(range, now).before?;
         let snapshot = stats.map(before);
         drop(stats);
-        Some(snapshot.report(None))
+        Some(snapshot.report())
     }
 
     pub(super) fn edge_before_at(

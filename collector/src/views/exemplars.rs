@@ -361,12 +361,13 @@ mod tests {
             (series, exemplars.bytes())
         };
         assert_eq!(kept(1 << 20).0, 41);
-        let limit = 16 << 10;
+        let limit = 8 << 10;
         let (series, bytes) = kept(limit);
         assert!((10..40).contains(&series), "{series}");
         assert!(bytes <= limit && bytes > limit - 2 * MORE_BYTES, "{bytes}");
         assert_eq!(kept(MORE_BYTES - 1), (0, 0));
     }
+
     #[test]
     fn without_room_nothing_grows() {
         let mut newest = Newest::default();

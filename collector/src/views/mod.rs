@@ -384,12 +384,7 @@ impl Views {
     }
 
     fn map_at(&self, range: Range, now: u64) -> Map {
-        self.map_around_at(None, range, now)
-    }
-
-    /// With the durations of all edges, or of those at one service alone.
-    fn map_around_at(&self, around: Option<&str>, range: Range, now: u64) -> Map {
-        self.map_snapshot(range, now).report(around)
+        self.map_snapshot(range, now).report()
     }
 
     fn map_snapshot(&self, range: Range, now: u64) -> stats::MapSnapshot {

@@ -63,8 +63,8 @@ pub(crate) struct MapSnapshot {
 }
 
 impl MapSnapshot {
-    /// Its report, to be made outside the lock: with the durations of all edges, or of those at one service alone.
-    pub(crate) fn report(&self, around: Option<&str>) -> Map {
+    /// Its report, to be made outside the lock.
+    pub(crate) fn report(&self) -> Map {
         let mut nodes: BTreeMap<&str, &'static str> = BTreeMap::new();
         let ends = self.edges.iter();
         let ends = ends.flat_map(|(names, _)| [&names.client, &names.server]);
@@ -72,13 +72,7 @@ impl MapSnapshot {
             nodes.insert(&name.text, name.kind.as_str());
         }
         let edges = self.edges.iter();
-        let edges = edges.map(|(names, edge)| {
-            if around.is_none_or(|service| names.has(service)) {
-                edge.report(names, self.slots)
-            } else {
-                edge.counts(names, self.slots)
-            }
-        });
+        let edges = edges.map(|(names, edge)| edge.report(names, self.slots));
         let mut edges: Vec<_> = edges.collect();
         edges.sort_by(|a, b| (&a.client, &a.server).cmp(&(&b.client, &b.server)));
         let nodes = nodes.into_iter().map(|(id, kind)| Node {

@@ -49,16 +49,11 @@ impl<const C: usize, const H: usize> Default for Slot<C, H> {
 
 impl<const C: usize, const H: usize> Slot<C, H> {
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.merge_counters(other);
-        for (sum, histogram) in self.histograms.iter_mut().zip(&other.histograms) {
-            sum.merge(histogram);
-        }
-    }
-
-    /// Without the histograms.
-    pub(crate) fn merge_counters(&mut self, other: &Self) {
         for (sum, counter) in self.counters.iter_mut().zip(other.counters) {
             *sum = sum.saturating_add(counter);
+        }
+        for (sum, histogram) in self.histograms.iter_mut().zip(&other.histograms) {
+            sum.merge(histogram);
         }
     }
 
@@ -269,17 +264,6 @@ impl<const C: usize, const H: usize> Snapshot<C, H> {
         let mut total = Slot::of(self.closed());
         self.open.iter().for_each(|(_, slot)| total.merge(slot));
         total
-    }
-
-    pub(crate) fn counts(&self) -> Slot<C, H> {
-        let mut whole = Slot::default();
-        for (_, mut packed) in self.closed() {
-            Slot::<C, H>::count_packed(&mut whole.counters, &mut packed);
-        }
-        for (_, slot) in &self.open {
-            whole.merge_counters(slot);
-        }
-        whole
     }
 
     fn closed(&self) -> impl Iterator<Item = (u32, &[u8])> {

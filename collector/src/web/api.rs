@@ -127,7 +127,7 @@ async fn heatmap(State(api): State<Api>, service: InPath, query: ApiQuery) -> An
 async fn doctor(State(api): State<Api>, service: InPath, query: ApiQuery) -> Answer {
     let (service, range) = of_service(&api, service, &query, &[])?;
     found(move || {
-        let map = api.views.map_around(&service, range);
+        let map = api.views.map(range);
         let findings = api.views.findings(&service, &map, range);
         let findings = findings.ok_or_else(|| unknown_service(&service))?;
         Ok(list((map.window, findings)))

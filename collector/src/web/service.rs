@@ -86,7 +86,7 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
     let heatmap = web.views.heatmap(name, query.get("operation"), range);
     let report = web.views.service(name, range);
     let parts = |split| web.views.split(split, Some(name), range).1;
-    let map = web.views.map_around(name, range);
+    let map = web.views.map(range);
     let findings = web.views.findings(name, &map, range);
     let traces = |order| {
         let asked = TraceQuery {
