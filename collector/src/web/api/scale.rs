@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::response::Response;
 
 use super::answer::{Failure, found, unready};
 use super::query::ApiQuery;
-use super::{Api, unknown_service, unreadable_path};
+use super::{Answer, Api, InPath, unknown_service, unreadable_path};
 use crate::views::scale::Scale;
 
 /// Autoscalers look every 15 to 30 s, so that the services' own default would answer them with old news.
@@ -17,11 +15,7 @@ const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
 /// Spans come in batches, seconds apart: a shorter time says more of the batches than of the load.
 const LEAST_WINDOW: Duration = Duration::from_secs(10);
 
-pub(super) async fn answer(
-    State(api): State<Api>,
-    service: Result<Path<String>, PathRejection>,
-    query: ApiQuery,
-) -> Result<Response, Failure> {
+pub(super) async fn answer(State(api): State<Api>, service: InPath, query: ApiQuery) -> Answer {
     let Path(service) = service.map_err(unreadable_path)?;
     query.only(&["window"])?;
     let window = query.window(DEFAULT_WINDOW, LEAST_WINDOW, api.views.retention())?;
