@@ -5,6 +5,7 @@ mod browser;
 mod calculator;
 mod demo;
 mod drain;
+mod endpoints;
 mod features;
 mod golden;
 mod grafana;
