@@ -9,13 +9,14 @@ type Check = fn(&[Value]) -> Vec<String>;
 
 /// Everything that does not fit.
 fn faults(documents: &[Value]) -> Vec<String> {
-    let checks: [Check; 9] = [
+    let checks: [Check; 10] = [
         references::selectors,
         references::ports,
         references::names,
         references::addresses,
         references::environment,
         limits::hardening,
+        limits::budgets,
         limits::times,
         limits::memory,
         limits::autoscaling,
@@ -186,6 +187,20 @@ fn what_does_not_fit_is_told() {
             "/spec/template/spec/enableServiceLinks",
             json!(true),
             "enableServiceLinks",
+        ),
+        (
+            "gateway",
+            "PodDisruptionBudget/calculator-add",
+            "/kind",
+            json!("Budget"),
+            "not one disruption budget",
+        ),
+        (
+            "scaled",
+            "Deployment/calculator-api",
+            "/spec/template/spec/topologySpreadConstraints",
+            json!([]),
+            "may be on one node",
         ),
         (
             "sidecar",

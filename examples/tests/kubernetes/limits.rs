@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::manifests::{Workload, id, list, of_kind, text, workloads};
+use crate::manifests::{Workload, id, list, of_kind, selects, text, workloads};
 use crate::network;
 use crate::references::{host_and_port, service, service_pods};
 
@@ -42,6 +42,28 @@ pub(crate) fn hardening(documents: &[Value]) -> Vec<String> {
             if !port["hostPort"].is_null() {
                 faults.push(format!("{}: hostPort", workload.id()));
             }
+        }
+    }
+    faults
+}
+
+/// Each Deployment has a disruption budget of its own; pods of which there are several are spread.
+pub(crate) fn budgets(documents: &[Value]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for workload in workloads(documents).filter(|one| one.document["kind"] == "Deployment") {
+        let budgets = of_kind(documents, "PodDisruptionBudget");
+        let own = budgets.filter(|budget| selects(&budget["spec"]["selector"], workload.labels));
+        if own.count() != 1 {
+            faults.push(format!("{}: not one disruption budget", workload.id()));
+        }
+        let spread =
+            list(&workload.pod["topologySpreadConstraints"]).map(|spread| &spread["topologyKey"]);
+        if workload.document["spec"]["replicas"] != 1
+            && !spread
+                .into_iter()
+                .any(|key| key == "kubernetes.io/hostname")
+        {
+            faults.push(format!("{}: may be on one node", workload.id()));
         }
     }
     faults

@@ -311,9 +311,18 @@ fn assert_is_scraped(applied: &Applied, workload: Workload<'_>) {
         assert_eq!(answer.status, 200, "{url}");
         let series = answer.text();
         let target = series.lines().find(|line| line.starts_with("target_info{"));
+        let container = workload
+            .containers()
+            .find(|one| crate::manifests::port(one, &endpoint["port"]).is_some());
         for label in [
             "k8s_pod_name=\"pod-7\"",
             "k8s_namespace_name=\"calculator\"",
+            "k8s_node_name=\"node-3\"",
+            // By OTEL_RESOURCE_ATTRIBUTES alone.
+            &format!(
+                "k8s_container_name=\"{}\"",
+                container.map_or("", |one| text(&one["name"]))
+            ),
         ] {
             assert!(
                 target.is_some_and(|line| line.contains(label)),
