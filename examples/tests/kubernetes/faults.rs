@@ -129,7 +129,7 @@ fn what_does_not_fit_is_told() {
             "gateway",
             "Deployment/calculator-add",
             &format!("{api}/image"),
-            json!("bellwether-calculator:9.9.9"),
+            json!("calculator:9.9.9"),
             "is not of this version",
         ),
         (

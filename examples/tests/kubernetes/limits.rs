@@ -162,53 +162,79 @@ fn variable<'a>(container: &'a Value, name: &str) -> &'a str {
     found.next().map_or("", |variable| text(&variable["value"]))
 }
 
-/// What is scaled is there, by one autoscaler that nobody works against, and the HPA reads what the adapter's rule makes.
+/// What is scaled is there, by one autoscaler that nobody works against, and what the autoscaler reads is of it.
 pub(crate) fn autoscaling(documents: &[Value]) -> Vec<String> {
-    let rule = include_str!("../../../kit/docs/autoscaling.md");
     let mut faults = Vec::new();
-    for scaler in documents
-        .iter()
-        .filter(|one| !one["spec"]["scaleTargetRef"].is_null())
-    {
+    let scalers = documents.iter();
+    for scaler in scalers.filter(|one| !one["spec"]["scaleTargetRef"].is_null()) {
         let target = &scaler["spec"]["scaleTargetRef"]["name"];
-        let found = of_kind(documents, "Deployment")
-            .find(|deployment| deployment["metadata"]["name"] == *target);
+        let found = workloads(documents).find(|one| one.document["metadata"]["name"] == *target);
         let Some(found) = found else {
             faults.push(format!("{}: no Deployment {target}", id(scaler)));
             continue;
         };
-        if !found["spec"]["replicas"].is_null() {
-            faults.push(format!("{}: {} says how many, too", id(scaler), id(found)));
+        if !found.document["spec"]["replicas"].is_null() {
+            faults.push(format!("{}: {} says how many, too", id(scaler), found.id()));
         }
-        for metric in list(&scaler["spec"]["metrics"]) {
-            let name = text(&metric["pods"]["metric"]["name"]);
-            if name.is_empty() || !rule.contains(&format!("as: {name}}}")) {
-                faults.push(format!("{}: no rule makes {name:?}", id(scaler)));
-            }
-        }
-        for trigger in
-            list(&scaler["spec"]["triggers"]).filter(|trigger| trigger["type"] == "metrics-api")
-        {
-            let (host, port) = host_and_port(text(&trigger["metadata"]["url"]));
-            let pods =
-                service(documents, &host).map(|service| service_pods(documents, service, port));
-            let pods = pods.unwrap_or_default();
-            let answers = |pod: &Workload<'_>| {
-                let mut containers = pod.containers();
-                containers.any(|one| {
-                    variable(one, "BELLWETHER_WEB_HOST")
-                        .split(',')
-                        .any(|name| name == host)
-                })
-            };
-            let reached = |(pod, port): &(Workload<'_>, u64)| {
-                answers(pod)
-                    && network::allowed(documents, network::Caller::Namespace("keda"), *pod, *port)
-            };
-            if !pods.iter().any(reached) {
-                faults.push(format!("{}: nobody answers to {host}:{port}", id(scaler)));
-            }
-        }
+        let metrics = list(&scaler["spec"]["metrics"]).map(metric);
+        let triggers = list(&scaler["spec"]["triggers"])
+            .map(|trigger| self::trigger(documents, found, trigger));
+        let told = metrics.chain(triggers).filter_map(Result::err);
+        faults.extend(told.map(|fault| format!("{}: {fault}", id(scaler))));
     }
     faults
+}
+
+/// The HPA reads what the adapter's rule makes.
+fn metric(metric: &Value) -> Result<(), String> {
+    let rule = include_str!("../../../kit/docs/autoscaling.md");
+    let name = text(&metric["pods"]["metric"]["name"]);
+    let made = !name.is_empty() && rule.contains(&format!("as: {name}}}"));
+    made.then_some(())
+        .ok_or_else(|| format!("no rule makes {name:?}"))
+}
+
+/// KEDA asks of the target's own pods, at an address where somebody answers.
+fn trigger(documents: &[Value], target: Workload<'_>, trigger: &Value) -> Result<(), String> {
+    let field = |name: &str| text(&trigger["metadata"][name]);
+    match text(&trigger["type"]) {
+        "prometheus" => {
+            let metadata = &target.document["metadata"];
+            let (namespace, name) = (text(&metadata["namespace"]), text(&metadata["name"]));
+            let pods = format!("{{namespace=\"{namespace}\",pod=~\"{name}-.*\"}}");
+            let query = field("query");
+            query
+                .contains(&pods)
+                .then_some(())
+                .ok_or_else(|| format!("{query} is not of {pods}"))
+        }
+        "metrics-api" => {
+            let url = field("url");
+            // What the calculator is started as is what its spans call it.
+            let service = text(&target.pod["containers"][0]["args"][0]);
+            if !url.contains(&format!("/api/v1/scale/{service}?")) {
+                return Err(format!("{url} is not of the service {service}"));
+            }
+            let (host, port) = host_and_port(url);
+            keda_reaches(documents, &host, port)
+                .then_some(())
+                .ok_or_else(|| format!("nobody answers to {host}:{port}"))
+        }
+        other => Err(format!("a trigger of type {other}")),
+    }
+}
+
+/// Whether a collector behind this Service answers to its name, and may be asked by KEDA.
+fn keda_reaches(documents: &[Value], host: &str, port: u64) -> bool {
+    let Some(service) = service(documents, host) else {
+        return false;
+    };
+    let mut pods = service_pods(documents, service, port).into_iter();
+    pods.any(|(pod, port)| {
+        let answers = pod.containers().any(|one| {
+            let mut names = variable(one, "BELLWETHER_WEB_HOST").split(',');
+            names.any(|name| name == host)
+        });
+        answers && network::allowed(documents, network::Caller::Namespace("keda"), pod, port)
+    })
 }

@@ -9,7 +9,7 @@ use bellwether_tests::peers::{self, Kubernetes};
 use serde_json::{Map, Value};
 
 /// Three minor versions of Kubernetes.
-const VERSIONS: [&str; 3] = ["1.35", "1.36", "1.37"];
+pub(crate) const VERSIONS: [&str; 3] = ["1.35", "1.36", "1.37"];
 
 /// What somebody may apply: an overlay, or one with a file of `autoscaling` beside it.
 #[derive(Debug)]
