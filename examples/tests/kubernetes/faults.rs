@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::manifests::{all, id};
-use crate::{limits, network, references};
+use crate::{autoscaling, limits, network, references};
 
 type Check = fn(&[Value]) -> Vec<String>;
 
 /// Everything that does not fit.
 fn faults(documents: &[Value]) -> Vec<String> {
-    let checks: [Check; 10] = [
+    let checks: [Check; 13] = [
         references::selectors,
         references::ports,
         references::names,
@@ -19,7 +19,10 @@ fn faults(documents: &[Value]) -> Vec<String> {
         limits::budgets,
         limits::times,
         limits::memory,
-        limits::autoscaling,
+        limits::rollouts,
+        limits::sidecars,
+        references::monitors,
+        autoscaling::faults,
     ];
     let own = checks.iter().flat_map(|check| check(documents));
     own.chain(network::faults(documents)).collect()
@@ -31,12 +34,9 @@ fn everything_that_is_referred_to_is_there() {
         return;
     };
     for applied in all {
-        assert_eq!(
-            faults(&applied.documents),
-            Vec::<String>::new(),
-            "{}",
-            applied.name
-        );
+        let mut faults = faults(&applied.documents);
+        faults.extend(references::ways(&applied.name, &applied.documents));
+        assert_eq!(faults, Vec::<String>::new(), "{}", applied.name);
     }
 }
 
@@ -231,6 +231,83 @@ fn what_does_not_fit_is_told() {
             "memory",
         ),
         (
+            "gateway",
+            "Namespace/calculator",
+            "/metadata/labels/pod-security.kubernetes.io~1enforce",
+            json!("baseline"),
+            "of any rights",
+        ),
+        (
+            "gateway",
+            "Deployment/bellwether-gateway",
+            "/spec/strategy/rollingUpdate/maxUnavailable",
+            json!(1),
+            "old pods go first",
+        ),
+        (
+            "agent",
+            "DaemonSet/bellwether-agent",
+            "/spec/updateStrategy/rollingUpdate/maxSurge",
+            json!(0),
+            "old pods go first",
+        ),
+        (
+            "sidecar",
+            "Deployment/calculator-add",
+            "/spec/template/spec/initContainers/0/restartPolicy",
+            Value::Null,
+            "waits for what never ends",
+        ),
+        (
+            "sidecar",
+            "Deployment/calculator-add",
+            "/spec/template/spec/initContainers/0",
+            json!({"name": "bellwether", "restartPolicy": "Always", "readinessProbe": {}}),
+            "makes its pod unready",
+        ),
+        (
+            "gateway",
+            "ServiceMonitor/bellwether",
+            "/spec/endpoints/0/honorLabels",
+            json!(false),
+            "renames labels",
+        ),
+        (
+            "gateway",
+            "PodMonitor/calculator",
+            "/spec/podMetricsEndpoints/0/interval",
+            json!("60s"),
+            "of Some(60)",
+        ),
+        (
+            "agent",
+            "Deployment/calculator-add",
+            &format!("{api}/env/0/value"),
+            json!("http://bellwether-gateway:4318"),
+            "sends nothing to bellwether-agent",
+        ),
+        (
+            "agent",
+            "Service/bellwether-agent",
+            "/spec/internalTrafficPolicy",
+            json!("Cluster"),
+            "leads to other nodes",
+        ),
+        (
+            "gateway",
+            "NetworkPolicy/dns",
+            "/spec/egress/0/ports/0/protocol",
+            json!("TCP"),
+            "ask for names",
+        ),
+        (
+            "autoscaled",
+            "HorizontalPodAutoscaler/calculator-api",
+            "/spec/metrics/0/pods/target/averageValue",
+            json!("64"),
+            "requests a pod",
+        ),
+        (
             "autoscaled",
             "HorizontalPodAutoscaler/calculator-api",
             "/spec/scaleTargetRef/name",
@@ -275,7 +352,8 @@ fn what_does_not_fit_is_told() {
         let spoilt = spoilt.unwrap_or_else(|| panic!("no {document}"));
         let at = spoilt.pointer_mut(pointer);
         *at.unwrap_or_else(|| panic!("{document}: no {pointer}")) = value;
-        let faults = faults(&documents);
+        let mut faults = faults(&documents);
+        faults.extend(references::ways(overlay, &documents));
         assert!(
             faults.iter().any(|fault| fault.contains(told)),
             "{document} {pointer}: {faults:#?}"

@@ -1,13 +1,10 @@
-//! What has to be small enough, or long enough, for what stands beside it: rights, times, memory, and the numbers that
-//! autoscalers and their targets have.
+//! What has to be small enough, or long enough, for what stands beside it: rights, times, memory.
 
 use serde_json::{Value, json};
 
-use crate::manifests::{Workload, id, list, of_kind, selects, text, workloads};
-use crate::network;
-use crate::references::{host_and_port, service, service_pods};
+use crate::manifests::{id, list, of_kind, selects, text, workloads};
 
-/// As the restricted level of Pod Security asks, and a file system that cannot be written.
+/// As the restricted level of Pod Security asks, which the namespace enforces; and a file system that cannot be written.
 pub(crate) fn hardening(documents: &[Value]) -> Vec<String> {
     let of_pod = [
         ("/automountServiceAccountToken", json!(false)),
@@ -25,6 +22,12 @@ pub(crate) fn hardening(documents: &[Value]) -> Vec<String> {
         ("/securityContext/capabilities/drop", json!(["ALL"])),
     ];
     let mut faults = Vec::new();
+    for namespace in of_kind(documents, "Namespace") {
+        let labels = &namespace["metadata"]["labels"];
+        if labels["pod-security.kubernetes.io/enforce"] != "restricted" {
+            faults.push(format!("{}: takes pods of any rights", id(namespace)));
+        }
+    }
     for workload in workloads(documents) {
         let pod = of_pod.iter().map(|wanted| (workload.pod, wanted));
         let containers = workload
@@ -69,6 +72,22 @@ pub(crate) fn budgets(documents: &[Value]) -> Vec<String> {
     faults
 }
 
+/// A new pod is ready before an old one goes.
+pub(crate) fn rollouts(documents: &[Value]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for workload in workloads(documents) {
+        let spec = &workload.document["spec"];
+        let (of_deployment, of_daemon_set) = (&spec["strategy"], &spec["updateStrategy"]);
+        let rolling = [of_deployment, of_daemon_set].map(|strategy| &strategy["rollingUpdate"]);
+        let overlaps =
+            |rolling: &&Value| rolling["maxSurge"] == 1 && rolling["maxUnavailable"] == 0;
+        if !rolling.iter().any(overlaps) {
+            faults.push(format!("{}: old pods go first", workload.id()));
+        }
+    }
+    faults
+}
+
 /// A pod is killed five seconds after its graces at the earliest, and is unready before its delay is over.
 pub(crate) fn times(documents: &[Value]) -> Vec<String> {
     let mut faults = Vec::new();
@@ -99,12 +118,6 @@ pub(crate) fn times(documents: &[Value]) -> Vec<String> {
                     workload.id()
                 ));
             }
-            if container["restartPolicy"] == "Always" && !ready.is_null() {
-                faults.push(format!(
-                    "{}: a sidecar must not make its pod unready",
-                    workload.id()
-                ));
-            }
             for probe in ["startupProbe", "livenessProbe"] {
                 if container[probe].is_null() {
                     faults.push(format!("{}: no {probe}", workload.id()));
@@ -119,6 +132,25 @@ pub(crate) fn times(documents: &[Value]) -> Vec<String> {
                 "{}: killed after {killed} s, needs {graces}",
                 workload.id()
             ));
+        }
+    }
+    faults
+}
+
+/// What comes before the service stays beside it, and takes no requests from it.
+pub(crate) fn sidecars(documents: &[Value]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for workload in workloads(documents) {
+        for container in list(&workload.pod["initContainers"]) {
+            if container["restartPolicy"] != "Always" {
+                faults.push(format!("{}: waits for what never ends", workload.id()));
+            }
+            if !container["readinessProbe"].is_null() {
+                faults.push(format!(
+                    "{}: a sidecar makes its pod unready",
+                    workload.id()
+                ));
+            }
         }
     }
     faults
@@ -157,84 +189,7 @@ pub(crate) fn bytes(quantity: &str) -> Option<u64> {
         .map(|mebibytes| mebibytes << 20)
 }
 
-fn variable<'a>(container: &'a Value, name: &str) -> &'a str {
+pub(crate) fn variable<'a>(container: &'a Value, name: &str) -> &'a str {
     let mut found = list(&container["env"]).filter(|variable| variable["name"] == name);
     found.next().map_or("", |variable| text(&variable["value"]))
-}
-
-/// What is scaled is there, by one autoscaler that nobody works against, and what the autoscaler reads is of it.
-pub(crate) fn autoscaling(documents: &[Value]) -> Vec<String> {
-    let mut faults = Vec::new();
-    let scalers = documents.iter();
-    for scaler in scalers.filter(|one| !one["spec"]["scaleTargetRef"].is_null()) {
-        let target = &scaler["spec"]["scaleTargetRef"]["name"];
-        let found = workloads(documents).find(|one| one.document["metadata"]["name"] == *target);
-        let Some(found) = found else {
-            faults.push(format!("{}: no Deployment {target}", id(scaler)));
-            continue;
-        };
-        if !found.document["spec"]["replicas"].is_null() {
-            faults.push(format!("{}: {} says how many, too", id(scaler), found.id()));
-        }
-        let metrics = list(&scaler["spec"]["metrics"]).map(metric);
-        let triggers = list(&scaler["spec"]["triggers"])
-            .map(|trigger| self::trigger(documents, found, trigger));
-        let told = metrics.chain(triggers).filter_map(Result::err);
-        faults.extend(told.map(|fault| format!("{}: {fault}", id(scaler))));
-    }
-    faults
-}
-
-/// The HPA reads what the adapter's rule makes.
-fn metric(metric: &Value) -> Result<(), String> {
-    let rule = include_str!("../../../kit/docs/autoscaling.md");
-    let name = text(&metric["pods"]["metric"]["name"]);
-    let made = !name.is_empty() && rule.contains(&format!("as: {name}}}"));
-    made.then_some(())
-        .ok_or_else(|| format!("no rule makes {name:?}"))
-}
-
-/// KEDA asks of the target's own pods, at an address where somebody answers.
-fn trigger(documents: &[Value], target: Workload<'_>, trigger: &Value) -> Result<(), String> {
-    let field = |name: &str| text(&trigger["metadata"][name]);
-    match text(&trigger["type"]) {
-        "prometheus" => {
-            let metadata = &target.document["metadata"];
-            let (namespace, name) = (text(&metadata["namespace"]), text(&metadata["name"]));
-            let pods = format!("{{namespace=\"{namespace}\",pod=~\"{name}-.*\"}}");
-            let query = field("query");
-            query
-                .contains(&pods)
-                .then_some(())
-                .ok_or_else(|| format!("{query} is not of {pods}"))
-        }
-        "metrics-api" => {
-            let url = field("url");
-            // What the calculator is started as is what its spans call it.
-            let service = text(&target.pod["containers"][0]["args"][0]);
-            if !url.contains(&format!("/api/v1/scale/{service}?")) {
-                return Err(format!("{url} is not of the service {service}"));
-            }
-            let (host, port) = host_and_port(url);
-            keda_reaches(documents, &host, port)
-                .then_some(())
-                .ok_or_else(|| format!("nobody answers to {host}:{port}"))
-        }
-        other => Err(format!("a trigger of type {other}")),
-    }
-}
-
-/// Whether a collector behind this Service answers to its name, and may be asked by KEDA.
-fn keda_reaches(documents: &[Value], host: &str, port: u64) -> bool {
-    let Some(service) = service(documents, host) else {
-        return false;
-    };
-    let mut pods = service_pods(documents, service, port).into_iter();
-    pods.any(|(pod, port)| {
-        let answers = pod.containers().any(|one| {
-            let mut names = variable(one, "BELLWETHER_WEB_HOST").split(',');
-            names.any(|name| name == host)
-        });
-        answers && network::allowed(documents, network::Caller::Namespace("keda"), pod, port)
-    })
 }

@@ -1,7 +1,7 @@
 //! NetworkPolicies as Kubernetes documents them: a pod that a policy of a direction selects gets, in that direction, what one
 //! of them allows, and no more. What has to get through does, what must not does not.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::manifests::{Workload, all, id, list, of_kind, selects, text, workloads};
 use crate::references::{Destination, destinations, service_pods};
@@ -73,15 +73,28 @@ fn is(peer: &Value, caller: Caller<'_>) -> bool {
             peer["namespaceSelector"].is_null() && selects(&peer["podSelector"], from.labels)
         }
         Caller::Namespace(name) => {
-            let labels = serde_json::json!({ "kubernetes.io/metadata.name": name });
+            let labels = json!({ "kubernetes.io/metadata.name": name });
             peer["podSelector"].is_null() && selects(&peer["namespaceSelector"], &labels)
         }
     }
 }
 
+/// Whether it may ask for names, wherever that is done.
+fn asks_for_names(documents: &[Value], from: Workload<'_>) -> bool {
+    ["UDP", "TCP"].iter().all(|protocol| {
+        passes(documents, from, "Egress", |rule| {
+            let mut ports = list(&rule["ports"]);
+            rule["to"].is_null()
+                && ports.any(|port| port["port"] == 53 && port["protocol"] == *protocol)
+        })
+    })
+}
+
 /// What is named and does not get through.
 pub(crate) fn faults(documents: &[Value]) -> Vec<String> {
-    let mut faults = Vec::new();
+    let mute = workloads(documents).filter(|from| !asks_for_names(documents, *from));
+    let mute = mute.map(|from| format!("{}: no policy lets it ask for names", from.id()));
+    let mut faults: Vec<String> = mute.collect();
     let mut check = |caller: Caller<'_>, named: String, to: Workload<'_>, port: u64| {
         if !allowed(documents, caller, to, port) {
             faults.push(format!(
@@ -126,6 +139,11 @@ fn what_need_not_get_through_does_not() {
             workloads(documents).find(|one| text(&one.document["metadata"]["name"]) == name)
         };
         let gateway = of("bellwether-gateway").expect("a gateway");
+        // What no other policy selects gets nothing.
+        let closed = of_kind(documents, "NetworkPolicy").any(|policy| {
+            policy["spec"] == json!({ "podSelector": {}, "policyTypes": ["Ingress", "Egress"] })
+        });
+        assert!(closed, "{}: open to what has no policy", applied.name);
         for pod in workloads(documents).filter(|pod| pod.port(&"admin".into()).is_some()) {
             let callers = workloads(documents).map(Caller::Pod);
             for caller in callers.chain([Caller::Namespace("default")]) {

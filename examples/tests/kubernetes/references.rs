@@ -203,6 +203,65 @@ pub(crate) fn ports(documents: &[Value]) -> Vec<String> {
     faults
 }
 
+/// What is scraped keeps its labels, and is answered before it is asked again.
+pub(crate) fn monitors(documents: &[Value]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let kinds = [
+        ("PodMonitor", "podMetricsEndpoints"),
+        ("ServiceMonitor", "endpoints"),
+    ];
+    for (kind, endpoints) in kinds {
+        for monitor in of_kind(documents, kind) {
+            for endpoint in list(&monitor["spec"][endpoints]) {
+                let seconds = |name: &str| text(&endpoint[name]).strip_suffix('s')?.parse().ok();
+                let (interval, timeout): (Option<u32>, _) =
+                    (seconds("interval"), seconds("scrapeTimeout"));
+                // The rates that autoscalers read are of one minute, which has to hold two scrapes.
+                if timeout.is_none() || timeout > interval || interval > Some(30) {
+                    faults.push(format!("{}: {timeout:?} of {interval:?}", id(monitor)));
+                }
+                // A collector's series say by themselves what `service` they are of; the operator has a label of that name, too.
+                if endpoint["port"] == "web" && endpoint["honorLabels"] != true {
+                    faults.push(format!("{}: renames labels", id(monitor)));
+                }
+            }
+        }
+    }
+    faults
+}
+
+/// Where services send their spans in each overlay.
+pub(crate) fn ways(overlay: &str, documents: &[Value]) -> Vec<String> {
+    let collector = match overlay {
+        "agent" => "bellwether-agent",
+        // What is in the pod is no Service: the sidecar sends on.
+        _ => "bellwether-gateway",
+    };
+    let mut faults = Vec::new();
+    for workload in workloads(documents) {
+        let to = if workload.id() == "DaemonSet/bellwether-agent" {
+            "bellwether-gateway"
+        } else {
+            collector
+        };
+        let own = workload.id() == "Deployment/bellwether-gateway";
+        let destinations = destinations(documents, workload);
+        let mut services = destinations
+            .iter()
+            .map(|one| &one.service["metadata"]["name"]);
+        if !own && !services.any(|service| service == to) {
+            faults.push(format!("{}: sends nothing to {to}", workload.id()));
+        }
+    }
+    for service in of_kind(documents, "Service") {
+        let agent = service["metadata"]["name"] == "bellwether-agent";
+        if agent && service["spec"]["internalTrafficPolicy"] != "Local" {
+            faults.push(format!("{}: leads to other nodes", id(service)));
+        }
+    }
+    faults
+}
+
 /// Accounts are there, images are of this version, and everything is in one namespace.
 pub(crate) fn names(documents: &[Value]) -> Vec<String> {
     let mut faults = Vec::new();
