@@ -21,6 +21,8 @@ struct Extent {
     longest: u32,
     /// Requests a second.
     rate: u32,
+    /// One of so many comes by a new connection.
+    renews: u64,
 }
 
 fn extent() -> Extent {
@@ -30,6 +32,7 @@ fn extent() -> Extent {
             delay: Duration::from_secs(5),
             longest: 100,
             rate: 1_000,
+            renews: 10,
         }
     } else {
         Extent {
@@ -37,6 +40,7 @@ fn extent() -> Extent {
             delay: Duration::from_secs(2),
             longest: 60,
             rate: 200,
+            renews: 4,
         }
     }
 }
@@ -56,18 +60,25 @@ fn start(sink: &Sink, delay: Duration) -> (Service, SocketAddr) {
 }
 
 /// Replaces two replicas in turn, each of whose endpoints stays in the list for so long after SIGTERM.
-fn replace(sink: &Sink, delay: Duration, stays: &[Duration], rate: u32) -> Report {
+fn replace(sink: &Sink, extent: &Extent, stays: &[Duration]) -> Report {
+    let Extent {
+        delay,
+        rate,
+        renews,
+        ..
+    } = *extent;
     let front = Front::start();
     let mut replicas = [start(sink, delay), start(sink, delay)].map(Some);
     for (_, address) in replicas.iter().flatten() {
         front.add(*address);
     }
-    let load = Load::start(Plan {
+    let plan = Plan {
         address: front.address,
         path: "/quick",
         rate,
         connections: 20,
-    });
+    };
+    let load = Load::start_renewing(plan, renews);
     for (index, stays) in stays.iter().enumerate() {
         // A rolling update's surge: the new one is ready before the old one goes.
         let (new, address) = start(sink, delay);
@@ -99,7 +110,7 @@ fn endpoints_that_stay_up_to_the_drain_delay_cost_no_request() {
     let stays: Vec<_> = steps
         .map(|step| longest * step / (extent.rounds - 1))
         .collect();
-    let report = replace(&sink, extent.delay, &stays, extent.rate);
+    let report = replace(&sink, &extent, &stays);
     println!(
         "{} replicas replaced, endpoints staying 0 s to {longest:?} of a delay of {:?}: {} answered, {} failed, {:.0}/s; p50 {:?}, p99 {:?}, longest {:?}",
         extent.rounds,
@@ -127,6 +138,13 @@ fn endpoints_that_stay_up_to_the_drain_delay_cost_no_request() {
 #[test]
 fn an_endpoint_that_outlives_the_drain_delay_costs_requests() {
     let sink = Sink::counting();
-    let report = replace(&sink, Duration::ZERO, &[Duration::from_secs(1)], 200);
+    let extent = Extent {
+        rounds: 1,
+        delay: Duration::from_millis(500),
+        longest: 200,
+        rate: 200,
+        renews: 4,
+    };
+    let report = replace(&sink, &extent, &[extent.delay * 2]);
     assert_ne!(report.failures, Vec::<String>::new());
 }
