@@ -136,7 +136,7 @@ async fn work(plan: Plan, every: u64, shared: Arc<Shared>, began: Instant) -> Ta
         if shared.stop.load(Ordering::Relaxed) {
             return tally;
         }
-        if number % every == 0 {
+        if number.is_multiple_of(every) {
             kept = None;
         }
         match timeout(PATIENCE, ask(&mut kept, plan)).await {

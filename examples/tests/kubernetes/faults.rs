@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::manifests::{all, id};
+use crate::manifests::{all, id, scaled_object};
 use crate::{autoscaling, limits, network, references};
 
 type Check = fn(&[Value]) -> Vec<String>;
@@ -301,6 +301,71 @@ fn what_does_not_fit_is_told() {
             "ask for names",
         ),
         (
+            "scaled",
+            "ScaledObject/calculator-api",
+            "/spec/scaleTargetRef/name",
+            json!("api"),
+            "no Deployment",
+        ),
+        (
+            "scaled",
+            "ScaledObject/calculator-api",
+            "/spec/triggers/0/metadata/query",
+            json!("sum(rate(x[1m]))"),
+            "is not of {namespace=",
+        ),
+        (
+            "scaled",
+            "ScaledObject/calculator-api",
+            "/spec/triggers/0/metadata/threshold",
+            json!("64"),
+            "requests a pod",
+        ),
+        (
+            "scaled",
+            "ScaledObject/calculator-api",
+            "/spec/triggers/1/metadata/url",
+            json!(
+                "http://bellwether-gateway.calculator.svc:4319/api/v1/scale/calculator?window=1m"
+            ),
+            "is not of the service api",
+        ),
+        (
+            "scaled",
+            "ScaledObject/calculator-api",
+            "/spec/triggers/1/metadata/url",
+            json!("http://bellwether-gateway.calculator.svc:4318/api/v1/scale/api?window=1m"),
+            "nobody answers to",
+        ),
+        (
+            "scaled",
+            "ScaledObject/calculator-api",
+            "/spec/triggers/1/metadata/targetValue",
+            json!("none"),
+            "requests a pod",
+        ),
+        (
+            "scaled",
+            "Deployment/bellwether-gateway",
+            &format!("{api}/env/4/value"),
+            json!("bellwether-gateway"),
+            "nobody answers to",
+        ),
+        (
+            "scaled",
+            "NetworkPolicy/bellwether",
+            "/spec/ingress/1/from/0/namespaceSelector/matchExpressions/0/values",
+            json!(["monitoring"]),
+            "nobody answers to",
+        ),
+        (
+            "scaled",
+            "Deployment/calculator-api",
+            "/spec",
+            json!({ "replicas": 2 }),
+            "says how many, too",
+        ),
+        (
             "autoscaled",
             "HorizontalPodAutoscaler/calculator-api",
             "/spec/metrics/0/pods/target/averageValue",
@@ -348,6 +413,10 @@ fn what_does_not_fit_is_told() {
             .find(|applied| applied.name == overlay)
             .expect("an overlay");
         let mut documents = applied.documents.clone();
+        if overlay == "scaled" {
+            documents.push(scaled_object());
+            assert_eq!(faults(&documents), Vec::<String>::new());
+        }
         let spoilt = documents.iter_mut().find(|one| id(one) == document);
         let spoilt = spoilt.unwrap_or_else(|| panic!("no {document}"));
         let at = spoilt.pointer_mut(pointer);

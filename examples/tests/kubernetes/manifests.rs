@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use bellwether_tests::peers::{self, Kubernetes};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Three minor versions of Kubernetes.
 pub(crate) const VERSIONS: [&str; 3] = ["1.35", "1.36", "1.37"];
@@ -60,6 +60,31 @@ impl Applied {
             faults,
         }
     }
+}
+
+/// What KEDA scales the API by in the overlay `scaled`, of both kinds of triggers. The files in `autoscaling` are held against
+/// the same as this; it is what faults are put into.
+pub(crate) fn scaled_object() -> Value {
+    json!({
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": { "name": "calculator-api" },
+        "spec": {
+            "scaleTargetRef": { "name": "calculator-api" },
+            "triggers": [
+                { "type": "prometheus", "metadata": {
+                    "serverAddress": "http://prometheus.monitoring:9090",
+                    "query": "sum(rate(x{namespace=\"calculator\",pod=~\"calculator-api-.*\"}[1m]))",
+                    "threshold": "40",
+                } },
+                { "type": "metrics-api", "metadata": {
+                    "url": "http://bellwether-gateway.calculator.svc:4319/api/v1/scale/api?window=1m",
+                    "valueLocation": "concurrency",
+                    "targetValue": "40",
+                } },
+            ],
+        },
+    })
 }
 
 /// The documents of this text, and what the schemas say of them.

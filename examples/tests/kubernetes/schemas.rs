@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::manifests::{VERSIONS, all, check, id, yaml};
+use crate::manifests::{VERSIONS, all, check, id, scaled_object, yaml};
 
 #[test]
 fn every_manifest_is_as_the_schemas_say() {
@@ -23,7 +23,11 @@ fn a_wrong_field_of_any_kind_is_caught() {
     let Some((all, peers)) = all("a_wrong_field_of_any_kind_is_caught") else {
         return;
     };
+    let scaled_object = scaled_object();
+    let (_, faults) = check(&peers, &scaled_object.to_string());
+    assert_eq!(faults, Vec::<Value>::new());
     let documents = all.iter().flat_map(|applied| &applied.documents);
+    let documents = documents.chain([&scaled_object]);
     let kinds: BTreeMap<&str, &Value> = documents
         .map(|document| (document["kind"].as_str().expect("a kind"), document))
         .collect();
@@ -35,6 +39,7 @@ fn a_wrong_field_of_any_kind_is_caught() {
         "NetworkPolicy",
         "PodDisruptionBudget",
         "PodMonitor",
+        "ScaledObject",
         "Service",
         "ServiceAccount",
         "ServiceMonitor",
