@@ -1,6 +1,7 @@
 //! The end-to-end tests: one binary, real processes, real peers.
 
 mod adoption;
+mod arrangements;
 mod browser;
 mod calculator;
 mod demo;
