@@ -56,8 +56,10 @@ pub(crate) fn budgets(documents: &[Value]) -> Vec<String> {
     for workload in workloads(documents).filter(|one| one.document["kind"] == "Deployment") {
         let budgets = of_kind(documents, "PodDisruptionBudget");
         let own = budgets.filter(|budget| selects(&budget["spec"]["selector"], workload.labels));
-        if own.count() != 1 {
-            faults.push(format!("{}: not one disruption budget", workload.id()));
+        match own.collect::<Vec<_>>()[..] {
+            [budget] if budget["spec"]["maxUnavailable"] == 1 => {}
+            [budget] => faults.push(format!("{}: may keep nodes from being drained", id(budget))),
+            _ => faults.push(format!("{}: not one disruption budget", workload.id())),
         }
         let spread =
             list(&workload.pod["topologySpreadConstraints"]).map(|spread| &spread["topologyKey"]);
