@@ -3,6 +3,7 @@
 mod adoption;
 mod browser;
 mod calculator;
+mod dashboards;
 mod demo;
 mod drain;
 mod features;
