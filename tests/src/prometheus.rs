@@ -21,7 +21,7 @@ pub fn installed() -> Option<()> {
 /// What a server is to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
-    /// A feature flag that is on.
+    /// A feature flag that is on; empty for none.
     pub feature: &'a str,
     /// What it scrapes once a second: jobs, each with its target (host and port).
     pub jobs: &'a [(&'a str, String)],

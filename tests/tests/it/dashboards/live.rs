@@ -80,7 +80,8 @@ impl System {
             ("bellwether", target(collector.web)),
         ]);
         let prometheus = Prometheus::start_with(Setup {
-            feature: "exemplar-storage",
+            // Exemplars are looked at by `grafana.rs`.
+            feature: "",
             jobs: &jobs,
             rules: &rules_in(folder.path()),
         });
