@@ -20,6 +20,8 @@ pub(super) struct Query {
     pub expression: String,
     /// At one time, not over a range.
     pub is_instant: bool,
+    /// Traces are shown beside it.
+    pub has_exemplars: bool,
     /// Labels that a legend or a column shows.
     pub labels: Vec<String>,
 }
@@ -73,6 +75,7 @@ impl Board {
                 ),
                 expression: text(&target["expr"]).to_owned(),
                 is_instant: target["instant"] == true,
+                has_exemplars: target["exemplar"] == true,
                 labels: [labels_of_legend(target), labels_of_columns(panel)].concat(),
             })
             .collect()
