@@ -32,7 +32,9 @@ pub(super) struct Variable {
     /// `label_values(SELECTOR, LABEL)`.
     pub selector: String,
     pub label: String,
-    /// What stands for all values; `None` where one is chosen.
+    /// Any of its values, and all, can be chosen; else one.
+    pub is_many: bool,
+    /// What stands for all values in place of their list.
     pub all: Option<String>,
 }
 
@@ -113,6 +115,7 @@ impl Variable {
             name: text(&variable["name"]).to_owned(),
             selector: selector.to_owned(),
             label: label.to_owned(),
+            is_many: variable["includeAll"] == true,
             all: variable["allValue"].as_str().map(str::to_owned),
         }
     }

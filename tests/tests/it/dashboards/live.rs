@@ -159,6 +159,9 @@ fn every_query_finds_what_it_is_to_show() {
         check_rules(&system);
         for board in boards() {
             check_board(&system, &board);
+            if board.file == "bellwether-collector" {
+                check_collectors_alone(&system, &board);
+            }
         }
     });
     let mut complaints = system.prometheus.complaints();
@@ -247,6 +250,23 @@ fn check_board(system: &System, board: &Board) {
     }
 }
 
+/// `up`, `process_…` and others are every target's: the collector's dashboard shows none but collectors'.
+fn check_collectors_alone(system: &System, board: &Board) {
+    for choice in choices(system, board) {
+        for query in board.queries() {
+            for selector in selectors(&resolve(&query.expression, &choice)) {
+                for series in system.prometheus.query(&selector) {
+                    assert_eq!(
+                        series["metric"]["job"], "bellwether",
+                        "{}: {selector}",
+                        query.at
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// What is in the series, by which labels.
 fn finds(system: &System, query: &Query, values: &BTreeMap<String, String>) -> bool {
     let expression = resolve(&query.expression, values);
@@ -296,10 +316,10 @@ fn choices(system: &System, board: &Board) -> Vec<BTreeMap<String, String>> {
         let mut with_value = Vec::new();
         for choice in &choices {
             let found = values(system, &variable, choice);
-            // Grafana writes what stands for all as it is, and one value where a regular expression is meant escaped.
-            let chosen = match &variable.all {
-                Some(all) => vec![all.clone(), escaped(&found[0])],
-                None => found,
+            let chosen = if variable.is_many {
+                vec![all_of(&variable, &found), escaped(&found[0])]
+            } else {
+                found
             };
             for value in chosen {
                 let mut choice = choice.clone();
@@ -322,6 +342,15 @@ fn values(system: &System, variable: &Variable, choice: &BTreeMap<String, String
             (!values.is_empty()).then_some(values)
         },
     )
+}
+
+/// All values of a variable as Grafana writes them: what stands for them as it is, or else each, escaped.
+fn all_of(variable: &Variable, values: &[String]) -> String {
+    let all = || {
+        let values: Vec<_> = values.iter().map(|value| escaped(value)).collect();
+        format!("({})", values.join("|"))
+    };
+    variable.all.clone().unwrap_or_else(all)
 }
 
 /// A value within a regular expression within a text of PromQL.
