@@ -168,6 +168,17 @@ fn promtool_takes_the_rules_and_their_tests_hold() {
     }
 }
 
+/// Five minutes after it was recorded Prometheus takes a value for gone, and an alert that waits by it begins anew.
+#[test]
+fn what_is_recorded_lasts_until_it_is_recorded_again() {
+    let texts: Vec<_> = rule_files().iter().map(|path| read(path)).collect();
+    let intervals: Vec<_> = texts
+        .iter()
+        .flat_map(|text| values(text, "interval"))
+        .collect();
+    assert_eq!(intervals, ["2m"], "those that are not Prometheus' own");
+}
+
 /// The values of a key in YAML as the rules and their tests are written: one on a line.
 fn values<'a>(yaml: &'a str, key: &str) -> Vec<&'a str> {
     let lines = yaml
