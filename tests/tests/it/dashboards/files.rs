@@ -263,3 +263,24 @@ fn each_alert_has_its_section_of_the_runbook() {
         }
     }
 }
+
+/// What stands in quotes and begins as a title does.
+#[test]
+fn the_runbook_names_panels_and_dashboards_that_there_are() {
+    let boards = boards();
+    let titles: Vec<_> = boards
+        .iter()
+        .flat_map(|board| board.panels().iter().chain([&board.json]))
+        .map(|named| text(&named["title"]))
+        .collect();
+    let runbook = read(&root().join("docs/runbook.md")).replace('\n', " ");
+    let quoted = runbook.split('"').skip(1).step_by(2);
+    let named: Vec<_> = quoted
+        .filter(|name| name.starts_with(char::is_uppercase))
+        .collect();
+    assert!(named.len() > 10, "{named:?}");
+    for name in named {
+        let is_known = titles.iter().any(|title| title.starts_with(name));
+        assert!(is_known, "{name}");
+    }
+}
