@@ -51,7 +51,7 @@ impl Prometheus {
             .iter()
             .map(|target| ("kit", target.clone()))
             .collect();
-        Self::start_with(Setup {
+        Self::start_as(Setup {
             feature,
             jobs: &jobs,
             rules: &[],
@@ -62,7 +62,7 @@ impl Prometheus {
     ///
     /// # Panics
     /// When it is not ready in time.
-    pub fn start_with(setup: Setup<'_>) -> Self {
+    pub fn start_as(setup: Setup<'_>) -> Self {
         let feature = setup.feature;
         let port = free_port();
         let data = Scratch::new(port);

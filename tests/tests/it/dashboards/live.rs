@@ -80,7 +80,7 @@ impl System {
             ("cases", target(cases.port)),
             ("bellwether", target(collector.web)),
         ]);
-        let prometheus = Prometheus::start_with(Setup {
+        let prometheus = Prometheus::start_as(Setup {
             feature: "exemplar-storage",
             jobs: &jobs,
             rules: &rules_in(folder.path()),
