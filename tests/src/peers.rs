@@ -110,6 +110,13 @@ pub fn node() -> Option<PathBuf> {
     (packages.exists() && answers("node", "--version")).then_some(scripts)
 }
 
+/// The directory of the script that knows Grafana's dashboard types, when Node and its packages are there.
+pub fn grafana_types() -> Option<PathBuf> {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/grafana");
+    let packages = scripts.join("node_modules/@grafana/schema/package.json");
+    (packages.exists() && answers("node", "--version")).then_some(scripts)
+}
+
 /// The directory of the browser scripts, when Node, their packages and Chromium are there.
 pub fn browser() -> Option<PathBuf> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");

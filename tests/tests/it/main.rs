@@ -4,6 +4,7 @@ mod adoption;
 mod arrangements;
 mod browser;
 mod calculator;
+mod dashboards;
 mod demo;
 mod drain;
 mod endpoints;
