@@ -189,6 +189,13 @@ impl Edges {
     }
 }
 
+impl EdgeNames {
+    /// Whether one of its ends is called so.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        *self.client.text == *name || *self.server.text == *name
+    }
+}
+
 impl EdgeSnapshot {
     /// Its report.
     pub(crate) fn report(&self, names: &EdgeNames, slots: Slots) -> Edge {
@@ -201,6 +208,20 @@ impl EdgeSnapshot {
         let [client, server, gap, unpaired, told_gap, ..] = &total.histograms;
         let distribution = distribution([client, server, gap, unpaired, told_gap]);
         (report(&total, names, slots), distribution)
+    }
+
+    /// How many calls of each sort there were: its report without durations, for a fraction of the work.
+    pub(crate) fn counts(&self, names: &EdgeNames, slots: Slots) -> Edge {
+        let mut counts = self.kept.as_ref().map(Snapshot::counts).unwrap_or_default();
+        if let Some(lingering) = &self.lingering {
+            counts.merge_counters(lingering);
+        }
+        report(&counts, names, slots)
+    }
+
+    /// The 99th percentile of its gap, in seconds; `None` where none was measured.
+    pub(crate) fn gap_p99(&self) -> Option<f64> {
+        self.total().histograms[GAP].percentile(990).map(seconds)
     }
 
     fn total(&self) -> EdgeSlot {

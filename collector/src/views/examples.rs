@@ -80,11 +80,9 @@ impl<'a> Finder<'a> {
 
     /// Looks for calls in a trace.
     pub(crate) fn look_at(&mut self, trace: &KeptTrace) {
-        let calls = trace.arrivals().filter(|(span, arrived)| {
-            is_client(span)
-                && cut(span.resource.service_name) == self.client
-                && self.slots.contains_nanos(*arrived)
-        });
+        let by_client = trace.arrivals_of(|service| cut(service) == self.client);
+        let calls = by_client
+            .filter(|(span, arrived)| is_client(span) && self.slots.contains_nanos(*arrived));
         let calls: Vec<_> = calls.collect();
         if calls.is_empty() {
             return;

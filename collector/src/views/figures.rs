@@ -95,7 +95,7 @@ impl Pair {
 }
 
 impl Figures {
-    fn of(total: &RowSlot, slots: Slots) -> Self {
+    pub(crate) fn of(total: &RowSlot, slots: Slots) -> Self {
         let whole = total.whole();
         let count = whole.count();
         Self {

@@ -78,7 +78,11 @@ impl Grid {
 
     /// Takes the trace as what to look at in the cells of its spans, unless they have one.
     pub(crate) fn look_at(&mut self, trace: &KeptTrace, asked: Asked<'_>) {
-        for (span, arrived) in trace.arrivals().filter(|(span, _)| asked.is(span)) {
+        if !trace.may_have(asked.service) {
+            return;
+        }
+        let of_service = trace.arrivals_of(|service| service == asked.service);
+        for (span, arrived) in of_service.filter(|(span, _)| asked.is(span)) {
             let slot = u32::try_from(arrived / SLOT_NANOS).unwrap_or(u32::MAX);
             let row = self.row(index(span.duration_nanos()));
             let column = self.exemplars.get_mut(self.slots.step_of(slot));

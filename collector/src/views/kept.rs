@@ -1,8 +1,12 @@
 //! One kept trace: copies of its spans' bytes, so that batches are not pinned, and what lists and the keeping policy
 //! need without decoding them. Owned by `traces`, decoded by `tree`.
 
+use std::hash::BuildHasher as _;
 use std::ops::Range;
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use memchr::memmem;
 
 use crate::wire::{ResourceRef, ScopeRef, SpanKind, SpanRef, StatusCode};
 
@@ -15,6 +19,7 @@ pub(crate) struct Origin {
     pub(crate) resource: Box<[u8]>,
     pub(crate) service: Box<str>,
     pub(crate) scope: Box<[u8]>,
+    mark: u64,
 }
 
 /// A trace as far as it came.
@@ -38,6 +43,8 @@ pub(crate) struct KeptTrace {
     start_unix_nano: u64,
     end_unix_nano: u64,
     root: usize,
+    /// The marks of its services.
+    marks: u64,
     spans: Vec<KeptSpan>,
     /// The spans' messages.
     bytes: Vec<u8>,
@@ -67,6 +74,7 @@ impl Origin {
             resource: span.resource.raw.into(),
             service: span.resource.service_name.into(),
             scope: span.scope.raw.into(),
+            mark: mark(span.resource.service_name),
         }
     }
 
@@ -90,6 +98,7 @@ impl KeptTrace {
             start_unix_nano: u64::MAX,
             end_unix_nano: 0,
             root: 0,
+            marks: 0,
             spans: Vec::new(),
             bytes: Vec::new(),
             names: String::new(),
@@ -127,6 +136,7 @@ impl KeptTrace {
         }
         self.start_unix_nano = self.start_unix_nano.min(span.start_unix_nano);
         self.end_unix_nano = self.end_unix_nano.max(span.end_unix_nano);
+        self.marks |= origin.mark;
         self.spans.push(KeptSpan {
             span_id: span.span_id,
             parent_span_id: span.parent_span_id,
@@ -166,6 +176,11 @@ impl KeptTrace {
         self.end_unix_nano.saturating_sub(self.start_unix_nano)
     }
 
+    /// Whether it may have spans of a service: false for nearly all traces without one, which are left out at a glance.
+    pub(crate) fn may_have(&self, service: &str) -> bool {
+        self.marks & mark(service) != 0
+    }
+
     /// The parentless (or, for want of one, the earliest) span.
     pub(crate) fn root(&self) -> Option<SpanRef<'_>> {
         self.spans.get(self.root).map(|span| self.read(span))
@@ -186,6 +201,17 @@ impl KeptTrace {
         wanted.map(|span| self.read(span))
     }
 
+    /// Whether a text is anywhere in the bytes of its spans or of the resources that they came with. Where it is not, no
+    /// attribute or event is called so, and no attribute is this string: that is known without reading a single one.
+    pub(crate) fn holds(&self, text: &memmem::Finder<'_>) -> bool {
+        let mut same_origin = self
+            .spans
+            .chunk_by(|one, next| Arc::ptr_eq(&one.origin, &next.origin));
+        let in_resource = |span: &KeptSpan| text.find(&span.origin.resource).is_some();
+        text.find(&self.bytes).is_some()
+            || same_origin.any(|spans| spans.first().is_some_and(in_resource))
+    }
+
     /// When each span began, Unix nanoseconds.
     pub(crate) fn starts(&self) -> impl Iterator<Item = u64> {
         self.spans.iter().map(|span| span.start_unix_nano)
@@ -193,8 +219,17 @@ impl KeptTrace {
 
     /// The spans with their arrivals, Unix nanoseconds, to the second.
     pub(crate) fn arrivals(&self) -> impl Iterator<Item = (SpanRef<'_>, u64)> {
+        self.arrivals_of(|_| true)
+    }
+
+    /// The same of services that `wanted` picks; nothing is read of the others.
+    pub(crate) fn arrivals_of(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = (SpanRef<'_>, u64)> {
         let spans = self.spans.iter();
-        spans.map(|span| (self.read(span), u64::from(span.arrived) * 1_000_000_000))
+        let wanted = spans.filter(move |span| wanted(&span.origin.service));
+        wanted.map(|span| (self.read(span), u64::from(span.arrived) * 1_000_000_000))
     }
 
     fn read<'a>(&'a self, span: &'a KeptSpan) -> SpanRef<'a> {
@@ -217,6 +252,61 @@ impl KeptTrace {
             scope: ScopeRef {
                 raw: &span.origin.scope,
             },
+        }
+    }
+}
+
+/// One of 64 bits for the name of a service.
+fn mark(service: &str) -> u64 {
+    1 << (FixedState::default().hash_one(service) % 64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{test_support, walk};
+
+    /// A trace of one span each of these services, with an attribute on the span.
+    fn trace(services: &[&str]) -> KeptTrace {
+        let mut trace = KeptTrace::new([1; 16], 1, 0);
+        for (id, service) in (1..).zip(services) {
+            let mut span = test_support::span(1, id, 0);
+            span.attributes = vec![test_support::attribute("tier", "gold")];
+            let group = test_support::resource_spans(service, vec![span]);
+            let bytes = test_support::encode(vec![group]);
+            walk(&bytes, |span| {
+                trace.push(&span, &Arc::new(Origin::of(&span)), 0, 1 << 20);
+            })
+            .unwrap();
+        }
+        trace
+    }
+
+    #[test]
+    fn a_glance_leaves_out_most_services_that_are_not_there_and_none_that_is() {
+        let names: Vec<_> = (0..200).map(|n| format!("service-{n}")).collect();
+        let there = ["service-3", "service-77"];
+        let trace = trace(&there);
+        let may = names.iter().filter(|name| trace.may_have(name));
+        let may: Vec<_> = may.map(String::as_str).collect();
+        assert!(there.iter().all(|name| may.contains(name)), "{may:?}");
+        // Two of 64 bits are set.
+        assert!(may.len() < 30, "{may:?}");
+    }
+
+    #[test]
+    fn a_text_is_held_by_spans_or_by_their_resources() {
+        let trace = trace(&["cart", "stock"]);
+        for (text, want) in [
+            ("tier", true),
+            ("gold", true),
+            ("cart", true),
+            ("stock", true),
+            ("service.name", true),
+            ("silver", false),
+        ] {
+            let got = trace.holds(&memmem::Finder::new(text));
+            assert_eq!(got, want, "{text}");
         }
     }
 }

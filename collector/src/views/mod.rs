@@ -19,6 +19,7 @@ mod evidence;
 mod examples;
 mod favoured;
 mod figures;
+mod glance;
 mod halves;
 mod heatmap;
 mod histogram;
@@ -59,6 +60,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub(crate) use glance::WidestGap;
 pub use search::{Order, TraceQuery};
 
 use exemplars::Exemplars;
@@ -69,6 +71,7 @@ use report::{
     CriticalPathReport, EdgeReport, Finding, Heatmap, Map, Node, OperationReport, ServiceReport,
     Trace, TraceSummary, ViewsStatus, Window,
 };
+use search::Sought;
 use services::OperationSnapshot;
 use stats::Stats;
 use tokio::sync::watch;
@@ -268,7 +271,8 @@ impl Views {
         self.edge_at((client, server), range, now_unix_nano())
     }
 
-    /// Why edges around a service are missing, or hold fewer calls than they should; `map` is that of the same range.
+    /// Why edges around a service are missing, or hold fewer calls than they should; `map` is that of the same range, or the
+    /// one around the service.
     /// `None` for a service never seen.
     pub fn findings(&self, service: &str, map: &Map, range: Range) -> Option<Vec<Finding>> {
         self.findings_at(service, map, range, now_unix_nano())
@@ -288,7 +292,7 @@ impl Views {
     fn services_at(&self, range: Range, now: u64) -> (Window, Vec<ServiceReport>) {
         let mut stats = lock(&self.stats);
         let windows = stats.compare(range, now);
-        let snapshots = stats.services.services(windows);
+        let snapshots = stats.services.services(windows, None);
         let named = stats.named_services(snapshots);
         drop(stats);
         let reports = named
@@ -352,6 +356,11 @@ impl Views {
     }
 
     fn map_at(&self, range: Range, now: u64) -> Map {
+        self.map_around_at(None, range, now)
+    }
+
+    /// With the durations of all edges, or of those at one service alone.
+    fn map_around_at(&self, around: Option<&str>, range: Range, now: u64) -> Map {
         let snapshot = lock(&self.stats).map(range, now);
         let mut nodes: BTreeMap<&str, &'static str> = BTreeMap::new();
         let edges = snapshot.edges.iter();
@@ -360,7 +369,13 @@ impl Views {
             nodes.insert(&name.text, name.kind.as_str());
         }
         let edges = snapshot.edges.iter();
-        let edges = edges.map(|(names, edge)| edge.report(names, snapshot.slots));
+        let edges = edges.map(|(names, edge)| {
+            if around.is_none_or(|service| names.has(service)) {
+                edge.report(names, snapshot.slots)
+            } else {
+                edge.counts(names, snapshot.slots)
+            }
+        });
         let mut edges: Vec<_> = edges.collect();
         edges.sort_by(|a, b| (&a.client, &a.server).cmp(&(&b.client, &b.server)));
         let nodes = nodes.into_iter().map(|(id, kind)| Node {
@@ -376,11 +391,12 @@ impl Views {
 
     fn traces_at(&self, query: &TraceQuery, range: Range, now: u64) -> (Window, Vec<TraceSummary>) {
         let slots = lock(&self.stats).round(range, now);
-        let mut heads = lock(&self.traces).candidates(query, slots);
+        let sought = Sought::new(query, slots);
+        let mut heads = lock(&self.traces).candidates(&sought);
         query.sort(&mut heads);
         let (mut heads, mut found) = (heads.into_iter(), Vec::new());
         // In portions, so that the spans that come meanwhile do not wait until all traces are searched.
-        while lock(&self.traces).search(query, slots, &mut heads, &mut found) {
+        while lock(&self.traces).search(&sought, &mut heads, &mut found) {
             std::thread::yield_now();
         }
         (slots.window(), found)

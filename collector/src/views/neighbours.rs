@@ -6,6 +6,7 @@ use super::examples::Finder;
 use super::kept::KeptTrace;
 use super::relations::Relations;
 use super::report::{EdgeReport, Finding, Map};
+use super::search::Sought;
 use super::window::Slots;
 use super::{Range, TraceQuery, Views, lock};
 
@@ -71,7 +72,8 @@ impl Views {
             service: Some(service.to_owned()),
             ..TraceQuery::default()
         };
-        let mut heads = lock(&self.traces).candidates(&query, slots);
+        let sought = Sought::new(&query, slots);
+        let mut heads = lock(&self.traces).candidates(&sought);
         query.sort(&mut heads);
         let mut looked_at = 0;
         for head in heads {
@@ -80,7 +82,7 @@ impl Views {
             }
             let traces = lock(&self.traces);
             if let Some(trace) = traces.peek(head.trace_id)
-                && query.fits_by_spans(trace, slots)
+                && sought.fits_by_spans(trace)
             {
                 looked_at += 1;
                 look(trace);

@@ -4,6 +4,9 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use memchr::memmem::Finder;
+use serde::de::IgnoredAny;
+
 use super::heatmap::Asked;
 use super::kept::KeptTrace;
 use super::window::Slots;
@@ -77,6 +80,26 @@ impl TraceQuery {
         crossed(self.span_min, self.span_max).then_some(["span_min", "span_max"])
     }
 
+    /// By the latency of single spans.
+    fn is_by_span(&self) -> bool {
+        self.span_min.is_some() || self.span_max.is_some()
+    }
+
+    fn is_of(&self, service: &str) -> bool {
+        self.service.as_deref().is_none_or(|asked| asked == service)
+    }
+
+    fn names(&self, span: &SpanRef<'_>) -> bool {
+        let operation = self.operation.as_deref();
+        self.is_of(span.resource.service_name) && operation.is_none_or(|asked| asked == span.name)
+    }
+
+    /// The spans of the service and operation.
+    fn named<'a>(&'a self, trace: &'a KeptTrace) -> impl Iterator<Item = SpanRef<'a>> {
+        let of_service = trace.spans_of(|service| self.is_of(service));
+        of_service.filter(|span| self.names(span))
+    }
+
     /// Puts traces in the order asked for.
     pub(super) fn sort(&self, heads: &mut [Head]) {
         match self.order {
@@ -88,56 +111,85 @@ impl TraceQuery {
             }
         }
     }
+}
+
+/// A query of a range that is being answered.
+#[derive(Debug)]
+pub(super) struct Sought<'a> {
+    query: &'a TraceQuery,
+    slots: Slots,
+    /// A text for each attribute, without which in its bytes no trace has it.
+    texts: Vec<Finder<'a>>,
+}
+
+impl<'a> Sought<'a> {
+    pub(super) fn new(query: &'a TraceQuery, slots: Slots) -> Self {
+        let attributes = query.attributes.iter();
+        let texts = attributes.map(|(key, value)| {
+            let text = if is_of_string_alone(value) {
+                value
+            } else {
+                key
+            };
+            Finder::new(text)
+        });
+        Self {
+            query,
+            slots,
+            texts: texts.collect(),
+        }
+    }
+
+    /// Whether so many traces have been found as are asked for.
+    pub(super) fn is_enough(&self, found: usize) -> bool {
+        found >= self.query.limit
+    }
 
     /// Whether a trace is asked for as far as it can tell without a look at its spans.
-    pub(super) fn fits(&self, trace: &KeptTrace, slots: Slots) -> bool {
+    pub(super) fn fits(&self, trace: &KeptTrace) -> bool {
+        let query = self.query;
         let duration = Duration::from_nanos(trace.nanos());
-        let by_span = self.span_min.is_some() || self.span_max.is_some();
         trace.len() > 0
-            && (by_span || slots.contains_nanos(trace.last_arrival))
-            && self.error.is_none_or(|failed| failed == trace.failed)
-            && self.min.is_none_or(|min| duration >= min)
-            && self.max.is_none_or(|max| duration <= max)
+            && (query.is_by_span() || self.slots.contains_nanos(trace.last_arrival))
+            && query.error.is_none_or(|failed| failed == trace.failed)
+            && query.min.is_none_or(|min| duration >= min)
+            && query.max.is_none_or(|max| duration <= max)
+            && query
+                .service
+                .as_deref()
+                .is_none_or(|service| trace.may_have(service))
     }
 
     /// Whether a trace that [`fits`](Self::fits) is asked for by its spans, too.
-    pub(super) fn fits_by_spans(&self, trace: &KeptTrace, slots: Slots) -> bool {
-        let by_name = self.service.is_some() || self.operation.is_some();
-        let by_span = self.span_min.is_some() || self.span_max.is_some();
-        (!by_name || self.named(trace).next().is_some())
-            && (!by_span || self.has_span_between(trace, slots))
-            && self
+    pub(super) fn fits_by_spans(&self, trace: &KeptTrace) -> bool {
+        let query = self.query;
+        let by_name = query.service.is_some() || query.operation.is_some();
+        (!by_name || query.named(trace).next().is_some())
+            && (!query.is_by_span() || self.has_span_between(trace))
+            && self.texts.iter().all(|text| trace.holds(text))
+            && query
                 .attributes
                 .iter()
-                .all(|(key, value)| any_has(self.named(trace), key, value))
-    }
-
-    /// The spans of the service and operation.
-    fn named<'a>(&'a self, trace: &'a KeptTrace) -> impl Iterator<Item = SpanRef<'a>> {
-        trace.spans().filter(|span| self.names(span))
-    }
-
-    fn names(&self, span: &SpanRef<'_>) -> bool {
-        let is =
-            |asked: &Option<String>, name: &str| asked.as_deref().is_none_or(|asked| asked == name);
-        is(&self.service, span.resource.service_name) && is(&self.operation, span.name)
+                .all(|(key, value)| any_has(query.named(trace), key, value))
     }
 
     /// Whether a span of the service and operation asked for took so long and came in the range.
-    fn has_span_between(&self, trace: &KeptTrace, slots: Slots) -> bool {
-        let asked = |span: &SpanRef<'_>| match &self.service {
+    fn has_span_between(&self, trace: &KeptTrace) -> bool {
+        let query = self.query;
+        let asked = |span: &SpanRef<'_>| match &query.service {
             Some(service) => Asked {
                 service,
-                operation: self.operation.as_deref(),
+                operation: query.operation.as_deref(),
             }
             .is(span),
-            None => self.names(span),
+            None => query.names(span),
         };
-        trace.arrivals().any(|(span, arrived)| {
+        let mut arrivals = trace.arrivals_of(|service| query.is_of(service));
+        arrivals.any(|(span, arrived)| {
             let duration = Duration::from_nanos(span.duration_nanos());
-            self.span_min.is_none_or(|min| duration >= min)
-                && self.span_max.is_none_or(|max| duration <= max)
-                && slots.contains_nanos(arrived)
+            query.span_min.is_none_or(|min| duration >= min)
+                && query.span_max.is_none_or(|max| duration <= max)
+                && self.slots.contains_nanos(arrived)
                 && asked(&span)
         })
     }
@@ -157,6 +209,11 @@ fn any_has<'a>(mut spans: impl Iterator<Item = SpanRef<'a>>, key: &str, value: &
         searched = Some(resource);
         has(span.attributes()) || is_new && has(span.resource.attributes())
     })
+}
+
+/// Whether nothing but a string reads as `text`, see [`is_text`].
+fn is_of_string_alone(text: &str) -> bool {
+    text.parse::<i64>().is_err() && serde_json::from_str::<IgnoredAny>(text).is_err()
 }
 
 /// Whether a value reads as `text`: strings without quotes, whole numbers by value, everything else as JSON writes it.

@@ -214,18 +214,27 @@ impl Services {
         seen
     }
 
-    /// A snapshot of every service with any span in the range.
-    pub(crate) fn services(&self, windows: Compared) -> Vec<ServiceSnapshot> {
+    /// A snapshot of every service with any span in the range, or of that one alone.
+    pub(crate) fn services(&self, windows: Compared, only: Option<NameId>) -> Vec<ServiceSnapshot> {
         let seen = self.seen_in(windows.now).into_iter();
-        seen.filter_map(|id| {
-            self.services.get(&id).map(|service| ServiceSnapshot {
-                service: id,
-                origin: service.origin.of_service(),
-                versions: service.versions.rows().max(1),
-                entry: Pair::of(&service.entry, windows),
+        let asked = seen.filter(|id| only.is_none_or(|only| only == *id));
+        asked
+            .filter_map(|id| {
+                self.services.get(&id).map(|service| ServiceSnapshot {
+                    service: id,
+                    origin: service.origin.of_service(),
+                    versions: service.versions.rows().max(1),
+                    entry: Pair::of(&service.entry, windows),
+                })
             })
-        })
-        .collect()
+            .collect()
+    }
+
+    /// The entry spans of every service with any span in the range, without their course.
+    pub(crate) fn entries(&self, slots: Slots) -> Vec<(NameId, RowSnapshot)> {
+        let seen = self.seen_in(slots).into_iter();
+        let sums = seen.filter_map(|id| Some((id, self.services.get(&id)?.entry.sum(slots))));
+        sums.collect()
     }
 
     /// A snapshot of every part with entry spans in the range, of all services or of one.

@@ -635,6 +635,65 @@ fn attributes_are_looked_for_on_the_spans_that_are_named() {
     check(Some("cart"), Some("reserve"), &[], 0);
 }
 
+/// Traces are sieved by the bytes that a value must have before their attributes are read: none may be lost by that.
+#[test]
+fn a_value_of_any_type_is_found_by_its_text() {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
+    let views = views();
+    let of = |value| AnyValue { value: Some(value) };
+    let entry = |key: &str, value| KeyValue {
+        key: key.into(),
+        value,
+        ..KeyValue::default()
+    };
+    let text = |text: &str| of(Value::StringValue(text.into()));
+    let list = ArrayValue {
+        values: vec![text("a"), of(Value::IntValue(2))],
+    };
+    let pairs = KeyValueList {
+        values: vec![entry("inner", Some(text("b")))],
+    };
+    let values: [(Option<Value>, &[&str]); 11] = [
+        (Some(Value::StringValue("gold".into())), &["gold"]),
+        (Some(Value::StringValue("7".into())), &["7"]),
+        (Some(Value::StringValue("[1".into())), &["[1"]),
+        (Some(Value::IntValue(42)), &["42", "+42", "042"]),
+        (Some(Value::IntValue(-3)), &["-3"]),
+        (Some(Value::BoolValue(true)), &["true"]),
+        (Some(Value::DoubleValue(1.5)), &["1.5"]),
+        (Some(Value::ArrayValue(list)), &["[\"a\",2]"]),
+        (Some(Value::KvlistValue(pairs)), &["{\"inner\":\"b\"}"]),
+        (Some(Value::BytesValue(vec![1, 2])), &["\"AQI=\""]),
+        (None, &["null"]),
+    ];
+    for (trace, (value, _)) in (1..).zip(&values) {
+        let mut root = timed(trace, 1, 0, Kind::Server, 9);
+        root.attributes = vec![entry("tier", value.clone().map(of))];
+        count(&views, "cart", vec![root], T0);
+    }
+    let found = |value: &str| {
+        let query = TraceQuery {
+            attributes: vec![("tier".to_owned(), value.to_owned())],
+            limit: 20,
+            ..TraceQuery::default()
+        };
+        let (_, list) = views.traces_at(&query, FIVE_MINUTES, T0);
+        let ids = list.iter().map(|trace| trace.trace_id.clone());
+        ids.collect::<Vec<_>>()
+    };
+    for (trace, (value, texts)) in (1_u128..).zip(&values) {
+        for text in *texts {
+            assert_eq!(
+                found(text),
+                [format!("{trace:032x}")],
+                "{value:?} by {text}"
+            );
+        }
+    }
+    assert!(found("silver").is_empty() && found("43").is_empty());
+}
+
 /// A search lets go of the store again and again, and still finds all there is, each once and in order.
 #[test]
 fn a_search_in_many_portions_finds_all() {

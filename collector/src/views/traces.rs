@@ -22,9 +22,9 @@ use super::favoured::Favoured;
 use super::kept::{KeptTrace, Origin};
 use super::report::TraceSummary;
 use super::sample::Sample;
-use super::search::{Head, TraceQuery};
+use super::search::{Head, Sought};
 use super::share::Share;
-use super::window::{Slots, seconds};
+use super::window::seconds;
 use crate::wire::SpanRef;
 
 /// Largest part of the store that one trace may take.
@@ -198,8 +198,8 @@ impl Traces {
     }
 
     /// The traces that a query may ask for, as far as that can be told without a look at their spans; in no order.
-    pub(crate) fn candidates(&self, query: &TraceQuery, slots: Slots) -> Vec<Head> {
-        let fit = self.traces.iter().filter(|trace| query.fits(trace, slots));
+    pub(crate) fn candidates(&self, sought: &Sought<'_>) -> Vec<Head> {
+        let fit = self.traces.iter().filter(|trace| sought.fits(trace));
         fit.map(|trace| Head::of(trace)).collect()
     }
 
@@ -207,14 +207,13 @@ impl Traces {
     /// to its limit. Whether there may be more.
     pub(crate) fn search(
         &self,
-        query: &TraceQuery,
-        slots: Slots,
+        sought: &Sought<'_>,
         candidates: &mut impl Iterator<Item = Head>,
         found: &mut Vec<TraceSummary>,
     ) -> bool {
         let mut looked_at = 0;
         while looked_at < SEARCHED_AT_ONCE {
-            let Some(head) = candidates.next().filter(|_| found.len() < query.limit) else {
+            let Some(head) = candidates.next().filter(|_| !sought.is_enough(found.len())) else {
                 return false;
             };
             looked_at += 1;
@@ -223,7 +222,7 @@ impl Traces {
             let trace = self.find(hash, head.trace_id);
             if let Some(trace) = trace.filter(|trace| trace.serial == head.serial) {
                 looked_at += trace.len();
-                if query.fits_by_spans(trace, slots) {
+                if sought.fits_by_spans(trace) {
                     found.push(summary(trace));
                 }
             }

@@ -270,11 +270,16 @@ impl<const C: usize, const H: usize> Default for Slot<C, H> {
 
 impl<const C: usize, const H: usize> Slot<C, H> {
     pub(crate) fn merge(&mut self, other: &Self) {
-        for (sum, counter) in self.counters.iter_mut().zip(other.counters) {
-            *sum = sum.saturating_add(counter);
-        }
+        self.merge_counters(other);
         for (sum, histogram) in self.histograms.iter_mut().zip(&other.histograms) {
             sum.merge(histogram);
+        }
+    }
+
+    /// Without the histograms.
+    pub(crate) fn merge_counters(&mut self, other: &Self) {
+        for (sum, counter) in self.counters.iter_mut().zip(other.counters) {
+            *sum = sum.saturating_add(counter);
         }
     }
 
@@ -288,11 +293,16 @@ impl<const C: usize, const H: usize> Slot<C, H> {
     }
 
     fn merge_packed(&mut self, mut packed: &[u8]) {
-        for counter in &mut self.counters {
-            *counter = counter.saturating_add(varint::read(&mut packed));
-        }
+        self.count_packed(&mut packed);
         for histogram in &mut self.histograms {
             histogram.merge_packed(&mut packed);
+        }
+    }
+
+    /// Adds packed counters, behind which are the histograms.
+    fn count_packed(&mut self, packed: &mut &[u8]) {
+        for counter in &mut self.counters {
+            *counter = counter.saturating_add(varint::read(packed));
         }
     }
 
@@ -455,6 +465,15 @@ impl<const C: usize, const H: usize> Snapshot<C, H> {
     /// All of it together.
     pub(crate) fn total(&self) -> Slot<C, H> {
         Slot::of(self.0.iter())
+    }
+
+    /// Its counters alone together; the histograms, which take most of the work, stay empty.
+    pub(crate) fn counts(&self) -> Slot<C, H> {
+        let mut whole = Slot::default();
+        for (_, mut packed) in self.0.iter() {
+            whole.count_packed(&mut packed);
+        }
+        whole
     }
 }
 

@@ -162,7 +162,7 @@ async fn doctor(
     query.only(&["window", "from", "to"])?;
     let range = query.range(api.views.retention())?;
     found(move || {
-        let map = api.views.map(range);
+        let map = api.views.map_around(&service, range);
         let findings = api.views.findings(&service, &map, range);
         let items = findings.ok_or_else(|| unknown_service(&service))?;
         Ok(List {

@@ -1,5 +1,8 @@
 //! Reports made by hand, for the tests of pages and charts.
 
+use std::collections::BTreeMap;
+
+use crate::views::WidestGap;
 use crate::views::report::{
     Cohort, CriticalPathReport, Edge, Figures, Heatmap, Latency, Map, Node, OperationReport,
     PathPart, Segment, ServiceReport, Spark, Trace, TraceEvent, TraceLink, TraceSpan, TraceSummary,
@@ -79,6 +82,22 @@ pub(super) fn services() -> Vec<ServiceReport> {
     let mut failing = service("checkout", 4.0, 0.012);
     failing.now.error_ratio = 0.025;
     vec![service("gateway", 12.0, 0.020), failing, silent]
+}
+
+pub(super) fn figures_by_name() -> BTreeMap<String, Figures> {
+    let services = services().into_iter();
+    services
+        .map(|report| (report.service, report.now))
+        .collect()
+}
+
+/// What the services page tells of [`map`].
+pub(super) fn widest_gap() -> WidestGap {
+    WidestGap {
+        client: "gateway".to_owned(),
+        server: "checkout".to_owned(),
+        p99: 0.0098,
+    }
 }
 
 pub(super) fn operations() -> Vec<OperationReport> {

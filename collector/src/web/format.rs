@@ -26,11 +26,13 @@ pub(super) fn duration(seconds: f64) -> String {
     ];
     // The first unit in which the rounded number stays below the next unit: 999.7 ms is 1.00 s.
     for (index, (unit, name)) in UNITS.iter().enumerate() {
+        let next = UNITS.get(index + 1).map_or(f64::INFINITY, |next| next.0);
+        // Rounding is what takes time.
+        if seconds >= next {
+            continue;
+        }
         let number = three_digits(seconds / unit);
-        let last = UNITS
-            .get(index + 1)
-            .is_none_or(|(next, _)| number * unit < *next);
-        if last {
+        if number * unit < next {
             return format!("{sign}{}\u{a0}{name}", plain(number));
         }
     }
@@ -186,10 +188,27 @@ pub(super) fn url_component(text: &str) -> String {
 
 /// A coordinate for SVG: finite, at most two decimals.
 pub(super) fn coordinate(value: f64) -> String {
+    let mut out = String::new();
+    put_coordinate(&mut out, value);
+    out
+}
+
+/// Appends a [`coordinate`]. A page of sparks has tens of thousands, so they are written as whole hundredths: formatting
+/// floats, exact to the last digit, takes several times as long.
+pub(super) fn put_coordinate(out: &mut String, value: f64) {
     let value = if value.is_finite() { value } else { 0.0 };
-    let text = format!("{value:.2}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" { "0" } else { text }.to_owned()
+    let hundredths = (value * 100.0).round() as i64;
+    if hundredths < 0 {
+        out.push('-');
+    }
+    let hundredths = hundredths.unsigned_abs();
+    let (whole, rest) = (hundredths / 100, hundredths % 100);
+    // Writing to a String cannot fail.
+    let _ = match (rest / 10, rest % 10) {
+        (0, 0) => write!(out, "{whole}"),
+        (tenths, 0) => write!(out, "{whole}.{tenths}"),
+        (tenths, rest) => write!(out, "{whole}.{tenths}{rest}"),
+    };
 }
 
 /// A share of one as an SVG length: `12.345%`, clamped to 0–100 %.
@@ -294,6 +313,20 @@ mod tests {
     }
 
     #[test]
+    fn coordinates_have_two_decimals_at_most() {
+        let check = |value: f64, want: &str| assert_eq!(coordinate(value), want, "{value}");
+        check(0.0, "0");
+        check(-0.0, "0");
+        check(-0.004, "0");
+        check(12.0, "12");
+        check(12.5, "12.5");
+        check(12.05, "12.05");
+        check(-12.345, "-12.35");
+        check(1e9, "1000000000");
+        check(f64::NAN, "0");
+    }
+
+    #[test]
     fn times_are_utc() {
         assert_eq!(utc(0), "1970-01-01 00:00:00.000");
         assert_eq!(utc(951_782_400_000_000_000), "2000-02-29 00:00:00.000");
@@ -315,6 +348,12 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn a_coordinate_is_near_its_value(value in -1e6..1e6_f64) {
+            let read: f64 = coordinate(value).parse().unwrap();
+            proptest::prop_assert!((read - value).abs() <= 0.005_001, "{value} became {read}");
+        }
+
         #[test]
         fn no_number_is_ever_unreadable(value in proptest::num::f64::ANY) {
             for text in [duration(value), rate(value), ratio(value), coarse(value), coordinate(value), percent(value)] {

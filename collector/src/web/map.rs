@@ -1,6 +1,6 @@
 //! `GET /map`: who calls whom, and the network gap of every edge: drawn, and as a table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -15,7 +15,7 @@ use super::layout::{
 };
 use super::query::{BadParameter, PageQuery, TIME};
 use super::{Web, empty, live, rendered};
-use crate::views::report::{Edge, Map, Node, ServiceReport};
+use crate::views::report::{Edge, Figures, Map, Node};
 
 /// More edges than this are not drawn, the busiest go first; the table has them all.
 const DRAWN_EDGES: usize = 120;
@@ -38,7 +38,11 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
     let main = if web.views.spans_counted() == 0 {
         empty::nothing_ever(&web.status)
     } else {
-        content(&asked, &web.views.map(range), &web.views.services(range).1)
+        content(
+            &asked,
+            &web.views.map(range),
+            &web.views.service_figures(range),
+        )
     };
     let frame = Frame {
         title: "Map",
@@ -156,7 +160,7 @@ fn quiet<'a>(edges: &'a [Edge]) -> impl Fn(&Edge) -> bool + use<'a> {
     }
 }
 
-fn content(asked: &Asked<'_>, map: &Map, services: &[ServiceReport]) -> Markup {
+fn content(asked: &Asked<'_>, map: &Map, services: &BTreeMap<String, Figures>) -> Markup {
     let query = asked.query;
     let focus = Focus::of(query.get("focus"), &map.nodes);
     let on = match &focus {
@@ -189,7 +193,7 @@ fn picture(
     focus: Option<&str>,
     shown: &Shown<'_>,
     known: usize,
-    services: &[ServiceReport],
+    services: &BTreeMap<String, Figures>,
 ) -> Markup {
     let query = asked.query;
     let mut rows = shown.edges.clone();
@@ -287,7 +291,7 @@ fn drawing(
     focus: Option<&str>,
     nodes: &[&Node],
     edges: &[&Edge],
-    services: &[ServiceReport],
+    services: &BTreeMap<String, Figures>,
 ) -> Markup {
     let mut drawn = edges.to_vec();
     drawn.sort_by_key(|edge| std::cmp::Reverse(edge.count));
@@ -340,7 +344,7 @@ mod tests {
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let query = PageQuery::new(owned.collect());
         let asked = Asked::read(&query).unwrap();
-        let main = content(&asked, map, &fixtures::services());
+        let main = content(&asked, map, &fixtures::figures_by_name());
         let page = Page::parse(&html! { main { (main) } }.into_string());
         assert_drawable(&page);
         page

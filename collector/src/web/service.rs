@@ -81,9 +81,9 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
         .critical_paths(name, range)
         .map(|(_, paths)| paths);
     let heatmap = web.views.heatmap(name, query.get("operation"), range);
-    let (_, services) = web.views.services(range);
+    let report = web.views.service(name, range);
     let parts = |split| web.views.split(split, Some(name), range).1;
-    let map = web.views.map(range);
+    let map = web.views.map_around(name, range);
     let findings = web.views.findings(name, &map, range);
     let traces = |order| {
         let asked = TraceQuery {
@@ -101,7 +101,7 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
             window: &window,
             previous: web.views.previous(range).as_ref(),
             sorting,
-            report: services.iter().find(|report| report.service == name),
+            report: report.as_ref(),
             operations: &operations,
             versions: &parts(Split::Version),
             instances: &parts(Split::Instance),

@@ -13,8 +13,8 @@ use super::layout::{
 };
 use super::query::{BadParameter, PageQuery};
 use super::{Web, empty, live, parts, rendered};
-use crate::views::Split;
-use crate::views::report::{Edge, ServiceReport, Window};
+use crate::views::report::{ServiceReport, Window};
+use crate::views::{Split, WidestGap};
 
 /// Everything that the page shows.
 struct Content<'a> {
@@ -24,7 +24,7 @@ struct Content<'a> {
     split: Option<Split>,
     services: &'a [ServiceReport],
     silent: &'a [String],
-    edges: &'a [Edge],
+    widest_gap: Option<&'a WidestGap>,
 }
 
 /// The handler.
@@ -54,7 +54,7 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
                 split,
                 services: &services,
                 silent: &web.views.silent(range),
-                edges: &web.views.map(range).edges,
+                widest_gap: web.views.widest_gap(range).as_ref(),
             },
         )
     };
@@ -133,11 +133,6 @@ fn summary(query: &PageQuery, page: &Content<'_>) -> Markup {
     let total: f64 = all.clone().map(|now| now.rate).sum();
     let failed: f64 = all.map(|now| now.rate * now.error_ratio).sum();
     let ratio = if total > 0.0 { failed / total } else { 0.0 };
-    let widest = page
-        .edges
-        .iter()
-        .filter_map(|edge| edge.gap_p99.map(|gap| (gap, edge)))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
     let label = match page.split {
         None => "Services",
         Some(Split::Version) => "Versions",
@@ -148,8 +143,8 @@ fn summary(query: &PageQuery, page: &Content<'_>) -> Markup {
             (figure(label, &count(page.services.len() as u64), "", &html! {}))
             (figure("Requests", &rate(total), "", &html! { "into all services" }))
             (figure("Errors", &super::format::ratio(ratio), if ratio > 0.0 { "bad" } else { "" }, &html! { "of these" }))
-            @if let Some((gap, edge)) = widest {
-                (figure("Widest network gap, p99", &duration(gap), "gap", &html! {
+            @if let Some(edge) = page.widest_gap {
+                (figure("Widest network gap, p99", &duration(edge.p99), "gap", &html! {
                     a href=(edge_path(query, &edge.client, &edge.server)) { bdi { (edge.client) } " → " bdi { (edge.server) } }
                 }))
             } @else {
@@ -259,7 +254,7 @@ mod tests {
             split: query.split().unwrap(),
             services,
             silent: &["cron".to_owned()],
-            edges: &fixtures::map().edges,
+            widest_gap: Some(&fixtures::widest_gap()),
         };
         let main = content(query, sorting, &page);
         let page = Page::parse(&html! { main { (main) } }.into_string());

@@ -41,12 +41,7 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
             window,
             traces,
         };
-        let (_, services) = web.views.services(range);
-        let names: Vec<&str> = services
-            .iter()
-            .map(|report| report.service.as_str())
-            .collect();
-        content(query, &asked, &names, &found)
+        content(query, &asked, &web.views.service_names(range), &found)
     };
     let frame = Frame {
         title: "Traces",
@@ -109,7 +104,7 @@ fn read(query: &PageQuery) -> Result<TraceQuery, BadParameter> {
     }
 }
 
-fn content(query: &PageQuery, asked: &TraceQuery, services: &[&str], found: &Found) -> Markup {
+fn content(query: &PageQuery, asked: &TraceQuery, services: &[String], found: &Found) -> Markup {
     let Found { window, traces, .. } = found;
     html! {
         div.heading {
@@ -149,7 +144,7 @@ fn span_filter(query: &PageQuery, asked: &TraceQuery) -> Markup {
     }
 }
 
-fn form(query: &PageQuery, asked: &TraceQuery, services: &[&str]) -> Markup {
+fn form(query: &PageQuery, asked: &TraceQuery, services: &[String]) -> Markup {
     let value = |name| query.get(name).unwrap_or_default();
     let errors = [("", "any"), ("true", "failed"), ("false", "good")];
     let orders = [("newest", Order::Newest), ("slowest", Order::Slowest)];
@@ -299,7 +294,7 @@ mod tests {
         let main = content(
             &query,
             &read(&query).unwrap(),
-            &["gateway", fixtures::HOSTILE],
+            &["gateway", fixtures::HOSTILE].map(str::to_owned),
             &Found {
                 window: fixtures::window(),
                 traces: traces.to_vec(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
 use super::*;
-use crate::views::Range;
 use crate::views::window::Clock;
+use crate::views::{Range, TraceQuery};
 use crate::wire::{test_support, walk};
 
 #[test]
@@ -231,9 +231,10 @@ fn a_search_lets_others_have_the_store() {
     let mut clock = Clock::new(60);
     clock.advance(1_000_000_000);
     let slots = clock.round(Range::Last(Duration::from_secs(60)), 1_000_000_000);
-    let mut heads = traces.candidates(&query, slots).into_iter();
+    let sought = Sought::new(&query, slots);
+    let mut heads = traces.candidates(&sought).into_iter();
     let (mut found, mut turns) = (Vec::new(), 0);
-    while traces.search(&query, slots, &mut heads, &mut found) {
+    while traces.search(&sought, &mut heads, &mut found) {
         turns += 1;
         assert!(found.len() <= 2 * turns);
     }

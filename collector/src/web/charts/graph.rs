@@ -1,11 +1,13 @@
 //! The map as SVG: nodes in layers, an arrow for every edge with its rate, its errors and its network gap.
 //! Called by the page of the map.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 
 use super::layers::{Layout, Point, Sizes, layer_count, layout};
 use super::routes::{Room, routes};
-use crate::views::report::{Edge, Node, ServiceReport};
+use crate::views::report::{Edge, Figures, Node};
 use crate::web::format::{coordinate, counted, duration, maybe_duration, rate, ratio, shorten};
 use crate::web::layout::colour;
 
@@ -30,8 +32,8 @@ const LONE_GAPS: (f64, f64) = (24.0, 16.0);
 pub(in crate::web) struct Graph<'a> {
     pub(in crate::web) nodes: &'a [&'a Node],
     pub(in crate::web) edges: &'a [&'a Edge],
-    /// For the figures inside the nodes.
-    pub(in crate::web) services: &'a [ServiceReport],
+    /// Those of services by name, for the figures inside the nodes.
+    pub(in crate::web) services: &'a BTreeMap<String, Figures>,
     /// The node that is looked at.
     pub(in crate::web) focus: Option<&'a str>,
 }
@@ -316,10 +318,10 @@ fn node_box(
     let sizes = &measures.sizes;
     let left = centre.x - sizes.node_width / 2.0;
     let top = centre.y - sizes.node_height / 2.0;
-    let report = graph
+    let figures = graph
         .services
-        .iter()
-        .find(|report| report.service == node.id && node.kind == "service");
+        .get(&node.id)
+        .filter(|_| node.kind == "service");
     html! {
         a href=((links.node)(node)) data-key={ "node " (node.id) } {
             g.node.(node.kind).focus[graph.focus == Some(node.id.as_str())]
@@ -328,8 +330,8 @@ fn node_box(
                 (shape(node, sizes))
                 text.name x="16" y="20" { (shorten(&node.id, measures.letters)) }
                 text.under x="16" y="36" {
-                    @if let Some(report) = report {
-                        (rate(report.now.rate)) " · p99 " (maybe_duration(report.now.latency.p99))
+                    @if let Some(figures) = figures {
+                        (rate(figures.rate)) " · p99 " (maybe_duration(figures.latency.p99))
                     } @else {
                         (kind_name(node.kind))
                     }
@@ -377,7 +379,7 @@ mod tests {
         let graph = Graph {
             nodes: &nodes.iter().collect::<Vec<_>>(),
             edges: &edges.iter().collect::<Vec<_>>(),
-            services: &fixtures::services(),
+            services: &fixtures::figures_by_name(),
             focus: None,
         };
         let links = Links {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::web::format::{NONE, coordinate};
+use crate::web::format::{NONE, put_coordinate};
 
 const WIDTH: f64 = 88.0;
 const HEIGHT: f64 = 18.0;
@@ -34,19 +34,18 @@ pub(super) fn line_path(values: &[Option<f64>], width: f64, height: f64, top: f6
     let mut path = String::new();
     let mut last = None;
     for (index, value) in drawable(values) {
-        let x = coordinate(index as f64 * step);
-        let y = coordinate(if top > 0.0 {
+        let y = if top > 0.0 {
             height - value / top * height
         } else {
             height
-        });
+        };
         let joined = index > 0 && last == Some(index - 1);
         // A point between two gaps would be invisible without a line of no length and round ends.
         let alone = !joined && values.get(index + 1).copied().flatten().is_none();
-        path.push_str(if joined { "L" } else { "M" });
-        path.push_str(&x);
+        path.push(if joined { 'L' } else { 'M' });
+        put_coordinate(&mut path, index as f64 * step);
         path.push(' ');
-        path.push_str(&y);
+        put_coordinate(&mut path, y);
         if alone {
             path.push_str("h0");
         }

@@ -5,11 +5,15 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::RangeInclusive;
 
+use memchr::memmem::Finder;
+
 use super::answer::{Array, Full, Room};
 use super::trace;
 use crate::views::{KeptTrace, Views};
 use crate::wire::SpanRef;
-use crate::wire::zipkin::{TagFinder, Told, duration, is_annotated, is_named, service_name};
+use crate::wire::zipkin::{
+    TagFinder, Told, duration, is_annotated, is_named, is_written, service_name,
+};
 
 /// A question. Names are in lower case, as they are in spans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,8 +63,14 @@ pub(super) fn traces(views: &Views, search: &Search, room: Room) -> Result<Array
 /// As many as are asked for, those with the newest spans first.
 fn find(views: &Views, search: &Search) -> Vec<[u8; 16]> {
     let mut newest = BinaryHeap::new();
+    let keys = search.annotations.iter().map(|(key, _)| key);
+    let keys: Vec<_> = keys
+        .filter(|key| is_written(key))
+        .map(Finder::new)
+        .collect();
     views.look_at_kept(views.kept_trace_ids(), |kept| {
-        if let Some(at) = search.newest(kept).filter(|_| search.fits(kept)) {
+        let may_fit = |_: &u64| keys.iter().all(|key| kept.holds(key)) && search.fits(kept);
+        if let Some(at) = search.newest(kept).filter(may_fit) {
             newest.push(Reverse((at, kept.trace_id)));
             if newest.len() > search.limit {
                 newest.pop();

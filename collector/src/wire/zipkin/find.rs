@@ -107,6 +107,13 @@ impl<'k, 's> TagFinder<'k, 's> {
     }
 }
 
+/// Whether a tag or an annotation called so is only where its name is in the bytes of the span or of its resource. Others
+/// are made of fields, or, beginning with a quotation mark, of events with attributes.
+pub fn is_written(key: &str) -> bool {
+    const MADE: [&str; 6] = ["\"", "error", "otel.", "otlp.", "w3c.", "bellwether."];
+    !key.is_empty() && !MADE.iter().any(|made| key.starts_with(made))
+}
+
 /// Whether an annotation of a span is this text.
 pub fn is_annotated(span: &SpanRef<'_>, text: &str) -> bool {
     annotations(span).any(|(_, event)| is_event(event, text))

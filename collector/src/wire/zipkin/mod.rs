@@ -15,7 +15,7 @@ mod value;
 
 use bytes::Bytes;
 
-pub use self::find::{TagFinder, Told, duration, is_annotated, is_named};
+pub use self::find::{TagFinder, Told, duration, is_annotated, is_named, is_written};
 use self::form::Form;
 pub use self::form::lower_case;
 use self::json::Json;

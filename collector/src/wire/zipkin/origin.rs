@@ -180,15 +180,16 @@ pub(super) fn is_field(key: &str) -> bool {
 
 /// Whether an attribute may tell something; most do not.
 fn tells(key: &[u8]) -> bool {
-    let family: &[u8] = match key.first() {
-        Some(b'n') => b"net",
-        Some(b'p') => b"peer.",
-        Some(b's') => b"server.",
-        Some(b'd') => b"db.n",
-        Some(b'z') => b"zipkin.",
+    let families: &[&[u8]] = match key.first() {
+        // Not `network.protocol.…`, which most clients tell.
+        Some(b'n') => &[b"network.peer.", b"network.local.", b"net."],
+        Some(b'p') => &[b"peer."],
+        Some(b's') => &[b"server."],
+        Some(b'd') => &[b"db.n"],
+        Some(b'z') => &[b"zipkin."],
         _ => return false,
     };
-    key.starts_with(family)
+    families.iter().any(|family| key.starts_with(family))
 }
 
 const PEER_SERVICE: u8 = 1;

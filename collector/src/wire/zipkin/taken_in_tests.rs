@@ -243,6 +243,14 @@ fn check_found(taken: &Taken, span: &SpanRef<'_>, keys: &[&str]) {
         let is_told = taken.annotations.iter().any(|told| told.value == other);
         assert!(is_told || !is_annotated(span, &other));
     }
+    let told = taken.annotations.iter().map(|told| &told.value);
+    for name in told
+        .chain(taken.tags.keys())
+        .filter(|name| is_written(name))
+    {
+        let is_in = |bytes: &[u8]| memchr::memmem::find(bytes, name.as_bytes()).is_some();
+        assert!(is_in(span.raw) || is_in(span.resource.raw), "{name}");
+    }
     for (key, value) in &taken.tags {
         assert_eq!(tag(span, key).as_deref(), Some(value.as_str()), "{key}");
     }
