@@ -1,6 +1,8 @@
 //! Admission whole: walk, append to a log that one exporter reads, count into the views. Budget: 130–160 ns a
 //! span for walk and count.
 
+#[path = "support/fresh.rs"]
+mod fresh;
 mod support;
 
 use std::hint::black_box;
@@ -12,9 +14,8 @@ use bellwether_collector::log::{BatchLog, OnFull, ReaderConfig};
 use bellwether_collector::signal::Signal;
 use bellwether_collector::status::{ExporterStatus, ReceiverStatus};
 use bellwether_collector::views::{Config, Views};
-use bellwether_collector::wire::walk;
-use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use fresh::fresh;
 use futures_util::FutureExt;
 
 /// Requests taken in turn: two rounds of every service.
@@ -54,22 +55,6 @@ fn admission(criterion: &mut Criterion) {
         });
         group.finish();
     }
-}
-
-/// The request with other trace ids in each round, as real traffic has them: the views would take it for
-/// duplicates otherwise.
-fn fresh(request: &[u8], round: u64) -> Bytes {
-    let mut copy = request.to_vec();
-    let start = request.as_ptr() as usize;
-    let patched = walk(request, |span| {
-        // A span's first field is its trace id: tag, length, 16 bytes.
-        let at = span.raw.as_ptr() as usize - start + 2;
-        for (byte, other) in copy[at..].iter_mut().zip(round.to_be_bytes()) {
-            *byte ^= other;
-        }
-    });
-    assert!(patched.is_ok());
-    Bytes::from(copy)
 }
 
 criterion_group!(benches, admission);

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use bellwether_collector::status::Status;
 use bellwether_collector::views::{Config, Views};
-use bellwether_collector::web::{Reports, Web, zipkin_router};
+use bellwether_collector::web::{Web, zipkin_router};
 use bellwether_collector::wire::{SpanRef, walk};
 use tower::ServiceExt as _;
 
@@ -130,14 +129,10 @@ async fn main() {
             .collect(),
         turn: AtomicU64::new(0),
     });
+    let (_close, closing) = tokio::sync::watch::channel(false);
     let router = zipkin_router(Web {
-        views: Arc::clone(&views),
-        status: Arc::new(Status::default()),
-        allowed_hosts: Arc::default(),
-        trace_links: Arc::default(),
         autocomplete_keys: Arc::from(["url.path".to_owned()]),
-        reports: Reports::default(),
-        closing: tokio::sync::watch::channel(false).1,
+        ..Web::new(Arc::clone(&views), Arc::default(), closing)
     });
     while views.status().traces == 0 || views.status().trace_bytes < 59 << 20 {
         sender.send(&views);

@@ -1,5 +1,5 @@
 //! Byte reservations against a limit: whoever is about to hold bytes asks first, and gives them back by
-//! dropping the reservation. Used by `receive` (bodies under way) and `log` (batches kept).
+//! dropping the reservation. Used by `net` and `receive` for bodies and requests under way, by `web` for reports and answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,7 +3,7 @@
 //!
 //! The modules in reading order follow one batch: it comes in over [`net`] to [`receive`], [`intake`]
 //! walks it in place ([`wire`]), appends it to the [`log`] and counts it into the [`views`]; [`export`]
-//! sends it on; [`web`] shows the views. [`pipeline`] is the only file that names every stage.
+//! sends it on; [`web`] shows the views. [`pipeline`] is the only place that names every stage.
 
 pub mod allocator;
 pub mod budget;

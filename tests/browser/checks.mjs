@@ -7,6 +7,8 @@ import { tell } from './timing.mjs';
 
 const address = addressOf(process.argv[2], 'node checks.mjs http://127.0.0.1:4319');
 const HOSTILE = `<script>window.broken=1</script>"'&${'x'.repeat(300)}`;
+/** What a sheet has between its margins, in CSS pixels. */
+const A4 = { width: 718, height: 1000 };
 const { check, finish } = checks();
 const open = (browser, path, options) => openPage(browser, address, path, options);
 const names = (page) => page.locator('#services tbody tr').evaluateAll((rows) => rows.map((row) => row.dataset.key));
@@ -333,9 +335,9 @@ await check('a trace of 2,000 spans can be used within a second', async () => {
   await page.context().close();
 });
 
-await check('printed: no navigation, light colours, whole tables', async () => {
-  for (const path of ['/', pages.waterfall]) {
-    const page = await open(browser, path, { colorScheme: 'dark' });
+await check('printed: no navigation, light colours, whole tables, nothing that moves', async () => {
+  for (const path of Object.values(pages)) {
+    const page = await open(browser, path, { colorScheme: 'dark', viewport: A4 });
     await page.emulateMedia({ media: 'print', colorScheme: 'dark' });
     for (const part of ['nav.tabs', '.tools', '.filter', '.find', 'a.fold']) {
       const visible = await page.locator(part).evaluateAll((found) => found.some((element) => element.checkVisibility()));
@@ -343,6 +345,14 @@ await check('printed: no navigation, light colours, whole tables', async () => {
     }
     const scheme = await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme);
     expect(scheme === 'light', `printed ${scheme}`);
+    const paper = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    expect(paper === 'rgb(255, 255, 255)', `${path}: printed on ${paper}`);
+    const beyond = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    expect(beyond <= 0, `${path}: ${beyond} px wider than the paper`);
+    const moving = await page.evaluate(() => document.getAnimations().length);
+    expect(moving === 0, `${path}: ${moving} things move`);
+    const links = await page.locator('main table a, main .span a').evaluateAll((found) => found.every((link) => link.href.startsWith(location.origin)));
+    expect(links, `${path}: a link leads nowhere on paper`);
     const clipped = await page.locator('.scroll').evaluateAll((found) => found.some((element) => getComputedStyle(element).overflowX !== 'visible'));
     expect(!clipped, 'a table is cut off');
     await page.context().close();

@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a bench a fault is a failure")]
 
+#[path = "../support/fresh.rs"]
+mod fresh;
 mod town;
 
 use std::sync::Arc;
@@ -18,12 +20,11 @@ use axum::http::Request;
 use bellwether_collector::intake::Intake;
 use bellwether_collector::log::BatchLog;
 use bellwether_collector::signal::Signal;
-use bellwether_collector::status::{ReceiverStatus, Status, now_unix_nano};
+use bellwether_collector::status::{ReceiverStatus, now_unix_nano};
 use bellwether_collector::views::report::ViewsStatus;
 use bellwether_collector::views::{Config, Order, Range, TraceQuery, Views};
 use bellwether_collector::web::{self, Web};
-use bellwether_collector::wire::walk;
-use bytes::Bytes;
+use fresh::fresh;
 use futures_util::FutureExt as _;
 use tower::ServiceExt as _;
 use town::{CALLEES_A_SERVICE, OPERATIONS_A_SERVICE, Town};
@@ -100,6 +101,7 @@ fn memory(size: &Size, town: &Town) -> ViewsStatus {
         grown as f64 / MIB,
         told.trace_bytes as f64 / MIB,
     );
+    tell_parts(&views);
     let hour = Range::Last(Duration::from_secs(3_600));
     let (_, services) = views.services(hour);
     assert_eq!(services.len(), size.services);
@@ -114,6 +116,13 @@ fn memory(size: &Size, town: &Town) -> ViewsStatus {
         map.edges.len()
     );
     told
+}
+
+fn tell_parts(views: &Views) {
+    println!("| what | MiB |\n| --- | --: |");
+    for (part, bytes) in views.bytes_by_part() {
+        println!("| {part} | {:.1} |", bytes as f64 / MIB);
+    }
 }
 
 /// Views with so many minutes of the town's traffic, up to now.
@@ -149,15 +158,7 @@ fn speed(size: &Size, town: &Town, only: Option<&str>) {
     let views = Arc::new(filled(size, town, 64 << 20));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (_close, closing) = tokio::sync::watch::channel(false);
-    let router = web::router(Web {
-        views: Arc::clone(&views),
-        status: Arc::new(Status::default()),
-        allowed_hosts: Arc::default(),
-        trace_links: Arc::default(),
-        autocomplete_keys: Arc::default(),
-        reports: web::Reports::default(),
-        closing,
-    });
+    let router = web::router(Web::new(Arc::clone(&views), Arc::default(), closing));
     let mut addresses = addresses(&views, town);
     addresses.retain(|address| only.is_none_or(|only| address.contains(only)));
     let stop = AtomicBool::new(false);
@@ -192,6 +193,7 @@ fn speed(size: &Size, town: &Town, only: Option<&str>) {
         stop.store(true, Ordering::Relaxed);
     });
     println!("{:?}", views.status());
+    tell_parts(&views);
 }
 
 /// Every page and every answer of the API: over the last five minutes and over the hour, where that makes a difference.
@@ -280,21 +282,6 @@ fn ingest(size: &Size, town: &Town, views: &Arc<Views>, stop: &AtomicBool) {
         spans as f64 / begun.elapsed().as_secs_f64(),
         busy.as_nanos() as f64 / spans as f64,
     );
-}
-
-/// The request with other trace ids in each round.
-fn fresh(request: &[u8], round: u64) -> Bytes {
-    let mut copy = request.to_vec();
-    let start = request.as_ptr() as usize;
-    let patched = walk(request, |span| {
-        // A span's first field is its trace id: tag, length, 16 bytes.
-        let at = span.raw.as_ptr() as usize - start + 2;
-        for (byte, other) in copy[at..].iter_mut().zip(round.to_be_bytes()) {
-            *byte ^= other;
-        }
-    });
-    assert!(patched.is_ok());
-    Bytes::from(copy)
 }
 
 /// Memory that the process holds; 0 where that cannot be read.

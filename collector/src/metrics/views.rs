@@ -313,6 +313,32 @@ mod tests {
         let gaps =
             "traces_service_graph_network_gap_seconds_count{client=\"shop\",server=\"postgresql";
         assert!(!text.contains(gaps), "a database has none");
+        // Prometheus would store each as a series of its own, unless told otherwise: docs/prometheus.md.
+        assert!(!text.contains("_created"), "{text}");
+    }
+
+    #[test]
+    fn a_bucket_shows_the_newest_of_its_own() {
+        let at = |nanos, unix_nano| Exemplar {
+            unix_nano,
+            ..exemplar(nanos)
+        };
+        let second = |second: u64| (1_700_000_000 + second) * 1_000_000_000;
+        let exemplars = [
+            at(100, second(1)),
+            at(300, second(3)),
+            at(900, second(2)),
+            at(16_000_000_000, second(4)),
+        ];
+        let latency = Cumulative::of(&[100, 300, 900, 16_000_000_000]);
+        let told = distribution(&latency, LATENCY, &exemplars);
+        let shown = |exemplar: &Option<Measured>| exemplar.as_ref().map(|shown| shown.value);
+        let of_buckets = told.buckets.iter().map(|bucket| shown(&bucket.exemplar));
+        let of_buckets: Vec<_> = of_buckets.collect();
+        assert_eq!(of_buckets.first(), Some(&Some(3e-7)), "all below it, too");
+        assert_eq!(of_buckets.last(), Some(&Some(16.0)), "it ends there");
+        assert_eq!(of_buckets.iter().flatten().count(), 2);
+        assert_eq!(shown(&told.above), None);
     }
 
     #[tokio::test]

@@ -1,38 +1,35 @@
-//! Starts every stage in order and drains them in order; the only file that names them all. Called by
+//! Starts every stage in order and drains them in order; the only folder that names them all. Called by
 //! `main_with`.
 
 mod bind;
 mod guards;
 mod open_log;
 mod own;
+mod receivers;
 mod stopped;
 mod telling;
+mod web_server;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
 use bellwether::Kit;
-use hyper::Request;
-use hyper::body::Incoming;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
-use tower_service::Service;
 
 pub use bind::BindError;
-use bind::{Bound, Listening};
+use bind::Bound;
 pub use guards::GuardError;
-use guards::{Guards, LiveGuards};
+use guards::Guards;
 use open_log::OpenLog;
 pub use own::OwnTarget;
+use receivers::{receiver_status, start_receivers};
 use stopped::stopped;
 use telling::{tell_left_out, tell_started, tell_unsent};
+use web_server::WebServer;
 
 use crate::budget::Budget;
 use crate::config::Config;
@@ -42,9 +39,7 @@ use crate::log::disk::OpenError;
 use crate::log::{BatchLog, Cursor};
 use crate::metrics::{self, FlowMetrics};
 use crate::net::server;
-use crate::receive::{Others, Receiver, otlp_grpc, otlp_http, zipkin};
-use crate::signal::{Signal, Signals};
-use crate::status::{Locks, ReceiverStatus, Status, now_unix_nano};
+use crate::status::{Status, now_unix_nano};
 use crate::views::{self, Views};
 use crate::web::{self, Reports, Web};
 
@@ -145,11 +140,6 @@ struct Collector {
     _watches: JoinSet<()>,
 }
 
-struct WebServer {
-    stop: watch::Sender<bool>,
-    server: JoinSet<usize>,
-}
-
 impl Collector {
     fn start(
         kit: &Kit,
@@ -206,13 +196,11 @@ impl Collector {
         let guards = guards.start();
         let clock = start_clock(Arc::clone(&views));
         let pages = Web {
-            views,
-            status: Arc::clone(&status),
             allowed_hosts: allowed_hosts(config.web_hosts, [config.web.host, config.zipkin.host]),
             trace_links: config.trace_links.into(),
             autocomplete_keys: config.autocomplete_keys.into(),
             reports: Reports::new(bodies.clone()),
-            closing: closed.clone(),
+            ..Web::new(views, Arc::clone(&status), closed.clone())
         };
         let receivers = start_receivers(
             [grpc, http, zipkin],
@@ -266,38 +254,6 @@ impl Collector {
     }
 }
 
-impl WebServer {
-    fn start(listener: TcpListener, net: server::Config, app: Router) -> Self {
-        let (stop, mut stopped) = watch::channel(false);
-        let config = server::Config {
-            drain: LAST_SHARE / 2,
-            ..net
-        };
-        let handler = move |request: Request<Incoming>, peer| {
-            let mut app = app.clone();
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            async move {
-                match app.call(request).await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
-                }
-            }
-        };
-        let mut server = JoinSet::new();
-        server.spawn(async move {
-            let stopped = async move { drop(stopped.wait_for(|&stopped| stopped).await) };
-            server::serve(listener, handler, config, stopped).await
-        });
-        Self { stop, server }
-    }
-
-    async fn stop(mut self) {
-        self.stop.send_replace(true);
-        join(&mut self.server).await;
-    }
-}
-
 const GRPC: &str = "otlp-grpc";
 const HTTP: &str = "otlp-http";
 const ZIPKIN: &str = "zipkin";
@@ -318,61 +274,6 @@ fn start_exporters(
     (drain, exporters)
 }
 
-fn start_receivers(
-    bound: [Bound; 3],
-    config: &server::Config,
-    guards: &LiveGuards,
-    status: &Status,
-    (intake, answers): (&Intake, &Router),
-    [bodies, requests]: [&Budget; 2],
-    closed: &watch::Receiver<bool>,
-) -> JoinSet<usize> {
-    let [otlp_grpc, otlp_http, zipkin] = bound.each_ref().map(|bound| {
-        let listening = bound.as_ref().ok()?;
-        Some(listening.address.clone())
-    });
-    let others = Arc::new(Others {
-        otlp_grpc,
-        otlp_http,
-        zipkin,
-    });
-    let takes = taken_signals(status);
-    let mut receivers = JoinSet::new();
-    for (bound, status) in bound.into_iter().zip(&status.receivers) {
-        let Ok(Listening { listener, .. }) = bound else {
-            continue;
-        };
-        let receiver = Receiver {
-            intake: intake.clone(),
-            takes,
-            budget: bodies.clone(),
-            requests: requests.clone(),
-            status: Arc::clone(status),
-            access: guards.access(status.locks),
-            others: Arc::clone(&others),
-        };
-        let config = guards.listener(config, status);
-        let mut closed = closed.clone();
-        let stop = async move { drop(closed.wait_for(|&closed| closed).await) };
-        match status.protocol {
-            GRPC => receivers.spawn(otlp_grpc::serve(listener, receiver, config, stop)),
-            HTTP => receivers.spawn(otlp_http::serve(listener, receiver, config, stop)),
-            _ => {
-                let answers = answers.clone();
-                receivers.spawn(zipkin::serve(listener, receiver, answers, config, stop))
-            }
-        };
-    }
-    receivers
-}
-
-/// What is of use to anybody: traces to the views, and whatever an exporter takes.
-fn taken_signals(status: &Status) -> Signals {
-    let exporters = status.exporters.iter();
-    let exported = exporters.flat_map(|exporter| exporter.signals.iter());
-    exported.chain([Signal::Traces]).collect()
-}
-
 /// Lets time pass for the views, also while no span arrives: calls stop waiting for their other half, and
 /// live pages learn of the last spans.
 fn start_clock(views: Arc<Views>) -> JoinSet<()> {
@@ -386,14 +287,6 @@ fn start_clock(views: Arc<Views>) -> JoinSet<()> {
         }
     });
     clock
-}
-
-fn receiver_status((protocol, bound, locks): (&'static str, &Bound, Locks)) -> Arc<ReceiverStatus> {
-    let status = match bound {
-        Ok(listening) => ReceiverStatus::listening(protocol, listening.address.clone()),
-        Err(reason) => ReceiverStatus::left_out(protocol, reason.clone()),
-    };
-    Arc::new(status.with_locks(locks))
 }
 
 /// Has the log on disk brought to its end, as far as the disk does that before `deadline`.

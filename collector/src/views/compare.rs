@@ -1,6 +1,6 @@
 //! Questions about what changed: the window before, who fell silent, which version or instance it is. Asked by `web`.
 
-use super::report::{ServiceReport, Window};
+use super::report::{Edge, Map, ServiceReport, Window};
 use super::{Range, Split, Views, lock};
 use crate::status::now_unix_nano;
 
@@ -14,6 +14,16 @@ impl Views {
     /// Services without a span in the range that had some in the one before, by name.
     pub fn silent(&self, range: Range) -> Vec<String> {
         self.silent_at(range, now_unix_nano())
+    }
+
+    /// The map of the range that [`previous`](Self::previous) tells.
+    pub fn map_before(&self, range: Range) -> Option<Map> {
+        self.map_before_at(range, now_unix_nano())
+    }
+
+    /// One edge of that map; without calls where the ends are known and none came.
+    pub fn edge_before(&self, client: &str, server: &str, range: Range) -> Option<Edge> {
+        self.edge_before_at((client, server), range, now_unix_nano())
     }
 
     /// Every version or instance with entry spans in the range, of all services or of one; by service, then the busiest
@@ -30,6 +40,27 @@ impl Views {
     pub(super) fn previous_at(&self, range: Range, now: u64) -> Option<Window> {
         let before = lock(&self.stats).compare(range, now).before;
         before.map(|slots| slots.window())
+    }
+
+    pub(super) fn map_before_at(&self, range: Range, now: u64) -> Option<Map> {
+        let mut stats = lock(&self.stats);
+        let before = stats.compare(range, now).before?;
+        let snapshot = stats.map(before);
+        drop(stats);
+        Some(snapshot.report())
+    }
+
+    pub(super) fn edge_before_at(
+        &self,
+        ends: (&str, &str),
+        range: Range,
+        now: u64,
+    ) -> Option<Edge> {
+        let mut stats = lock(&self.stats);
+        let before = stats.compare(range, now).before?;
+        let (names, snapshot) = stats.edge(ends, before)?;
+        drop(stats);
+        Some(snapshot.report(&names, before))
     }
 
     pub(super) fn silent_at(&self, range: Range, now: u64) -> Vec<String> {

@@ -1,60 +1,28 @@
 //! Weights of samples, versions and instances, and the window before.
 
+use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind as Kind;
-use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::report::ServiceReport;
+use super::testing::{SECOND, T0, count_group, failed, timed, views};
 use super::*;
-use crate::wire::test_support::{attribute, encode, resource_spans, span};
-use crate::wire::walk;
+use crate::wire::test_support::{attribute, resource_spans, span};
 
-/// 3 s into a ten-second slot, 13 s into a minute.
-const T0: u64 = 1_800_000_000_000_000_000 + 13 * SECOND;
-const SECOND: u64 = 1_000_000_000;
 const FIVE_MINUTES: Range = Range::Last(Duration::from_secs(300));
 const HOUR: Range = Range::Last(Duration::from_secs(3600));
-
-/// Views that have been up for an hour.
-fn views() -> Views {
-    let views = Views::new(Config {
-        retention: Duration::from_secs(3600),
-        trace_bytes: 1 << 20,
-        view_bytes: 8 << 20,
-    });
-    views.tick(T0 - 3_600 * SECOND);
-    views
-}
 
 fn count(views: &Views, service: &str, origin: &[(&str, &str)], spans: Vec<Span>, at: u64) {
     let mut group = resource_spans(service, spans);
     let resource = group.resource.as_mut().unwrap();
     let own = origin.iter().map(|(key, value)| attribute(key, value));
     resource.attributes.extend(own);
-    let bytes = encode(vec![group]);
-    let mut refs = Vec::new();
-    walk(&bytes, |span| refs.push(span)).unwrap();
-    views.count(&refs, at);
-}
-
-fn timed(trace: u128, id: u64, parent: u64, kind: Kind, nanos: u64) -> Span {
-    let mut span = span(trace, id, parent);
-    span.kind = kind.into();
-    span.end_time_unix_nano = span.start_time_unix_nano + nanos;
-    span
+    count_group(views, group, at);
 }
 
 fn sampled(mut span: Span, state: &str) -> Span {
     span.trace_state = state.into();
-    span
-}
-
-fn failed(mut span: Span) -> Span {
-    span.status = Some(Status {
-        code: 2,
-        ..Status::default()
-    });
     span
 }
 
@@ -404,6 +372,121 @@ fn a_window_is_compared_with_the_one_before() {
     let fixed = Range::Between(T0 - 420 * SECOND, T0 - 390 * SECOND);
     let (_, services) = views.services_at(fixed, T0);
     assert_eq!(services[0].previous.map(|figures| figures.count), Some(0));
+}
+
+#[test]
+fn an_edge_is_compared_with_itself_in_the_window_before() {
+    let views = views();
+    let call = |trace: u128, server_nanos, at| {
+        let client = timed(trace, 1, 0, Kind::Client, 9_000_000);
+        let server = timed(trace, 2, 1, Kind::Server, server_nanos);
+        count(&views, "api", &[], vec![client], at);
+        count(&views, "add", &[], vec![server], at);
+    };
+    call(1, 8_000_000, T0 - 400 * SECOND);
+    call(2, 4_000_000, T0);
+    // A caller that came later was on no edge then.
+    let first = timed(3, 1, 0, Kind::Client, 9_000_000);
+    count(&views, "web", &[], vec![first], T0);
+    let gap = |edge: &report::Edge| edge.gap_p50.map(|gap| (gap * 1e3).round());
+    let now = views.map_at(FIVE_MINUTES, T0);
+    let before = views.map_before_at(FIVE_MINUTES, T0).unwrap();
+    assert_eq!(
+        Some(&before.window),
+        views.previous_at(FIVE_MINUTES, T0).as_ref()
+    );
+    let gaps = |map: &Map| {
+        let edges = map.edges.iter().filter(|edge| edge.client == "api");
+        edges.map(gap).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (gaps(&now), gaps(&before)),
+        (vec![Some(5.0)], vec![Some(1.0)])
+    );
+    let edge = |client| views.edge_before_at((client, "add"), FIVE_MINUTES, T0);
+    assert_eq!(edge("api").as_ref().and_then(gap), Some(1.0));
+    assert_eq!(edge("web").map(|edge| edge.count), Some(0));
+    assert!(edge("nobody").is_none());
+    // Nothing before an hour is kept.
+    assert!(views.map_before_at(HOUR, T0).is_none());
+    assert!(views.edge_before_at(("api", "add"), HOUR, T0).is_none());
+}
+
+#[test]
+fn rows_stand_by_service_then_the_busiest_first_then_by_name() {
+    let views = views();
+    for service in ["shop", "cart"] {
+        for (version, spans) in [("3", 1), ("1", 1), ("2", 2)] {
+            let origin = [("service.version", version)];
+            let spans = (1..=spans).map(|id| span(id.into(), id, 0)).collect();
+            count(&views, service, &origin, spans, T0 - 400 * SECOND);
+        }
+    }
+    let (_, parts) = views.split_at(Split::Version, None, HOUR, T0);
+    let rows = parts
+        .iter()
+        .map(|part| (part.service.as_str(), part.version.as_deref().unwrap()));
+    let want = ["cart", "shop"].map(|service| ["2", "1", "3"].map(|version| (service, version)));
+    assert_eq!(rows.collect::<Vec<_>>(), want.concat());
+    assert_eq!(views.silent_at(FIVE_MINUTES, T0), ["cart", "shop"]);
+}
+
+#[test]
+fn who_came_after_the_window_is_not_in_it() {
+    let views = views();
+    count(&views, "cart", &[], vec![span(1, 1, 0)], T0);
+    // In the same minute, but two slots later.
+    count(&views, "mail", &[], vec![span(2, 2, 0)], T0 + 20 * SECOND);
+    let now = T0 + 120 * SECOND;
+    views.tick(now);
+    let seen = |from: u64, to: u64| {
+        let range = Range::Between(T0 + from * SECOND, T0 + to * SECOND);
+        let (_, services) = views.services_at(range, now);
+        let names = services.into_iter().map(|service| service.service);
+        (names.collect::<Vec<_>>(), views.silent_at(range, now))
+    };
+    assert_eq!(seen(0, 3), (vec!["cart".to_owned()], vec![]));
+    let mail_alone = (vec!["mail".to_owned()], vec!["cart".to_owned()]);
+    assert_eq!(seen(7, 27), mail_alone);
+}
+
+#[test]
+fn a_part_without_a_value_or_a_span_in_the_range_is_none() {
+    let views = views();
+    let old = [("service.version", "1"), ("service.instance.id", "")];
+    count(&views, "cart", &old, vec![span(1, 1, 0)], T0 - 600 * SECOND);
+    let new = [("service.version", "2"), ("service.instance.id", "")];
+    count(&views, "cart", &new, vec![span(2, 2, 0)], T0);
+    let versions = |range| {
+        let parts = views.split_at(Split::Version, None, range, T0).1;
+        let versions = parts.into_iter().map(|part| part.version.unwrap());
+        versions.collect::<Vec<_>>()
+    };
+    assert_eq!(versions(FIVE_MINUTES), ["2"]);
+    assert_eq!(versions(HOUR), ["1", "2"]);
+    let (_, instances) = views.split_at(Split::Instance, None, FIVE_MINUTES, T0);
+    let told = instances
+        .iter()
+        .map(|part| (&part.instance, part.version.as_deref()));
+    // Rolled out in place: the instance is of the version that it has now.
+    assert_eq!(told.collect::<Vec<_>>(), [(&None, Some("2"))]);
+}
+
+#[test]
+fn one_version_costs_no_row_of_its_own() {
+    let bytes = |origin: &[(&str, &str)]| {
+        let views = views();
+        for second in 0..600 {
+            let spans = vec![timed(1, 1, 0, Kind::Server, second * second * 1_000)];
+            count(&views, "cart", origin, spans, T0 + second * SECOND);
+        }
+        views.status().bytes
+    };
+    let (alone, told) = (bytes(&[]), bytes(&[("service.version", "1")]));
+    assert!(
+        told < alone + 256,
+        "{told} bytes, {alone} without a version"
+    );
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! A histogram that only grows, in the buckets that Prometheus scrapes: classic ones at powers of two of a second, and
-//! native ones (exponential, schema 5 at the finest). `series` adds the views' histograms to it as their slots close.
+//! native ones (exponential, schema 5 at the finest). `series` adds the views' histograms to its packed form as their slots
+//! close; a scrape unpacks it.
 //!
 //! The views' buckets end at powers of 2^(1/32) of a nanosecond, Prometheus' at those of a second, and no power of the
 //! one is a power of the other: each bucket becomes the nearest one, whose ends are 0.62 % below its own. So every
 //! bound shown stands for one that is 0.62 % above it, classic bounds too.
 
 use super::histogram::Histogram;
+use super::varint;
 
 /// The finest resolution: 2^5 buckets to a power of two, as the views have.
 const FINEST_SCHEMA: u32 = 5;
@@ -16,11 +18,10 @@ const TO_SECONDS: i32 = 1 - 957;
 /// 32 ms have full resolution, any from 1 us to 1 s schema 3 at the least. All that 64 bits of nanoseconds can be fits
 /// at schema 1.
 const MAX_BUCKETS: usize = 160;
-/// Heap bytes of one at the most.
-pub(crate) const MAX_BYTES: usize = MAX_CAPACITY * size_of::<(i32, u64)>();
-/// Room is made for so many buckets at a time.
-const STEP: usize = 16;
-const MAX_CAPACITY: usize = MAX_BUCKETS + STEP;
+/// Below the index of every bucket.
+const BELOW_ALL: i32 = TO_SECONDS - 2;
+/// Room for packed buckets is made for so many bytes at a time.
+const STEP: usize = 64;
 
 /// Counts that never go down.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,43 +34,52 @@ pub struct Cumulative {
     sum_nanos: u128,
 }
 
+/// The same as it is kept until a scrape: of each bucket how far it is from the one before it, and its count, in as many
+/// bytes as the numbers need.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PackedCumulative {
+    halved: u32,
+    buckets: Vec<u8>,
+    count: u64,
+    sum_nanos: u128,
+}
+
 impl Cumulative {
     /// One of these values, in nanoseconds.
     #[cfg(test)]
     pub(crate) fn of(values: &[u64]) -> Self {
         let mut cumulative = Self::default();
-        for chunk in values.chunks(7) {
-            let mut histogram = Histogram::default();
-            chunk.iter().for_each(|&nanos| histogram.record(nanos));
+        for histogram in Self::histograms(values) {
             cumulative.add(&histogram);
         }
         cumulative
+    }
+
+    #[cfg(test)]
+    fn histograms(values: &[u64]) -> impl Iterator<Item = Histogram> + '_ {
+        values.chunks(7).map(|chunk| {
+            let mut histogram = Histogram::default();
+            chunk.iter().for_each(|&nanos| histogram.record(nanos));
+            histogram
+        })
     }
 
     /// Adds all of a histogram's values.
     pub(crate) fn add(&mut self, histogram: &Histogram) {
         self.count = self.count.saturating_add(histogram.count());
         self.sum_nanos += histogram.sum();
+        let mut at = 0;
         for (index, count) in histogram.buckets() {
             let index = coarser(index + TO_SECONDS, self.halved);
-            match self
-                .buckets
-                .binary_search_by_key(&index, |&(index, _)| index)
-            {
-                Ok(at) => {
-                    if let Some((_, sum)) = self.buckets.get_mut(at) {
-                        *sum = sum.saturating_add(count);
-                    }
-                }
-                Err(at) => {
-                    if self.buckets.len() == self.buckets.capacity() {
-                        self.buckets.reserve_exact(STEP);
-                    }
-                    self.buckets.insert(at, (index, count));
-                    if self.buckets.len() > MAX_BUCKETS {
-                        self.halve();
-                    }
-                }
+            let below = self.buckets.iter().skip(at);
+            at += below.take_while(|&&(below, _)| below < index).count();
+            match self.buckets.get_mut(at) {
+                Some((same, sum)) if *same == index => *sum = sum.saturating_add(count),
+                _ => self.buckets.insert(at, (index, count)),
+            }
+            if self.buckets.len() > MAX_BUCKETS {
+                self.halve();
+                at = 0;
             }
         }
     }
@@ -101,11 +111,6 @@ impl Cumulative {
         below.map(|&(_, count)| count).fold(0, u64::saturating_add)
     }
 
-    /// Heap bytes held.
-    pub(crate) fn bytes(&self) -> usize {
-        self.buckets.capacity() * size_of::<(i32, u64)>()
-    }
-
     fn halve(&mut self) {
         self.halved += 1;
         for (index, _) in &mut self.buckets {
@@ -118,6 +123,58 @@ impl Cumulative {
             }
             same
         });
+    }
+}
+
+impl PackedCumulative {
+    /// Heap bytes of one at the most: no bucket is farther from the one before it than two bytes can say.
+    pub(crate) const MAX_BYTES: usize = MAX_BUCKETS * (2 + 10) + STEP;
+
+    /// Adds all of a histogram's values.
+    pub(crate) fn add(&mut self, histogram: &Histogram) {
+        let mut all = self.unpack();
+        all.add(histogram);
+        self.pack(&all);
+    }
+
+    /// What it is the packed form of.
+    pub(crate) fn unpack(&self) -> Cumulative {
+        let mut buckets = Vec::with_capacity(MAX_BUCKETS + 1);
+        let (mut packed, mut index) = (self.buckets.as_slice(), BELOW_ALL);
+        while !packed.is_empty() {
+            index += varint::read(&mut packed) as i32;
+            buckets.push((index, varint::read(&mut packed)));
+        }
+        Cumulative {
+            halved: self.halved,
+            buckets,
+            count: self.count,
+            sum_nanos: self.sum_nanos,
+        }
+    }
+
+    /// Heap bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.buckets.capacity()
+    }
+
+    fn pack(&mut self, all: &Cumulative) {
+        let mut packed = Vec::with_capacity(6 * all.buckets.len());
+        let mut before = BELOW_ALL;
+        for &(index, count) in &all.buckets {
+            varint::write(&mut packed, u64::from(index.abs_diff(before)));
+            varint::write(&mut packed, count);
+            before = index;
+        }
+        self.buckets.clear();
+        if self.buckets.capacity() < packed.len() {
+            self.buckets
+                .reserve_exact(packed.len().next_multiple_of(STEP));
+        }
+        self.buckets.extend(packed);
+        self.halved = all.halved;
+        self.count = all.count;
+        self.sum_nanos = all.sum_nanos;
     }
 }
 
@@ -136,6 +193,11 @@ mod tests {
     /// Where a native bucket ends, in nanoseconds.
     fn end(cumulative: &Cumulative, index: i32) -> f64 {
         (f64::from(index) / f64::from(cumulative.schema()).exp2()).exp2() * 1e9
+    }
+
+    /// Nanoseconds of any length up to a quarter of an hour: hundreds of them have more buckets than are kept.
+    fn spread() -> impl Strategy<Value = u64> {
+        (0..40_u32, any::<u64>()).prop_map(|(octave, rest)| (1 << octave) | (rest % (1 << octave)))
     }
 
     #[test]
@@ -185,9 +247,20 @@ mod tests {
             prop_assert!(after.native().len() <= MAX_BUCKETS);
         }
 
+        /// However often it is packed in between.
+        #[test]
+        fn packed_it_is_the_same_and_within_its_bytes(values in vec(prop_oneof![any::<u64>(), 0..9_u64, Just(u64::MAX)], 0..400)) {
+            let mut packed = PackedCumulative::default();
+            for histogram in Cumulative::histograms(&values) {
+                packed.add(&histogram);
+                prop_assert!(packed.bytes() <= PackedCumulative::MAX_BYTES);
+            }
+            prop_assert_eq!(packed.unpack(), Cumulative::of(&values));
+        }
+
         /// Whatever the resolution.
         #[test]
-        fn classic_buckets_are_the_same_however_many_native_ones_there_were(values in vec(1_u64..(1 << 40), 1..300)) {
+        fn classic_buckets_are_the_same_however_many_native_ones_there_were(values in vec(spread(), 1..600)) {
             let all = Cumulative::of(&values);
             for exponent in -30..11 {
                 let bound = f64::from(exponent).exp2() * 1e9;

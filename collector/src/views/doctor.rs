@@ -272,4 +272,6 @@ fn weight(finding: &Finding) -> u64 {
 }
 
 #[cfg(test)]
+mod border_tests;
+#[cfg(test)]
 mod tests;

@@ -8,11 +8,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::report::Example;
+use super::testing::{SECOND, count, near};
 use super::*;
-use crate::wire::test_support::{attribute, encode, resource_spans, span};
-use crate::wire::walk;
+use crate::wire::test_support::{attribute, span};
 
-const SECOND: u64 = 1_000_000_000;
 const T0: u64 = 1_800_000_000 * SECOND;
 const WINDOW: Range = Range::Last(Duration::from_secs(300));
 
@@ -29,23 +28,11 @@ fn send(views: &Views, service: &str, span: Span) {
 }
 
 fn send_at(now: u64, views: &Views, service: &str, span: Span) {
-    let bytes = encode(vec![resource_spans(service, vec![span])]);
-    walk(&bytes, |span| views.count(&[span], now)).unwrap();
+    count(views, service, vec![span], now);
 }
 
 fn timed(trace: u64, id: u64, parent: u64, kind: Kind, nanos: u64) -> Span {
-    let mut span = span(trace.into(), id, parent);
-    span.kind = kind.into();
-    span.end_time_unix_nano = span.start_time_unix_nano + nanos;
-    span
-}
-
-fn near(got: Option<f64>, nanos: f64) {
-    let got = got.unwrap_or(f64::NAN) * 1e9;
-    assert!(
-        (got - nanos).abs() <= nanos * 0.011,
-        "{got}, exactly {nanos}"
-    );
+    testing::timed(trace.into(), id, parent, kind, nanos)
 }
 
 #[test]
@@ -93,6 +80,21 @@ fn a_gap_that_was_told_stands_for_a_server_span_that_is_not_here() {
     assert_eq!((paired.edge.told, paired.edge.paired), (0, 1));
     assert_eq!(paired.edge.called_as, None, "it named nobody");
     near(paired.edge.gap_p50, 5_000_000.0);
+}
+
+#[test]
+fn a_call_that_is_not_settled_yet_is_in_its_window_alone() {
+    let views = views();
+    views.tick(T0 - 600 * SECOND);
+    send(&views, "api", timed(1, 1, 0, Kind::Client, 9_000_000));
+    send(&views, "add", timed(1, 2, 1, Kind::Server, 4_000_000));
+    let count = |range| {
+        let report = views.edge_at(("api", "add"), range, T0 + SECOND).unwrap();
+        report.edge.count
+    };
+    assert_eq!(count(WINDOW), 1);
+    let before = Range::Between(T0 - 300 * SECOND, T0 - 100 * SECOND);
+    assert_eq!(count(before), 0);
 }
 
 #[test]

@@ -6,32 +6,32 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::call::{Outcome, Settled};
+use super::clock::{Clock, Slots};
 use super::distribution::distribution;
 use super::figures::ratio;
 use super::names::{Name, NameId, Names, NodeKind};
-use super::pairing::{Outcome, Settled};
 use super::report::{Distribution, Edge};
-use super::series::{EdgeKey, EdgeTotals, Moment, Table};
-use super::window::{Clock, Series, Slot, Slots, Snapshot, seconds};
+use super::series::{EdgeCounts, EdgeKey, Moment, Table};
+use super::window::{Series, Slot, Snapshot, seconds};
 
 const MAX_EDGES: usize = 1_000;
 /// Both ends of the edge that takes calls beyond the cap.
 pub(crate) const OTHER_EDGES: &str = "(other edges)";
 
 const FAILED: usize = 0;
-const PAIRED: usize = 1;
-const UNPAIRED: usize = 2;
-const NEGATIVE: usize = 3;
-const RETRIED: usize = 4;
-const ASYNCHRONOUS: usize = 5;
 /// Of the unpaired ones.
-const UNPAIRED_FAILED: usize = 6;
+const UNPAIRED_FAILED: usize = 1;
+/// Of those whose durations are told apart from the others'.
+const RETRIED: usize = 2;
 /// How many more are counted than calls came, by their weights; none unless a sender samples.
-const ESTIMATED: usize = 7;
-const COUNTERS: usize = 8;
+const ESTIMATED: usize = 3;
+const COUNTERS: usize = 4;
 
+/// Of calls with both spans, the negative ones among them.
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
+/// Of calls with both spans, without the negative ones.
 const GAP: usize = 2;
 /// Client spans of unpaired calls.
 const ALONE: usize = 3;
@@ -106,7 +106,7 @@ impl Edges {
         &mut self,
         clock: &Clock,
         names: &Names,
-        totals: &mut Table<EdgeKey, EdgeTotals>,
+        totals: &mut Table<EdgeKey, EdgeCounts>,
     ) {
         self.edges.retain(|&ends, row| {
             row.series.roll(clock, |at, slot| {
@@ -126,8 +126,8 @@ impl Edges {
         &self,
         now: Moment,
         names: &Names,
-        totals: &mut Table<EdgeKey, EdgeTotals>,
-    ) -> Vec<(EdgeKey, EdgeTotals)> {
+        totals: &mut Table<EdgeKey, EdgeCounts>,
+    ) -> Vec<(EdgeKey, EdgeCounts)> {
         let rows = self.edges.iter();
         let slots = rows.flat_map(|(&ends, row)| row.series.open().map(move |slot| (ends, slot)));
         // Before they are shown: one that has come back is, with what it had counted.
@@ -189,13 +189,6 @@ impl Edges {
     }
 }
 
-impl EdgeNames {
-    /// Whether one of its ends is called so.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        *self.client.text == *name || *self.server.text == *name
-    }
-}
-
 impl EdgeSnapshot {
     /// Its report.
     pub(crate) fn report(&self, names: &EdgeNames, slots: Slots) -> Edge {
@@ -208,15 +201,6 @@ impl EdgeSnapshot {
         let [client, server, gap, unpaired, told_gap, ..] = &total.histograms;
         let distribution = distribution([client, server, gap, unpaired, told_gap]);
         (report(&total, names, slots), distribution)
-    }
-
-    /// How many calls of each sort there were: its report without durations, for a fraction of the work.
-    pub(crate) fn counts(&self, names: &EdgeNames, slots: Slots) -> Edge {
-        let mut counts = self.kept.as_ref().map(Snapshot::counts).unwrap_or_default();
-        if let Some(lingering) = &self.lingering {
-            counts.merge_counters(lingering);
-        }
-        report(&counts, names, slots)
     }
 
     /// The 99th percentile of its gap, in seconds; `None` where none was measured.
@@ -235,13 +219,14 @@ impl EdgeSnapshot {
 
 fn report(total: &EdgeSlot, names: &EdgeNames, slots: Slots) -> Edge {
     let calls = &total.counters;
-    let count = total.calls();
+    let [count, with_both, paired, odd] = [
+        total.calls(),
+        total.count(CLIENT),
+        total.count(GAP),
+        total.count(ODD_CLIENT),
+    ];
     // Where no server makes spans, the unpaired calls are all there is to see.
-    let side = if total.histograms[CLIENT].count() == 0 {
-        ALONE
-    } else {
-        CLIENT
-    };
+    let side = if with_both == 0 { ALONE } else { CLIENT };
     let at = |histogram: usize, permille| {
         let percentile = total.histograms[histogram].percentile(permille);
         percentile.map(seconds)
@@ -263,28 +248,32 @@ fn report(total: &EdgeSlot, names: &EdgeNames, slots: Slots) -> Edge {
         gap_p50: at(GAP, 500),
         gap_p90: at(GAP, 900),
         gap_p99: at(GAP, 990),
-        paired: calls[PAIRED],
-        unpaired: calls[UNPAIRED],
+        paired,
+        unpaired: total.count(ALONE),
         unpaired_failed: calls[UNPAIRED_FAILED],
-        told: total.histograms[TOLD].count(),
+        told: total.count(TOLD),
         told_gap_p50: at(TOLD, 500),
         told_gap_p90: at(TOLD, 900),
         told_gap_p99: at(TOLD, 990),
-        negative: calls[NEGATIVE],
+        negative: with_both.saturating_sub(paired),
         retried: calls[RETRIED],
-        asynchronous: calls[ASYNCHRONOUS],
+        asynchronous: odd.saturating_sub(calls[RETRIED]),
     }
 }
 
 impl EdgeSlot {
-    /// Of every class.
+    /// Of every class: each call has one client span.
     fn calls(&self) -> u64 {
-        let classes = [PAIRED, UNPAIRED, NEGATIVE, RETRIED, ASYNCHRONOUS];
-        classes.map(|class| self.counters[class]).iter().sum()
+        let clients = [CLIENT, ALONE, ODD_CLIENT].map(|histogram| self.count(histogram));
+        clients.into_iter().fold(0, u64::saturating_add)
+    }
+
+    fn count(&self, histogram: usize) -> u64 {
+        self.histograms[histogram].count()
     }
 }
 
-impl EdgeTotals {
+impl EdgeCounts {
     /// Each call has one duration on either side, so that their sum over `requests` is the mean that Grafana shows.
     fn add(&mut self, slot: &EdgeSlot) {
         self.requests = self.requests.saturating_add(slot.calls());
@@ -327,26 +316,18 @@ fn count(slot: &mut EdgeSlot, call: Settled) {
         Outcome::Paired { client, server } => {
             slot.histograms[CLIENT].record_times(client, call.weight);
             slot.histograms[SERVER].record_times(server, call.weight);
-            match client.checked_sub(server) {
-                Some(gap) => {
-                    slot.counters[PAIRED] += weight;
-                    slot.histograms[GAP].record_times(gap, call.weight);
-                }
-                None => slot.counters[NEGATIVE] += weight,
+            if let Some(gap) = client.checked_sub(server) {
+                slot.histograms[GAP].record_times(gap, call.weight);
             }
         }
-        Outcome::Retried { client, server } => {
-            slot.counters[RETRIED] += weight;
-            slot.histograms[ODD_CLIENT].record_times(client, call.weight);
-            slot.histograms[ODD_SERVER].record_times(server, call.weight);
-        }
-        Outcome::Asynchronous { client, server } => {
-            slot.counters[ASYNCHRONOUS] += weight;
+        Outcome::Retried { client, server } | Outcome::Asynchronous { client, server } => {
+            if matches!(call.outcome, Outcome::Retried { .. }) {
+                slot.counters[RETRIED] += weight;
+            }
             slot.histograms[ODD_CLIENT].record_times(client, call.weight);
             slot.histograms[ODD_SERVER].record_times(server, call.weight);
         }
         Outcome::Unpaired { client, told_gap } => {
-            slot.counters[UNPAIRED] += weight;
             slot.counters[UNPAIRED_FAILED] += failed;
             slot.histograms[ALONE].record_times(client, call.weight);
             if let Some(gap) = told_gap {

@@ -4,9 +4,10 @@
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::call::Alone;
+use super::clock::{Clock, Slots};
 use super::names::NameId;
-use super::pairing::Alone;
-use super::window::{Clock, Series, Slots};
+use super::window::Series;
 
 const ROOTS: usize = 0;
 const ALONE: usize = 1;

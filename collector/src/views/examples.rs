@@ -6,13 +6,15 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use super::call::{Outcome, Side};
+use super::clock::Slots;
 use super::kept::KeptTrace;
 use super::names::{NodeKind, cut};
-use super::pairing::{Outcome, Side, WAIT_SECONDS};
+use super::pairing::WAIT_SECONDS;
 use super::peer::Peer;
 use super::report::{Example, Examples};
 use super::traces::hex;
-use super::window::{Slots, seconds};
+use super::window::seconds;
 use crate::wire::{SpanKind, SpanRef, StatusCode};
 
 /// So many of each sort.

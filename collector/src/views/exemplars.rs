@@ -16,8 +16,13 @@ use crate::wire::{SpanKind, SpanRef};
 /// Exemplars of one series and side: each bucket's durations are twice those of the one below, so this is a factor of
 /// 65,000 from the shortest to the longest. Beyond it the oldest gives way.
 const MAX_BUCKETS: usize = 16;
-/// Of a series with its names, and of the tables, about.
-const SERIES_BYTES: usize = 512 + MAX_BUCKETS * size_of::<Exemplar>();
+/// Room is made for so many at a time: most series have few.
+const STEP: usize = 2;
+/// Of a series in its table, which may be half empty, beside its names.
+const SPAN_BYTES: usize = 2 * size_of::<(SpanKey, Newest)>();
+const EDGE_BYTES: usize = 2 * size_of::<(EdgeKey, [Newest; 3])>();
+/// What a new series with names of 100 bytes takes, or one more step of another, at the most.
+const MORE_BYTES: usize = 1_024;
 
 /// A measurement of a kept trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +42,8 @@ pub struct Exemplar {
 pub(crate) struct Exemplars {
     spans: HashMap<SpanKey, Newest, RandomState>,
     edges: HashMap<EdgeKey, [Newest; 3], RandomState>,
-    span_limit: usize,
-    edge_limit: usize,
+    bytes: usize,
+    limit: usize,
 }
 
 /// One for each bucket, in no order.
@@ -46,13 +51,14 @@ pub(crate) struct Exemplars {
 pub(crate) struct Newest(Vec<Exemplar>);
 
 impl Exemplars {
-    /// As many as fit into `bytes`.
-    pub(crate) fn new(bytes: usize) -> Self {
+    /// As many as fit into `limit` bytes: beyond it no series is taken that has none yet, and others get no more than they
+    /// have.
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             spans: HashMap::default(),
             edges: HashMap::default(),
-            span_limit: bytes / 2 / SERIES_BYTES,
-            edge_limit: bytes / 2 / SERIES_BYTES / 3,
+            bytes: 0,
+            limit,
         }
     }
 
@@ -91,7 +97,7 @@ impl Exemplars {
 
     /// Heap bytes held, about.
     pub(crate) fn bytes(&self) -> usize {
-        (self.spans.len() + 3 * self.edges.len()) * SERIES_BYTES
+        self.bytes
     }
 
     /// Forgets what came before a time.
@@ -104,6 +110,13 @@ impl Exemplars {
                 .map(|newest| newest.expire(oldest_unix_nano));
             kept.contains(&true)
         });
+        let spans = self.spans.iter();
+        let spans = spans.map(|(key, newest)| SPAN_BYTES + key.bytes() + newest.bytes());
+        let edges = self.edges.iter();
+        let edges = edges.map(|(key, sides)| {
+            EDGE_BYTES + key.bytes() + sides.iter().map(Newest::bytes).sum::<usize>()
+        });
+        self.bytes = spans.chain(edges).sum();
     }
 
     fn offer_span(&mut self, span: &SpanRef<'_>, unix_nano: u64) {
@@ -113,9 +126,14 @@ impl Exemplars {
             name: cut(span.name).into(),
             status: span.status,
         };
-        if self.spans.len() < self.span_limit || self.spans.contains_key(&key) {
-            let exemplar = exemplar(span, span.duration_nanos(), unix_nano);
-            self.spans.entry(key).or_default().offer(exemplar);
+        let exemplar = exemplar(span, span.duration_nanos(), unix_nano);
+        let has_room = self.has_room();
+        if let Some(newest) = self.spans.get_mut(&key) {
+            self.bytes += newest.offer(exemplar, has_room);
+        } else if has_room {
+            let bytes = SPAN_BYTES + key.bytes();
+            let newest = self.spans.entry(key).or_default();
+            self.bytes += bytes + newest.offer(exemplar, has_room);
         }
     }
 
@@ -143,22 +161,27 @@ impl Exemplars {
             server,
             connection: connection.into(),
         };
-        if self.edges.len() >= self.edge_limit && !self.edges.contains_key(&key) {
-            return;
+        let has_room = self.has_room();
+        if !self.edges.contains_key(&key) {
+            if !has_room {
+                return;
+            }
+            self.bytes += EDGE_BYTES + key.bytes();
         }
         let [of_client, of_server, of_gap] = self.edges.entry(key).or_default();
-        of_client.offer(exemplar(client, nanos, unix_nano));
+        self.bytes += of_client.offer(exemplar(client, nanos, unix_nano), has_room);
         let span = callee.and_then(|callee| callee.span);
-        of_server.offer(exemplar(
-            span.as_ref().unwrap_or(client),
-            server_nanos,
-            unix_nano,
-        ));
+        let span = span.as_ref().unwrap_or(client);
+        self.bytes += of_server.offer(exemplar(span, server_nanos, unix_nano), has_room);
         if callee.is_some()
             && let Some(gap) = nanos.checked_sub(server_nanos)
         {
-            of_gap.offer(exemplar(client, gap, unix_nano));
+            self.bytes += of_gap.offer(exemplar(client, gap, unix_nano), has_room);
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes + MORE_BYTES <= self.limit
     }
 }
 
@@ -171,26 +194,34 @@ struct Callee<'a> {
 
 impl Newest {
     /// Takes an exemplar in place of its bucket's if it is newer: Prometheus drops another one of the same time, and says so.
-    fn offer(&mut self, exemplar: Exemplar) {
+    /// Without room the oldest gives way. The bytes that it takes more.
+    fn offer(&mut self, exemplar: Exemplar, has_room: bool) -> usize {
+        let before = self.bytes();
         let bucket = exemplar.exponent();
         let same = self.0.iter_mut().find(|known| known.exponent() == bucket);
         if let Some(known) = same {
             if known.unix_nano < exemplar.unix_nano {
                 *known = exemplar;
             }
-            return;
+            return 0;
         }
-        if self.0.len() >= MAX_BUCKETS {
-            let oldest = self
-                .0
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, known)| known.unix_nano);
-            if let Some((at, _)) = oldest {
-                self.0.swap_remove(at);
-            }
+        if self.0.len() >= MAX_BUCKETS || (self.0.len() == self.0.capacity() && !has_room) {
+            let known = self.0.iter().enumerate();
+            let Some((oldest, _)) = known.min_by_key(|(_, known)| known.unix_nano) else {
+                return 0;
+            };
+            self.0.swap_remove(oldest);
+        }
+        if self.0.len() == self.0.capacity() {
+            self.0.reserve_exact(STEP);
         }
         self.0.push(exemplar);
+        self.bytes() - before
+    }
+
+    /// Heap bytes held.
+    fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<Exemplar>()
     }
 
     /// Whether any is left.
@@ -220,7 +251,13 @@ fn exemplar(span: &SpanRef<'_>, nanos: u64, unix_nano: u64) -> Exemplar {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use opentelemetry_proto::tonic::trace::v1::span::SpanKind as Kind;
+
     use super::*;
+    use crate::views::{Config, Views, lock};
+    use crate::wire::{test_support, walk};
 
     fn seen(trace: u8, nanos: u64, unix_nano: u64) -> Exemplar {
         Exemplar {
@@ -234,10 +271,10 @@ mod tests {
     #[test]
     fn each_bucket_shows_its_newest() {
         let mut newest = Newest::default();
-        newest.offer(seen(1, 500_000_000, 10));
-        newest.offer(seen(2, 500_000_001, 11));
-        newest.offer(seen(3, 1_000_000_000, 12));
-        newest.offer(seen(4, 300_000_000, 9));
+        newest.offer(seen(1, 500_000_000, 10), true);
+        newest.offer(seen(2, 500_000_001, 11), true);
+        newest.offer(seen(3, 1_000_000_000, 12), true);
+        newest.offer(seen(4, 300_000_000, 9), true);
         assert_eq!(
             newest.0,
             [seen(1, 500_000_000, 10), seen(3, 1_000_000_000, 12)]
@@ -246,6 +283,8 @@ mod tests {
             newest.0.iter().map(Exemplar::exponent).collect::<Vec<_>>(),
             [-1, 0]
         );
+        newest.offer(seen(5, 900_000_000, 12), true);
+        assert_eq!(newest.0[1], seen(3, 1_000_000_000, 12), "no newer");
         assert!(newest.expire(12));
         assert_eq!(newest.0, [seen(3, 1_000_000_000, 12)]);
         assert!(!newest.expire(13));
@@ -255,10 +294,92 @@ mod tests {
     fn the_oldest_gives_way_when_there_are_too_many() {
         let mut newest = Newest::default();
         for octave in 0..40_u8 {
-            newest.offer(seen(octave, 1 << octave, 1_000 - u64::from(octave)));
+            newest.offer(seen(octave, 1 << octave, 1_000 - u64::from(octave)), true);
         }
         assert_eq!(newest.0.len(), MAX_BUCKETS);
-        let oldest = newest.0.iter().map(|exemplar| exemplar.unix_nano).min();
-        assert_eq!(oldest, Some(1_000 - 39), "the last one came in");
+        let mut kept: Vec<_> = newest.0.iter().map(|exemplar| exemplar.unix_nano).collect();
+        kept.sort_unstable();
+        // The last one came in; the newest of the others have stayed.
+        let want: Vec<_> = std::iter::once(1_000 - 39)
+            .chain(1_000 - 14..=1_000)
+            .collect();
+        assert_eq!(kept, want);
+    }
+
+    const T0: u64 = 1_800_000_000_000_000_000;
+
+    /// Views in which these spans of `shop` and of `stock`, 5 s each, are kept traces that were looked at.
+    fn looked_at(view_bytes: usize, spans: &[(&str, u64, u64, u64, Kind)]) -> Views {
+        let views = Views::new(Config {
+            retention: Duration::from_secs(3_600),
+            trace_bytes: 1 << 20,
+            view_bytes,
+        });
+        for &(service, trace, id, parent, kind) in spans {
+            let mut span = test_support::span(trace.into(), id, parent);
+            span.kind = kind.into();
+            span.name = format!("{service} {trace}");
+            span.attributes = vec![test_support::attribute("server.address", "pay.example")];
+            let bytes =
+                test_support::encode(vec![test_support::resource_spans(service, vec![span])]);
+            walk(&bytes, |span| views.count(&[span], T0)).unwrap();
+        }
+        views.tick(T0 + 15_000_000_000);
+        views
+    }
+
+    #[test]
+    fn calls_show_the_sides_that_were_measured() {
+        let spans = [
+            ("shop", 1, 1, 0, Kind::Client),
+            ("stock", 1, 2, 1, Kind::Server),
+            ("stock", 1, 3, 1, Kind::Server),
+            ("shop", 2, 1, 0, Kind::Client),
+            ("shop", 3, 1, 0, Kind::Producer),
+            ("mail", 3, 2, 1, Kind::Consumer),
+        ];
+        let views = looked_at(8 << 20, &spans);
+        let exemplars = lock(&views.exemplars);
+        let edges: Vec<_> = exemplars
+            .edges
+            .iter()
+            .map(|(key, sides)| (&*key.server, sides.each_ref().map(|side| side.0.len())))
+            .collect();
+        // Neither a retried call nor a message has durations of two sides; nor has a gap what was not answered.
+        assert_eq!(edges, [("pay.example", [1, 1, 0])]);
+    }
+
+    #[test]
+    fn there_are_no_more_series_than_fit() {
+        let calls: Vec<_> = (1..=40)
+            .map(|trace| ("shop", trace, 1, 0, Kind::Client))
+            .collect();
+        let kept = |limit: usize| {
+            let views = looked_at(limit * crate::views::EXEMPLARS_SHARE, &calls);
+            let exemplars = lock(&views.exemplars);
+            let series = exemplars.spans.len() + exemplars.edges.len();
+            (series, exemplars.bytes())
+        };
+        assert_eq!(kept(1 << 20).0, 41);
+        let limit = 8 << 10;
+        let (series, bytes) = kept(limit);
+        assert!((10..40).contains(&series), "{series}");
+        assert!(bytes <= limit && bytes > limit - 2 * MORE_BYTES, "{bytes}");
+        assert_eq!(kept(MORE_BYTES - 1), (0, 0));
+    }
+
+    #[test]
+    fn without_room_nothing_grows() {
+        let mut newest = Newest::default();
+        assert_eq!(newest.offer(seen(1, 1_000, 10), false), 0);
+        assert!(newest.0.is_empty());
+        assert_eq!(newest.offer(seen(1, 1_000, 10), true), newest.bytes());
+        let held = newest.bytes();
+        for octave in 11..30 {
+            assert_eq!(newest.offer(seen(2, 1 << octave, octave), false), 0);
+        }
+        assert_eq!(newest.bytes(), held);
+        let last = newest.0.iter().map(|exemplar| exemplar.unix_nano).max();
+        assert_eq!(last, Some(29), "the newest ones stay");
     }
 }

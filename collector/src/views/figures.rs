@@ -1,10 +1,11 @@
 //! Rows of spans: how one is counted into a row, and the figures made of what a row holds. `services` has a row for each
 //! service and operation, `parts` for each version and instance.
 
+use super::clock::{Compared, Slots};
 use super::histogram::Histogram;
 use super::report::{Figures, Latency};
 use super::services::is_entry;
-use super::window::{Compared, Series, Slot, Slots, Snapshot, seconds};
+use super::window::{Series, Slot, Snapshot, seconds};
 use crate::wire::{SpanRef, StatusCode};
 
 /// Nanoseconds of the row's entry spans.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::report::{Figures, Map, ServiceReport};
+use super::report::{Figures, ServiceReport};
 use super::{Range, Views, lock};
 use crate::status::now_unix_nano;
 
@@ -60,7 +60,7 @@ impl Views {
 
     /// The edge of the [`map`](Self::map) with the largest 99th percentile of its gap; `None` where none was measured.
     pub(crate) fn widest_gap(&self, range: Range) -> Option<WidestGap> {
-        let snapshot = lock(&self.stats).map(range, now_unix_nano());
+        let snapshot = self.map_snapshot(range, now_unix_nano());
         let edges = snapshot.edges.iter();
         let gaps = edges.filter_map(|(names, edge)| Some((edge.gap_p99()?, names)));
         let widest = gaps.max_by(|(a, at_a), (b, at_b)| {
@@ -77,12 +77,6 @@ impl Views {
             server: names.server.text.to_string(),
             p99,
         })
-    }
-
-    /// The [`map`](Self::map) with the durations of the edges at one service alone; of the others only how many calls of
-    /// each sort there were.
-    pub(crate) fn map_around(&self, service: &str, range: Range) -> Map {
-        self.map_around_at(Some(service), range, now_unix_nano())
     }
 }
 
@@ -177,39 +171,5 @@ mod tests {
         }
         let before = Range::Between(T0 - 600 * SECOND, T0 - 300 * SECOND);
         assert_eq!(views.widest_gap(before), None);
-    }
-
-    #[test]
-    fn the_map_around_a_service_has_its_durations_and_all_counts() {
-        let views = views();
-        for range in ranges() {
-            let (whole, around) = (views.map(range), views.map_around("c", range));
-            assert_eq!(whole.edges.len(), 3);
-            assert_eq!(around.window, whole.window);
-            assert_eq!(around.nodes.len(), whole.nodes.len());
-            assert_eq!(around.edges.len(), whole.edges.len());
-            for (part, edge) in around.edges.iter().zip(&whole.edges) {
-                let counted = |edge: &crate::views::report::Edge| {
-                    let name = (edge.client.clone(), edge.server.clone());
-                    (
-                        name,
-                        edge.count,
-                        edge.paired,
-                        edge.samples,
-                        edge.error_ratio,
-                    )
-                };
-                assert_eq!(counted(part), counted(edge));
-                let durations = |edge: &crate::views::report::Edge| {
-                    [edge.client_p50, edge.server_p99, edge.gap_p90]
-                };
-                if edge.server == "c" {
-                    assert_eq!(durations(part), durations(edge));
-                } else {
-                    assert_eq!(durations(part), [None; 3]);
-                    assert_ne!(durations(edge), [None; 3]);
-                }
-            }
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Latency over time as a grid: columns of time, rows of latency, a trace to look at in each cell. Made by `mod` from
 //! the course of a row and the kept traces.
 
+use super::clock::{SLOT_NANOS, Slots};
 use super::figures::RowSnapshot;
 use super::histogram::{Histogram, index, lower_bound};
 use super::kept::KeptTrace;
@@ -8,7 +9,7 @@ use super::report::Heatmap;
 use super::rfc3339;
 use super::services::is_entry;
 use super::traces::hex;
-use super::window::{SLOT_NANOS, Slots, seconds};
+use super::window::seconds;
 use crate::wire::SpanRef;
 
 /// At most so many rows; a row is 1, 2, 4 … buckets of the histogram.

@@ -10,6 +10,8 @@ pub mod report;
 pub mod rfc3339;
 pub mod series;
 
+mod call;
+mod clock;
 mod compare;
 mod critical_path;
 mod distribution;
@@ -39,6 +41,7 @@ mod search;
 mod services;
 mod share;
 mod shelf;
+mod snapshots;
 mod stats;
 mod traces;
 mod tree;
@@ -53,9 +56,10 @@ mod edge_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,11 +72,11 @@ use heatmap::{Asked, Grid};
 pub use parts::{MAX_PARTS, Split};
 use paths::Paths;
 use report::{
-    CriticalPathReport, EdgeReport, Finding, Heatmap, Map, Node, OperationReport, ServiceReport,
-    Trace, TraceSummary, ViewsStatus, Window,
+    CriticalPathReport, EdgeReport, Finding, Heatmap, LargestPart, Map, OperationReport,
+    ServiceReport, Trace, TraceSummary, ViewsStatus, Window,
 };
 use search::Sought;
-use services::OperationSnapshot;
+use snapshots::OperationSnapshot;
 use stats::Stats;
 use tokio::sync::watch;
 use traces::Traces;
@@ -81,12 +85,13 @@ use crate::status::now_unix_nano;
 use crate::wire::SpanRef;
 pub(crate) use kept::KeptTrace;
 
-/// Part of the views' bytes that the samples of critical paths may take.
+/// Part of the views' bytes that the samples of critical paths may take; what they leave of it is the slots'.
 const PATHS_SHARE: usize = 8;
-/// Part of the views' bytes that the exemplars of Prometheus' series may take.
+/// Part of the views' bytes that the exemplars of Prometheus' series may take, likewise.
 const EXEMPLARS_SHARE: usize = 16;
-/// So many traces are looked at for these samples before the kept traces can be counted into again.
-const LOOKED_AT: usize = 200;
+/// So many traces are looked at for these samples before the kept traces can be counted into again: a fraction of a
+/// millisecond.
+const LOOKED_AT: usize = 20;
 /// The window moves at most so often.
 const MOVE_NANOS: u64 = 1_000_000_000;
 
@@ -168,8 +173,10 @@ impl Views {
     /// Lets time pass: settles the calls whose wait is over and tells subscribers of spans they have not been told of
     /// yet. To be called about once a second, also while no spans come.
     pub fn tick(&self, now_unix_nano: u64) {
+        let beside = lock(&self.paths).bytes() + lock(&self.exemplars).bytes();
         let mut stats = lock(&self.stats);
         stats.advance(now_unix_nano);
+        stats.make_room(beside);
         let (now, oldest) = (stats.clock.now(), stats.clock.oldest());
         drop(stats);
         let mut paths = lock(&self.paths);
@@ -177,7 +184,9 @@ impl Views {
         while lock(&self.traces).whole(now_unix_nano, LOOKED_AT, |trace| {
             paths.offer(trace);
             exemplars.offer(trace);
-        }) {}
+        }) {
+            self.give_way();
+        }
         paths.roll(now, oldest);
         drop((paths, exemplars));
         if self.untold.load(Ordering::Relaxed) {
@@ -206,17 +215,22 @@ impl Views {
         self.spans.load(Ordering::Relaxed)
     }
 
+    /// Calls settled before their time since the start: more waited for their other half than there is room for.
+    pub fn calls_cut_short(&self) -> u64 {
+        lock(&self.stats).pairing.cut_short()
+    }
+
     /// What the views hold, and what they could not.
     pub fn status(&self) -> ViewsStatus {
         let traces = lock(&self.traces);
         let (traces_kept, trace_bytes, untaken) =
             (traces.len(), traces.bytes(), traces.untaken_spans());
         drop(traces);
-        let samples = lock(&self.paths).bytes() + lock(&self.exemplars).bytes();
+        let bytes = self.bytes_by_part().iter().map(|(_, bytes)| bytes).sum();
         let stats = lock(&self.stats);
         ViewsStatus {
             spans: self.spans_counted(),
-            bytes: stats.bytes() + samples,
+            bytes,
             spans_in_overflow_operations: stats.services.overflowed(),
             version_and_instance_rows: stats.services.part_rows(),
             calls_in_overflow_edges: stats.edges.overflowed(),
@@ -227,6 +241,14 @@ impl Views {
             trace_bytes,
             spans_of_traces_not_taken: untaken,
         }
+    }
+
+    /// Heap bytes held, about, by what: together they stay within [`Config::view_bytes`].
+    pub fn bytes_by_part(&self) -> Vec<(&'static str, usize)> {
+        let paths = ("samples of critical paths", lock(&self.paths).bytes());
+        let exemplars = ("exemplars for Prometheus", lock(&self.exemplars).bytes());
+        let slots = lock(&self.stats).bytes_by_part();
+        slots.into_iter().chain([paths, exemplars]).collect()
     }
 
     /// Every service seen in the window, by name.
@@ -287,6 +309,12 @@ impl Views {
     pub fn trace(&self, trace_id: [u8; 16]) -> Option<Trace> {
         let kept = lock(&self.traces).get(trace_id)?;
         Some(tree::trace(&kept))
+    }
+
+    /// What most of a kept trace's time was spent in; `None` for one that is not kept.
+    pub fn largest_part(&self, trace_id: [u8; 16]) -> Option<LargestPart> {
+        let kept = lock(&self.traces).get(trace_id)?;
+        paths::largest_part(&kept)
     }
 
     fn services_at(&self, range: Range, now: u64) -> (Window, Vec<ServiceReport>) {
@@ -351,42 +379,18 @@ impl Views {
         drop(stats);
         let mut grid = Grid::new(&rows, slots);
         let asked = Asked { service, operation };
-        lock(&self.traces).each(|trace| grid.look_at(trace, asked));
+        self.look_at_kept(self.kept_trace_ids(), |trace| grid.look_at(trace, asked));
         Some(grid.report())
     }
 
     fn map_at(&self, range: Range, now: u64) -> Map {
-        self.map_around_at(None, range, now)
+        self.map_snapshot(range, now).report()
     }
 
-    /// With the durations of all edges, or of those at one service alone.
-    fn map_around_at(&self, around: Option<&str>, range: Range, now: u64) -> Map {
-        let snapshot = lock(&self.stats).map(range, now);
-        let mut nodes: BTreeMap<&str, &'static str> = BTreeMap::new();
-        let edges = snapshot.edges.iter();
-        let ends = edges.flat_map(|(names, _)| [&names.client, &names.server]);
-        for name in snapshot.services.iter().chain(ends) {
-            nodes.insert(&name.text, name.kind.as_str());
-        }
-        let edges = snapshot.edges.iter();
-        let edges = edges.map(|(names, edge)| {
-            if around.is_none_or(|service| names.has(service)) {
-                edge.report(names, snapshot.slots)
-            } else {
-                edge.counts(names, snapshot.slots)
-            }
-        });
-        let mut edges: Vec<_> = edges.collect();
-        edges.sort_by(|a, b| (&a.client, &a.server).cmp(&(&b.client, &b.server)));
-        let nodes = nodes.into_iter().map(|(id, kind)| Node {
-            id: id.to_owned(),
-            kind,
-        });
-        Map {
-            window: snapshot.slots.window(),
-            nodes: nodes.collect(),
-            edges,
-        }
+    fn map_snapshot(&self, range: Range, now: u64) -> stats::MapSnapshot {
+        let mut stats = lock(&self.stats);
+        let slots = stats.round(range, now);
+        stats.map(slots)
     }
 
     fn traces_at(&self, query: &TraceQuery, range: Range, now: u64) -> (Window, Vec<TraceSummary>) {

@@ -257,6 +257,49 @@ fn the_table_of_calls_takes_no_more_than_its_share() {
     assert!(bytes <= share && bytes > share / 2, "{bytes} bytes");
 }
 
+/// Views of the bytes that the default memory limit leaves to them; `docs/views.md` says how many calls that is room for.
+fn views_by_default() -> Views {
+    views(47 << 20)
+}
+
+#[test]
+fn fifty_thousand_calls_wait_by_default() {
+    let views = views_by_default();
+    let calls: Vec<_> = (1..=60_000)
+        .map(|id| span("api", SpanKind::Client, id, 0, 5))
+        .collect();
+    views.count(&calls, T0);
+    let waiting = 60_000 - views.calls_cut_short();
+    assert!((52_000..56_000).contains(&waiting), "{waiting}");
+}
+
+/// Calls cut short, and those paired, when so many begin in each tenth of a second and their server spans come a second
+/// later.
+fn cut_and_paired(calls: u64, tenths: u64) -> (u64, u64) {
+    let views = views_by_default();
+    for tenth in 0..tenths + 10 {
+        let begun = |tenth: u64| (tenth * calls + 1)..=(tenth + 1) * calls;
+        let clients = begun(tenth).filter(|_| tenth < tenths);
+        let clients = clients.map(|call| span("api", SpanKind::Client, 2 * call, 0, 5));
+        let servers = tenth.checked_sub(10).map(begun).into_iter().flatten();
+        let servers = servers.map(|call| span("cart", SpanKind::Server, 2 * call + 1, 2 * call, 4));
+        let spans: Vec<_> = clients.chain(servers).collect();
+        views.count(&spans, T0 + tenth * SECOND / 10);
+    }
+    let end = T0 + (tenths + 70) * SECOND / 10;
+    views.tick(end);
+    let map = views.map_at(Range::Last(Duration::from_secs(60)), end);
+    (views.calls_cut_short(), map.edges[0].paired)
+}
+
+#[test]
+fn seven_thousand_calls_a_second_have_room_by_default() {
+    assert_eq!(cut_and_paired(700, 90), (0, 63_000));
+    let (cut, paired) = cut_and_paired(2_000, 50);
+    assert!(cut > 10_000, "{cut} of 20,000 calls a second");
+    assert_eq!(paired, 100_000, "both spans were there in time");
+}
+
 /// An hour of 64 occupied buckets in every slot of 10 operations, for which 1,000 would stay within 64 MiB.
 #[test]
 fn an_hour_of_a_thousand_operations_fits() {
@@ -273,6 +316,35 @@ fn an_hour_of_a_thousand_operations_fits() {
     let status = views.status();
     assert!(status.bytes * 100 < 64 << 20, "{status:?}");
     assert_eq!(status.minutes_forgotten, 0);
+}
+
+#[test]
+fn slots_have_what_the_rest_of_the_views_leaves() {
+    let filled = |view_bytes| {
+        let views = views(view_bytes);
+        for second in 0..3_600_u64 {
+            let nanos = 1_000 + second * second * 1_000;
+            let one = span("api", SpanKind::Internal, 1, 9, nanos);
+            views.count(&[one], T0 + second * SECOND);
+        }
+        views
+    };
+    let held = |views: &Views| -> usize {
+        let parts = lock(&views.stats).bytes_by_part();
+        parts.iter().map(|(_, bytes)| bytes).sum()
+    };
+    let all = held(&filled(1 << 20));
+    // Not if the shares of the others were kept free for them.
+    let view_bytes = all * 8 / 7;
+    let views = filled(view_bytes);
+    assert_eq!((held(&views), views.status().minutes_forgotten), (all, 0));
+    lock(&views.stats).make_room(view_bytes - all);
+    assert_eq!(views.status().minutes_forgotten, 0, "it just fits");
+    lock(&views.stats).make_room(view_bytes / 4);
+    assert!(views.status().minutes_forgotten > 0);
+    let left = held(&views);
+    assert!(left <= view_bytes - view_bytes / 4, "{left}");
+    assert!(left > view_bytes / 2, "{left}: no more than had to go");
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Questions about one edge, and about the edges that are missing around a service: answered from what was counted and
 //! from the kept traces.
 
+use super::clock::Slots;
 use super::doctor::{self, Case};
 use super::examples::Finder;
 use super::kept::KeptTrace;
 use super::relations::Relations;
 use super::report::{EdgeReport, Finding, Map};
 use super::search::Sought;
-use super::window::Slots;
 use super::{Range, TraceQuery, Views, lock};
 
 /// Of a service's kept traces the doctor looks at the newest ones: they show what is wrong now.

@@ -1,101 +1,142 @@
-//! The packed form of a histogram's buckets, in which closed slots are kept: runs of neighbours, each count in as many bits
-//! as the largest one needs. Written and read back by `histogram`.
+//! The packed form of a histogram's buckets, in which closed slots are kept: eight neighbours at a time, their counts in
+//! as many bits as the largest of the eight needs. Written and read back by `histogram`.
 //!
-//! A slot of 64 buckets takes some 40 bytes like this and is added up at a nanosecond a bucket; a number of bytes for each
-//! bucket takes three times as much of both, which is felt where a thousand edges over an hour are asked for.
+//! A slot of 64 buckets takes some 40 bytes like this and is added up at a nanosecond a bucket. One width for all of them
+//! takes a quarter more, because few are as full as those in the middle; a number of bytes for each bucket takes three
+//! times as much and as long, which is felt where a thousand edges over an hour are asked for.
 
 use super::varint;
 
-/// So many empty buckets between two others are written too; more of them begin a new run, which takes two bytes.
-const MAX_HOLE: usize = 6;
-/// Counts of more bits are written in 64.
-const MAX_NARROW: u32 = 32;
+/// Buckets that are written together: of any width they are whole bytes.
+const GROUP: usize = 8;
+/// What four bits say of a group: how many bits each of its counts takes, which is how many bytes they take together.
+const WIDTHS: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 64];
+/// Stands where two groups' widths would: the next byte says how many groups are empty.
+const EMPTY: u8 = 0;
 
 /// Appends `buckets`, the first of which has the number `first`.
 pub(super) fn write(out: &mut Vec<u8>, first: u16, buckets: &[u64]) {
-    let runs = runs(buckets);
-    let largest = buckets.iter().copied().max().unwrap_or(0);
-    let width = match u64::BITS - largest.leading_zeros() {
-        narrow @ ..=MAX_NARROW => narrow.max(1),
-        _ => u64::BITS,
+    let used = |&count: &u64| count > 0;
+    let ends = buckets.iter().position(used);
+    let Some((lowest, highest)) = ends.zip(buckets.iter().rposition(used)) else {
+        varint::write(out, 0);
+        return;
     };
-    varint::write(out, runs.len() as u64);
-    if runs.is_empty() {
-        return;
-    }
-    varint::write(out, u64::from(width));
-    let mut reached = 0;
-    for &(from, to) in &runs {
-        varint::write(out, u64::from(first) + from as u64 - reached);
-        varint::write(out, (to - from) as u64);
-        write_counts(out, buckets.get(from..to).unwrap_or_default(), width);
-        reached = u64::from(first) + to as u64;
-    }
-}
-
-/// Shows each run, the number of its first bucket and its counts, and moves `packed` past them all.
-pub(super) fn read(packed: &mut &[u8], mut show: impl FnMut(u64, Counts<'_>)) {
-    let runs = varint::read(packed);
-    if runs == 0 {
-        return;
-    }
-    let width = varint::read(packed).clamp(1, u64::from(u64::BITS)) as usize;
-    let mut reached = 0_u64;
-    for _ in 0..runs {
-        let first = reached.saturating_add(varint::read(packed));
-        let length = usize::try_from(varint::read(packed)).unwrap_or(usize::MAX);
-        let bytes = length.saturating_mul(width).div_ceil(8);
-        // Fewer than told only where they were not written by the function above.
-        let (bytes, rest) = packed.split_at(bytes.min(packed.len()));
-        let length = length.min(bytes.len() * 8 / width);
-        *packed = rest;
-        let counts = Counts {
-            bytes,
-            width,
-            length,
-        };
-        show(first, counts);
-        reached = first.saturating_add(length as u64);
-        if packed.is_empty() {
-            break;
-        }
-    }
-}
-
-/// The counts of a run.
-#[derive(Debug)]
-pub(super) struct Counts<'a> {
-    bytes: &'a [u8],
-    width: usize,
-    length: usize,
-}
-
-impl Counts<'_> {
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.length
-    }
-
-    /// Adds each to a bucket; all of them together.
-    pub(super) fn add_to(&self, buckets: &mut [u64]) -> u64 {
-        // A word holds so many whole counts wherever in its first byte they begin.
-        let at_once = ((u64::BITS as usize - 7) / self.width).max(1);
-        let mask = u64::MAX >> (u64::BITS as usize - self.width);
-        let (mut bit, mut all) = (0, 0_u64);
-        let length = buckets.len().min(self.length);
-        let buckets = buckets.get_mut(..length).unwrap_or_default();
-        for few in buckets.chunks_mut(at_once) {
-            let mut word = word(self.bytes, bit / 8) >> (bit % 8);
-            bit += few.len() * self.width;
-            for bucket in few {
-                let count = word & mask;
-                word = word.checked_shr(self.width as u32).unwrap_or(0);
-                *bucket = bucket.saturating_add(count);
-                all = all.saturating_add(count);
+    let before = usize::from(first);
+    let mut group = (before + lowest) / GROUP;
+    let behind = (before + highest) / GROUP + 1;
+    varint::write(out, (behind - group) as u64);
+    varint::write(out, group as u64);
+    let counts = |group: usize| -> [u64; GROUP] {
+        std::array::from_fn(|place| {
+            let bucket = (group * GROUP + place).checked_sub(before);
+            let count = bucket.and_then(|bucket| buckets.get(bucket));
+            count.copied().unwrap_or(0)
+        })
+    };
+    while group < behind {
+        let empty = (group..behind).take_while(|&group| counts(group) == [0; GROUP]);
+        match empty.take(usize::from(u8::MAX)).count() {
+            // The last group is not empty.
+            0 | 1 => {
+                let two = [counts(group), counts(group + 1)];
+                let [low, high] = two.map(head);
+                out.push(low | high << 4);
+                write_counts(out, two[0], low);
+                write_counts(out, two[1], high);
+                group += 2;
+            }
+            empty => {
+                out.extend([EMPTY, empty as u8]);
+                group += empty;
             }
         }
-        all
     }
+}
+
+/// Adds packed counts to the buckets that `reach` gives for the number of the first one and how many there are; fewer take
+/// what is theirs. Moves `packed` past them; all counts together.
+pub(super) fn add<'a>(
+    packed: &mut &[u8],
+    reach: impl FnOnce(usize, usize) -> &'a mut [u64],
+) -> u64 {
+    let of = |groups: u64| usize::try_from(groups).map_or(usize::MAX, |n| n.saturating_mul(GROUP));
+    let length = of(varint::read(packed));
+    if length == 0 {
+        return 0;
+    }
+    let mut buckets = reach(of(varint::read(packed)), length);
+    let (mut left, mut all) = (length / GROUP, 0_u64);
+    while left > 0
+        && let Some(heads) = take(packed)
+    {
+        if heads == EMPTY {
+            let empty = usize::from(take(packed).unwrap_or(0));
+            left = left.saturating_sub(empty);
+            cut(&mut buckets, empty * GROUP);
+            continue;
+        }
+        for head in [heads & 15, heads >> 4] {
+            left = left.saturating_sub(1);
+            all = all.saturating_add(add_counts(packed, head, cut(&mut buckets, GROUP)));
+        }
+    }
+    all
+}
+
+/// What says how wide the counts are written.
+fn head(counts: [u64; GROUP]) -> u8 {
+    let all = counts.iter().fold(0, |all, count| all | count);
+    let bits = u64::BITS - all.leading_zeros();
+    // None needs more than the last of them.
+    WIDTHS.partition_point(|&width| u32::from(width) < bits) as u8
+}
+
+fn width(head: u8) -> usize {
+    WIDTHS.get(usize::from(head)).copied().unwrap_or(0).into()
+}
+
+fn write_counts(out: &mut Vec<u8>, counts: [u64; GROUP], head: u8) {
+    let (mut word, mut filled) = (0_u64, 0);
+    for count in counts.iter().filter(|_| head > 0) {
+        // 64 bits begin with a byte, and less than a byte before them leaves room for all others.
+        word |= count << filled;
+        filled += width(head);
+        while filled >= 8 {
+            out.push(word as u8);
+            word >>= 8;
+            filled -= 8;
+        }
+    }
+}
+
+#[inline]
+fn add_counts(packed: &mut &[u8], head: u8, buckets: &mut [u64]) -> u64 {
+    let width = width(head);
+    if width == 0 {
+        return 0;
+    }
+    let bytes = packed.get(..width).unwrap_or(packed);
+    let mask = u64::MAX >> (u64::BITS as usize - width);
+    let mut all = 0_u64;
+    let mut add = |bucket: &mut u64, count: u64| {
+        *bucket = bucket.saturating_add(count);
+        all = all.saturating_add(count);
+    };
+    if width <= GROUP {
+        let mut word = word(bytes, 0);
+        for bucket in buckets {
+            add(bucket, word & mask);
+            word >>= width;
+        }
+    } else {
+        for (at, bucket) in buckets.iter_mut().enumerate() {
+            let bit = at * width;
+            add(bucket, word(bytes, bit / 8) >> (bit % 8) & mask);
+        }
+    }
+    *packed = packed.get(width..).unwrap_or_default();
+    all
 }
 
 /// Eight bytes from `at` on, zeros for those that are missing.
@@ -114,32 +155,18 @@ fn word(bytes: &[u8], at: usize) -> u64 {
     }
 }
 
-fn write_counts(out: &mut Vec<u8>, counts: &[u64], width: u32) {
-    let (mut word, mut filled) = (0_u64, 0);
-    for count in counts {
-        word |= count << filled;
-        filled += width;
-        while filled >= 8 {
-            out.push(word as u8);
-            word >>= 8;
-            filled -= 8;
-        }
-    }
-    if filled > 0 {
-        out.push(word as u8);
-    }
+fn take(packed: &mut &[u8]) -> Option<u8> {
+    let (&byte, rest) = packed.split_first()?;
+    *packed = rest;
+    Some(byte)
 }
 
-/// The ends of the runs, each from a bucket in use to behind another one.
-fn runs(buckets: &[u64]) -> Vec<(usize, usize)> {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for (at, _) in buckets.iter().enumerate().filter(|&(_, &count)| count > 0) {
-        match runs.last_mut() {
-            Some((_, to)) if at <= *to + MAX_HOLE => *to = at + 1,
-            _ => runs.push((at, at + 1)),
-        }
-    }
-    runs
+/// So many from the front, which are left out of the rest.
+fn cut<'a>(buckets: &mut &'a mut [u64], length: usize) -> &'a mut [u64] {
+    let all = std::mem::take(buckets);
+    let (front, rest) = all.split_at_mut(length.min(all.len()));
+    *buckets = rest;
+    front
 }
 
 #[cfg(test)]
@@ -155,18 +182,20 @@ mod tests {
         bytes
     }
 
-    fn unpacked(mut bytes: &[u8]) -> (Vec<(u64, u64)>, &[u8]) {
-        let mut found = Vec::new();
-        read(&mut bytes, |first, counts| {
-            let mut buckets = vec![0; counts.len()];
-            let all = counts.add_to(&mut buckets);
-            let sum = buckets
-                .iter()
-                .fold(0, |sum: u64, &count| sum.saturating_add(count));
-            assert_eq!(all, sum);
-            found.extend((first..).zip(buckets).filter(|&(_, count)| count > 0));
+    /// Number and count of each bucket in use, and the bytes behind.
+    fn unpacked(mut bytes: &[u8]) -> (Vec<(usize, u64)>, &[u8]) {
+        let (mut start, mut buckets) = (0, Vec::new());
+        let all = add(&mut bytes, |first, length| {
+            start = first;
+            buckets.resize(length.min(70_000), 0);
+            &mut buckets
         });
-        (found, bytes)
+        let sum = buckets.iter().copied().fold(0, u64::saturating_add);
+        assert_eq!(all, sum);
+        let found = buckets.into_iter().enumerate();
+        let found = found.filter(|&(_, count)| count > 0);
+        let found = found.map(|(at, count)| (start.saturating_add(at), count));
+        (found.collect(), bytes)
     }
 
     /// Buckets with holes of any size, and counts of any width.
@@ -187,7 +216,7 @@ mod tests {
             let mut bytes = packed(first, &buckets);
             bytes.extend(&behind);
             let (found, rest) = unpacked(&bytes);
-            let wanted = (u64::from(first)..).zip(buckets).filter(|&(_, count)| count > 0);
+            let wanted = (usize::from(first)..).zip(buckets).filter(|&(_, count)| count > 0);
             prop_assert_eq!(found, wanted.collect::<Vec<_>>());
             prop_assert_eq!(rest, behind);
         }
@@ -199,15 +228,25 @@ mod tests {
     }
 
     #[test]
-    fn bits_are_as_many_as_the_largest_count_needs() {
-        let size = |buckets: &[u64]| packed(700, buckets).len();
-        // Runs, width, the first one's number in two bytes, its length.
-        const HEAD: usize = 5;
-        assert_eq!(size(&[1; 64]), HEAD + 8);
-        assert_eq!(size(&[7; 64]), HEAD + 24);
-        assert_eq!(size(&[u64::MAX; 4]), HEAD + 32);
-        let apart = |hole: usize| [&[1][..], &vec![0; hole], &[1]].concat();
-        assert_eq!(size(&apart(MAX_HOLE)), HEAD + 1);
-        assert_eq!(size(&apart(1_000)), HEAD + 1 + 4, "a hole takes no room");
+    fn bits_are_as_many_as_the_largest_of_eight_counts_needs() {
+        let size = |buckets: &[u64]| packed(704, buckets).len();
+        // Groups, the first one's number, and half a byte for each.
+        const HEAD: usize = 2;
+        assert_eq!(size(&[1; 64]), HEAD + 4 + 8);
+        assert_eq!(size(&[7; 64]), HEAD + 4 + 24);
+        assert_eq!(size(&[[1; 8], [300; 8]].concat()), HEAD + 1 + 1 + 10);
+        assert_eq!(size(&[u64::MAX; 4]), HEAD + 1 + 64);
+        let apart = |groups: usize| [&[1; 8][..], &vec![0; groups * 8], &[1; 8]].concat();
+        assert_eq!(size(&apart(1)), HEAD + 2 + 2);
+        // Two bytes say how many there are; one more of the head is for as many groups.
+        assert_eq!(size(&apart(200)), HEAD + 1 + 2 + 2 + 2);
+    }
+
+    #[test]
+    fn fewer_buckets_take_what_is_theirs() {
+        let bytes = packed(0, &[3; 24]);
+        let (mut rest, mut buckets) = (bytes.as_slice(), [1; 10]);
+        assert_eq!(add(&mut rest, |_, _| &mut buckets), 30);
+        assert_eq!((rest, buckets), (&[][..], [4; 10]));
     }
 }

@@ -11,6 +11,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::call::{Alone, Call, Called, Client, Outcome, Server, Settled};
 use super::names::NameId;
 use crate::wire::{SpanKind, SpanRef, StatusCode};
 
@@ -29,62 +30,6 @@ const QUEUE_FACTOR: usize = 4;
 /// Bytes of one call in the table, about, with its share of the queues.
 pub(crate) const CALL_BYTES: usize =
     size_of::<Call>() + 3 * size_of::<u32>() + 2 * QUEUE_FACTOR * size_of::<Due>();
-
-/// What a call turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Settled {
-    pub(crate) client: NameId,
-    pub(crate) server: NameId,
-    /// What the client's attributes call the server; `None` where nobody had to ask.
-    pub(crate) peer: Option<NameId>,
-    /// As the caller saw it.
-    pub(crate) failed: bool,
-    pub(crate) outcome: Outcome,
-    /// The slot in which its last half came.
-    pub(crate) slot: u32,
-    /// For how many calls it stands, by the client span: there is one in every call.
-    pub(crate) weight: u32,
-}
-
-/// A server span whose client span did not come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Alone {
-    pub(crate) service: NameId,
-    /// In which it came.
-    pub(crate) slot: u32,
-    /// For how many it stands.
-    pub(crate) weight: u32,
-}
-
-/// Which kind of call; durations in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// One client and one server span; the server's may be the longer one.
-    Paired { client: u64, server: u64 },
-    /// Several server spans under one client span; the duration of the one that started first.
-    Retried { client: u64, server: u64 },
-    /// A message: PRODUCER or CONSUMER, whose durations have nothing to do with each other.
-    Asynchronous { client: u64, server: u64 },
-    /// No server span came; the called service may have told its own time in its answer.
-    Unpaired { client: u64, told_gap: Option<u64> },
-}
-
-/// One side of a call.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Side {
-    pub(crate) nanos: u64,
-    /// PRODUCER or CONSUMER.
-    pub(crate) message: bool,
-}
-
-/// What a client span's attributes say of a call.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Called {
-    /// Whom; `None` where nobody had to ask, because the server span was there already.
-    pub(crate) peer: Option<NameId>,
-    /// The network gap that the called service's answer told, nanoseconds.
-    pub(crate) told_gap: Option<u64>,
-}
 
 /// The calls that are not settled yet.
 #[derive(Debug)]
@@ -114,40 +59,6 @@ pub(crate) struct Arrival {
     pub(crate) service: NameId,
     pub(crate) slot: u32,
     pub(crate) unix_seconds: u32,
-}
-
-#[derive(Clone, Debug)]
-struct Call {
-    trace_id: [u8; 16],
-    /// Of the client span.
-    span_id: [u8; 8],
-    client: Option<Client>,
-    server: Option<Server>,
-    /// More than one server span came.
-    several: bool,
-    /// In which its last half came.
-    slot: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Client {
-    service: NameId,
-    called: Called,
-    nanos: u64,
-    weight: u32,
-    failed: bool,
-    producer: bool,
-}
-
-/// Of several server spans the one that started first, so that their order of arrival does not matter.
-#[derive(Clone, Copy, Debug)]
-struct Server {
-    service: NameId,
-    span_id: [u8; 8],
-    start_unix_nano: u64,
-    nanos: u64,
-    weight: u32,
-    consumer: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -419,61 +330,6 @@ impl Pairing {
         }
         self.free.push(due.call);
         true
-    }
-}
-
-impl Call {
-    /// What it is as it stands; `None` without a client span.
-    fn settled(&self) -> Option<Settled> {
-        let client = self.client?;
-        let side = Side {
-            nanos: client.nanos,
-            message: client.producer,
-        };
-        let other = self.server.map(|server| Side {
-            nanos: server.nanos,
-            message: server.consumer,
-        });
-        let peer = client.called.peer;
-        let server = self.server.map(|server| server.service).or(peer);
-        Some(Settled {
-            client: client.service,
-            server: server.unwrap_or(client.service),
-            peer,
-            failed: client.failed,
-            outcome: Outcome::of(side, other, self.several, client.called.told_gap),
-            slot: self.slot,
-            weight: client.weight,
-        })
-    }
-}
-
-impl Outcome {
-    /// Of a call with these sides; `several` server spans, or no more than one.
-    pub(crate) fn of(
-        client: Side,
-        server: Option<Side>,
-        several: bool,
-        told_gap: Option<u64>,
-    ) -> Self {
-        match server {
-            None => Self::Unpaired {
-                client: client.nanos,
-                told_gap,
-            },
-            Some(server) if client.message || server.message => Self::Asynchronous {
-                client: client.nanos,
-                server: server.nanos,
-            },
-            Some(server) if several => Self::Retried {
-                client: client.nanos,
-                server: server.nanos,
-            },
-            Some(server) => Self::Paired {
-                client: client.nanos,
-                server: server.nanos,
-            },
-        }
     }
 }
 

@@ -7,10 +7,10 @@
 
 use std::sync::Arc;
 
+use super::clock::{Clock, Compared};
 use super::figures::{Counted, Pair, Row};
 use super::names::cut;
 use super::report::ServiceReport;
-use super::window::{Clock, Compared};
 
 /// So many values have rows of their own, the rest of a service share one.
 pub const MAX_PARTS: usize = 20;

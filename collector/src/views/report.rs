@@ -188,6 +188,21 @@ pub struct PathPart {
     pub difference: f64,
 }
 
+/// What most of a trace's time was spent in: the largest part of its critical path.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LargestPart {
+    /// As that of [`PathPart`], and so are `service` and `operation`.
+    pub kind: &'static str,
+    /// The service at work, the peer of the call, or the client.
+    pub service: String,
+    /// Span name; of the network the server.
+    pub operation: String,
+    /// Seconds.
+    pub seconds: f64,
+    /// Of the duration that the critical path explains, 0–1.
+    pub share: f64,
+}
+
 /// `/api/v1/map`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Map {

@@ -58,3 +58,26 @@ impl Sample {
             .map(|(&serial, &(_, trace_id))| (trace_id, serial))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_full_sample_the_highest_lot_goes_and_only_for_a_lower_one() {
+        const TRACE: [u8; 16] = [1; 16];
+        let mut sample = Sample::default();
+        for (serial, lot) in [(1, 20), (2, 50), (3, 30)] {
+            sample.insert(lot, (TRACE, serial));
+            sample.bytes += 100;
+        }
+        assert!(sample.takes(99, 100, 400), "there is room");
+        assert!(sample.takes(49, 101, 400) && !sample.takes(50, 101, 400));
+        assert_eq!(sample.highest(), Some((TRACE, 2)));
+        assert_eq!(sample.oldest(), Some((TRACE, 1)));
+        sample.remove((TRACE, 2));
+        sample.remove((TRACE, 1));
+        assert_eq!(sample.highest(), Some((TRACE, 3)));
+        assert_eq!(sample.oldest(), Some((TRACE, 3)));
+    }
+}

@@ -21,14 +21,14 @@ impl Views {
         let spans = spans.map(|(key, latency)| SpanSeries {
             exemplars: exemplars.of_spans(&key),
             key,
-            latency,
+            latency: latency.unpack(),
         });
         let mut spans: Vec<_> = spans.collect();
         let edges = totals.edges.into_iter();
         let edges = edges.map(|(key, totals)| EdgeSeries {
             exemplars: exemplars.of_edge(&key),
             key,
-            totals,
+            totals: totals.unpack(),
         });
         let mut edges: Vec<_> = edges.collect();
         drop(exemplars);
@@ -146,7 +146,9 @@ mod tests {
             attribute("db.name", "orders"),
         ];
         let mut outside = timed((6, 1, 0), Kind::Client, 0, 2 * SECOND);
-        outside.attributes = vec![attribute("server.address", "pay.example")];
+        // What was told is no gap that was measured.
+        let told = super::super::peer::tests::told_gap(0.5);
+        outside.attributes = vec![attribute("server.address", "pay.example"), told];
         let clients = vec![
             timed((1, 1, 0), Kind::Client, 0, 10 * SECOND),
             timed((2, 1, 0), Kind::Client, 2, 10 * SECOND),
@@ -182,8 +184,8 @@ mod tests {
         assert_eq!((orders.server.sum(), orders.gap.count()), (30.0, 0));
         let (key, outside) = edge(&scrape, "pay.example");
         assert_eq!(
-            (key.connection, outside.requests),
-            (Connection::External, 1)
+            (key.connection, outside.requests, outside.gap.count()),
+            (Connection::External, 1, 0)
         );
         for series in &scrape.edges {
             let EdgeTotals {
@@ -194,6 +196,66 @@ mod tests {
             } = &series.totals;
             assert_eq!((client.count(), server.count()), (*requests, *requests));
         }
+    }
+
+    /// Paired and retried calls and a message, of a client that keeps one trace in four.
+    #[test]
+    fn a_call_counts_for_those_its_sender_left_out() {
+        let views = views(1 << 20);
+        let mut clients = vec![
+            timed((1, 1, 0), Kind::Client, 0, 10 * SECOND),
+            timed((2, 1, 0), Kind::Client, 0, 10 * SECOND),
+            timed((3, 1, 0), Kind::Producer, 0, SECOND),
+        ];
+        clients
+            .iter_mut()
+            .for_each(|client| client.trace_state = "ot=th:c".to_owned());
+        let servers = vec![
+            timed((1, 2, 1), Kind::Server, 0, 7 * SECOND),
+            timed((2, 2, 1), Kind::Server, 0, 4 * SECOND),
+            timed((2, 3, 1), Kind::Server, 0, 4 * SECOND),
+            timed((3, 2, 1), Kind::Consumer, 0, 20 * SECOND),
+        ];
+        count(&views, "shop", clients, T0);
+        count(&views, "stock", servers, T0);
+        let scrape = views.scrape_at(T0 + 70 * SECOND);
+        let (_, stock) = edge(&scrape, "stock");
+        assert_eq!(stock.requests, 12);
+        assert_eq!((stock.client.count(), stock.client.sum()), (12, 4.0 * 21.0));
+        assert_eq!((stock.server.count(), stock.server.sum()), (12, 4.0 * 31.0));
+        assert_eq!((stock.gap.count(), stock.gap.sum()), (4, 4.0 * 3.0));
+    }
+
+    /// While the slot is open and once it is closed: an edge that has no room must not stand there by its name and be gone
+    /// at the next scrape.
+    #[test]
+    fn without_room_an_edge_has_no_series_from_the_first_scrape_on() {
+        let views = Views::new(Config {
+            retention: Duration::from_nanos(RETENTION),
+            trace_bytes: 64 << 10,
+            // For the series of one edge.
+            view_bytes: 64 << 10,
+        });
+        for (trace, name) in [(1, "orders"), (2, "stock"), (3, "users")] {
+            let mut call = timed((trace, 1, 0), Kind::Client, 0, SECOND);
+            call.attributes = vec![
+                attribute("db.system", "postgresql"),
+                attribute("db.name", name),
+            ];
+            count(&views, "shop", vec![call], T0);
+        }
+        let shown = |now: u64| {
+            let edges = views.scrape_at(now).edges.into_iter();
+            let mut shown: Vec<_> = edges
+                .map(|series| (series.key.server.to_string(), series.totals.requests))
+                .collect();
+            shown.sort();
+            shown
+        };
+        let first = shown(T0);
+        assert_eq!(first.len(), 2, "{first:?}");
+        assert_eq!(first[0], ("(other edges)".to_owned(), 2));
+        assert_eq!(shown(T0 + 30 * SECOND), first);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::time::Duration;
 use memchr::memmem::Finder;
 use serde::de::IgnoredAny;
 
+use super::clock::Slots;
 use super::heatmap::Asked;
 use super::kept::KeptTrace;
-use super::window::Slots;
 use crate::wire::{AnyValueRef, Attributes, SpanRef, to_json};
 
 /// Which kept traces to list.

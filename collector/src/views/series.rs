@@ -12,17 +12,19 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::cumulative::{self, Cumulative};
+use super::cumulative::{Cumulative, PackedCumulative};
 use super::edges::OTHER_EDGES;
 use super::exemplars::Exemplar;
 use super::names::{NodeKind, OTHER_SERVICES};
 use super::services::OTHER_OPERATIONS;
 use crate::wire::{SpanKind, StatusCode};
 
-/// Names of up to 100 bytes, an entry of the table, what the allocator adds.
+/// The most that names of up to 100 bytes, an entry of the table and what the allocator adds take.
 const ENTRY_BYTES: usize = 512;
-const SPAN_BYTES: usize = cumulative::MAX_BYTES + ENTRY_BYTES;
-const EDGE_BYTES: usize = 3 * cumulative::MAX_BYTES + ENTRY_BYTES;
+const SPAN_BYTES: usize = PackedCumulative::MAX_BYTES + ENTRY_BYTES;
+const EDGE_BYTES: usize = 3 * PackedCumulative::MAX_BYTES + ENTRY_BYTES;
+/// Of a name beside its letters.
+const NAME_BYTES: usize = 16;
 
 /// The spans that a series counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +78,16 @@ pub struct EdgeTotals {
     pub gap: Cumulative,
 }
 
+/// The same as it is kept.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EdgeCounts {
+    pub(crate) requests: u64,
+    pub(crate) failed: u64,
+    pub(crate) client: PackedCumulative,
+    pub(crate) server: PackedCumulative,
+    pub(crate) gap: PackedCumulative,
+}
+
 /// Everything that a scrape shows.
 #[derive(Clone, Debug, Default)]
 pub struct Scrape {
@@ -114,8 +126,8 @@ pub struct EdgeSeries {
 /// All series.
 #[derive(Debug)]
 pub(crate) struct AllSeries {
-    pub(crate) spans: Table<SpanKey, Cumulative>,
-    pub(crate) edges: Table<EdgeKey, EdgeTotals>,
+    pub(crate) spans: Table<SpanKey, PackedCumulative>,
+    pub(crate) edges: Table<EdgeKey, EdgeCounts>,
 }
 
 /// Series of one kind, by what they count.
@@ -162,9 +174,11 @@ impl AllSeries {
 
     /// Heap bytes held, about.
     pub(crate) fn bytes(&self) -> usize {
-        let spans = self.spans.rows.values().map(|row| row.total.bytes());
-        let edges = self.edges.rows.values().map(|row| row.total.bytes());
-        spans.chain(edges).map(|bytes| bytes + ENTRY_BYTES).sum()
+        let spans = self.spans.rows.iter();
+        let spans = spans.map(|(key, row)| key.bytes() + row.total.bytes());
+        let edges = self.edges.rows.iter();
+        let edges = edges.map(|(key, row)| key.bytes() + row.total.bytes());
+        spans.chain(edges).sum::<usize>() + self.spans.entry_bytes() + self.edges.entry_bytes()
     }
 }
 
@@ -211,6 +225,11 @@ impl<K: Clone + Eq + Hash + Overflow, V: Clone + Default> Table<K, V> {
     /// What was counted into the overflow.
     pub(crate) fn overflowed(&self) -> u64 {
         self.overflowed
+    }
+
+    /// Of the table itself, with a byte of its own for each place.
+    fn entry_bytes(&self) -> usize {
+        self.rows.capacity() * (size_of::<(K, Row<V>)>() + 1)
     }
 
     /// Whether there is a series of its own, or room for one.
@@ -275,7 +294,32 @@ impl From<NodeKind> for Connection {
     }
 }
 
-impl EdgeTotals {
+impl SpanKey {
+    /// Heap bytes of its names, which it may share with others.
+    pub(crate) fn bytes(&self) -> usize {
+        self.service.len() + self.name.len() + 2 * NAME_BYTES
+    }
+}
+
+impl EdgeKey {
+    /// Heap bytes of its names, which it may share with others.
+    pub(crate) fn bytes(&self) -> usize {
+        self.client.len() + self.server.len() + 2 * NAME_BYTES
+    }
+}
+
+impl EdgeCounts {
+    /// For a scrape.
+    pub(crate) fn unpack(&self) -> EdgeTotals {
+        EdgeTotals {
+            requests: self.requests,
+            failed: self.failed,
+            client: self.client.unpack(),
+            server: self.server.unpack(),
+            gap: self.gap.unpack(),
+        }
+    }
+
     /// Heap bytes held.
     fn bytes(&self) -> usize {
         self.client.bytes() + self.server.bytes() + self.gap.bytes()
@@ -296,7 +340,7 @@ mod tests {
         }
     }
 
-    fn count(table: &mut Table<SpanKey, Cumulative>, name: &str, slot: u32) {
+    fn count(table: &mut Table<SpanKey, PackedCumulative>, name: &str, slot: u32) {
         let now = moment(slot);
         let mut histogram = Histogram::default();
         histogram.record(1_000);
@@ -310,10 +354,10 @@ mod tests {
         }
     }
 
-    fn shown(table: &Table<SpanKey, Cumulative>, slot: u32) -> Vec<(String, u64)> {
+    fn shown(table: &Table<SpanKey, PackedCumulative>, slot: u32) -> Vec<(String, u64)> {
         let shown = table.shown(moment(slot)).into_iter();
         let mut shown: Vec<_> = shown
-            .map(|(key, total)| (key.name.to_string(), total.count()))
+            .map(|(key, total)| (key.name.to_string(), total.unpack().count()))
             .collect();
         shown.sort();
         shown

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::cumulative::Cumulative;
-use super::figures::{Counted, Pair, Row, RowSnapshot, by_status, ratio, samples};
+use super::clock::{Clock, Compared, Slots};
+use super::cumulative::PackedCumulative;
+use super::figures::{Counted, Pair, Row, RowSnapshot, by_status, samples};
 use super::names::{NameId, Names, cut};
 use super::parts::{Origin, Parts, Split};
-use super::report::{OperationReport, ServiceReport};
 use super::series::{Moment, SpanKey, Table};
-use super::window::{Clock, Compared, Slots};
+use super::snapshots::{OperationSnapshot, ServiceSnapshot};
 use crate::wire::{SpanKind, SpanRef, StatusCode};
 
 /// Takes the spans of operations beyond the caps, a row for each kind.
@@ -54,23 +54,6 @@ struct Operation {
     kind: SpanKind,
     name: Arc<str>,
     row: Row,
-}
-
-/// What a report of a service, or of a part of one, is made of.
-#[derive(Debug)]
-pub(crate) struct ServiceSnapshot {
-    pub(crate) service: NameId,
-    origin: Origin,
-    versions: usize,
-    entry: Pair,
-}
-
-/// What an operation's report is made of.
-#[derive(Debug)]
-pub(crate) struct OperationSnapshot {
-    name: Arc<str>,
-    kind: SpanKind,
-    row: Pair,
 }
 
 impl Services {
@@ -122,7 +105,7 @@ impl Services {
         &mut self,
         clock: &Clock,
         names: &Names,
-        totals: &mut Table<SpanKey, Cumulative>,
+        totals: &mut Table<SpanKey, PackedCumulative>,
     ) {
         let before = self.operations.len();
         for operation in &mut self.operations {
@@ -161,8 +144,8 @@ impl Services {
         &self,
         now: Moment,
         names: &Names,
-        totals: &mut Table<SpanKey, Cumulative>,
-    ) -> Vec<(SpanKey, Cumulative)> {
+        totals: &mut Table<SpanKey, PackedCumulative>,
+    ) -> Vec<(SpanKey, PackedCumulative)> {
         let rows = self.operations.iter();
         let slots = rows.flat_map(|row| row.row.open().map(move |slot| (row, slot)));
         let open = slots.flat_map(|(row, slot)| {
@@ -182,14 +165,16 @@ impl Services {
         shown.into_iter().collect()
     }
 
-    /// Heap bytes held, about.
-    pub(crate) fn bytes(&self) -> usize {
+    /// Heap bytes held, about: by the rows of operations, and by those of services.
+    pub(crate) fn bytes(&self) -> [usize; 2] {
         let operations = self
             .operations
             .iter()
             .map(|o| size_of::<Operation>() + o.name.len() + o.row.bytes());
-        let services = self.services.values().map(Service::bytes);
-        operations.chain(services).sum()
+        [
+            operations.sum(),
+            self.services.values().map(Service::bytes).sum(),
+        ]
     }
 
     /// Spans counted into an overflow row.
@@ -423,66 +408,6 @@ impl Service {
     }
 }
 
-impl ServiceSnapshot {
-    /// The report of a service called `name`.
-    pub(crate) fn report(
-        &self,
-        name: &str,
-        windows: Compared,
-        now_unix_nano: u64,
-    ) -> ServiceReport {
-        let totals = self.entry.totals(windows);
-        let owned = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
-        ServiceReport {
-            service: name.to_owned(),
-            version: owned(&self.origin.version),
-            versions: self.versions,
-            instance: owned(&self.origin.instance),
-            now: totals.now,
-            previous: totals.before,
-            spark: self.entry.now.spark(windows.now, now_unix_nano),
-        }
-    }
-}
-
-impl OperationSnapshot {
-    /// The reports of a service's operations, those with most of its time first.
-    pub(crate) fn reports(
-        all: &[Self],
-        service: &str,
-        windows: Compared,
-        now_unix_nano: u64,
-    ) -> Vec<OperationReport> {
-        let totals = all.iter().map(|snapshot| snapshot.row.totals(windows));
-        let totals: Vec<_> = totals.collect();
-        let entry_nanos: u64 = totals
-            .iter()
-            .map(|total| total.entry_nanos)
-            .fold(0, u64::saturating_add);
-        let rows = all
-            .iter()
-            .zip(&totals)
-            .map(|(snapshot, total)| OperationReport {
-                service: service.to_owned(),
-                operation: snapshot.name.to_string(),
-                kind: kind_name(snapshot.kind),
-                now: total.now,
-                previous: total.before,
-                impact: ratio(total.entry_nanos, entry_nanos),
-                spark: snapshot.row.now.spark(windows.now, now_unix_nano),
-            });
-        let mut rows: Vec<_> = rows.collect();
-        rows.sort_by(|a, b| {
-            let by_impact = b
-                .impact
-                .total_cmp(&a.impact)
-                .then(b.now.count.cmp(&a.now.count));
-            by_impact.then_with(|| (&a.operation, a.kind).cmp(&(&b.operation, b.kind)))
-        });
-        rows
-    }
-}
-
 /// What a series of an operation's spans is called; `None` once its service's name has gone.
 fn key(
     service: NameId,
@@ -533,15 +458,4 @@ fn hash(hasher: &RandomState, service: NameId, kind: SpanKind, name: &str) -> u6
     kind.hash(&mut state);
     state.write(name.as_bytes());
     state.finish()
-}
-
-/// As the API says it.
-pub(crate) fn kind_name(kind: SpanKind) -> &'static str {
-    match kind {
-        SpanKind::Unspecified | SpanKind::Internal => "internal",
-        SpanKind::Server => "server",
-        SpanKind::Client => "client",
-        SpanKind::Producer => "producer",
-        SpanKind::Consumer => "consumer",
-    }
 }

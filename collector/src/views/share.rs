@@ -100,6 +100,26 @@ mod tests {
     }
 
     #[test]
+    fn the_share_stays_while_it_fits_and_grows_when_the_flood_is_over() {
+        let mut share = Share::default();
+        share.adjust(T0, LIMIT);
+        let mut taken = |second: u64, bytes: usize| {
+            share.add(bytes);
+            share.adjust(T0 + second * NANOS_A_SECOND, LIMIT);
+            (0..100_000_u64).filter(|&n| share.takes(n)).count()
+        };
+        let few = taken(1, LIMIT);
+        assert!((1_500..1_800).contains(&few), "a 60th: {few}");
+        assert_eq!(
+            taken(2, LIMIT / 60),
+            few,
+            "half of the store lasts for 30 s"
+        );
+        let more = taken(3, LIMIT / 600);
+        assert!(more > few + few / 20, "{more} after {few}");
+    }
+
+    #[test]
     fn a_flood_counts_at_once_and_as_a_whole_second() {
         const INSTANT: u64 = NANOS_A_SECOND / 1_000;
         assert_eq!(taken_after(LIMIT / 2, INSTANT), 1_000, "not yet");

@@ -1,15 +1,21 @@
 //! Closed slots of one length, one behind the other in a single buffer: a row has a hundred of them, and an allocation for
-//! each would take as much again. Filled and emptied by `window`'s series; what is taken out of a series is one, too.
+//! each would take as much again. Filled and emptied by `window`'s series.
+//!
+//! Who takes a snapshot shares the buffer, and the series copies it only when it has to change it meanwhile.
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Part of the buffer that may be out of use, and slots that room is made for at once.
 const SPARE: usize = 8;
 
 /// Slots with their packed forms, oldest first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shelf {
+pub(super) struct Shelf(Arc<Contents>);
+
+#[derive(Clone, Debug, Default)]
+struct Contents {
     /// Of each slot its number, and the byte that ends it, counted from the first one ever, wrapping.
     index: VecDeque<(u32, u32)>,
     bytes: Vec<u8>,
@@ -24,30 +30,62 @@ pub(super) struct Shelf {
 impl Shelf {
     /// Adds a slot, newer than all there are.
     pub(super) fn push(&mut self, slot: u32, packed: &[u8]) {
-        self.make_room(packed.len());
-        self.bytes.extend_from_slice(packed);
-        let end = self.begin.wrapping_add(self.bytes.len() as u32);
-        self.note(slot, end);
-    }
-
-    /// Adds the slots from `from` to before `to` of another shelf.
-    pub(super) fn push_all(&mut self, other: &Self, from: u32, to: u32) {
-        let places = other.places(from, to);
-        let Some(span) = other.span(places.clone()) else {
-            return;
-        };
-        self.make_room(span.len());
-        let (before, first) = (self.bytes.len(), span.start);
-        let bytes = other.bytes.get(span).unwrap_or_default();
-        self.bytes.extend_from_slice(bytes);
-        for &(slot, end) in other.index.range(places) {
-            let length = other.offset(end) - first;
-            self.note(slot, self.begin.wrapping_add((before + length) as u32));
-        }
+        Arc::make_mut(&mut self.0).push(slot, packed);
     }
 
     /// Drops the slots before `oldest`.
     pub(super) fn drop_before(&mut self, oldest: u32) {
+        let first = self.0.index.front();
+        if first.is_some_and(|&(slot, _)| slot < oldest) {
+            Arc::make_mut(&mut self.0).drop_before(oldest);
+        }
+    }
+
+    /// The slots of a range: number and packed form.
+    pub(super) fn range(&self, slots: Range<u32>) -> impl Iterator<Item = (u32, &[u8])> {
+        let contents = &*self.0;
+        contents.places(&slots).filter_map(|place| {
+            let &(slot, _) = contents.index.get(place)?;
+            Some((slot, contents.bytes.get(contents.span(place)?)?))
+        })
+    }
+
+    /// Whether there is any slot of a range.
+    pub(super) fn any_in(&self, slots: Range<u32>) -> bool {
+        !self.0.places(&slots).is_empty()
+    }
+
+    /// The number of the newest slot there ever was.
+    pub(super) fn newest(&self) -> Option<u32> {
+        self.0.newest
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.index.is_empty()
+    }
+
+    /// Heap bytes held, by those who share them, too.
+    pub(super) fn bytes(&self) -> usize {
+        let contents = &*self.0;
+        size_of::<Contents>()
+            + contents.bytes.capacity()
+            + contents.index.capacity() * size_of::<(u32, u32)>()
+    }
+}
+
+impl Contents {
+    fn push(&mut self, slot: u32, packed: &[u8]) {
+        self.make_room(packed.len());
+        self.bytes.extend_from_slice(packed);
+        let end = self.begin.wrapping_add(self.bytes.len() as u32);
+        if self.index.len() == self.index.capacity() {
+            self.index.reserve_exact(SPARE);
+        }
+        self.index.push_back((slot, end));
+        self.newest = Some(slot);
+    }
+
+    fn drop_before(&mut self, oldest: u32) {
         while let Some(&(slot, end)) = self.index.front()
             && slot < oldest
         {
@@ -60,58 +98,19 @@ impl Shelf {
         }
     }
 
-    /// The slots from `from` to before `to`: number and packed form.
-    pub(super) fn range(&self, from: u32, to: u32) -> impl Iterator<Item = (u32, &[u8])> {
-        self.places(from, to).filter_map(|place| {
-            let &(slot, _) = self.index.get(place)?;
-            Some((slot, self.bytes.get(self.span(place..place + 1)?)?))
-        })
-    }
-
-    /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.range(0, u32::MAX)
-    }
-
-    /// The number of the newest slot there ever was.
-    pub(super) fn newest(&self) -> Option<u32> {
-        self.newest
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.index.is_empty()
-    }
-
-    /// Heap bytes held.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes.capacity() + self.index.capacity() * size_of::<(u32, u32)>()
-    }
-
-    fn note(&mut self, slot: u32, end: u32) {
-        if self.index.len() == self.index.capacity() {
-            self.index.reserve_exact(SPARE);
-        }
-        self.index.push_back((slot, end));
-        self.newest = Some(slot);
-    }
-
-    fn places(&self, from: u32, to: u32) -> Range<usize> {
-        let from = self.index.partition_point(|&(slot, _)| slot < from);
-        let to = self.index.partition_point(|&(slot, _)| slot < to);
+    fn places(&self, slots: &Range<u32>) -> Range<usize> {
+        let from = self.index.partition_point(|&(slot, _)| slot < slots.start);
+        let to = self.index.partition_point(|&(slot, _)| slot < slots.end);
         from..to.max(from)
     }
 
-    /// Where the slots at these places are in the bytes; `None` for none.
-    fn span(&self, places: Range<usize>) -> Option<Range<usize>> {
-        let last = places
-            .end
-            .checked_sub(1)
-            .filter(|&last| last >= places.start)?;
-        let start = match places.start.checked_sub(1) {
+    /// Where the slot at a place is in the bytes.
+    fn span(&self, place: usize) -> Option<Range<usize>> {
+        let start = match place.checked_sub(1) {
             Some(before) => self.offset(self.index.get(before)?.1),
             None => self.gone,
         };
-        Some(start..self.offset(self.index.get(last)?.1))
+        Some(start..self.offset(self.index.get(place)?.1))
     }
 
     fn offset(&self, end: u32) -> usize {
@@ -151,7 +150,7 @@ mod tests {
         /// Whatever is pushed and dropped: what a queue of slots would hold.
         #[test]
         fn equals_a_queue(begin in any::<u32>(), steps in vec((1..4_u32, vec(any::<u8>(), 0..300), 0..3_u32), 1..120), from in 0..400_u32, length in 0..400_u32) {
-            let mut shelf = Shelf { begin, ..Shelf::default() };
+            let mut shelf = Shelf(Arc::new(Contents { begin, ..Contents::default() }));
             let mut queue: Vec<(u32, Vec<u8>)> = Vec::new();
             let (mut slot, mut oldest) = (0, 0);
             for (later, packed, dropped) in steps {
@@ -165,20 +164,19 @@ mod tests {
                 prop_assert_eq!(shelf.newest(), Some(slot));
             }
             let held: usize = queue.iter().map(|(_, packed)| packed.len()).sum();
-            prop_assert!(shelf.bytes.capacity() <= held + held / 2 + 700, "{} bytes for {}", shelf.bytes(), held);
+            prop_assert!(shelf.0.bytes.capacity() <= held + held / 2 + 700, "{} bytes for {}", shelf.bytes(), held);
             let owned = |(slot, packed): (u32, &[u8])| (slot, packed.to_vec());
-            prop_assert_eq!(shelf.iter().map(owned).collect::<Vec<_>>(), queue.clone());
-            let to = from + length;
-            queue.retain(|(slot, _)| (from..to).contains(slot));
-            prop_assert_eq!(shelf.range(from, to).map(owned).collect::<Vec<_>>(), queue.clone());
-            let mut taken = Shelf::default();
-            taken.push_all(&shelf, from, to);
-            taken.push_all(&shelf, to, to + 50);
-            taken.push(u32::MAX - 1, &[7; 9]);
-            queue.push((u32::MAX - 1, vec![7; 9]));
-            let later: Vec<_> = shelf.range(to, to + 50).map(owned).collect();
-            queue.splice(queue.len() - 1..queue.len() - 1, later);
-            prop_assert_eq!(taken.iter().map(owned).collect::<Vec<_>>(), queue);
+            let all = |shelf: &Shelf| shelf.range(0..u32::MAX).map(owned).collect::<Vec<_>>();
+            prop_assert_eq!(all(&shelf), queue.clone());
+            let shared = shelf.clone();
+            shelf.push(u32::MAX - 1, &[7; 9]);
+            shelf.drop_before(u32::MAX - 1);
+            prop_assert_eq!(all(&shelf), [(u32::MAX - 1, vec![7; 9])]);
+            prop_assert_eq!(all(&shared), queue.clone(), "as it was when it was taken");
+            let range = from..from + length;
+            queue.retain(|(slot, _)| range.contains(slot));
+            prop_assert_eq!(shared.any_in(range.clone()), !queue.is_empty());
+            prop_assert_eq!(shared.range(range).map(owned).collect::<Vec<_>>(), queue);
         }
     }
 }

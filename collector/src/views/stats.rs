@@ -4,24 +4,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::cumulative::Cumulative;
+use super::call::Called;
+use super::clock::{Clock, Compared, Slots};
+use super::cumulative::PackedCumulative;
 use super::edges::{EdgeNames, EdgeSnapshot, Edges, Ends};
 use super::evidence::{Evidence, Lone};
 use super::names::{Name, NameId, Names, NodeKind};
-use super::pairing::{Arrival, CALL_BYTES, Called, Pairing};
+use super::pairing::{Arrival, CALL_BYTES, Pairing};
 use super::peer::{Peer, UNKNOWN};
-use super::series::{AllSeries, EdgeKey, EdgeTotals, SpanKey};
-use super::services::{ServiceSnapshot, Services};
-use super::window::{Clock, Compared, Slots};
+use super::report::{Map, Node};
+use super::series::{AllSeries, EdgeCounts, EdgeKey, SpanKey};
+use super::services::Services;
+use super::snapshots::ServiceSnapshot;
 use super::{Config, Range};
 use crate::wire::{ResourceRef, SpanKind, SpanRef, StatusCode};
 
 const NANOS_A_SECOND: u64 = 1_000_000_000;
-/// Part of the bytes that waiting calls may take; the rest is for slots.
+/// Part of the bytes that waiting calls may take; what they leave of it is the slots'.
 const PAIRING_SHARE: usize = 4;
 /// Of one batch, so many failed spans are notable.
 const NOTABLE_FAILURES: usize = 32;
-/// Part of the bytes that Prometheus' series may take.
+/// Part of the bytes that Prometheus' series may take, likewise.
 const SERIES_SHARE: usize = 4;
 
 #[derive(Debug)]
@@ -38,13 +41,15 @@ pub(crate) struct Stats {
     /// Where a peer's name is put together.
     peer_name: String,
     limit: usize,
+    /// Bytes that the rest of the views took when that was looked at last.
+    beside: usize,
 }
 
 /// What a scrape takes under the lock.
 #[derive(Debug)]
 pub(crate) struct Totals {
-    pub(crate) spans: Vec<(SpanKey, Cumulative)>,
-    pub(crate) edges: Vec<(EdgeKey, EdgeTotals)>,
+    pub(crate) spans: Vec<(SpanKey, PackedCumulative)>,
+    pub(crate) edges: Vec<(EdgeKey, EdgeCounts)>,
     pub(crate) overflowed_spans: u64,
     pub(crate) overflowed_calls: u64,
 }
@@ -55,6 +60,31 @@ pub(crate) struct MapSnapshot {
     pub(crate) slots: Slots,
     pub(crate) services: Vec<Name>,
     pub(crate) edges: Vec<(EdgeNames, EdgeSnapshot)>,
+}
+
+impl MapSnapshot {
+    /// Its report, to be made outside the lock.
+    pub(crate) fn report(&self) -> Map {
+        let mut nodes: BTreeMap<&str, &'static str> = BTreeMap::new();
+        let ends = self.edges.iter();
+        let ends = ends.flat_map(|(names, _)| [&names.client, &names.server]);
+        for name in self.services.iter().chain(ends) {
+            nodes.insert(&name.text, name.kind.as_str());
+        }
+        let edges = self.edges.iter();
+        let edges = edges.map(|(names, edge)| edge.report(names, self.slots));
+        let mut edges: Vec<_> = edges.collect();
+        edges.sort_by(|a, b| (&a.client, &a.server).cmp(&(&b.client, &b.server)));
+        let nodes = nodes.into_iter().map(|(id, kind)| Node {
+            id: id.to_owned(),
+            kind,
+        });
+        Map {
+            window: self.slots.window(),
+            nodes: nodes.collect(),
+            edges,
+        }
+    }
 }
 
 impl Stats {
@@ -70,9 +100,8 @@ impl Stats {
             series: AllSeries::new(config.view_bytes / SERIES_SHARE),
             minutes_forgotten: 0,
             peer_name: String::new(),
-            limit: config.view_bytes
-                - config.view_bytes / super::PATHS_SHARE
-                - config.view_bytes / super::EXEMPLARS_SHARE,
+            limit: config.view_bytes,
+            beside: 0,
         }
     }
 
@@ -123,10 +152,17 @@ impl Stats {
         self.settle(unix_seconds(now_unix_nano));
         if self.clock.advance(now_unix_nano) {
             self.roll();
-            while self.bytes() > self.limit && self.clock.forget_minute() {
-                self.minutes_forgotten += 1;
-                self.roll();
-            }
+            self.make_room(self.beside);
+        }
+    }
+
+    /// Gives up the oldest minutes as far as the slots do not fit beside what the rest of the views takes, in bytes: what
+    /// others leave of their shares is the slots'.
+    pub(crate) fn make_room(&mut self, beside: usize) {
+        self.beside = beside;
+        while self.bytes() + beside > self.limit && self.clock.forget_minute() {
+            self.minutes_forgotten += 1;
+            self.roll();
         }
     }
 
@@ -142,8 +178,8 @@ impl Stats {
         self.clock.compared(now)
     }
 
-    pub(crate) fn map(&mut self, range: Range, now_unix_nano: u64) -> MapSnapshot {
-        let slots = self.round(range, now_unix_nano);
+    /// The map of a range.
+    pub(crate) fn map(&mut self, slots: Slots) -> MapSnapshot {
         let edges = self.named_edges(slots, None);
         let name = |id: NameId| self.names.get(id).cloned();
         MapSnapshot {
@@ -204,10 +240,21 @@ impl Stats {
         }
     }
 
-    /// Heap bytes held, about.
-    pub(crate) fn bytes(&self) -> usize {
-        let rows = self.services.bytes() + self.edges.bytes() + self.evidence.bytes();
-        rows + self.pairing.bytes() + self.series.bytes()
+    /// Heap bytes held, about, and by what.
+    pub(crate) fn bytes_by_part(&self) -> [(&'static str, usize); 6] {
+        let [operations, services] = self.services.bytes();
+        [
+            ("slots of operations", operations),
+            ("slots of services", services),
+            ("slots of edges", self.edges.bytes()),
+            ("slots of lone server spans", self.evidence.bytes()),
+            ("calls that wait to be paired", self.pairing.bytes()),
+            ("series for Prometheus", self.series.bytes()),
+        ]
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes_by_part().iter().map(|(_, bytes)| bytes).sum()
     }
 
     /// Every edge with calls in the range, or that one.

@@ -1,52 +1,14 @@
 //! Requests in, reports out: what the views as a whole promise.
 
+use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind as Kind;
-use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
+use super::testing::{CONFIG, SECOND, T0, count, failed, near, timed, views};
 use super::*;
 use crate::wire::test_support::{attribute, encode, resource_spans, span};
 use crate::wire::walk;
 
-/// A time far from any slot's border: 3 s into a ten-second slot, 13 s into a minute.
-const T0: u64 = 1_800_000_000_000_000_000 + 13 * SECOND;
-const SECOND: u64 = 1_000_000_000;
 const FIVE_MINUTES: Range = Range::Last(Duration::from_secs(300));
-
-const CONFIG: Config = Config {
-    retention: Duration::from_secs(3600),
-    trace_bytes: 1 << 20,
-    view_bytes: 8 << 20,
-};
-
-/// Views that have been up for an hour.
-fn views() -> Views {
-    let views = Views::new(CONFIG);
-    views.tick(T0 - 3_600 * SECOND);
-    views
-}
-
-fn count(views: &Views, service: &str, spans: Vec<Span>, at: u64) {
-    let bytes = encode(vec![resource_spans(service, spans)]);
-    let mut refs = Vec::new();
-    walk(&bytes, |span| refs.push(span)).unwrap();
-    views.count(&refs, at);
-}
-
-/// A span that takes `nanos`.
-fn timed(trace: u128, id: u64, parent: u64, kind: Kind, nanos: u64) -> Span {
-    let mut span = span(trace, id, parent);
-    span.kind = kind.into();
-    span.end_time_unix_nano = span.start_time_unix_nano + nanos;
-    span
-}
-
-fn failed(mut span: Span) -> Span {
-    span.status = Some(Status {
-        code: 2,
-        message: "no".into(),
-    });
-    span
-}
 
 fn with(mut span: Span, attributes: &[(&str, &str)]) -> Span {
     span.attributes = attributes
@@ -54,14 +16,6 @@ fn with(mut span: Span, attributes: &[(&str, &str)]) -> Span {
         .map(|(key, value)| attribute(key, value))
         .collect();
     span
-}
-
-fn near(got: Option<f64>, nanos: f64) {
-    let got = got.unwrap_or(f64::NAN) * 1e9;
-    assert!(
-        (got - nanos).abs() <= nanos * 0.011,
-        "{got}, exactly {nanos}"
-    );
 }
 
 #[test]

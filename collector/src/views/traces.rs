@@ -193,6 +193,7 @@ impl Traces {
     }
 
     /// Every trace, in no order.
+    #[cfg(test)]
     pub(crate) fn each(&self, mut look: impl FnMut(&KeptTrace)) {
         self.traces.iter().for_each(|trace| look(trace));
     }

@@ -8,7 +8,7 @@ use super::critical_path::{Node, critical_path};
 use super::halves::put_children_below;
 use super::kept::KeptTrace;
 use super::report::{Segment, Trace, TraceEvent, TraceLink, TraceSpan};
-use super::services::kind_name;
+use super::snapshots::kind_name;
 use super::traces::hex;
 use super::window::seconds;
 use crate::wire::{SpanKind, SpanRef, StatusCode, attributes_to_json};
@@ -94,7 +94,7 @@ pub(super) struct Tree {
     /// Depth first, with depths.
     pub(super) order: Vec<(usize, usize)>,
     /// Whose duration the critical path explains: a parentless span, the earliest; without one the longest.
-    main_root: Option<usize>,
+    pub(super) main_root: Option<usize>,
 }
 
 impl Tree {

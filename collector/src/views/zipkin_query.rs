@@ -60,7 +60,7 @@ impl Views {
     }
 
     /// A mutex goes to whoever comes first, and who asks again at once is always that.
-    fn give_way(&self) {
+    pub(super) fn give_way(&self) {
         let until = Instant::now() + GIVE_WAY;
         while self.counting.load(Ordering::Relaxed) > 0 && Instant::now() < until {
             thread::yield_now();

@@ -17,12 +17,31 @@ use self::answer::{Failure, bad_request, found, method_not_allowed, not_found, r
 pub(super) use self::answer::{turned_away, unavailable};
 use self::query::{ApiQuery, trace_id};
 use crate::status::Status;
-use crate::views::Views;
 use crate::views::report::{ComparedList, List, Window};
+use crate::views::{Range, Views};
 
 /// Lists of traces are at most so long, and so long when nothing is said.
 const MAX_TRACES: usize = 1_000;
 const DEFAULT_TRACES: usize = 20;
+
+/// What a list of traces can be narrowed by, beside its time.
+const TRACE_FILTERS: [&str; 10] = [
+    "service",
+    "operation",
+    "min",
+    "max",
+    "span_min",
+    "span_max",
+    "error",
+    "attr",
+    "order",
+    "limit",
+];
+
+/// A report as JSON, or why there is none.
+type Answer = Result<Response, Failure>;
+/// A name or an id from the path, if it can be read.
+type InPath = Result<Path<String>, PathRejection>;
 
 /// What the handlers read.
 #[derive(Clone, Debug)]
@@ -52,9 +71,8 @@ pub fn router(views: Arc<Views>, status: Arc<Status>) -> Router {
         .with_state(Api { views, status })
 }
 
-async fn services(State(api): State<Api>, query: ApiQuery) -> Result<Response, Failure> {
-    query.only(&["window", "from", "to", "split", "service"])?;
-    let range = query.range(api.views.retention())?;
+async fn services(State(api): State<Api>, query: ApiQuery) -> Answer {
+    let range = query.range_and(&["split", "service"], api.views.retention())?;
     let split = query.split()?;
     let service = query.get("service").map(str::to_owned);
     report(move || {
@@ -67,59 +85,32 @@ async fn services(State(api): State<Api>, query: ApiQuery) -> Result<Response, F
                 .as_ref()
                 .is_none_or(|service| *service == item.service)
         });
-        compared(window, items, api.views.previous(range))
+        compared((window, items), api.views.previous(range))
     })
     .await
 }
 
-async fn operations(
-    State(api): State<Api>,
-    service: Result<Path<String>, PathRejection>,
-    query: ApiQuery,
-) -> Result<Response, Failure> {
-    let Path(service) = service.map_err(unreadable_path)?;
-    query.only(&["window", "from", "to"])?;
-    let range = query.range(api.views.retention())?;
+async fn operations(State(api): State<Api>, service: InPath, query: ApiQuery) -> Answer {
+    let (service, range) = of_service(&api, service, &query, &[])?;
     found(move || {
-        let (window, items) = api
-            .views
-            .operations(&service, range)
-            .ok_or_else(|| unknown_service(&service))?;
-        Ok(compared(window, items, api.views.previous(range)))
+        let operations = api.views.operations(&service, range);
+        let operations = operations.ok_or_else(|| unknown_service(&service))?;
+        Ok(compared(operations, api.views.previous(range)))
     })
     .await
 }
 
-async fn critical_path(
-    State(api): State<Api>,
-    service: Result<Path<String>, PathRejection>,
-    query: ApiQuery,
-) -> Result<Response, Failure> {
-    let Path(service) = service.map_err(unreadable_path)?;
-    query.only(&["window", "from", "to"])?;
-    let range = query.range(api.views.retention())?;
+async fn critical_path(State(api): State<Api>, service: InPath, query: ApiQuery) -> Answer {
+    let (service, range) = of_service(&api, service, &query, &[])?;
     found(move || {
-        let (window, items) = api
-            .views
-            .critical_paths(&service, range)
-            .ok_or_else(|| unknown_service(&service))?;
-        Ok(List {
-            window,
-            items,
-            next: None,
-        })
+        let paths = api.views.critical_paths(&service, range);
+        paths.map(list).ok_or_else(|| unknown_service(&service))
     })
     .await
 }
 
-async fn heatmap(
-    State(api): State<Api>,
-    service: Result<Path<String>, PathRejection>,
-    query: ApiQuery,
-) -> Result<Response, Failure> {
-    let Path(service) = service.map_err(unreadable_path)?;
-    query.only(&["window", "from", "to", "operation"])?;
-    let range = query.range(api.views.retention())?;
+async fn heatmap(State(api): State<Api>, service: InPath, query: ApiQuery) -> Answer {
+    let (service, range) = of_service(&api, service, &query, &["operation"])?;
     let operation = query.get("operation").map(str::to_owned);
     found(move || {
         let heatmap = api.views.heatmap(&service, operation.as_deref(), range);
@@ -133,15 +124,24 @@ async fn heatmap(
     .await
 }
 
-async fn map(State(api): State<Api>, query: ApiQuery) -> Result<Response, Failure> {
-    query.only(&["window", "from", "to"])?;
-    let range = query.range(api.views.retention())?;
+async fn doctor(State(api): State<Api>, service: InPath, query: ApiQuery) -> Answer {
+    let (service, range) = of_service(&api, service, &query, &[])?;
+    found(move || {
+        let map = api.views.map(range);
+        let findings = api.views.findings(&service, &map, range);
+        let findings = findings.ok_or_else(|| unknown_service(&service))?;
+        Ok(list((map.window, findings)))
+    })
+    .await
+}
+
+async fn map(State(api): State<Api>, query: ApiQuery) -> Answer {
+    let range = query.range_and(&[], api.views.retention())?;
     report(move || api.views.map(range)).await
 }
 
-async fn edge(State(api): State<Api>, query: ApiQuery) -> Result<Response, Failure> {
-    query.only(&["window", "from", "to", "client", "server"])?;
-    let range = query.range(api.views.retention())?;
+async fn edge(State(api): State<Api>, query: ApiQuery) -> Answer {
+    let range = query.range_and(&["client", "server"], api.views.retention())?;
     let (client, server) = (query.required("client")?, query.required("server")?);
     found(move || {
         api.views.edge(&client, &server, range).ok_or_else(|| {
@@ -153,61 +153,13 @@ async fn edge(State(api): State<Api>, query: ApiQuery) -> Result<Response, Failu
     .await
 }
 
-async fn doctor(
-    State(api): State<Api>,
-    service: Result<Path<String>, PathRejection>,
-    query: ApiQuery,
-) -> Result<Response, Failure> {
-    let Path(service) = service.map_err(unreadable_path)?;
-    query.only(&["window", "from", "to"])?;
-    let range = query.range(api.views.retention())?;
-    found(move || {
-        let map = api.views.map_around(&service, range);
-        let findings = api.views.findings(&service, &map, range);
-        let items = findings.ok_or_else(|| unknown_service(&service))?;
-        Ok(List {
-            window: map.window,
-            items,
-            next: None,
-        })
-    })
-    .await
-}
-
-async fn traces(State(api): State<Api>, query: ApiQuery) -> Result<Response, Failure> {
-    query.only(&[
-        "window",
-        "from",
-        "to",
-        "service",
-        "operation",
-        "min",
-        "max",
-        "span_min",
-        "span_max",
-        "error",
-        "attr",
-        "order",
-        "limit",
-    ])?;
-    let range = query.range(api.views.retention())?;
+async fn traces(State(api): State<Api>, query: ApiQuery) -> Answer {
+    let range = query.range_and(&TRACE_FILTERS, api.views.retention())?;
     let asked = query.traces(DEFAULT_TRACES, MAX_TRACES)?;
-    report(move || {
-        let (window, items) = api.views.traces(&asked, range);
-        List {
-            window,
-            items,
-            next: None,
-        }
-    })
-    .await
+    report(move || list(api.views.traces(&asked, range))).await
 }
 
-async fn trace(
-    State(api): State<Api>,
-    id: Result<Path<String>, PathRejection>,
-    query: ApiQuery,
-) -> Result<Response, Failure> {
+async fn trace(State(api): State<Api>, id: InPath, query: ApiQuery) -> Answer {
     query.only(&[])?;
     let Path(id) = id.map_err(unreadable_path)?;
     let trace_id = trace_id(&id)?;
@@ -221,12 +173,32 @@ async fn trace(
     .await
 }
 
-async fn read_status(State(api): State<Api>, query: ApiQuery) -> Result<Response, Failure> {
+async fn read_status(State(api): State<Api>, query: ApiQuery) -> Answer {
     query.only(&[])?;
     report(move || status::report(&api.views, &api.status)).await
 }
 
-fn compared<T>(window: Window, items: Vec<T>, previous: Option<Window>) -> ComparedList<T> {
+/// The service that a question is about, and its time.
+fn of_service(
+    api: &Api,
+    service: InPath,
+    query: &ApiQuery,
+    others: &[&str],
+) -> Result<(String, Range), Failure> {
+    let Path(service) = service.map_err(unreadable_path)?;
+    let range = query.range_and(others, api.views.retention())?;
+    Ok((service, range))
+}
+
+fn list<T>((window, items): (Window, Vec<T>)) -> List<T> {
+    List {
+        window,
+        items,
+        next: None,
+    }
+}
+
+fn compared<T>((window, items): (Window, Vec<T>), previous: Option<Window>) -> ComparedList<T> {
     ComparedList {
         window,
         previous,
@@ -256,5 +228,7 @@ async fn no_such_path() -> Failure {
     not_found("there is no such path in the API; /openapi.json tells which there are".to_owned())
 }
 
+#[cfg(test)]
+mod full_tests;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,10 @@
 //! How a number stands to the same one of the window before: an arrow, by how much, and whether that matters. Called by
-//! `columns` for tables, and by the page of a service for its figures.
+//! `columns` for tables, by the page of a service for its figures, and by `edge_change` for gaps.
 
 use maud::{Markup, html};
 
 use super::columns::Column;
+use super::format::duration;
 use crate::views::report::Figures;
 
 /// With fewer spans than this a change may be chance: it is shown, but neither in colour nor among the first.
@@ -40,6 +41,11 @@ pub(super) fn change(column: Column, now: &Figures, before: &Figures) -> Option<
         Column::P50 | Column::P95 | Column::P99 => Some(of_latency(was, is, least < FEW, was_text)),
         _ => None,
     }
+}
+
+/// The change of a network gap, in seconds, of at least so many calls in either window.
+pub(super) fn of_gap(was: f64, is: f64, calls: u64) -> Change {
+    of_latency(was, is, calls < FEW, duration(was))
 }
 
 /// A change as it stands beside its number.

@@ -205,7 +205,7 @@ pub(super) fn heading(
     };
     let link = query.link(path, &[("sort", Some(key)), ("dir", Some(next.word()))]);
     html! {
-        th scope="col" .num[column != Column::Name] aria-sort=[current.then(|| sorting.direction.aria())] {
+        th scope="col" .num[column != Column::Name] .minor[is_minor(column)] aria-sort=[current.then(|| sorting.direction.aria())] {
             a href=(link) data-sort=(key) { (label) @if current && sorting.by_change { " change" } }
         }
     }
@@ -217,9 +217,9 @@ pub(super) fn headings(sorted: Option<(&PageQuery, &str, Sorting)>) -> Markup {
         @for column in NUMBERS {
             @match sorted {
                 Some((query, path, sorting)) => (heading(query, path, sorting, column, column.label())),
-                None => th.num scope="col" { (column.label()) },
+                None => th.num.minor[is_minor(column)] scope="col" { (column.label()) },
             }
-            @if is_drawn(column) { th.plot scope="col" { span.sr { "Course of " (column.label()) } } }
+            @if is_drawn(column) { th.plot.minor[column == Column::Rate] scope="col" { span.sr { "Course of " (column.label()) } } }
         }
     }
 }
@@ -228,12 +228,12 @@ pub(super) fn headings(sorted: Option<(&PageQuery, &str, Sorting)>) -> Markup {
 pub(super) fn cells(row: &Row<'_>, unit: &str) -> Markup {
     html! {
         @for column in NUMBERS {
-            td.num.strong[column == Column::P99] title=[(column == Column::Rate).then(|| told(row.now.count, row.now.samples, unit))] {
+            td.num.minor[is_minor(column)].strong[column == Column::P99] title=[(column == Column::Rate).then(|| told(row.now.count, row.now.samples, unit))] {
                 @if column == Column::Rate { (about(row.now.count, row.now.samples)) }
                 (number(column, row.now))
                 @if let Some(change) = row.before.and_then(|before| change(column, row.now, before)) { " " (shown(&change)) }
             }
-            @if is_drawn(column) { td.plot { (course(column, row.spark)) } }
+            @if is_drawn(column) { td.plot.minor[column == Column::Rate] { (course(column, row.spark)) } }
         }
     }
 }
@@ -269,10 +269,15 @@ pub(super) fn compared(
                       aria-current=[(sorting.key() == *key).then_some("true")] { (column.label()) } " "
                 }
             } @else {
-                "No arrows: they compare with the " (coarse(window.seconds)) " before this range, and nothing so old is known."
+                (nothing_before(window))
             }
         }
     }
+}
+
+/// Why no number says how it has changed.
+pub(super) fn nothing_before(window: &Window) -> Markup {
+    html! { "What changed is not known: the collector has nothing from the " (coarse(window.seconds)) " before." }
 }
 
 /// What holds for every number of a table.
@@ -301,6 +306,11 @@ fn number(column: Column, figures: &Figures) -> Markup {
     }
 }
 
+/// What gives way on a narrow screen, so that it shows the 99th percentile.
+fn is_minor(column: Column) -> bool {
+    matches!(column, Column::P90 | Column::P95)
+}
+
 fn is_drawn(column: Column) -> bool {
     matches!(column, Column::Rate | Column::P99)
 }
@@ -317,15 +327,8 @@ fn course(column: Column, of: &Spark) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::fixtures;
+    use crate::web::fixtures::{self, query};
     use crate::web::testing::Page;
-
-    fn query(pairs: &[(&str, &str)]) -> PageQuery {
-        let owned = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        PageQuery::new(owned.collect())
-    }
 
     fn sorted(pairs: &[(&str, &str)]) -> Sorting {
         Sorting::read(&query(pairs), Column::Rate).unwrap()
@@ -439,7 +442,7 @@ mod tests {
         };
         let (none, links) = text(None);
         assert!(
-            none.contains("No arrows") && none.contains("5 min before"),
+            none.contains("What changed is not known") && none.contains("5 min before"),
             "{none}"
         );
         assert_eq!(links, 0);

@@ -1,5 +1,5 @@
 //! Where the requests of a service spend their time, the slow ones beside the typical ones. A section of the page of a
-//! service.
+//! service, whose table of slow traces names parts alike.
 
 use maud::{Markup, html};
 
@@ -54,7 +54,7 @@ fn operation(report: &CriticalPathReport) -> Markup {
             tbody {
                 @for part in shown {
                     tr data-key={ (part.kind) " " (part.service) " " (part.operation) } data-row {
-                        th.name scope="row" { (name(part)) }
+                        th.name scope="row" { (part_name(part.kind, &part.service, &part.operation)) }
                         (figures(part.typical, part.slow, part.difference))
                         td.wide { (bar(part, whole)) }
                     }
@@ -97,7 +97,7 @@ fn sentence(report: &CriticalPathReport) -> Markup {
             "Of " (requests) " the slow ones take " b { (duration(report.slow.seconds)) } ", "
             (duration(more)) " more than the typical ones"
             @if let Some(first) = report.parts.first().filter(|part| part.difference > 0.0) {
-                "; " b { (duration(first.difference)) } " of that in " (name(first))
+                "; " b { (duration(first.difference)) } " of that in " (part_name(first.kind, &first.service, &first.operation))
             }
             "."
         }
@@ -107,12 +107,13 @@ fn sentence(report: &CriticalPathReport) -> Markup {
     }
 }
 
-fn name(part: &PathPart) -> Markup {
+/// What time was spent in, as reports name it: work of a service, a call, or the network between two services.
+pub(super) fn part_name(kind: &str, service: &str, operation: &str) -> Markup {
     html! {
-        @match part.kind {
-            "network" => span.gap { bdi { (part.service) } " → " bdi { (part.operation) } " network" },
-            "call" => { "call to " (service_name(&part.service)) " " bdi { (part.operation) } },
-            _ => { (service_name(&part.service)) " " bdi { (part.operation) } },
+        @match kind {
+            "network" => span.gap { bdi { (service) } " → " bdi { (operation) } " network" },
+            "call" => { "call to " (service_name(service)) " " bdi { (operation) } },
+            _ => { (service_name(service)) " " bdi { (operation) } },
         }
     }
 }
@@ -168,12 +169,10 @@ fn sum(parts: &[PathPart], column: impl Fn(&PathPart) -> f64) -> f64 {
 mod tests {
     use super::*;
     use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
+    use crate::web::testing::{Page, drawn};
 
     fn show(reports: &[CriticalPathReport]) -> Page {
-        let page = Page::parse(&html! { main { (section(reports)) } }.into_string());
-        assert_drawable(&page);
-        page
+        drawn(&section(reports))
     }
 
     #[test]

@@ -6,9 +6,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
+use super::change::shown;
 use super::charts::distribution::{Spread, distribution};
 use super::charts::graph::{kind_name, why_no_gap};
 use super::columns::told;
+use super::edge_change::{Percentile, gap_change};
 use super::edge_table::{COUNTS, ERRORS, counts};
 use super::format::{NONE, count, maybe_duration, rate, ratio, shorten};
 use super::layout::{
@@ -40,7 +42,8 @@ fn render(web: &Web, query: &PageQuery) -> Result<Response, BadParameter> {
         live: Some(version),
         query,
     };
-    Ok(frame_page(&frame, &content(query, &report)).into_response())
+    let before = web.views.edge_before(client, server, range);
+    Ok(frame_page(&frame, &content(query, &report, before.as_ref())).into_response())
 }
 
 fn unknown(client: &str, server: &str) -> Response {
@@ -52,7 +55,7 @@ fn unknown(client: &str, server: &str) -> Response {
     )
 }
 
-fn content(query: &PageQuery, report: &EdgeReport) -> Markup {
+fn content(query: &PageQuery, report: &EdgeReport, before: Option<&Edge>) -> Markup {
     let edge = &report.edge;
     html! {
         div.heading {
@@ -69,7 +72,7 @@ fn content(query: &PageQuery, report: &EdgeReport) -> Markup {
         @if edge.count == 0 {
             (empty::nothing_in_range(query, PATH, &report.window))
         } @else {
-            (figures(edge))
+            (figures(edge, before))
             (spread(report))
             (calls(report))
             (examples(report))
@@ -77,20 +80,24 @@ fn content(query: &PageQuery, report: &EdgeReport) -> Markup {
     }
 }
 
-fn figures(edge: &Edge) -> Markup {
+fn figures(edge: &Edge, before: Option<&Edge>) -> Markup {
     let bad = if edge.error_ratio > 0.0 { "bad" } else { "" };
     let (gap, note) = match (edge.gap_p99, edge.told_gap_p99) {
         (Some(gap), _) => (Some(gap), "measured by both spans of each call"),
         (None, Some(told)) => (Some(told), "as the server told it in its answers"),
         (None, None) => (None, why_no_gap(edge)),
     };
+    let change = before.and_then(|before| gap_change(Percentile::P99, edge, before));
     html! {
         dl.figures {
             (figure("Rate", &rate(edge.rate), "", &html! { (told(edge.count, edge.samples, "call")) }))
             (figure("Errors", &ratio(edge.error_ratio), bad, &html! { "as the client saw it" }))
             (figure("Seen by the client, p99", &maybe_duration(edge.client_p99), "", &html! {}))
             (figure("Seen by the server, p99", &maybe_duration(edge.server_p99), "", &html! {}))
-            (figure("Network gap, p99", &maybe_duration(gap), "gap", &html! { (note) }))
+            (figure("Network gap, p99", &maybe_duration(gap), "gap", &html! {
+                @if let Some(change) = change { (shown(&change)) " " }
+                (note)
+            }))
         }
     }
 }
@@ -306,7 +313,7 @@ mod tests {
     use super::*;
     use crate::views::report::{Distribution, Examples};
     use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
+    use crate::web::testing::{Page, drawn};
 
     fn report() -> EdgeReport {
         let call = |id: &str, gap| Example {
@@ -338,14 +345,9 @@ mod tests {
     }
 
     fn show(report: &EdgeReport) -> Page {
-        let query = PageQuery::new(vec![
-            ("client".to_owned(), "gateway".to_owned()),
-            ("server".to_owned(), "checkout".to_owned()),
-        ]);
-        let main = content(&query, report);
-        let page = Page::parse(&html! { main { (main) } }.into_string());
-        assert_drawable(&page);
-        page
+        let query = fixtures::query(&[("client", "gateway"), ("server", "checkout")]);
+        let main = content(&query, report, None);
+        drawn(&main)
     }
 
     #[test]
@@ -414,7 +416,7 @@ mod tests {
         assert!(text.contains("Network gap as told by the server"), "{text}");
         let edge = &mut report.edge;
         (edge.gap_p50, edge.gap_p90, edge.gap_p99) = (None, None, None);
-        let figures = Page::parse(&figures(&report.edge).into_string());
+        let figures = Page::parse(&figures(&report.edge, None).into_string());
         let gap = figures
             .class("gap")
             .next()
@@ -425,6 +427,18 @@ mod tests {
             gap.contains("6.00 ms") && gap.contains("as the server told it"),
             "{gap}"
         );
+    }
+
+    #[test]
+    fn a_gap_that_has_grown_says_so() {
+        let report = report();
+        let before = Edge {
+            gap_p99: Some(0.002),
+            ..report.edge.clone()
+        };
+        let grown = figures(&report.edge, Some(&before)).into_string();
+        assert!(grown.contains("▲\u{a0}4.9×") && grown.contains("was 2.00\u{a0}ms"));
+        assert!(!figures(&report.edge, None).into_string().contains('▲'));
     }
 
     #[test]

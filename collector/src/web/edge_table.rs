@@ -5,9 +5,11 @@ use std::cmp::Ordering;
 
 use maud::{Markup, html};
 
+use super::change::{Change, shown};
 use super::charts::bars::{Part, stack};
 use super::charts::graph::why_no_gap;
 use super::columns::{about, told, what_is_estimated};
+use super::edge_change::{Before, Percentile, SORTS};
 use super::format::{count, counted, maybe_duration, rate, ratio};
 use super::layout::{colour, edge_path, error_ratio, service_name, sort_heading};
 use super::query::{BadParameter, Direction, PageQuery};
@@ -57,8 +59,16 @@ type Key = fn(&Edge, &Edge) -> Ordering;
 #[derive(Clone, Copy)]
 pub(super) struct Sorting {
     column: &'static str,
-    key: Key,
+    by: By,
     direction: Direction,
+}
+
+/// What rows are sorted by.
+#[derive(Clone, Copy)]
+enum By {
+    Column(Key),
+    /// By how much the gap has grown.
+    Change(Percentile),
 }
 
 /// A column that rows can be sorted by.
@@ -128,12 +138,15 @@ impl Sorting {
     /// # Errors
     /// What is no column, or no direction.
     pub(super) fn read(query: &PageQuery) -> Result<Self, BadParameter> {
-        let choices = COLUMNS
-            .each_ref()
-            .map(|column| (column.name, (column.name, column.key)));
-        let default: (&'static str, Key) = ("gap_p99", |a, b| known(gap(a)[2], gap(b)[2]));
-        let allowed = "say client, server, rate, errors, gap_p50 and so on, or a sort of calls such as unpaired";
-        let (column, key) = query.choice("sort", &choices, default, allowed)?;
+        let columns = COLUMNS.iter();
+        let columns = columns.map(|column| (column.name, By::Column(column.key)));
+        let changes = SORTS.map(|(name, percentile, _)| (name, By::Change(percentile)));
+        let choices = columns.chain(changes).map(|(name, by)| (name, (name, by)));
+        let choices: Vec<_> = choices.collect();
+        let default = ("gap_p99", By::Column(|a, b| known(gap(a)[2], gap(b)[2])));
+        let allowed = "say client, server, rate, errors, gap_p50 and so on, a sort of calls such as unpaired, or what \
+                       changed: gap_p50-change or gap_p99-change";
+        let (column, by) = query.choice("sort", &choices, default, allowed)?;
         let names = ["client", "server"];
         let direction = query.direction(if names.contains(&column) {
             Direction::Ascending
@@ -142,16 +155,32 @@ impl Sorting {
         })?;
         Ok(Self {
             column,
-            key,
+            by,
             direction,
         })
     }
 
+    /// The percentile whose change they are sorted by.
+    pub(super) fn by_change(&self) -> Option<Percentile> {
+        match self.by {
+            By::Column(_) => None,
+            By::Change(percentile) => Some(percentile),
+        }
+    }
+
     /// Sorts them; equal ones by name.
-    pub(super) fn sort(&self, edges: &mut [&Edge]) {
+    pub(super) fn sort(&self, edges: &mut [&Edge], before: &Before<'_>) {
+        let size = |percentile, edge: &Edge| {
+            let change = before.change(percentile, edge);
+            change.map_or(0.0, |change| change.size)
+        };
         edges.sort_by(|a, b| {
             let by_name = (&a.client, &a.server).cmp(&(&b.client, &b.server));
-            self.direction.apply((self.key)(a, b)).then(by_name)
+            let order = match self.by {
+                By::Column(key) => key(a, b),
+                By::Change(percentile) => size(percentile, a).total_cmp(&size(percentile, b)),
+            };
+            self.direction.apply(order).then(by_name)
         });
     }
 }
@@ -175,7 +204,12 @@ pub(super) fn text_of(edge: &Edge) -> String {
 }
 
 /// The table, in the order of the edges.
-pub(super) fn table(query: &PageQuery, sorting: Sorting, edges: &[&Edge]) -> Markup {
+pub(super) fn table(
+    query: &PageQuery,
+    sorting: Sorting,
+    edges: &[&Edge],
+    before: &Before<'_>,
+) -> Markup {
     html! {
         div.scroll {
             table.rows.edges #edges {
@@ -191,7 +225,7 @@ pub(super) fn table(query: &PageQuery, sorting: Sorting, edges: &[&Edge]) -> Mar
                     }
                     (headings(query, sorting))
                 }
-                tbody { @for edge in edges { (row(query, edge)) } }
+                tbody { @for edge in edges { (row(query, edge, before)) } }
             }
         }
         @if edges.iter().any(|edge| !about(edge.count, edge.samples).is_empty()) {
@@ -212,7 +246,7 @@ fn headings(query: &PageQuery, sorting: Sorting) -> Markup {
     }
 }
 
-fn row(query: &PageQuery, edge: &Edge) -> Markup {
+fn row(query: &PageQuery, edge: &Edge, before: &Before<'_>) -> Markup {
     let link = edge_path(query, &edge.client, &edge.server);
     html! {
         tr data-key={ (edge.client) " → " (edge.server) } data-row data-text=(text_of(edge)) {
@@ -220,7 +254,7 @@ fn row(query: &PageQuery, edge: &Edge) -> Markup {
             td.name { a.service href=(link) title=(edge.server) tabindex="-1" { (service_name(&edge.server)) } }
             td.num title=(told(edge.count, edge.samples, "call")) { (about(edge.count, edge.samples)) (rate(edge.rate)) }
             td.num title=(ERRORS) { (error_ratio(edge.error_ratio)) }
-            (gap_cells(edge))
+            (gap_cells(edge, before))
             td.num.first { (maybe_duration(edge.client_p50)) }
             td.num { (maybe_duration(edge.client_p90)) }
             td.num { (maybe_duration(edge.client_p99)) }
@@ -234,13 +268,14 @@ fn row(query: &PageQuery, edge: &Edge) -> Markup {
     }
 }
 
-fn gap_cells(edge: &Edge) -> Markup {
+fn gap_cells(edge: &Edge, before: &Before<'_>) -> Markup {
     let [p50, p90, p99] = gap(edge);
+    let changed = |percentile| beside(before.change(percentile, edge));
     html! {
         @if p50.is_some() {
-            td.num.gap.first { (maybe_duration(p50)) }
+            td.num.gap.first { (maybe_duration(p50)) (changed(Percentile::P50)) }
             td.num.gap { (maybe_duration(p90)) }
-            td.num.gap.strong { (maybe_duration(p99)) }
+            td.num.gap.strong { (maybe_duration(p99)) (changed(Percentile::P99)) }
             @if edge.gap_p50.is_some() { td.share { (share(edge)) } }
             @else {
                 td.muted title={ (counted(edge.told, "call")) " whose server told its own time" } { "told by server" }
@@ -249,6 +284,10 @@ fn gap_cells(edge: &Edge) -> Markup {
             td.muted.first colspan="4" { (why_no_gap(edge)) }
         }
     }
+}
+
+fn beside(change: Option<Change>) -> Markup {
+    html! { @if let Some(change) = change { " " (shown(&change)) } }
 }
 
 /// How much of the median call is network.
@@ -283,5 +322,47 @@ pub(super) fn meaning() -> Markup {
             dt { "errors" } dd { (ERRORS) }
             @for (name, meaning) in COUNTS { dt { (name) } dd { (meaning) } }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::fixtures;
+    use crate::web::testing::{Page, drawn};
+
+    fn show(edges: &[&Edge]) -> Page {
+        let query = PageQuery::default();
+        let sorting = Sorting::read(&query).unwrap();
+        drawn(&table(&query, sorting, edges, &Before::of(None)))
+    }
+
+    /// The rates of the rows, and what is said of them.
+    fn rates(page: &Page) -> Vec<(String, String)> {
+        let cells = page.all("td").filter_map(|cell| {
+            let told = cell.get("title")?;
+            told.contains("call").then_some((&cell.text, told))
+        });
+        let plain = |text: &str| text.replace('\u{a0}', " ");
+        let told = cells.filter(|(_, told)| !told.starts_with("Client"));
+        told.map(|(rate, told)| (plain(rate), plain(told)))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_estimated_is_marked_and_explained() {
+        let counted = fixtures::edge("gateway", "checkout");
+        let mut estimated = fixtures::edge("checkout", "stock");
+        estimated.samples = 90;
+        let page = show(&[&counted, &estimated]);
+        let own = |rate: &str, told: &str| (rate.to_owned(), told.to_owned());
+        let want = [
+            own("3.00/s", "900 calls"),
+            own("≈ 3.00/s", "900 calls, estimated from 1 in 10 on average"),
+        ];
+        assert_eq!(rates(&page), want);
+        assert!(page.text().contains("≈ is estimated"), "{}", page.text());
+        let text = show(&[&counted]).text();
+        assert!(!text.contains('≈'), "{text}");
     }
 }

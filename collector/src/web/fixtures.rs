@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::pairs::Pairs;
+use super::query::PageQuery;
 use crate::views::WidestGap;
 use crate::views::report::{
     Cohort, CriticalPathReport, Edge, Figures, Heatmap, Latency, Map, Node, OperationReport,
@@ -11,6 +13,11 @@ use crate::views::report::{
 
 /// A name that must stay text wherever it is shown.
 pub(super) const HOSTILE: &str = "<script>alert(\"x\")</script>&'";
+
+/// What the address of a page asks for.
+pub(super) fn query(pairs: &[(&str, &str)]) -> PageQuery {
+    PageQuery::new(Pairs::from(pairs))
+}
 
 /// 2026-11-22 15:46:19 UTC.
 pub(super) const START: u64 = 1_795_362_379_000_000_000;

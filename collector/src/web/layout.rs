@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn a_window_shorter_than_asked_says_so() {
         let check = |asked: &str, seconds: f64, want: &str| {
-            let query = PageQuery::new(vec![("window".into(), asked.into())]);
+            let query = crate::web::fixtures::query(&[("window", asked)]);
             let window = Window {
                 seconds,
                 ..crate::web::fixtures::window()

@@ -1,13 +1,17 @@
 //! `GET /map`: who calls whom, and the network gap of every edge: drawn, and as a table.
 
-use std::collections::{BTreeMap, HashMap};
+mod shown;
+
+use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
+use self::shown::{Asked, Focus, Shown};
 use super::charts::graph::{Graph, Links, graph, kind_name};
-use super::edge_table::{Sorting, meaning, table, text_of};
+use super::edge_change::{Before, compared};
+use super::edge_table::{meaning, table};
 use super::format::{count, counted};
 use super::layout::{
     Frame, Tab, edge_path, filter_box, overflow_note, page as frame_page, service_name,
@@ -15,14 +19,12 @@ use super::layout::{
 };
 use super::query::{BadParameter, PageQuery, TIME};
 use super::{Web, empty, live, rendered};
-use crate::views::report::{Edge, Figures, Map, Node};
+use crate::views::report::{Edge, Figures, Map, Node, Window};
 
 /// More edges than this are not drawn, the busiest go first; the table has them all.
 const DRAWN_EDGES: usize = 120;
 /// Nodes without a drawn edge beyond this many are told, not drawn.
 const DRAWN_NODES: usize = 100;
-/// Below this share of the calls of both its ends an edge is quiet.
-const QUIET: f64 = 0.01;
 /// So many names are offered to look at.
 const OFFERED: usize = 300;
 
@@ -38,11 +40,20 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
     let main = if web.views.spans_counted() == 0 {
         empty::nothing_ever(&web.status)
     } else {
-        content(
-            &asked,
-            &web.views.map(range),
-            &web.views.service_figures(range),
-        )
+        // The edges of two windows are twice the work: it is done where they are sorted by what changed.
+        let before = asked
+            .sorting
+            .by_change()
+            .and_then(|_| web.views.map_before(range));
+        let previous = web.views.previous(range);
+        let seen = Seen {
+            map: &web.views.map(range),
+            before: &Before::of(before.as_ref()),
+            previous: previous.as_ref(),
+            services: &web.views.service_figures(range),
+            cut_short: web.views.calls_cut_short(),
+        };
+        content(&asked, &seen)
     };
     let frame = Frame {
         title: "Map",
@@ -53,115 +64,19 @@ fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
     Ok(frame_page(&frame, &main))
 }
 
-/// What the address asks for.
-struct Asked<'a> {
-    query: &'a PageQuery,
-    sorting: Sorting,
-    /// Quiet edges, too.
-    all: bool,
+/// What the page shows something of.
+struct Seen<'a> {
+    map: &'a Map,
+    before: &'a Before<'a>,
+    /// `None` when there is no window before.
+    previous: Option<&'a Window>,
+    services: &'a BTreeMap<String, Figures>,
+    /// Calls since the start that could not wait for their other span.
+    cut_short: u64,
 }
 
-impl<'a> Asked<'a> {
-    fn read(query: &'a PageQuery) -> Result<Self, BadParameter> {
-        let choices = [("all", true), ("busy", false)];
-        Ok(Self {
-            query,
-            sorting: Sorting::read(query)?,
-            all: query.choice("edges", &choices, false, "say all or busy")?,
-        })
-    }
-}
-
-/// Whom `focus` means.
-enum Focus<'a> {
-    /// Nobody was asked for.
-    None,
-    /// That node, or what is called so but is not there.
-    On(&'a str),
-    /// All these have the text in their names.
-    Several(Vec<&'a str>),
-}
-
-impl<'a> Focus<'a> {
-    fn of(asked: Option<&'a str>, nodes: &'a [Node]) -> Self {
-        let Some(asked) = asked else {
-            return Self::None;
-        };
-        let is = |node: &&Node| node.id == asked;
-        if nodes.iter().any(|node| is(&node)) {
-            return Self::On(asked);
-        }
-        let needle = asked.to_lowercase();
-        let alike = nodes.iter().map(|node| node.id.as_str());
-        let alike: Vec<_> = alike
-            .filter(|id| id.to_lowercase().contains(&needle))
-            .collect();
-        match alike.as_slice() {
-            [] => Self::On(asked),
-            [only] => Self::On(only),
-            _ => Self::Several(alike),
-        }
-    }
-}
-
-/// What is shown of a map.
-struct Shown<'a> {
-    nodes: Vec<&'a Node>,
-    edges: Vec<&'a Edge>,
-    /// Quiet edges that are not.
-    hidden: usize,
-}
-
-impl<'a> Shown<'a> {
-    fn of(asked: &Asked<'_>, focus: Option<&str>, map: &'a Map) -> Self {
-        let near = map
-            .edges
-            .iter()
-            .filter(|edge| focus.is_none_or(|focus| edge.client == focus || edge.server == focus));
-        let mut edges: Vec<&Edge> = near.collect();
-        let before = edges.len();
-        // Who looks at one service wants all its edges.
-        if !asked.all && focus.is_none() {
-            let is_quiet = quiet(&map.edges);
-            edges.retain(|edge| !is_quiet(edge));
-        }
-        let hidden = before - edges.len();
-        let needle = asked.query.get("q").unwrap_or_default().to_lowercase();
-        edges.retain(|edge| text_of(edge).contains(&needle));
-        let is_end = |node: &Node| {
-            edges
-                .iter()
-                .any(|edge| edge.client == node.id || edge.server == node.id)
-        };
-        let nodes = map.nodes.iter().filter(|node| match focus {
-            Some(focus) => node.id == focus || is_end(node),
-            None => is_end(node) || node.id.to_lowercase().contains(&needle),
-        });
-        Self {
-            nodes: nodes.collect(),
-            hidden,
-            edges,
-        }
-    }
-}
-
-/// Whether an edge is quiet: hardly any of its client's calls, hardly any of those that its server gets, none failed.
-/// Measured at both ends, every node keeps its main edges, however large the map.
-fn quiet<'a>(edges: &'a [Edge]) -> impl Fn(&Edge) -> bool + use<'a> {
-    let mut calls: HashMap<&str, (u64, u64)> = HashMap::new();
-    for edge in edges {
-        calls.entry(&edge.client).or_default().0 += edge.count;
-        calls.entry(&edge.server).or_default().1 += edge.count;
-    }
-    move |edge| {
-        let of = |id: &str| calls.get(id).copied().unwrap_or_default();
-        let least = of(&edge.client).0.min(of(&edge.server).1);
-        edge.error_ratio == 0.0 && (edge.count as f64) < QUIET * least as f64
-    }
-}
-
-fn content(asked: &Asked<'_>, map: &Map, services: &BTreeMap<String, Figures>) -> Markup {
-    let query = asked.query;
+fn content(asked: &Asked<'_>, seen: &Seen<'_>) -> Markup {
+    let (query, map) = (asked.query, seen.map);
     let focus = Focus::of(query.get("focus"), &map.nodes);
     let on = match &focus {
         Focus::On(id) => Some(*id),
@@ -183,21 +98,17 @@ fn content(asked: &Asked<'_>, map: &Map, services: &BTreeMap<String, Figures>) -
         @if map.nodes.is_empty() || (on.is_some() && shown.nodes.is_empty()) {
             (empty::nothing_in_range(query, "/map", &map.window))
         } @else {
-            (picture(asked, on, &shown, map.edges.len(), services))
+            (cut_short_note(seen.cut_short))
+            (picture(asked, on, &shown, seen))
         }
     }
 }
 
-fn picture(
-    asked: &Asked<'_>,
-    focus: Option<&str>,
-    shown: &Shown<'_>,
-    known: usize,
-    services: &BTreeMap<String, Figures>,
-) -> Markup {
+fn picture(asked: &Asked<'_>, focus: Option<&str>, shown: &Shown<'_>, seen: &Seen<'_>) -> Markup {
     let query = asked.query;
+    let known = seen.map.edges.len();
     let mut rows = shown.edges.clone();
-    asked.sorting.sort(&mut rows);
+    asked.sorting.sort(&mut rows, seen.before);
     html! {
         p.legend {
             span {
@@ -206,12 +117,13 @@ fn picture(
                 "No clocks are compared. An edge opens its calls."
             }
         }
-        @if !shown.nodes.is_empty() { (drawing(query, focus, &shown.nodes, &shown.edges, services)) }
+        @if !shown.nodes.is_empty() { (drawing(query, focus, &shown.nodes, &shown.edges, seen.services)) }
         (quiet_note(asked, shown.hidden))
         @if !rows.is_empty() {
             section {
                 h2 { "Edges" }
-                (table(query, asked.sorting, &rows))
+                (compared(query, asked.sorting.by_change(), &seen.map.window, seen.previous))
+                (table(query, asked.sorting, &rows, seen.before))
                 (overflow_note(rows.iter().flat_map(|edge| [edge.client.as_str(), edge.server.as_str()])))
             }
             section {
@@ -223,6 +135,19 @@ fn picture(
             (empty::filter_hides_all(query, "/map", known, "edge"))
         }
         p.hidden-note data-empty-for="edges" hidden { "The filter hides every edge." }
+    }
+}
+
+/// Says that calls may stand in the wrong column, and what to do about it.
+fn cut_short_note(calls: u64) -> Markup {
+    html! {
+        @if calls > 0 {
+            p.warn {
+                "More calls were under way than there is room for: " (counted(calls, "call"))
+                " since the start did not get the full minute to wait for their other span. Where spans come late, "
+                "some of them are shown as unpaired. Give the collector more memory (" code { "--memory-limit" } ")."
+            }
+        }
     }
 }
 
@@ -336,18 +261,27 @@ fn shapes() -> Markup {
 mod tests {
     use super::*;
     use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
+    use crate::web::testing::{Page, drawn};
 
     fn show(pairs: &[(&str, &str)], map: &Map) -> Page {
-        let owned = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let query = PageQuery::new(owned.collect());
+        show_when(pairs, map, None, 0)
+    }
+
+    fn compare(pairs: &[(&str, &str)], map: &Map, before: Option<&Map>) -> Page {
+        show_when(pairs, map, before, 0)
+    }
+
+    fn show_when(pairs: &[(&str, &str)], map: &Map, before: Option<&Map>, cut_short: u64) -> Page {
+        let query = fixtures::query(pairs);
         let asked = Asked::read(&query).unwrap();
-        let main = content(&asked, map, &fixtures::figures_by_name());
-        let page = Page::parse(&html! { main { (main) } }.into_string());
-        assert_drawable(&page);
-        page
+        let seen = Seen {
+            map,
+            before: &Before::of(before),
+            previous: before.map(|map| &map.window),
+            services: &fixtures::figures_by_name(),
+            cut_short,
+        };
+        drawn(&content(&asked, &seen))
     }
 
     #[test]
@@ -367,6 +301,20 @@ mod tests {
         }
         assert!(rows[1].contains("no server span"));
         assert!(page.text().contains("network: 9.09 % of the median call"));
+    }
+
+    #[test]
+    fn calls_that_could_not_wait_are_told_with_what_helps() {
+        let text = show_when(&[], &fixtures::map(), None, 1_234).text();
+        for part in [
+            "More calls were under way than there is room for",
+            "1,234 calls since the start did not get the full minute",
+            "shown as unpaired",
+            "--memory-limit",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!show(&[], &fixtures::map()).text().contains("under way"));
     }
 
     #[test]
@@ -489,6 +437,38 @@ mod tests {
             "gateway → checkout"
         );
         assert_eq!(by(&[("sort", "unpaired")]).0, "checkout → postgres:orders");
+    }
+
+    #[test]
+    fn the_gap_that_has_grown_most_stands_first() {
+        let edge = |server: &str, gap| Edge {
+            gap_p50: Some(gap),
+            ..fixtures::edge("gateway", server)
+        };
+        let of = |edges: &[(&str, f64)]| Map {
+            edges: edges
+                .iter()
+                .map(|&(server, gap)| edge(server, gap))
+                .collect(),
+            ..fixtures::map()
+        };
+        let before = of(&[("checkout", 0.009), ("mailer", 0.001)]);
+        let map = of(&[("checkout", 0.009), ("mailer", 0.003), ("new", 0.5)]);
+        let grown = [("sort", "gap_p50-change")];
+        let page = compare(&grown, &map, Some(&before));
+        assert_eq!(rows(&page)[0], "gateway → mailer");
+        let text = page.text().replace('\u{a0}', " ");
+        assert!(text.contains("3.00 ms ▲ 3.0×"), "{text}");
+        assert!(text.contains("Whose network gap has grown"), "{text}");
+        let links = page
+            .all("a")
+            .filter(|link| link.get("aria-current").is_some());
+        let links: Vec<_> = links.filter_map(|link| link.get("href")).collect();
+        assert!(links.contains(&"/map?sort=gap_p50-change"), "{links:?}");
+        let last = compare(&[grown[0], ("dir", "asc")], &map, Some(&before));
+        assert_eq!(rows(&last)[2], "gateway → mailer");
+        let alone = show(&grown, &map).text();
+        assert!(alone.contains("What changed is not known"), "{alone}");
     }
 
     #[test]

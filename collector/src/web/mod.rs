@@ -9,6 +9,7 @@ mod columns;
 mod critical_path;
 mod doctor;
 mod edge;
+mod edge_change;
 mod edge_table;
 mod empty;
 mod format;
@@ -17,6 +18,7 @@ mod layout;
 mod live;
 mod map;
 mod operations;
+mod pairs;
 mod parts;
 mod query;
 mod reports;
@@ -25,6 +27,7 @@ mod services;
 mod status;
 mod timeline;
 mod trace_link;
+mod trace_table;
 mod traces;
 mod waterfall;
 mod wrong_port;
@@ -38,7 +41,7 @@ mod testing;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -49,6 +52,7 @@ pub use trace_link::{TraceLink, TraceLinkError};
 
 use crate::status::Status;
 use crate::views::Views;
+use pairs::Pairs;
 use query::{BadParameter, PageQuery};
 pub use reports::Reports;
 
@@ -71,6 +75,26 @@ pub struct Web {
     pub closing: tokio::sync::watch::Receiver<bool>,
 }
 
+impl Web {
+    /// What answers to loopback names and IP addresses alone, knows no other place to look at a trace and lists no tag's
+    /// values, with memory enough for any report.
+    pub fn new(
+        views: Arc<Views>,
+        status: Arc<Status>,
+        closing: tokio::sync::watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            views,
+            status,
+            allowed_hosts: Arc::default(),
+            trace_links: Arc::default(),
+            autocomplete_keys: Arc::default(),
+            reports: Reports::default(),
+            closing,
+        }
+    }
+}
+
 /// Everything that the web address serves beside the kit's probes and `/metrics`.
 pub fn router(web: Web) -> Router {
     let bounded = from_fn_with_state(web.reports.clone(), reports::bounded);
@@ -83,6 +107,10 @@ pub fn router(web: Web) -> Router {
         .route("/edges", get(edge::page))
         .route("/traces", get(traces::page))
         .route("/traces/{trace_id}", get(waterfall::page))
+        .route(
+            "/traces/{trace_id}/spans/{span_id}",
+            get(waterfall::span::page),
+        )
         .route("/status", get(status::page))
         // Neither the stream of events nor an asset is a report.
         .layer(bounded)
@@ -153,17 +181,10 @@ async fn rendered(
 impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        Query::<Vec<(String, String)>>::from_request_parts(parts, state)
-            .await
-            .map(|Query(pairs)| Self::new(pairs))
-            .map_err(|error| {
-                layout::failure(
-                    StatusCode::BAD_REQUEST,
-                    "This address cannot be read",
-                    &error.body_text(),
-                )
-            })
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        Pairs::of(parts).map(Self::new).map_err(|why| {
+            layout::failure(StatusCode::BAD_REQUEST, "This address cannot be read", &why)
+        })
     }
 }
 
@@ -188,13 +209,8 @@ mod tests {
             view_bytes: 1 << 20,
         });
         let web = Web {
-            views: Arc::new(views),
-            status: Arc::default(),
             allowed_hosts: Arc::from(["traces.example.org".to_owned()]),
-            trace_links: Arc::default(),
-            autocomplete_keys: Arc::default(),
-            reports: Reports::default(),
-            closing,
+            ..Web::new(Arc::new(views), Arc::default(), closing)
         };
         (router(web), close)
     }

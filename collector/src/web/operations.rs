@@ -96,18 +96,13 @@ impl<'a> Row<'a> {
 mod tests {
     use super::*;
     use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
+    use crate::web::testing::{Page, drawn};
 
     fn show(pairs: &[(&str, &str)]) -> Page {
-        let owned = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let query = PageQuery::new(owned.collect());
+        let query = fixtures::query(pairs);
         let sorting = Sorting::read(&query, Column::Impact).unwrap();
         let section = section(&query, "checkout", sorting, &fixtures::operations());
-        let page = Page::parse(&html! { main { (section) } }.into_string());
-        assert_drawable(&page);
-        page
+        drawn(&section)
     }
 
     fn names(page: &Page) -> Vec<&str> {

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::format::url_component;
+use super::pairs::{self, Pairs};
 use crate::views::report::Window;
-use crate::views::{Range, Split, rfc3339};
+use crate::views::{Range, Split};
 
 /// The windows a page offers: what stands in the URL, what is shown, seconds.
 pub(super) const WINDOWS: [(&str, &str, u64); 3] = [
@@ -23,7 +24,7 @@ pub(super) const TIME: [&str; 3] = ["window", "from", "to"];
 
 /// A page's parameters as they came; empty values count as absent, as a form sends them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PageQuery(Vec<(String, String)>);
+pub(super) struct PageQuery(Pairs);
 
 /// A parameter that cannot be read: its name, its value, what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,14 +45,24 @@ pub(super) enum Direction {
 }
 
 impl PageQuery {
-    pub(super) fn new(pairs: Vec<(String, String)>) -> Self {
+    pub(super) fn new(pairs: Pairs) -> Self {
         Self(pairs)
     }
 
     /// The first value that is not blank.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let mut named = self.0.iter().filter(|(key, _)| key == name);
-        named.find_map(|(_, value)| Some(value.trim()).filter(|value| !value.is_empty()))
+        self.all(name).next()
+    }
+
+    /// Every value of a parameter that is not blank.
+    pub(super) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        let values = self.0.all(name).map(str::trim);
+        values.filter(|value| !value.is_empty())
+    }
+
+    /// A parameter that cannot be what it is.
+    pub(super) fn bad(&self, name: &'static str, allowed: &'static str) -> BadParameter {
+        bad(name, self.get(name).unwrap_or_default(), allowed)
     }
 
     /// A value and another that contradict each other.
@@ -61,13 +72,9 @@ impl PageQuery {
 
     /// A link to `path` with these parameters, some of them changed or (`None`) left out.
     pub(super) fn link(&self, path: &str, changes: &[(&str, Option<&str>)]) -> String {
-        let kept = self
-            .0
-            .iter()
-            .filter(|(key, value)| {
-                !value.trim().is_empty() && !changes.iter().any(|(name, _)| name == key)
-            })
-            .map(|(key, value)| (key.as_str(), value.as_str()));
+        let kept = self.0.iter().filter(|(key, value)| {
+            !value.trim().is_empty() && !changes.iter().any(|(name, _)| name == key)
+        });
         let changed = changes
             .iter()
             .filter_map(|(name, value)| value.map(|value| (*name, value)));
@@ -117,10 +124,11 @@ impl PageQuery {
         };
         parse_duration(text)
             .filter(|length| (10.0..=86_400.0).contains(&length.as_secs_f64()))
-            .ok_or_else(|| BadParameter {
-                name: "window",
-                value: text.to_owned(),
-                allowed: "say 5m, 15m, 1h or another length from 10s to 24h",
+            .ok_or_else(|| {
+                self.bad(
+                    "window",
+                    "say 5m, 15m, 1h or another length from 10s to 24h",
+                )
             })
     }
 
@@ -131,18 +139,11 @@ impl PageQuery {
     pub(super) fn range(&self) -> Result<Range, BadParameter> {
         let bad = |name, allowed| self.bad(name, allowed);
         let time = |name| {
-            // A plus sign that was not escaped arrives as a space.
-            let read = |text: &str| {
-                rfc3339::parse(text).or_else(|| rfc3339::parse(&text.replace(' ', "+")))
-            };
-            self.get(name).map(read).map_or_else(
-                || Err(bad(name, "from and to belong together, as RFC 3339 times")),
-                |time| {
-                    time.ok_or_else(|| {
-                        bad(name, "say an RFC 3339 time such as 2026-01-31T12:00:00Z")
-                    })
-                },
-            )
+            let text = self
+                .get(name)
+                .ok_or_else(|| bad(name, "from and to belong together, as RFC 3339 times"))?;
+            pairs::time(text)
+                .ok_or_else(|| bad(name, "say an RFC 3339 time such as 2026-01-31T12:00:00Z"))
         };
         if !self.is_fixed() {
             return self.window().map(Range::Last);
@@ -172,40 +173,26 @@ impl PageQuery {
         let Some(text) = self.get(name) else {
             return Ok(None);
         };
-        parse_duration(text).map(Some).ok_or_else(|| BadParameter {
-            name,
-            value: text.to_owned(),
-            allowed: "say a duration such as 250us, 100ms or 1.5s",
-        })
+        parse_duration(text)
+            .map(Some)
+            .ok_or_else(|| self.bad(name, "say a duration such as 250us, 100ms or 1.5s"))
     }
 
     /// Every `attr`: an attribute's key and value, apart at the first colon.
     pub(super) fn attributes(&self) -> Result<Vec<(String, String)>, BadParameter> {
-        let bad = |value: &str, allowed| BadParameter {
-            name: "attr",
-            value: value.to_owned(),
-            allowed,
-        };
         let given = self.all("attr").map(|text| {
             let allowed = "say key:value, such as http.response.status_code:500";
-            attribute(text).ok_or_else(|| bad(text, allowed))
+            pairs::attribute(text).ok_or_else(|| bad("attr", text, allowed))
         });
         let attributes: Vec<_> = given.collect::<Result<_, _>>()?;
         match self.all("attr").nth(MAX_ATTRIBUTES) {
             None => Ok(attributes),
             Some(one_more) => Err(bad(
+                "attr",
                 one_more,
                 "at most 10 attributes are looked for at once",
             )),
         }
-    }
-
-    /// Every value of a parameter that is not blank.
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let named = self.0.iter().filter(move |(key, _)| key == name);
-        named
-            .map(|(_, value)| value.trim())
-            .filter(|value| !value.is_empty())
     }
 
     /// One of a few words; the default when absent.
@@ -223,11 +210,7 @@ impl PageQuery {
             .iter()
             .find(|(word, _)| *word == text)
             .map(|(_, choice)| *choice)
-            .ok_or_else(|| BadParameter {
-                name,
-                value: text.to_owned(),
-                allowed,
-            })
+            .ok_or_else(|| self.bad(name, allowed))
     }
 
     /// `split`: `version` or `instance`; services as a whole when absent.
@@ -251,11 +234,7 @@ impl PageQuery {
         name: &'static str,
         allowed: &'static str,
     ) -> Result<&str, BadParameter> {
-        self.get(name).ok_or_else(|| BadParameter {
-            name,
-            value: String::new(),
-            allowed,
-        })
+        self.get(name).ok_or_else(|| self.bad(name, allowed))
     }
 
     /// `dir`: `asc` or `desc`.
@@ -272,11 +251,15 @@ impl PageQuery {
     }
 
     /// A whole number from 1 to `max`; `default` when absent.
+    ///
+    /// # Errors
+    /// Anything else, with what is `allowed` in words.
     pub(super) fn number(
         &self,
         name: &'static str,
         default: usize,
         max: usize,
+        allowed: &'static str,
     ) -> Result<usize, BadParameter> {
         let Some(text) = self.get(name) else {
             return Ok(default);
@@ -284,31 +267,7 @@ impl PageQuery {
         let number = text.parse().ok();
         number
             .filter(|number| (1..=max).contains(number))
-            .ok_or_else(|| self.bad(name, "say a whole number from 1 on"))
-    }
-
-    /// A parameter that cannot be what it is.
-    pub(super) fn bad(&self, name: &'static str, allowed: &'static str) -> BadParameter {
-        BadParameter {
-            name,
-            value: self.get(name).unwrap_or_default().to_owned(),
-            allowed,
-        }
-    }
-
-    /// A whole number from 1 to `max`.
-    pub(super) fn limit(&self, default: usize, max: usize) -> Result<usize, BadParameter> {
-        let Some(text) = self.get("limit") else {
-            return Ok(default);
-        };
-        text.parse()
-            .ok()
-            .filter(|limit| (1..=max).contains(limit))
-            .ok_or_else(|| BadParameter {
-                name: "limit",
-                value: text.to_owned(),
-                allowed: "say a whole number from 1 to 500",
-            })
+            .ok_or_else(|| self.bad(name, allowed))
     }
 }
 
@@ -345,10 +304,12 @@ impl Direction {
     }
 }
 
-/// `key:value`, apart at the first colon; API and pages read it alike.
-pub(super) fn attribute(text: &str) -> Option<(String, String)> {
-    let (key, value) = text.split_once(':')?;
-    (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
+fn bad(name: &'static str, value: &str, allowed: &'static str) -> BadParameter {
+    BadParameter {
+        name,
+        value: value.to_owned(),
+        allowed,
+    }
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
@@ -372,15 +333,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn query(pairs: &[(&str, &str)]) -> PageQuery {
-        PageQuery::new(
-            pairs
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect(),
-        )
-    }
+    use crate::views::rfc3339;
+    use crate::web::fixtures::query;
 
     #[test]
     fn windows_are_read_or_refused() {
@@ -483,11 +437,14 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_bounded() {
-        assert_eq!(query(&[("limit", "20")]).limit(50, 500), Ok(20));
-        assert_eq!(query(&[]).limit(50, 500), Ok(50));
+    fn a_number_is_bounded() {
+        let limit = |pairs: &[(&str, &str)]| query(pairs).number("limit", 50, 500, "say less");
+        assert_eq!(limit(&[("limit", "20")]), Ok(20));
+        assert_eq!(limit(&[]), Ok(50));
         for text in ["0", "501", "-1", "many"] {
-            assert!(query(&[("limit", text)]).limit(50, 500).is_err(), "{text}");
+            let refused = limit(&[("limit", text)]).unwrap_err().to_string();
+            let want = format!("the parameter limit cannot be {text:?}: say less");
+            assert_eq!(refused, want);
         }
     }
 }

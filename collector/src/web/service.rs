@@ -17,10 +17,11 @@ use super::layout::{
     service_name, service_path, window_choice,
 };
 use super::query::{BadParameter, PageQuery};
-use super::{Web, critical_path, doctor, empty, layout, live, operations, parts, rendered, traces};
+use super::trace_table::{latest_table, mostly, slow_table};
+use super::{Web, critical_path, doctor, empty, layout, live, operations, parts, rendered};
 use crate::views::report::{
-    CriticalPathReport, Edge, Finding, Heatmap, OperationReport, ServiceReport, TraceSummary,
-    Window,
+    CriticalPathReport, Edge, Finding, Heatmap, LargestPart, OperationReport, ServiceReport,
+    TraceSummary, Window,
 };
 use crate::views::{Order, Split, TraceQuery};
 
@@ -44,6 +45,8 @@ struct Content<'a> {
     edges: &'a [Edge],
     findings: &'a [Finding],
     slowest: &'a [TraceSummary],
+    /// What most of their time was spent in.
+    mostly: &'a [Option<LargestPart>],
     newest: &'a [TraceSummary],
 }
 
@@ -83,7 +86,7 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
     let heatmap = web.views.heatmap(name, query.get("operation"), range);
     let report = web.views.service(name, range);
     let parts = |split| web.views.split(split, Some(name), range).1;
-    let map = web.views.map_around(name, range);
+    let map = web.views.map(range);
     let findings = web.views.findings(name, &map, range);
     let traces = |order| {
         let asked = TraceQuery {
@@ -94,6 +97,7 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
         };
         web.views.traces(&asked, range).1
     };
+    let slowest = traces(Order::Slowest);
     let main = content(
         query,
         &Content {
@@ -109,7 +113,8 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
             critical_paths: &critical_paths.unwrap_or_default(),
             edges: &map.edges,
             findings: &findings.unwrap_or_default(),
-            slowest: &traces(Order::Slowest),
+            slowest: &slowest,
+            mostly: &mostly(web, &slowest),
             newest: &traces(Order::Newest),
         },
     );
@@ -162,8 +167,8 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
         }
         p { a href=(focus) { "Its neighbourhood on the map" } }
         div.two {
-            section { h2 { "Slowest traces kept" } (traces::short_table(page.slowest, "slowest")) }
-            section { h2 { "Latest traces kept" } (traces::short_table(page.newest, "newest")) }
+            section { h2 { "Slowest traces kept" } (slow_table(page.slowest, page.mostly)) }
+            section { h2 { "Latest traces kept" } (latest_table(page.newest)) }
         }
     }
 }
@@ -304,7 +309,7 @@ fn neighbours(
 mod tests {
     use super::*;
     use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
+    use crate::web::testing::{Page, drawn};
 
     fn show(query: &PageQuery, operations: &[OperationReport]) -> Page {
         let mut services = fixtures::services();
@@ -328,12 +333,11 @@ mod tests {
                 edges: &fixtures::map().edges,
                 findings: &[],
                 slowest: &fixtures::summaries(),
+                mostly: &[],
                 newest: &[],
             },
         );
-        let page = Page::parse(&html! { main { (main) } }.into_string());
-        assert_drawable(&page);
-        page
+        drawn(&main)
     }
 
     #[test]
@@ -346,12 +350,13 @@ mod tests {
             .all("table")
             .filter_map(|table| table.get("id"))
             .collect();
-        assert_eq!(ids, ["versions", "operations"], "one instance is no table");
+        let known = ["versions", "operations", "slowest"];
+        assert_eq!(ids[..3], known, "one instance is no table");
     }
 
     #[test]
     fn a_cell_opens_its_traces_and_a_row_its_heatmap() {
-        let query = PageQuery::new(vec![("operation".to_owned(), "GET /".to_owned())]);
+        let query = fixtures::query(&[("operation", "GET /")]);
         let page = show(&query, &fixtures::operations());
         let links: Vec<_> = page.all("a").filter_map(|link| link.get("href")).collect();
         let cell = "/traces?service=checkout&operation=GET%20%2F&span_min=4000001ns&span_max=8000000ns\
@@ -395,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_hides_all_can_be_cleared() {
-        let query = PageQuery::new(vec![("q".to_owned(), "zzz".to_owned())]);
+        let query = fixtures::query(&[("q", "zzz")]);
         let page = show(&query, &fixtures::operations());
         assert!(page.text().contains("hides all 3 operations"));
         let clear = page.all("a").find(|link| link.text == "Clear the filter");

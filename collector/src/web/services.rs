@@ -236,15 +236,8 @@ impl<'a> Row<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
-
-    fn query(pairs: &[(&str, &str)]) -> PageQuery {
-        let owned = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        PageQuery::new(owned.collect())
-    }
+    use crate::web::fixtures::{self, query};
+    use crate::web::testing::{Page, drawn};
 
     fn show(query: &PageQuery, services: &[ServiceReport]) -> Page {
         let sorting = Sorting::read(query, Column::Rate).unwrap();
@@ -257,9 +250,7 @@ mod tests {
             widest_gap: Some(&fixtures::widest_gap()),
         };
         let main = content(query, sorting, &page);
-        let page = Page::parse(&html! { main { (main) } }.into_string());
-        assert_drawable(&page);
-        page
+        drawn(&main)
     }
 
     fn names(page: &Page) -> Vec<String> {

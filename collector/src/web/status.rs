@@ -109,7 +109,7 @@ fn views_card(views: &ViewsStatus) -> Markup {
         (
             counted(views.calls_cut_short, "call"),
             views.calls_cut_short,
-            "could not wait for their other half as long as they should: too many waited",
+            "did not get the full minute to wait for their other span: more were under way than there is room for. Where spans come late, some of them are shown as unpaired. --memory-limit makes room",
         ),
         (
             counted(views.minutes_forgotten, "minute"),
@@ -328,8 +328,8 @@ mod tests {
         }
     }
 
-    fn show(status: &Status) -> String {
-        let views = ViewsStatus {
+    fn views() -> ViewsStatus {
+        ViewsStatus {
             spans: 1200,
             bytes: 2048,
             spans_in_overflow_operations: 9,
@@ -341,8 +341,15 @@ mod tests {
             traces: 40,
             trace_bytes: 4096,
             spans_of_traces_not_taken: 0,
-        };
-        let main = content(status, &views, now_unix_nano());
+        }
+    }
+
+    fn show(status: &Status) -> String {
+        show_with(status, &views())
+    }
+
+    fn show_with(status: &Status, views: &ViewsStatus) -> String {
+        let main = content(status, views, now_unix_nano());
         Page::parse(&html! { main { (main) } }.into_string()).text()
     }
 
@@ -428,6 +435,29 @@ mod tests {
             !text.contains("forgotten") && !text.contains("could not be read"),
             "what did not happen is not told"
         );
+    }
+
+    #[test]
+    fn what_the_views_had_no_room_for_is_told_with_what_it_means() {
+        let views = ViewsStatus {
+            calls_in_overflow_edges: 2,
+            calls_cut_short: 1_234,
+            minutes_forgotten: 1,
+            spans_of_traces_not_taken: 5,
+            ..views()
+        };
+        let text = show_with(&Status::default(), &views);
+        for part in [
+            "2 calls of edges beyond the limit",
+            "1,234 calls did not get the full minute to wait for their other span: more were under way than there is \
+             room for.",
+            "some of them are shown as unpaired. --memory-limit makes room.",
+            "1 minute forgotten before their time",
+            "5 spans of traces that were not kept because too many came",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!show(&Status::default()).contains("full minute"));
     }
 
     #[test]

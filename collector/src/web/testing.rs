@@ -1,5 +1,7 @@
 //! For the tests of pages: reads markup back into elements, and fails on markup that is not well formed.
 
+use maud::{Markup, html};
+
 /// An element in document order.
 #[derive(Debug)]
 pub(super) struct Element {
@@ -91,6 +93,13 @@ impl Element {
             .find(|(name, _)| name == attribute)
             .map(|(_, value)| value.as_str())
     }
+}
+
+/// The main part of a page, which a browser can draw.
+pub(super) fn drawn(main: &Markup) -> Page {
+    let page = Page::parse(&html! { main { (main) } }.into_string());
+    assert_drawable(&page);
+    page
 }
 
 /// No attribute of a chart may hold a number that a browser cannot draw.

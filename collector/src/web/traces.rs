@@ -6,13 +6,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
-use super::charts::bars::bar;
-use super::format::{ago, count, counted, duration, utc};
-use super::layout::{Frame, Tab, page as frame_page, service_name, window_choice};
+use super::format::duration;
+use super::layout::{Frame, Tab, page as frame_page, window_choice};
 use super::query::{BadParameter, MAX_ATTRIBUTES, PageQuery, TIME};
-use super::timeline::nanos;
-use super::{Web, empty, layout, live, rendered};
-use crate::status::now_unix_nano;
+use super::trace_table::long_table;
+use super::{Web, empty, live, rendered};
 use crate::views::report::{TraceSummary, Window};
 use crate::views::{Order, Range, TraceQuery};
 
@@ -96,7 +94,12 @@ fn read(query: &PageQuery) -> Result<TraceQuery, BadParameter> {
             Order::Newest,
             "say newest or slowest",
         )?,
-        limit: query.limit(DEFAULT_LIMIT, MAX_LIMIT)?,
+        limit: query.number(
+            "limit",
+            DEFAULT_LIMIT,
+            MAX_LIMIT,
+            "say a whole number from 1 to 500",
+        )?,
     };
     match asked.contradiction() {
         None => Ok(asked),
@@ -118,7 +121,7 @@ fn content(query: &PageQuery, asked: &TraceQuery, services: &[String], found: &F
         } @else if traces.is_empty() {
             (empty::nothing_in_range(query, "/traces", window))
         } @else {
-            (long_table(traces))
+            (long_table(query, asked.order, traces))
             @if traces.len() >= asked.limit && asked.limit < MAX_LIMIT {
                 p { a.button href=(query.link("/traces", &[("limit", Some("500"))])) { "Show up to " (MAX_LIMIT) } }
             }
@@ -178,116 +181,11 @@ fn form(query: &PageQuery, asked: &TraceQuery, services: &[String]) -> Markup {
     }
 }
 
-fn long_table(traces: &[TraceSummary]) -> Markup {
-    let longest = longest(traces);
-    let now = now_unix_nano();
-    html! {
-        p.muted { (counted(traces.len() as u64, "trace")) ", bars against the longest, " (duration(longest)) }
-        div.scroll {
-            table.rows #traces {
-                thead { tr {
-                    th scope="col" { "Trace" }
-                    th.num scope="col" { "Duration" }
-                    th.wide scope="col" { span.sr { "Against the longest" } }
-                    th.num scope="col" { "Spans" }
-                    th.num scope="col" { "Services" }
-                    th scope="col" { "Outcome" }
-                    th.num scope="col" { "Started" }
-                } }
-                tbody { @for trace in traces {
-                    tr data-key=(trace.trace_id) data-row {
-                        th.name scope="row" { (link(trace)) }
-                        td.num.strong { (duration(trace.duration)) }
-                        td.wide { (length_bar(trace, longest)) }
-                        td.num { (count(trace.spans as u64)) }
-                        td.num { (count(trace.services as u64)) }
-                        td { (outcome(trace)) }
-                        (started(trace, now))
-                    }
-                } }
-            }
-        }
-    }
-}
-
-fn started(trace: &TraceSummary, now: u64) -> Markup {
-    let start = nanos(&trace.start_unix_nano);
-    html! { td.num.muted title={ (utc(start)) " UTC" } { (ago(start, now)) } }
-}
-
-/// A few traces beside other things; `name` tells the tables of a page apart.
-pub(super) fn short_table(traces: &[TraceSummary], name: &str) -> Markup {
-    let longest = longest(traces);
-    html! {
-        @if traces.is_empty() {
-            p.muted { "None kept in this range." }
-        } @else {
-            div.scroll { table.rows {
-                thead { tr {
-                    th scope="col" { "Trace" }
-                    th.num scope="col" { "Duration" }
-                    th.wide scope="col" { span.sr { "Against the longest" } }
-                    th scope="col" { "Outcome" }
-                } }
-                tbody { @for trace in traces {
-                    tr data-key={ (name) " " (trace.trace_id) } data-row {
-                        th.name scope="row" { (link(trace)) }
-                        td.num.strong { (duration(trace.duration)) }
-                        td.wide { (length_bar(trace, longest)) }
-                        td { (outcome(trace)) }
-                    }
-                } }
-            } }
-        }
-    }
-}
-
-fn longest(traces: &[TraceSummary]) -> f64 {
-    traces
-        .iter()
-        .map(|trace| trace.duration)
-        .fold(0.0, f64::max)
-}
-
-fn link(trace: &TraceSummary) -> Markup {
-    html! {
-        a.service href={ "/traces/" (trace.trace_id) } title={ (trace.root_service) " " (trace.root_operation) } {
-            (service_name(&trace.root_service)) " " bdi.operation { (trace.root_operation) }
-        }
-    }
-}
-
-fn length_bar(trace: &TraceSummary, longest: f64) -> Markup {
-    let share = if longest > 0.0 {
-        trace.duration / longest
-    } else {
-        0.0
-    };
-    let class = format!("work {}", layout::colour(&trace.root_service));
-    bar(share, &class, &duration(trace.duration))
-}
-
-fn outcome(trace: &TraceSummary) -> Markup {
-    html! {
-        @if trace.error { span.badge.bad { "error" } } @else { span.muted { "ok" } }
-        @if trace.root_missing {
-            " " span.muted title="The parent of its first span is not here: still on its way, or sent elsewhere." { "· no root" }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::fixtures;
-    use crate::web::testing::{Page, assert_drawable};
-
-    fn query(pairs: &[(&str, &str)]) -> PageQuery {
-        let owned = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        PageQuery::new(owned.collect())
-    }
+    use crate::web::fixtures::{self, query};
+    use crate::web::testing::{Page, drawn};
 
     fn show(pairs: &[(&str, &str)], traces: &[TraceSummary]) -> Page {
         let query = query(pairs);
@@ -301,9 +199,7 @@ mod tests {
                 others: traces.is_empty() && is_filtered(&query),
             },
         );
-        let page = Page::parse(&html! { main { (main) } }.into_string());
-        assert_drawable(&page);
-        page
+        drawn(&main)
     }
 
     #[test]
@@ -390,20 +286,16 @@ mod tests {
     }
 
     #[test]
-    fn bars_stand_against_the_longest() {
-        let page = show(&[], &fixtures::summaries());
-        let widths: Vec<_> = page
-            .class("work")
-            .filter_map(|rect| rect.get("width"))
-            .collect();
-        assert_eq!(widths, ["25.000%", "100.000%"]);
-        assert_eq!(
-            page.class("badge").count(),
-            1,
-            "the failed one says so in words"
-        );
-        assert_eq!(page.text().matches("no root").count(), 1);
-        assert_eq!(page.count("script"), 0);
+    fn headings_order_as_the_form_does() {
+        let pairs = [("service", "gateway"), ("order", "slowest")];
+        let page = show(&pairs, &fixtures::summaries());
+        let sorted = page.all("th").filter(|th| th.get("aria-sort").is_some());
+        let sorted: Vec<_> = sorted.map(|th| th.text.clone()).collect();
+        assert_eq!(sorted, ["Duration"]);
+        let started = page.all("a").find(|link| link.text == "Started").unwrap();
+        let newest = "/traces?service=gateway&order=newest";
+        assert_eq!(started.get("href"), Some(newest));
+        assert!(read(&query(&[("order", "newest")])).is_ok());
     }
 
     #[test]

@@ -88,19 +88,12 @@ mod tests {
                 "127.0.0.1:9411".to_owned(),
             )),
         ];
-        let web = Web {
-            views: Arc::new(views),
-            status: Arc::new(Status {
-                receivers,
-                exporters: Vec::new(),
-                log: None,
-            }),
-            allowed_hosts: Arc::default(),
-            trace_links: Arc::default(),
-            autocomplete_keys: Arc::default(),
-            reports: crate::web::Reports::default(),
-            closing: tokio::sync::watch::channel(false).1,
+        let status = Status {
+            receivers,
+            ..Status::default()
         };
+        let closing = tokio::sync::watch::channel(false).1;
+        let web = Web::new(Arc::new(views), Arc::new(status), closing);
         let request = Request::builder().method(method).uri(path);
         let request = request
             .header(header::HOST, "localhost")

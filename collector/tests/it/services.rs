@@ -68,7 +68,7 @@ fn versions_are_apart_and_samples_count_for_what_they_stand_for() {
     );
     let (_, page) = get(&collector.web("/?split=instance&q=a"));
     assert!(
-        page.contains("≈\u{a0}") && page.contains("No arrows"),
+        page.contains("≈\u{a0}") && page.contains("What changed is not known"),
         "{page}"
     );
 }

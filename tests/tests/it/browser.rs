@@ -1,7 +1,7 @@
 //! The pages in a real browser: `browser/checks.mjs` against a collector that has seen traffic, `browser/acceptance.mjs`
-//! against collectors that it starts itself.
+//! and `browser/finding.mjs` against collectors that they start themselves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bellwether_tests::peers;
@@ -31,8 +31,20 @@ fn the_pages_tell_the_truth_from_a_fresh_start_to_a_restart() {
     let Some(scripts) = scripts("the_pages_tell_the_truth_from_a_fresh_start_to_a_restart") else {
         return;
     };
+    run_with_collector(&scripts.join("acceptance.mjs"));
+}
+
+#[test]
+fn the_pages_lead_to_the_slow_hop_in_a_few_clicks() {
+    let Some(scripts) = scripts("the_pages_lead_to_the_slow_hop_in_a_few_clicks") else {
+        return;
+    };
+    run_with_collector(&scripts.join("finding.mjs"));
+}
+
+fn run_with_collector(script: &Path) {
     run(Command::new("node")
-        .arg(scripts.join("acceptance.mjs"))
+        .arg(script)
         .arg(part_path())
         .args(["collector", "--"]));
 }

@@ -32,30 +32,31 @@ pub(super) enum Part {
 }
 
 impl Part {
+    /// Its kind and its two names, as reports have them.
+    pub(super) fn told(&self) -> (&'static str, &str, &str) {
+        match self {
+            Self::Work { service, operation } => ("work", service, operation),
+            Self::Call { peer, operation } => ("call", peer, operation),
+            Self::Network { client, server } => ("network", client, server),
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
-        let (a, b) = match self {
-            Self::Work {
-                service: a,
-                operation: b,
-            }
-            | Self::Call {
-                peer: a,
-                operation: b,
-            }
-            | Self::Network {
-                client: a,
-                server: b,
-            } => (a, b),
-        };
+        let (_, a, b) = self.told();
         size_of::<Self>() + a.len() + b.len()
     }
 }
+
+/// A request's nanoseconds, and what they were spent in.
+pub(super) type Spent = (u64, Vec<(Part, u64)>);
 
 /// A trace, ready to be asked about its requests.
 pub(super) struct Breakdown<'a> {
     spans: Vec<SpanRef<'a>>,
     nodes: Vec<Node>,
     by_id: HashMap<[u8; 8], usize>,
+    /// Whose duration stands for the trace's.
+    root: Option<usize>,
 }
 
 impl<'a> Breakdown<'a> {
@@ -65,6 +66,7 @@ impl<'a> Breakdown<'a> {
         let tree = Tree::of(&spans, &mut Vec::new());
         let ids = spans.iter().enumerate();
         Self {
+            root: tree.main_root,
             by_id: ids.map(|(at, span)| (span.span_id, at)).collect(),
             nodes: on_one_clock(&spans, tree),
             spans,
@@ -72,8 +74,17 @@ impl<'a> Breakdown<'a> {
     }
 
     /// A request's nanoseconds, and what they were spent in; `None` for a span that is not in the trace.
-    pub(super) fn below(&self, span_id: [u8; 8]) -> Option<(u64, Vec<(Part, u64)>)> {
-        let &root = self.by_id.get(&span_id)?;
+    pub(super) fn below(&self, span_id: [u8; 8]) -> Option<Spent> {
+        self.spent(*self.by_id.get(&span_id)?)
+    }
+
+    /// The same of the trace as a whole; `None` when it took no time.
+    pub(super) fn whole(&self) -> Option<Spent> {
+        self.spent(self.root?).filter(|(nanos, _)| *nanos > 0)
+    }
+
+    /// The largest part first.
+    fn spent(&self, root: usize) -> Option<Spent> {
         let mut spent: HashMap<Part, u64> = HashMap::new();
         for stretch in critical_path(&self.nodes, root) {
             *spent.entry(self.part(stretch.node)?).or_default() += stretch.to - stretch.from;

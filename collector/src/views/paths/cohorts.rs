@@ -95,17 +95,77 @@ fn cohort(samples: &[&Weighed]) -> Cohort {
 }
 
 fn told(part: &Part, [typical, slow]: Seconds) -> PathPart {
-    let (kind, service, operation) = match part {
-        Part::Work { service, operation } => ("work", service, operation),
-        Part::Call { peer, operation } => ("call", peer, operation),
-        Part::Network { client, server } => ("network", client, server),
-    };
+    let (kind, service, operation) = part.told();
     PathPart {
         kind,
-        service: service.to_string(),
-        operation: operation.to_string(),
+        service: service.to_owned(),
+        operation: operation.to_owned(),
         typical,
         slow,
         difference: slow - typical,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request of one trace, with seconds spent in operations.
+    fn request(trace: u8, weight: f64, spent: &[(&str, u64)]) -> Weighed {
+        let spent = spent.iter().map(|&(operation, seconds)| {
+            let part = Part::Work {
+                service: "shop".into(),
+                operation: operation.into(),
+            };
+            (Arc::new(part), seconds * 1_000_000_000)
+        });
+        let spent: Vec<_> = spent.collect();
+        Weighed {
+            weight,
+            trace_id: [trace; 16],
+            nanos: spent.iter().map(|(_, nanos)| nanos).sum(),
+            spent,
+        }
+    }
+
+    #[test]
+    fn the_typical_end_with_the_median_and_the_slow_begin_at_the_95th_percentile() {
+        let samples: Vec<_> = (1..=100)
+            .map(|seconds| request(seconds, 1.0, &[("work", seconds.into())]))
+            .collect();
+        let report = report("GET /", &samples);
+        assert_eq!(
+            (report.typical.requests, report.typical.seconds),
+            (50, 25.5)
+        );
+        assert_eq!((report.slow.requests, report.slow.seconds), (6, 97.5));
+        let slowest = [100, 99, 98].map(|trace| hex(&[trace; 16]));
+        assert_eq!(report.slow.examples, slowest);
+    }
+
+    #[test]
+    fn a_request_counts_for_those_it_stands_for_and_a_trace_is_one_example() {
+        let samples = [request(1, 3.0, &[("a", 8)]), request(1, 1.0, &[("b", 8)])];
+        let report = report("GET /", &samples);
+        let parts = report.parts.iter();
+        let parts: Vec<_> = parts
+            .map(|part| (part.operation.as_str(), part.typical, part.slow))
+            .collect();
+        assert_eq!(parts, [("a", 6.0, 6.0), ("b", 2.0, 2.0)]);
+        assert_eq!(report.slow.examples, [hex(&[1; 16])]);
+    }
+
+    #[test]
+    fn what_makes_the_slow_ones_slow_stands_first() {
+        let samples = [
+            request(1, 1.0, &[("b", 1), ("c", 8)]),
+            request(2, 1.0, &[("a", 5), ("b", 6), ("c", 7)]),
+        ];
+        let report = report("GET /", &samples);
+        let parts = report.parts.iter();
+        let parts: Vec<_> = parts
+            .map(|part| (part.operation.as_str(), part.difference))
+            .collect();
+        assert_eq!(parts, [("b", 5.0), ("a", 5.0), ("c", -1.0)]);
     }
 }

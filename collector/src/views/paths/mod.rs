@@ -18,11 +18,12 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
+use super::clock::{SLOT_NANOS, Slots};
 use super::kept::KeptTrace;
 use super::names::cut;
-use super::report::CriticalPathReport;
+use super::report::{CriticalPathReport, LargestPart};
 use super::services::is_entry;
-use super::window::{SLOT_NANOS, Slots};
+use super::window::seconds;
 use breakdown::{Breakdown, Part};
 
 /// Entry operations beyond this are not sampled.
@@ -265,6 +266,20 @@ impl Paths {
             self.roll(self.newest * SLOTS_A_MINUTE, (oldest + 1) * SLOTS_A_MINUTE);
         }
     }
+}
+
+/// What most of the time of a trace as a whole was spent in; `None` for a trace without time.
+pub(crate) fn largest_part(trace: &KeptTrace) -> Option<LargestPart> {
+    let (whole, spent) = Breakdown::of(trace).whole()?;
+    let (part, nanos) = spent.into_iter().next()?;
+    let (kind, service, operation) = part.told();
+    Some(LargestPart {
+        kind,
+        service: service.to_owned(),
+        operation: operation.to_owned(),
+        seconds: seconds(nanos as f64),
+        share: nanos as f64 / whole as f64,
+    })
 }
 
 impl PathSnapshot {

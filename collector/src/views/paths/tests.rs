@@ -7,9 +7,9 @@ use proptest::prelude::*;
 
 use super::breakdown::OTHER_PARTS;
 use super::*;
+use crate::views::clock::Clock;
 use crate::views::kept::Origin;
 use crate::views::report::PathPart;
-use crate::views::window::Clock;
 use crate::wire::{ResourceRef, ScopeRef, SpanKind, SpanRef, StatusCode};
 
 const MS: u64 = 1_000_000;
@@ -141,6 +141,39 @@ fn a_call_that_was_tried_again_is_no_network() {
         !told.keys().any(|(kind, ..)| *kind == "network"),
         "{told:?}"
     );
+}
+
+#[test]
+fn the_largest_part_of_a_trace_is_told_whatever_it_is() {
+    let of = |server: (u64, u64)| {
+        let spans = [
+            span("web", SpanKind::Server, (1, 0), (T0, T0 + 100 * MS)),
+            span(
+                "web",
+                SpanKind::Client,
+                (2, 1),
+                (T0 + 10 * MS, T0 + 90 * MS),
+            ),
+            span(
+                "shop",
+                SpanKind::Server,
+                (3, 2),
+                (T0 + server.0 * MS, T0 + server.1 * MS),
+            ),
+        ];
+        let part = largest_part(&trace(1, T0, &spans)).unwrap();
+        let millis = (part.seconds * 1e3).round();
+        assert!((part.share - part.seconds / 0.1).abs() < 1e-9);
+        (part.kind, part.service, part.operation, millis)
+    };
+    let told = |kind, service: &str, operation: &str, millis| {
+        (kind, service.to_owned(), operation.to_owned(), millis)
+    };
+    assert_eq!(of((15, 85)), told("work", "shop", "call", 70.0));
+    assert_eq!(of((40, 50)), told("network", "web", "shop", 70.0));
+    let at_once = [span("web", SpanKind::Server, (1, 0), (T0, T0))];
+    assert_eq!(largest_part(&trace(1, T0, &at_once)), None);
+    assert_eq!(largest_part(&trace(1, T0, &[])), None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
 use super::*;
-use crate::views::window::Clock;
+use crate::views::clock::Clock;
 use crate::views::{Range, TraceQuery};
 use crate::wire::{test_support, walk};
 

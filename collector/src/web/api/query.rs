@@ -3,33 +3,29 @@
 
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::answer::{Failure, bad_request};
 use crate::status::now_unix_nano;
-use crate::views::{Order, Range, Split, TraceQuery, rfc3339};
-use crate::web::query::{MAX_ATTRIBUTES, attribute};
+use crate::views::{Order, Range, Split, TraceQuery};
+use crate::web::pairs::{self, Pairs, attribute};
+use crate::web::query::{MAX_ATTRIBUTES, TIME};
 
 const DEFAULT_WINDOW: Duration = Duration::from_secs(300);
 /// The parameter that may be there several times.
 const REPEATABLE: &str = "attr";
 
-/// A question's parameters, in order.
+/// A question's parameters.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ApiQuery(Vec<(String, String)>);
+pub(super) struct ApiQuery(Pairs);
 
 impl<S: Send + Sync> FromRequestParts<S> for ApiQuery {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        pairs.map(|Query(pairs)| Self(pairs)).map_err(|error| {
-            bad_request(format!(
-                "the query string cannot be read: {}",
-                error.body_text()
-            ))
-        })
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let pairs = Pairs::of(parts).map(Self);
+        pairs.map_err(|why| bad_request(format!("the query string cannot be read: {why}")))
     }
 }
 
@@ -38,7 +34,7 @@ impl ApiQuery {
     /// A parameter that is not among the `allowed` ones, or is there twice and may not be.
     pub(super) fn only(&self, allowed: &[&str]) -> Result<(), Failure> {
         for (at, (name, _)) in self.0.iter().enumerate() {
-            if !allowed.contains(&name.as_str()) {
+            if !allowed.contains(&name) {
                 let allowed = match allowed {
                     [] => "none is".to_owned(),
                     allowed => format!("{} are", allowed.join(", ")),
@@ -55,11 +51,13 @@ impl ApiQuery {
         Ok(())
     }
 
-    /// `window`, or `from` and `to`; the last 5 minutes when nothing is said.
+    /// The time of a question that takes the parameters `others`, too: `window`, or `from` and `to`; the last 5 minutes
+    /// when nothing is said.
     ///
     /// # Errors
-    /// What cannot be read, is empty, or reaches farther back than the retention.
-    pub(super) fn range(&self, retention: Duration) -> Result<Range, Failure> {
+    /// As [`ApiQuery::only`]; what cannot be read, is empty, or reaches farther back than the retention.
+    pub(super) fn range_and(&self, others: &[&str], retention: Duration) -> Result<Range, Failure> {
+        self.only(&[&TIME, others].concat())?;
         let (window, from, to) = (self.get("window"), self.time("from")?, self.time("to")?);
         match (window, from, to) {
             (None, None, None) => Ok(Range::Last(DEFAULT_WINDOW.min(retention))),
@@ -147,8 +145,7 @@ impl ApiQuery {
 
     /// Every `attr`.
     fn attributes(&self) -> Result<Vec<(String, String)>, Failure> {
-        let given = self.0.iter().filter(|(name, _)| name == REPEATABLE);
-        let read = given.map(|(_, text)| {
+        let read = self.0.all(REPEATABLE).map(|text| {
             attribute(text)
                 .ok_or_else(|| refused(REPEATABLE, text, "KEY:VALUE, such as http.route:/cart"))
         });
@@ -164,8 +161,7 @@ impl ApiQuery {
 
     /// A parameter as it came.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.as_str())
+        self.0.first(name)
     }
 
     /// A parameter that has to be there.
@@ -191,10 +187,11 @@ impl ApiQuery {
     }
 
     fn time(&self, name: &str) -> Result<Option<u64>, Failure> {
-        // A plus sign that was not escaped arrives as a space.
-        let read =
-            |text: &str| rfc3339::parse(text).or_else(|| rfc3339::parse(&text.replace(' ', "+")));
-        self.read(name, read, "an RFC 3339 time such as 2026-01-31T12:00:00Z")
+        self.read(
+            name,
+            pairs::time,
+            "an RFC 3339 time such as 2026-01-31T12:00:00Z",
+        )
     }
 }
 

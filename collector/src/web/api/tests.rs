@@ -55,8 +55,13 @@ fn api() -> Router {
 }
 
 pub(super) async fn ask(path: &str) -> (StatusCode, Value) {
+    ask_of(api(), path).await
+}
+
+/// An answer, which must be as it is described.
+pub(super) async fn ask_of(api: Router, path: &str) -> (StatusCode, Value) {
     let request = Request::get(path).body(Body::empty()).unwrap();
-    let response = api().oneshot(request).await.unwrap();
+    let response = api.oneshot(request).await.unwrap();
     let status = response.status();
     assert_eq!(
         response.headers()["content-type"],
@@ -243,6 +248,12 @@ async fn what_cannot_be_read_is_named() {
         ),
         ("/api/v1/services?windw=5m", "windw"),
         ("/api/v1/services?split=colour", "version or instance"),
+        // Operations are not counted apart by version: asked for one, they must not be told as if they were.
+        (
+            "/api/v1/services/ca%20rt/operations?version=1.4.2",
+            "\"version\" is not known; window, from, to are allowed here",
+        ),
+        ("/api/v1/services?version=1.4.2", "\"version\" is not known"),
         ("/api/v1/map?window=1m&window=2m", "twice"),
         ("/api/v1/edges?client=a", "server is needed"),
         ("/api/v1/edges?client=&server=b", "client is needed"),

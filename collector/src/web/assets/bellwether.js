@@ -93,7 +93,7 @@
       if (fresh && (asked || !paused) && address === location.href) {
         asked = false;
         const focused = document.activeElement;
-        morph(main(), document.importNode(fresh, true));
+        morph(main(), document.adoptNode(fresh));
         document.title = page.title;
         if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
         filterRows();
@@ -190,6 +190,16 @@
     return refresh();
   };
 
+  // The details of a row that the page had no room for; where they do not come, the link to them stays.
+  const details = async (row) => {
+    try {
+      const answer = await fetch(`${location.pathname}/spans/${row.dataset.key}`);
+      const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+      const detail = page.querySelector('.detail');
+      if (detail) row.querySelector('.detail').replaceWith(document.adoptNode(detail));
+    } catch { /* as if it had not been opened */ }
+  };
+
   // Find: the server looks through everything of a trace; here one steps through what it found.
   let step = -1;
   const stepTo = (by) => {
@@ -219,7 +229,8 @@
   };
 
   // Keys.
-  const rows = () => [...document.querySelectorAll('[data-row]')].filter((row) => !row.hidden);
+  // Of a row without a link none could be stepped on from.
+  const rows = () => [...document.querySelectorAll('[data-row]')].filter((row) => !row.hidden && row.querySelector('summary, a'));
   const move = (step) => {
     const all = rows();
     const at = all.findIndex((row) => row.contains(document.activeElement));
@@ -309,8 +320,7 @@
     });
     // Details that the page had no room for come when their row is opened.
     document.addEventListener('toggle', (event) => {
-      const more = event.target.open && event.target.matches('.span') && event.target.querySelector('[data-more]');
-      if (more) go(more.href, history.replaceState);
+      if (event.target.open && event.target.querySelector('[data-more]')) details(event.target);
     }, true);
     addEventListener('popstate', () => {
       const box = document.querySelector('[data-find] #filter');

@@ -1,15 +1,22 @@
 //! The map as SVG: nodes in layers, an arrow for every edge with its rate, its errors and its network gap.
 //! Called by the page of the map.
 
+mod edge;
+mod node;
+
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
+pub(in crate::web) use self::edge::why_no_gap;
+pub(in crate::web) use self::node::kind_name;
+
+use self::edge::{edge_label, edge_line};
+use self::node::node_box;
 use super::layers::{Layout, Point, Sizes, layer_count, layout};
 use super::routes::{Room, routes};
 use crate::views::report::{Edge, Figures, Node};
-use crate::web::format::{coordinate, counted, duration, maybe_duration, rate, ratio, shorten};
-use crate::web::layout::colour;
+use crate::web::format::coordinate;
 
 const MARGIN: f64 = 12.0;
 /// So wide a wide drawing would be: the content of a page on a common screen.
@@ -20,8 +27,6 @@ const MOST_GAP: f64 = 700.0;
 const FIT: std::ops::Range<f64> = 1000.0..1800.0;
 /// With more edges than this there is no drawing of its own for narrow screens: the page would be twice as long.
 const NARROW_EDGES: usize = 40;
-/// From this share of failed calls on an arrow is red; any failure is told in red beside it.
-const FAILING: f64 = 0.05;
 /// Lone nodes stand side by side, at least so many in a row.
 const LONE_COLUMNS: f64 = 4.0;
 /// Between them, to the right and down.
@@ -237,138 +242,6 @@ fn own_label(placed: &Layout, node: usize, sizes: &Sizes) -> Point {
     }
 }
 
-fn edge_line(edge: &Edge, path: &str, arrow: &str) -> Markup {
-    let width = 1.2 + (1.0 + edge.rate.max(0.0)).log10().min(3.0);
-    html! {
-        path.edge.failing[edge.error_ratio >= FAILING].asynchronous[edge.asynchronous > edge.paired]
-            d=(path) stroke-width=(coordinate(width)) marker-end={ "url(#" (arrow) ")" } {
-            title { (edge.client) " → " (edge.server) }
-        }
-        // A thin line is hard to hit.
-        path.hit d=(path) {}
-    }
-}
-
-/// The gap above the line, how often and how well below it.
-fn edge_label(edge: &Edge, point: Point) -> Markup {
-    let (x, y) = (coordinate(point.x), point.y);
-    html! {
-        g.label {
-            title { (sentence(edge)) }
-            text.gap x=(x) y=(coordinate(y - 7.0)) text-anchor="middle" {
-                @if let (Some(p50), Some(p99)) = (edge.gap_p50, edge.gap_p99) {
-                    tspan { "↔ " (duration(p50)) } tspan.p99 dx="7" { "p99 " (duration(p99)) }
-                } @else if let Some(p50) = edge.told_gap_p50 {
-                    tspan { "↔ " (duration(p50)) } tspan.muted dx="7" { "told" }
-                } @else {
-                    tspan.muted { (why_no_gap(edge)) }
-                }
-            }
-            text x=(x) y=(coordinate(y + 16.0)) text-anchor="middle" {
-                tspan { (rate(edge.rate)) }
-                @if edge.error_ratio > 0.0 { tspan.bad dx="6" { (ratio(edge.error_ratio)) " errors" } }
-            }
-        }
-    }
-}
-
-/// Why an edge has no network gap, in a word.
-pub(in crate::web) fn why_no_gap(edge: &Edge) -> &'static str {
-    if edge.asynchronous > 0 && edge.paired == 0 {
-        "messages"
-    } else if edge.paired == 0 {
-        "no server span"
-    } else if edge.negative > 0 {
-        "server span longer"
-    } else {
-        "no gap yet"
-    }
-}
-
-/// An edge in words, for those who hover or listen.
-fn sentence(edge: &Edge) -> String {
-    let told = match edge.told {
-        0 => String::new(),
-        told => format!(
-            "; gap as told by the server in {}: p50 {}",
-            counted(told, "call"),
-            maybe_duration(edge.told_gap_p50)
-        ),
-    };
-    format!(
-        "{} calls {}: {}, errors {}; network gap p50 {}, p99 {}{told}; seen by the caller p99 {}, by the server p99 {}",
-        edge.client,
-        edge.server,
-        rate(edge.rate),
-        ratio(edge.error_ratio),
-        maybe_duration(edge.gap_p50),
-        maybe_duration(edge.gap_p99),
-        maybe_duration(edge.client_p99),
-        maybe_duration(edge.server_p99),
-    )
-}
-
-fn node_box(
-    graph: &Graph<'_>,
-    node: &Node,
-    centre: Point,
-    measures: &Measures,
-    links: &Links<'_>,
-) -> Markup {
-    let sizes = &measures.sizes;
-    let left = centre.x - sizes.node_width / 2.0;
-    let top = centre.y - sizes.node_height / 2.0;
-    let figures = graph
-        .services
-        .get(&node.id)
-        .filter(|_| node.kind == "service");
-    html! {
-        a href=((links.node)(node)) data-key={ "node " (node.id) } {
-            g.node.(node.kind).focus[graph.focus == Some(node.id.as_str())]
-                transform={ "translate(" (coordinate(left)) " " (coordinate(top)) ")" } {
-                title { (node.id) }
-                (shape(node, sizes))
-                text.name x="16" y="20" { (shorten(&node.id, measures.letters)) }
-                text.under x="16" y="36" {
-                    @if let Some(figures) = figures {
-                        (rate(figures.rate)) " · p99 " (maybe_duration(figures.latency.p99))
-                    } @else {
-                        (kind_name(node.kind))
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Each kind of node has a shape of its own: colour alone would not do.
-fn shape(node: &Node, sizes: &Sizes) -> Markup {
-    let (w, h) = (sizes.node_width, sizes.node_height);
-    match node.kind {
-        "database" => html! {
-            path.box d={ "M0 6C0 -2 " (w) " -2 " (w) " 6V" (h - 6.0) "C" (w) " " (h + 2.0) " 0 " (h + 2.0) " 0 " (h - 6.0) "Z" } {}
-            path.rim d={ "M0 6C0 14 " (w) " 14 " (w) " 6" } {}
-        },
-        "queue" => html! {
-            path.box d={ "M8 0H" (w - 8.0) "C" (w + 2.0) " 0 " (w + 2.0) " " (h) " " (w - 8.0) " " (h) "H8C-2 " (h) " -2 0 8 0Z" } {}
-            path.rim d={ "M" (w - 8.0) " 0C" (w - 16.0) " 0 " (w - 16.0) " " (h) " " (w - 8.0) " " (h) } {}
-        },
-        "service" => html! {
-            rect.box width=(w) height=(h) rx="6" {}
-            rect.stripe.(colour(&node.id)) width="6" height=(h) rx="3" {}
-        },
-        _ => html! { rect.box.dashed width=(w) height=(h) rx="20" {} },
-    }
-}
-
-/// What a kind of node is called.
-pub(in crate::web) fn kind_name(kind: &str) -> &str {
-    match kind {
-        "external" => "outside host",
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,22 +280,6 @@ mod tests {
             .replace('\u{a0}', " ");
         assert!(label.contains("↔ 1.20 ms"), "{label}");
         assert!(label.contains("p99 9.80 ms"), "{label}");
-    }
-
-    #[test]
-    fn kinds_differ_by_shape() {
-        let shapes: Vec<String> = ["service", "database", "queue", "external"]
-            .into_iter()
-            .map(|kind| {
-                let node = Node {
-                    id: "x".to_owned(),
-                    kind,
-                };
-                shape(&node, &Measures::new(Screen::Wide, 1, false).sizes).into_string()
-            })
-            .collect();
-        let distinct: std::collections::BTreeSet<_> = shapes.iter().collect();
-        assert_eq!(distinct.len(), 4);
     }
 
     #[test]

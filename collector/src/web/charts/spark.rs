@@ -1,4 +1,4 @@
-//! A line the size of a word, for a cell of a table. Called by the pages of services and operations.
+//! A line the size of a word, for a cell of a table. Called by `columns`.
 
 use maud::{Markup, html};
 

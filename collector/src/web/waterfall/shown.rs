@@ -76,7 +76,7 @@ impl<'a> Asked<'a> {
             _ => Fold::These(ids(query, "fold")?),
         };
         let find = query.get("find").map(str::to_lowercase);
-        let first = query.number("first", 1, 1_000_000)?;
+        let first = query.number("first", 1, 1_000_000, "say a whole number from 1 on")?;
         Ok(Self {
             query,
             path,
@@ -217,7 +217,7 @@ impl<'a> Asked<'a> {
             .chain(&span.resource)
             .chain(of_events);
         attributes
-            .map(|(key, value)| (key, super::text(value)))
+            .map(|(key, value)| (key, super::details::text(value)))
             .find(|(key, value)| has(key) || has(value))
             .map(|(key, value)| Hit::Detail(cut(&format!("{key}: {value}"))))
     }

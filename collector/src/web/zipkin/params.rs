@@ -3,12 +3,13 @@
 
 use std::collections::HashSet;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::answer::{Failure, bad_request};
 use super::search::Search;
 use crate::status::now_unix_nano;
+use crate::web::pairs::Pairs;
 
 /// Zipkin's own default.
 const DEFAULT_LIMIT: u64 = 10;
@@ -22,21 +23,16 @@ const DEFAULT_LOOKBACK: u64 = 86_400_000;
 /// More conditions are not told apart: the last one has the rest of the text.
 const MOST_CONDITIONS: usize = 100;
 
-/// A question's parameters, in order.
+/// A question's parameters.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Params(Vec<(String, String)>);
+pub(super) struct Params(Pairs);
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        pairs.map(|Query(pairs)| Self(pairs)).map_err(|error| {
-            bad_request(format!(
-                "the query string cannot be read: {}",
-                error.body_text()
-            ))
-        })
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let pairs = Pairs::of(parts).map(Self);
+        pairs.map_err(|why| bad_request(format!("the query string cannot be read: {why}")))
     }
 }
 
@@ -44,7 +40,7 @@ impl Params {
     /// # Errors
     /// It is not there; it may be empty.
     pub(super) fn required(&self, name: &str) -> Result<&str, Failure> {
-        self.get(name).ok_or_else(|| missing(name))
+        self.0.first(name).ok_or_else(|| missing(name))
     }
 
     /// `endTs` less `lookback`, and `endTs`: Unix milliseconds. `now` stands for an `endTs` that is not there.
@@ -65,7 +61,7 @@ impl Params {
     pub(super) fn search(&self) -> Result<Search, Failure> {
         let (begin, end) = self.range(Some(now_unix_nano() / 1_000_000))?;
         // An empty one is no default, as with Zipkin.
-        let limit = match self.get("limit") {
+        let limit = match self.0.first("limit") {
             Some(limit) => positive("limit", limit, MOST_LIMIT)?,
             None => DEFAULT_LIMIT,
         };
@@ -73,7 +69,7 @@ impl Params {
             service: self.name("serviceName"),
             remote_service: self.name("remoteServiceName"),
             span_name: self.name("spanName").filter(|name| name != "all"),
-            annotations: conditions(self.get("annotationQuery").unwrap_or_default()),
+            annotations: conditions(self.0.first("annotationQuery").unwrap_or_default()),
             duration: self.duration()?,
             begin: begin.saturating_mul(1_000),
             end: end.saturating_mul(1_000),
@@ -93,20 +89,15 @@ impl Params {
         }
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.as_str())
-    }
-
     /// In lower case; an empty one is none.
     fn name(&self, name: &str) -> Option<String> {
-        let name = self.get(name).filter(|name| !name.is_empty())?;
+        let name = self.0.first(name).filter(|name| !name.is_empty())?;
         Some(name.to_lowercase())
     }
 
     /// An empty one is none.
     fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
-        let text = self.get(name).filter(|text| !text.is_empty());
+        let text = self.0.first(name).filter(|text| !text.is_empty());
         text.map(|text| positive(name, text, MOST_NUMBER))
             .transpose()
     }

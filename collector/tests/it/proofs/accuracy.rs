@@ -90,7 +90,7 @@ fn check(row: &Value, sorted: &[u64], seconds: f64) {
 fn check_services(answer: &Value, inside: BTreeMap<Spread, Vec<u64>>) {
     let (from, to) = window(answer);
     let rows = answer["items"].as_array().unwrap();
-    assert_eq!(rows.len(), inside.len());
+    assert_eq!(rows.len(), inside.len(), "{answer}");
     for (spread, mut nanos) in inside {
         nanos.sort_unstable();
         let row = rows.iter().find(|row| row["service"] == spread.service());

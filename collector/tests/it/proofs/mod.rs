@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use bellwether_collector::status::{Status, now_unix_nano};
+use bellwether_collector::status::now_unix_nano;
 use bellwether_collector::views::{Config, Views, rfc3339};
 use bellwether_collector::web::{self, Web};
 use bellwether_collector::wire::walk;
@@ -64,15 +64,7 @@ impl Subject {
             view_bytes: 64 << 20,
         }));
         let (close, closing) = watch::channel(false);
-        let router = web::router(Web {
-            views: Arc::clone(&views),
-            status: Arc::new(Status::default()),
-            allowed_hosts: Arc::default(),
-            trace_links: Arc::default(),
-            autocomplete_keys: Arc::default(),
-            reports: web::Reports::default(),
-            closing,
-        });
+        let router = web::router(Web::new(Arc::clone(&views), Arc::default(), closing));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build();
