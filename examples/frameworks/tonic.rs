@@ -1,6 +1,6 @@
 //! Bellwether in a gRPC service on tonic's own server, with `grpc.health.v1.Health` for Kubernetes' probes.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use bellwether::Kit;
 use bellwether_examples::calculator_v1::calculator_server::{
@@ -13,7 +13,9 @@ use tonic::{Request, Response, Status};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let kit = Kit::from_env("calculator")?.start()?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, kit.port()));
+    // A container wants 0.0.0.0.
+    let host = std::env::var("HOST").unwrap_or_else(|_| "127.0.0.1".to_owned());
+    let address = SocketAddr::new(host.parse::<IpAddr>()?, kit.port());
     let server = Server::builder()
         .layer(kit.layer())
         .add_service(kit.grpc_health().service(SERVICE_NAME))

@@ -402,7 +402,8 @@ impl Kit {
         } else {
             inner.shutdown.left()
         };
-        let for_spans = left.saturating_sub(LOG_FLUSH);
+        // Of a short grace, such as a function's, half is the spans'.
+        let for_spans = left - LOG_FLUSH.min(left / 2);
         // The exporter tells by itself what it could not send.
         inner.exporter.shutdown(for_spans).await;
         tracing::info!(target: "bellwether", "stopped");

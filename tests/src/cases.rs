@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::get;
-use bellwether::Kit;
+use bellwether::{Kit, checks};
 use bytes::Bytes;
 use futures_util::stream;
 use prometheus_client::metrics::counter::Counter;
@@ -33,7 +33,11 @@ pub fn main(port: &str) -> ExitCode {
 
 #[tokio::main]
 async fn run(port: &str) -> Result<(), Box<dyn std::error::Error>> {
-    let kit = Kit::from_env("cases")?.start()?;
+    let mut kit = Kit::from_env("cases")?;
+    if let Ok(address) = std::env::var(CHECKED) {
+        kit = kit.check("peer", checks::tcp(address).critical());
+    }
+    let kit = kit.start()?;
     register(&kit);
     let app = Router::new()
         .route("/quick", get(async || "quick"))
@@ -46,6 +50,9 @@ async fn run(port: &str) -> Result<(), Box<dyn std::error::Error>> {
     kit.serve(listener, app).await?;
     Ok(())
 }
+
+/// The variable with an address that a critical check of the service asks for; without it, there is no check.
+pub const CHECKED: &str = "CASES_CHECKED";
 
 /// Values that a format may stumble over.
 pub const ODD_LABELS: [&str; 6] = [

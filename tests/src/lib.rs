@@ -2,10 +2,12 @@
 
 pub mod bodies;
 pub mod cases;
+pub mod front;
 pub mod http;
 pub mod load;
 pub mod otelcol;
 pub mod peers;
+pub mod pod;
 pub mod process;
 pub mod prometheus;
 pub mod raw_sink;

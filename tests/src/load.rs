@@ -67,11 +67,17 @@ struct Tally {
 impl Load {
     /// Begins it, on a thread of its own.
     pub fn start(plan: Plan) -> Self {
+        Self::start_renewing(plan, u64::MAX)
+    }
+
+    /// As [`start`](Self::start), but the first of so many requests comes by a new connection, as from clients that have
+    /// just come. Kept ones alone settle on whoever does not close them, and never ask where new ones lead.
+    pub fn start_renewing(plan: Plan, every: u64) -> Self {
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);
         Self {
             shared,
-            thread: std::thread::spawn(move || run(plan, &for_thread)),
+            thread: std::thread::spawn(move || run(plan, every, &for_thread)),
             began: std::time::Instant::now(),
         }
     }
@@ -110,17 +116,17 @@ impl Report {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn run(plan: Plan, shared: &Arc<Shared>) -> Vec<Tally> {
+async fn run(plan: Plan, every: u64, shared: &Arc<Shared>) -> Vec<Tally> {
     let began = Instant::now();
     let mut workers = JoinSet::new();
     for _ in 0..plan.connections {
-        workers.spawn(work(plan, Arc::clone(shared), began));
+        workers.spawn(work(plan, every, Arc::clone(shared), began));
     }
     workers.join_all().await
 }
 
 /// Takes the next request that is due, sends it on this worker's connection, and so on.
-async fn work(plan: Plan, shared: Arc<Shared>, began: Instant) -> Tally {
+async fn work(plan: Plan, every: u64, shared: Arc<Shared>, began: Instant) -> Tally {
     let mut tally = Tally::default();
     let mut kept = None;
     loop {
@@ -129,6 +135,9 @@ async fn work(plan: Plan, shared: Arc<Shared>, began: Instant) -> Tally {
         sleep_until(due).await;
         if shared.stop.load(Ordering::Relaxed) {
             return tally;
+        }
+        if number.is_multiple_of(every) {
+            kept = None;
         }
         match timeout(PATIENCE, ask(&mut kept, plan)).await {
             Ok(Ok(200)) => tally.latencies.push(due.elapsed()),

@@ -81,10 +81,39 @@ pub fn schemathesis() -> Option<PathBuf> {
     Some(cache().join("schemathesis/bin/st")).filter(|command| command.exists())
 }
 
+/// What reads and checks manifests of Kubernetes.
+#[derive(Clone, Debug)]
+pub struct Kubernetes {
+    /// kustomize.
+    pub kustomize: PathBuf,
+    /// The interpreter of the virtual environment with kubernetes-validate.
+    pub python: PathBuf,
+    /// The folder of the custom resources' definitions.
+    pub definitions: PathBuf,
+}
+
+/// kustomize, kubernetes-validate and the definitions of custom resources, when all of them are there.
+pub fn kubernetes() -> Option<Kubernetes> {
+    let peers = Kubernetes {
+        kustomize: cache().join("kustomize/kustomize"),
+        python: cache().join("kubernetes/bin/python"),
+        definitions: cache().join("crds"),
+    };
+    let there = [&peers.kustomize, &peers.python, &peers.definitions];
+    there.iter().all(|path| path.exists()).then_some(peers)
+}
+
 /// The directory of the scripts for Node with the OpenTelemetry SDK, when Node and its packages are there.
 pub fn node() -> Option<PathBuf> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/node");
     let packages = scripts.join("node_modules/@opentelemetry/sdk-trace-base/package.json");
+    (packages.exists() && answers("node", "--version")).then_some(scripts)
+}
+
+/// The directory of the script that knows Grafana's dashboard types, when Node and its packages are there.
+pub fn grafana_types() -> Option<PathBuf> {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/grafana");
+    let packages = scripts.join("node_modules/@grafana/schema/package.json");
     (packages.exists() && answers("node", "--version")).then_some(scripts)
 }
 

@@ -59,6 +59,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it printed so far.
     pub fn output(&self) -> Vec<String> {
         self.lines
@@ -88,9 +93,23 @@ impl Process {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops all of its threads where they are (SIGSTOP).
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().cast_signed());
         // A child that has ended already is what was wanted.
-        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        let _ = pid.map(|pid| kill_process(pid, signal));
     }
 
     /// Waits for its end.

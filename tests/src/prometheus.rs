@@ -1,10 +1,11 @@
 //! A real Prometheus server, and promtool: `scrape.rs` has them read what the kit shows.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::http::get;
 use crate::process::Process;
@@ -15,6 +16,17 @@ use crate::wait::wait_for;
 pub fn installed() -> Option<()> {
     let answers = |program| Command::new(program).arg("--version").output();
     (answers("prometheus").is_ok() && answers("promtool").is_ok()).then_some(())
+}
+
+/// What a server is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// A feature flag that is on; empty for none.
+    pub feature: &'a str,
+    /// What it scrapes once a second: jobs, each with its target (host and port).
+    pub jobs: &'a [(&'a str, String)],
+    /// The files with rules that it evaluates once a second.
+    pub rules: &'a [PathBuf],
 }
 
 /// A running server. Its data goes when it goes.
@@ -35,15 +47,27 @@ impl Prometheus {
     /// # Panics
     /// When it is not ready in time.
     pub fn start(feature: &str, targets: &[String]) -> Self {
+        let jobs: Vec<_> = targets
+            .iter()
+            .map(|target| ("kit", target.clone()))
+            .collect();
+        Self::start_as(Setup {
+            feature,
+            jobs: &jobs,
+            rules: &[],
+        })
+    }
+
+    /// Starts one as it is told to be.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub fn start_as(setup: Setup<'_>) -> Self {
+        let feature = setup.feature;
         let port = free_port();
         let data = Scratch::new(port);
         let configuration = data.0.join("prometheus.yml");
-        let targets = serde_json::to_string(targets).expect("texts");
-        let text = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
-             scrape_configs: [{{job_name: kit, static_configs: [{{targets: {targets}}}]}}]\n"
-        );
-        std::fs::write(&configuration, text).expect("a configuration");
+        std::fs::write(&configuration, setup.configuration()).expect("a configuration");
         let process = Process::start(
             "prometheus",
             Command::new("prometheus")
@@ -81,6 +105,51 @@ impl Prometheus {
         }
     }
 
+    /// The series that a range query gives: of the last `seconds`, one value each second.
+    ///
+    /// # Panics
+    /// When the query is refused.
+    pub fn query_range(&self, query: &str, seconds: f64) -> Vec<Value> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let end = now.expect("a time after 1970").as_secs_f64();
+        let (start, end) = ((end - seconds).to_string(), end.to_string());
+        let range = [
+            ("query", query),
+            ("start", &start),
+            ("end", &end),
+            ("step", "1"),
+        ];
+        let answer = self.api("query_range", &range);
+        answer["result"].as_array().expect("a matrix").clone()
+    }
+
+    /// The values of a label in the series that a selector gives, in ascending order.
+    ///
+    /// # Panics
+    /// When the selector is refused.
+    pub fn label_values(&self, label: &str, selector: &str) -> Vec<String> {
+        let answer = self.api(&format!("label/{label}/values"), &[("match[]", selector)]);
+        let values = answer.as_array().expect("values").iter();
+        values
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The rules it evaluates, with what became of them.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn rules(&self) -> Vec<Value> {
+        let answer = self.api("rules", &[]);
+        let groups = answer["groups"].as_array().expect("groups").iter();
+        groups
+            .filter_map(|group| group["rules"].as_array())
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
     /// The exemplars of a metric, at any time.
     pub fn exemplars(&self, query: &str) -> Vec<Value> {
         let range = [("query", query), ("start", "0"), ("end", "9999999999")];
@@ -111,6 +180,24 @@ impl Prometheus {
         let answer = get(&url).expect("an answer").json();
         assert_eq!(answer["status"], "success", "{url}: {answer}");
         answer["data"].clone()
+    }
+}
+
+impl Setup<'_> {
+    fn configuration(&self) -> String {
+        // JSON is YAML.
+        let job = |name: &str| {
+            let of = self.jobs.iter().filter(|(job, _)| *job == name);
+            let targets: Vec<_> = of.map(|(_, target)| target).collect();
+            json!({"job_name": name, "static_configs": [{"targets": targets}]})
+        };
+        let names: BTreeSet<_> = self.jobs.iter().map(|(name, _)| *name).collect();
+        let configuration = json!({
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "scrape_configs": names.into_iter().map(job).collect::<Vec<_>>(),
+            "rule_files": self.rules,
+        });
+        configuration.to_string()
     }
 }
 

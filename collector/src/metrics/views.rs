@@ -1,7 +1,7 @@
 //! The views as Prometheus families, under the names and labels that Grafana's service graph and span metrics ask for
 //! (Tempo documentation, "Service graphs" and "Span metrics"), and the network gap beside them.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::time::{Duration, SystemTime};
 
 use bellwether::{ClassicBucket, Distribution, Exposition, Measured};
@@ -159,8 +159,9 @@ fn distribution(
         let fitting = exemplars
             .iter()
             .filter(|exemplar| wanted(exemplar.exponent()));
+        // Of several of one millisecond the first, which an earlier scrape may have shown.
         fitting
-            .max_by_key(|exemplar| exemplar.unix_nano)
+            .max_by_key(|exemplar| (exemplar.unix_millis(), Reverse(exemplar.unix_nano)))
             .map(measured)
     };
     let buckets = exponents.map(|exponent| ClassicBucket {
@@ -339,6 +340,26 @@ mod tests {
         assert_eq!(of_buckets.last(), Some(&Some(16.0)), "it ends there");
         assert_eq!(of_buckets.iter().flatten().count(), 2);
         assert_eq!(shown(&told.above), None);
+    }
+
+    #[test]
+    fn below_the_first_bound_an_exemplar_gives_way_to_a_later_millisecond_alone() {
+        let at = |nanos, after| Exemplar {
+            unix_nano: exemplar(nanos).unix_nano + after,
+            ..exemplar(nanos)
+        };
+        let latency = Cumulative::of(&[100, 1_000, 100_000]);
+        let first = |exemplars: &[Exemplar]| {
+            let told = distribution(&latency, LATENCY, exemplars);
+            let shown = told
+                .buckets
+                .first()
+                .and_then(|bucket| bucket.exemplar.as_ref());
+            shown.map(|exemplar| exemplar.value)
+        };
+        assert_eq!(first(&[at(100, 0), at(1_000, 1)]), Some(1e-7));
+        assert_eq!(first(&[at(1_000, 1), at(100, 0)]), Some(1e-7));
+        assert_eq!(first(&[at(100, 0), at(1_000, 1_000_000)]), Some(1e-6));
     }
 
     #[tokio::test]

@@ -16,6 +16,8 @@ use crate::wire::{SpanKind, SpanRef};
 /// Exemplars of one series and side: each bucket's durations are twice those of the one below, so this is a factor of
 /// 65,000 from the shortest to the longest. Beyond it the oldest gives way.
 const MAX_BUCKETS: usize = 16;
+/// In nanoseconds.
+const MILLISECOND: u64 = 1_000_000;
 /// Room is made for so many at a time: most series have few.
 const STEP: usize = 2;
 /// Of a series in its table, which may be half empty, beside its names.
@@ -200,7 +202,7 @@ impl Newest {
         let bucket = exemplar.exponent();
         let same = self.0.iter_mut().find(|known| known.exponent() == bucket);
         if let Some(known) = same {
-            if known.unix_nano < exemplar.unix_nano {
+            if known.unix_millis() < exemplar.unix_millis() {
                 *known = exemplar;
             }
             return 0;
@@ -238,6 +240,11 @@ impl Exemplar {
         let seconds = self.nanos.max(1) as f64 / 1e9;
         seconds.log2().ceil() as i32
     }
+
+    /// When the span came, as Prometheus tells times.
+    pub fn unix_millis(&self) -> u64 {
+        self.unix_nano / MILLISECOND
+    }
 }
 
 fn exemplar(span: &SpanRef<'_>, nanos: u64, unix_nano: u64) -> Exemplar {
@@ -271,23 +278,40 @@ mod tests {
     #[test]
     fn each_bucket_shows_its_newest() {
         let mut newest = Newest::default();
-        newest.offer(seen(1, 500_000_000, 10), true);
-        newest.offer(seen(2, 500_000_001, 11), true);
-        newest.offer(seen(3, 1_000_000_000, 12), true);
-        newest.offer(seen(4, 300_000_000, 9), true);
+        newest.offer(seen(1, 500_000_000, 10 * MILLISECOND), true);
+        newest.offer(seen(2, 500_000_001, 11 * MILLISECOND), true);
+        newest.offer(seen(3, 1_000_000_000, 12 * MILLISECOND), true);
+        newest.offer(seen(4, 300_000_000, 9 * MILLISECOND), true);
         assert_eq!(
             newest.0,
-            [seen(1, 500_000_000, 10), seen(3, 1_000_000_000, 12)]
+            [
+                seen(1, 500_000_000, 10 * MILLISECOND),
+                seen(3, 1_000_000_000, 12 * MILLISECOND)
+            ]
         );
         assert_eq!(
             newest.0.iter().map(Exemplar::exponent).collect::<Vec<_>>(),
             [-1, 0]
         );
-        newest.offer(seen(5, 900_000_000, 12), true);
-        assert_eq!(newest.0[1], seen(3, 1_000_000_000, 12), "no newer");
-        assert!(newest.expire(12));
-        assert_eq!(newest.0, [seen(3, 1_000_000_000, 12)]);
-        assert!(!newest.expire(13));
+        newest.offer(seen(5, 900_000_000, 12 * MILLISECOND), true);
+        assert_eq!(
+            newest.0[1],
+            seen(3, 1_000_000_000, 12 * MILLISECOND),
+            "no newer"
+        );
+        assert!(newest.expire(12 * MILLISECOND));
+        assert_eq!(newest.0, [seen(3, 1_000_000_000, 12 * MILLISECOND)]);
+        assert!(!newest.expire(13 * MILLISECOND));
+    }
+
+    #[test]
+    fn of_one_millisecond_the_first_is_shown() {
+        let mut newest = Newest::default();
+        newest.offer(seen(1, 1_000, 5 * MILLISECOND), true);
+        newest.offer(seen(2, 1_000, 6 * MILLISECOND - 1), true);
+        assert_eq!(newest.0, [seen(1, 1_000, 5 * MILLISECOND)]);
+        newest.offer(seen(3, 1_000, 6 * MILLISECOND), true);
+        assert_eq!(newest.0, [seen(3, 1_000, 6 * MILLISECOND)]);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The end-to-end tests: one binary, real processes, real peers.
 
 mod adoption;
+mod arrangements;
 mod browser;
 mod calculator;
+mod dashboards;
 mod demo;
 mod drain;
+mod endpoints;
 mod features;
 mod golden;
 mod grafana;
