@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod calculator_v1;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod error;
 pub mod expression;
