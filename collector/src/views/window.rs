@@ -165,9 +165,9 @@ impl<const C: usize, const H: usize> Series<C, H> {
         self.tens.drop_before(clock.oldest());
     }
 
-    /// What was counted and not handed to `closed` of [`roll`](Self::roll) yet.
-    pub(crate) fn open(&self) -> impl Iterator<Item = &Slot<C, H>> {
-        self.open.iter().map(|(_, slot)| slot)
+    /// What was counted and not handed to `closed` of [`roll`](Self::roll) yet, with the numbers of the slots.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (u32, &Slot<C, H>)> {
+        self.open.iter().map(|(at, slot)| (*at, slot))
     }
 
     /// No slot is left.
