@@ -275,14 +275,16 @@ impl<const C: usize, const H: usize> Snapshot<C, H> {
 /// Of rows whose histograms part one set of values.
 impl<const C: usize, const H: usize> Snapshot<C, H> {
     /// Its course: rate and 99th percentile. `now_unix_nano` tells how much of the last step has passed, so that the
-    /// newest point is a rate too and not a dip (at least half a slot, or a single batch would look like a flood).
+    /// newest point is a rate too and not a dip (at least half a slot, or a single batch would look like a flood); nor is
+    /// one whose step the range ends in.
     pub(crate) fn spark(&self, slots: Slots, now_unix_nano: u64) -> Spark {
         let step = slots.spark_step();
         let merged = self.steps(slots);
         let step_seconds = f64::from(step * SLOT_SECONDS);
+        let end = now_unix_nano.min(u64::from(slots.to) * SLOT_NANOS);
         let elapsed = |at: usize| {
             let start = u64::from(slots.from + at as u32 * step) * SLOT_NANOS;
-            let passed = now_unix_nano.saturating_sub(start) as f64 / 1e9;
+            let passed = end.saturating_sub(start) as f64 / 1e9;
             passed.clamp(f64::from(SLOT_SECONDS) / 2.0, step_seconds)
         };
         Spark {
