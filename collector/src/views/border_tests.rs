@@ -178,23 +178,30 @@ fn a_call_stays_in_the_slot_of_its_last_half_when_it_is_settled() {
     let views = views();
     let [client, server] = call(1);
     count(&views, "shop", vec![client], T0);
-    count(&views, "cart", vec![server], T0);
+    // A second before the next slot.
+    count(&views, "cart", vec![server], T0 + 6 * SECOND);
     let slot = Range::Between(T0, T0 + SECOND);
-    let calls = |views: &Views, now| -> u64 {
+    let calls = |now| -> u64 {
         let edges = views.map_at(slot, now).edges.into_iter();
         edges.map(|edge| edge.count).sum()
     };
-    assert_eq!(calls(&views, T0), 1);
-    // The next slot begins before the call is settled in it.
-    views.tick(T0 + 7 * SECOND);
-    count(
-        &views,
-        "shop",
-        vec![timed(2, 1, 0, Kind::Internal, 1)],
-        T0 + 4 * SECOND,
-    );
-    assert_eq!(calls(&views, T0 + 12 * SECOND), 1);
-    assert_eq!(calls(&views, T0 + 120 * SECOND), 1);
+    assert_eq!(calls(T0 + 8 * SECOND), 1);
+    assert_eq!(calls(T0 + 12 * SECOND), 1, "settled");
+    assert_eq!(calls(T0 + 120 * SECOND), 1);
+}
+
+/// Neither has any of the service's time: they are no entry spans.
+#[test]
+fn of_operations_without_impact_the_busiest_stands_first() {
+    let views = views();
+    for (id, name) in [(1, "a"), (2, "b"), (3, "b")] {
+        let mut one = timed(1, id, 9, Kind::Internal, 1_000);
+        one.name = name.into();
+        count(&views, "cart", vec![one], T0);
+    }
+    let (_, operations) = views.operations_at("cart", HALF_AN_HOUR, T0).unwrap();
+    let names = operations.iter().map(|row| row.operation.as_str());
+    assert_eq!(names.collect::<Vec<_>>(), ["b", "a"]);
 }
 
 #[test]

@@ -327,3 +327,30 @@ fn pop_if<T>(queue: &mut VecDeque<(u32, T)>, condition: impl Fn(u32) -> bool) ->
     let &(slot, _) = queue.front()?;
     condition(slot).then(|| queue.pop_front()).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_summed_up_takes_bytes_too() {
+        let (mut clock, mut series) = (Clock::new(60), Series::<1, 1>::default());
+        for slot in 1..360 {
+            clock.advance(slot * SLOT_NANOS);
+            series.roll(&clock, |_, _| ());
+            let data = series.at(clock.now());
+            data.counters[0] += 1;
+            data.histograms[0].record(slot);
+        }
+        // Of a copy, too: its buffers are no larger than they must be.
+        let held = series.clone().bytes();
+        let empty = |clear: fn(&mut Series<1, 1>)| {
+            let mut less = series.clone();
+            clear(&mut less);
+            less.bytes()
+        };
+        assert!(empty(|less| less.fine = Shelf::default()) < held);
+        assert!(empty(|less| less.minutes = Shelf::default()) < held);
+        assert!(empty(|less| less.tens = Shelf::default()) < held);
+    }
+}
