@@ -128,11 +128,17 @@ impl Clock {
         };
         let to = outward(slot(to.div_ceil(SLOT_NANOS)), SLOTS_A_MINUTE - 1);
         let started = outward(self.started, 0);
-        // A range that ends before the start keeps its place: it is empty, not another one.
+        // A range that ends before the start, or before what is kept, keeps its place, and no more length than others have:
+        // it is empty, not another one.
         let since = if to > started { started } else { 0 };
-        let from = outward(slot(from / SLOT_NANOS), 0)
-            .max(since)
-            .clamp(self.oldest, latest);
+        let retention = self.retention_minutes.saturating_mul(SLOTS_A_MINUTE);
+        let oldest = if to > self.oldest {
+            self.oldest
+        } else {
+            to.saturating_sub(retention)
+        };
+        let from = outward(slot(from / SLOT_NANOS), 0);
+        let from = from.max(since).max(oldest).min(latest);
         Slots {
             from,
             to: to.clamp(from + 1, (self.now + 1).max(from + 1)),
@@ -208,7 +214,12 @@ impl Slots {
 
     /// The point that a slot belongs to; beyond the last one for a slot that is not in the range.
     pub(crate) fn step_of(&self, slot: u32) -> usize {
-        (slot.wrapping_sub(self.from) / self.spark_step()) as usize
+        if self.contains(slot) {
+            ((slot - self.from) / self.spark_step()) as usize
+        } else {
+            // The range may end in the middle of its last step.
+            usize::MAX
+        }
     }
 
     /// The part of the range that is made of whole slots of some length, the newest of which is that one; empty at its end

@@ -12,7 +12,7 @@ use super::distribution::distribution;
 use super::figures::ratio;
 use super::names::{Name, NameId, Names, NodeKind};
 use super::report::{Distribution, Edge};
-use super::series::{EdgeCounts, EdgeKey, Moment, Table};
+use super::series::{EdgeCounts, EdgeKey, Table};
 use super::window::{Series, Slot, Snapshot, seconds};
 
 const MAX_EDGES: usize = 1_000;
@@ -110,7 +110,7 @@ impl Edges {
     ) {
         self.edges.retain(|&ends, row| {
             row.series.roll(clock, |at, slot| {
-                if let Some(key) = key(ends, names) {
+                if let Some(key) = key(ends, names, at) {
                     let calls = slot.calls();
                     totals.at(key, calls, clock.moment(at)).add(slot);
                 }
@@ -124,17 +124,20 @@ impl Edges {
     /// Every series with what is still in open slots.
     pub(crate) fn totals(
         &self,
-        now: Moment,
+        clock: &Clock,
         names: &Names,
         totals: &mut Table<EdgeKey, EdgeCounts>,
     ) -> Vec<(EdgeKey, EdgeCounts)> {
         let rows = self.edges.iter();
-        let slots = rows.flat_map(|(&ends, row)| row.series.open().map(move |slot| (ends, slot)));
+        let slots = rows.flat_map(|(&ends, row)| row.series.open().map(move |open| (ends, open)));
         // Before they are shown: one that has come back is, with what it had counted.
         let open: Vec<_> = slots
-            .filter_map(|(ends, slot)| Some((totals.claim(key(ends, names)?, now), slot)))
+            .filter_map(|(ends, (at, slot))| {
+                let key = key(ends, names, at)?;
+                Some((totals.claim(key, clock.moment(at)), slot))
+            })
             .collect();
-        let mut shown = totals.shown(now);
+        let mut shown = totals.shown(clock.moment(clock.now()));
         for (key, slot) in open {
             shown.entry(key).or_default().add(slot);
         }
@@ -289,13 +292,13 @@ impl EdgeCounts {
     }
 }
 
-/// What an edge is called; `None` once its names have gone.
-fn key((client, server): Ends, names: &Names) -> Option<EdgeKey> {
+/// What an edge is called, for what was counted in a slot; `None` once its names have gone.
+fn key((client, server): Ends, names: &Names, slot: u32) -> Option<EdgeKey> {
     let (client, server) = (names.get(client)?, names.get(server)?);
     Some(EdgeKey {
         client: Arc::clone(&client.text),
         server: Arc::clone(&server.text),
-        connection: server.kind.into(),
+        connection: server.kind_in(slot).into(),
     })
 }
 

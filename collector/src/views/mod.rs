@@ -51,6 +51,8 @@ mod window;
 mod zipkin_query;
 
 #[cfg(test)]
+mod border_tests;
+#[cfg(test)]
 mod compare_tests;
 #[cfg(test)]
 mod edge_tests;

@@ -35,6 +35,8 @@ pub(crate) enum NodeKind {
 pub(crate) struct Name {
     pub(crate) text: Arc<str>,
     pub(crate) kind: NodeKind,
+    /// What it was taken for until it turned out to be a service's, and in which slot that was.
+    was: Option<(NodeKind, u32)>,
     /// The newest slot it was used in.
     pub(crate) last_slot: u32,
 }
@@ -58,6 +60,14 @@ impl NodeKind {
             Self::Queue => "queue",
             Self::External => "external",
         }
+    }
+}
+
+impl Name {
+    /// What it was taken for in a slot: a series that has shown the calls of that slot must not lose them.
+    pub(crate) fn kind_in(&self, slot: u32) -> NodeKind {
+        let was = self.was.filter(|&(_, until)| slot <= until);
+        was.map_or(self.kind, |(kind, _)| kind)
     }
 }
 
@@ -129,6 +139,7 @@ impl Names {
             && let Some(Some(name)) = self.names.get_mut(id.0 as usize)
             && name.kind != NodeKind::Service
         {
+            name.was = Some((name.kind, slot));
             name.kind = kind;
             self.services += 1;
         }
@@ -138,6 +149,7 @@ impl Names {
         let name = Name {
             text: text.into(),
             kind,
+            was: None,
             last_slot: slot,
         };
         self.services += usize::from(kind == NodeKind::Service);

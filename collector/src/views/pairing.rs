@@ -166,10 +166,10 @@ impl Pairing {
 
     /// Settles what is due and hands over everything settled since the last time.
     pub(crate) fn settle(&mut self, unix_seconds: u32) -> std::vec::Drain<'_, Settled> {
-        while let Some(call) = due(&mut self.complete, unix_seconds) {
+        while let Some(call) = due(&mut self.complete, unix_seconds, LINGER_SECONDS) {
             self.finish(call);
         }
-        while let Some(call) = due(&mut self.waiting, unix_seconds) {
+        while let Some(call) = due(&mut self.waiting, unix_seconds, WAIT_SECONDS) {
             self.finish(call);
         }
         self.settled.drain(..)
@@ -345,9 +345,13 @@ fn growth(len: usize, most: usize) -> usize {
     len.max(64).min(most.saturating_sub(len)).max(1)
 }
 
-fn due(queue: &mut VecDeque<Due>, unix_seconds: u32) -> Option<Due> {
+/// The first of a queue whose entries wait for so long, when it is due.
+fn due(queue: &mut VecDeque<Due>, unix_seconds: u32, wait: u32) -> Option<Due> {
     let front = queue.front()?;
-    (front.unix_seconds <= unix_seconds)
+    // One from the future came before the clock was set back: it must not hold up those behind it until the clock is there
+    // again. It may be from a little later, lest a clock that is put right by seconds part calls.
+    let latest = unix_seconds.saturating_add(2 * wait);
+    (front.unix_seconds <= unix_seconds || front.unix_seconds > latest)
         .then(|| queue.pop_front())
         .flatten()
 }

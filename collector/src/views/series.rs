@@ -7,11 +7,12 @@
 //! was reset: nothing is ever counted twice.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::clock::OPEN_SLOTS;
 use super::cumulative::{Cumulative, PackedCumulative};
 use super::edges::OTHER_EDGES;
 use super::exemplars::Exemplar;
@@ -136,8 +137,11 @@ pub(crate) struct Table<K, V> {
     rows: HashMap<K, Row<V>, RandomState>,
     limit: usize,
     overflowed: u64,
-    /// The slot in which room was made last.
+    /// Since when those were shown that stayed when room was made last.
     swept: u32,
+    /// By their hashes, keys of which a scrape has shown open slots in the overflow, and the newest of these slots: they
+    /// close there, too, even if there is room by then. A few bytes for each row of the views at the most.
+    denied: HashMap<u64, u32, RandomState>,
 }
 
 #[derive(Debug)]
@@ -189,6 +193,7 @@ impl<K: Clone + Eq + Hash + Overflow, V: Clone + Default> Table<K, V> {
             limit: limit.max(1),
             overflowed: 0,
             swept: 0,
+            denied: HashMap::default(),
         }
     }
 
@@ -203,14 +208,17 @@ impl<K: Clone + Eq + Hash + Overflow, V: Clone + Default> Table<K, V> {
         &mut self.row(key, now).total
     }
 
-    /// The key of the series that `key` belongs to: its own when there is room, from now on, or the overflow's.
+    /// The key of the series that what `key` has in an open slot belongs to, and will be counted into: its own when there is
+    /// room, from now on, or the overflow's.
     pub(crate) fn claim(&mut self, key: K, now: Moment) -> K {
         if self.fits(&key, now) {
             self.row(key.clone(), now);
-            key
-        } else {
-            key.other()
+            return key;
         }
+        let denied = self.denied.entry(self.rows.hasher().hash_one(&key));
+        let newest = denied.or_default();
+        *newest = (*newest).max(now.slot);
+        key.other()
     }
 
     /// A copy of every series that is shown.
@@ -230,16 +238,23 @@ impl<K: Clone + Eq + Hash + Overflow, V: Clone + Default> Table<K, V> {
     /// Of the table itself, with a byte of its own for each place.
     fn entry_bytes(&self) -> usize {
         self.rows.capacity() * (size_of::<(K, Row<V>)>() + 1)
+            + self.denied.capacity() * (size_of::<(u64, u32)>() + 1)
     }
 
-    /// Whether there is a series of its own, or room for one.
+    /// Whether there is a series of its own, or room for one, and no scrape has shown the slot in the overflow.
     fn fits(&mut self, key: &K, now: Moment) -> bool {
+        let denied = self.denied.get(&self.rows.hasher().hash_one(key));
+        if denied.is_some_and(|&newest| now.slot <= newest) {
+            return false;
+        }
         if self.rows.contains_key(key) {
             return true;
         }
-        if self.rows.len() >= self.limit && self.swept != now.slot {
-            self.swept = now.slot;
+        if self.rows.len() >= self.limit && self.swept != now.shown_from {
+            self.swept = now.shown_from;
             self.rows.retain(|_, row| row.last_slot >= now.shown_from);
+            self.denied
+                .retain(|_, newest| *newest + OPEN_SLOTS > now.slot);
         }
         self.rows.len() < self.limit
     }
@@ -405,6 +420,27 @@ mod tests {
         count(&mut table, "b", 100);
         count(&mut table, "a", 101);
         assert_eq!(shown(&table, 101), [row(OTHER_OPERATIONS, 1), row("a", 1)]);
+    }
+
+    #[test]
+    fn what_a_scrape_has_shown_in_the_overflow_closes_there() {
+        let mut table = Table::new(2);
+        count(&mut table, "a", 100);
+        count(&mut table, "c", 100);
+        let other = table.claim(key("b"), moment(110));
+        assert_eq!(&*other.name, OTHER_OPERATIONS, "no room yet");
+        let later = moment(112);
+        let mut close = |slot| {
+            let mut histogram = Histogram::default();
+            histogram.record(1_000);
+            let at = Moment { slot, ..later };
+            table.at(key("b"), 1, at).add(&histogram);
+        };
+        close(110);
+        // Nobody was shown that one, and there is room now.
+        close(111);
+        assert_eq!(shown(&table, 112), [row(OTHER_OPERATIONS, 1), row("b", 1)]);
+        assert_eq!(table.claim(key("b"), moment(112)), key("b"));
     }
 
     #[test]

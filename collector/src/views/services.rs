@@ -13,7 +13,7 @@ use super::cumulative::PackedCumulative;
 use super::figures::{Counted, Pair, Row, RowSnapshot, by_status, samples};
 use super::names::{NameId, Names, cut};
 use super::parts::{Origin, Parts, Split};
-use super::series::{Moment, SpanKey, Table};
+use super::series::{SpanKey, Table};
 use super::snapshots::{OperationSnapshot, ServiceSnapshot};
 use crate::wire::{SpanKind, SpanRef, StatusCode};
 
@@ -145,23 +145,23 @@ impl Services {
     /// Every series with what is still in open slots.
     pub(crate) fn totals(
         &self,
-        now: Moment,
+        clock: &Clock,
         names: &Names,
         totals: &mut Table<SpanKey, PackedCumulative>,
     ) -> Vec<(SpanKey, PackedCumulative)> {
         let rows = self.operations.iter();
-        let slots = rows.flat_map(|row| row.row.open().map(move |slot| (row, slot)));
-        let open = slots.flat_map(|(row, slot)| {
+        let slots = rows.flat_map(|row| row.row.open().map(move |open| (row, open)));
+        let open = slots.flat_map(|(row, (at, slot))| {
             by_status(slot).filter_map(move |(status, histogram)| {
                 let key = key(row.service, row.kind, &row.name, status, names)?;
-                Some((key, histogram))
+                Some((key, at, histogram))
             })
         });
         // Before they are shown: one that has come back is, with what it had counted.
         let open: Vec<_> = open
-            .map(|(key, histogram)| (totals.claim(key, now), histogram))
+            .map(|(key, at, histogram)| (totals.claim(key, clock.moment(at)), histogram))
             .collect();
-        let mut shown = totals.shown(now);
+        let mut shown = totals.shown(clock.moment(clock.now()));
         for (key, histogram) in open {
             shown.entry(key).or_default().add(histogram);
         }

@@ -56,7 +56,8 @@ impl Share {
     /// filled in less, a flood begins, and that is as much as a whole second may bring: what it began with must not be
     /// pushed out by the rest of it.
     pub(super) fn adjust(&mut self, now_unix_nano: u64, limit: usize) {
-        let elapsed = now_unix_nano.saturating_sub(self.adjusted_unix_nano);
+        // Either way: a clock set back must not hold the share where it is.
+        let elapsed = now_unix_nano.abs_diff(self.adjusted_unix_nano);
         if elapsed < NANOS_A_SECOND && self.taken <= limit / 2 {
             return;
         }
@@ -117,6 +118,19 @@ mod tests {
         );
         let more = taken(3, LIMIT / 600);
         assert!(more > few + few / 20, "{more} after {few}");
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_hold_the_share() {
+        let mut share = Share::default();
+        share.adjust(T0, LIMIT);
+        share.add(LIMIT);
+        share.adjust(T0 + NANOS_A_SECOND, LIMIT);
+        let few = share.threshold;
+        for second in 0..60 {
+            share.adjust(T0 / 2 + second * NANOS_A_SECOND, LIMIT);
+        }
+        assert!(few < ALL / 50 && share.threshold == ALL, "{few}");
     }
 
     #[test]

@@ -229,9 +229,9 @@ impl Stats {
     /// Everything counted since the start, for Prometheus.
     pub(crate) fn totals(&mut self, now_unix_nano: u64) -> Totals {
         self.advance(now_unix_nano);
-        let (now, names) = (self.clock.moment(self.clock.now()), &self.names);
-        let spans = self.services.totals(now, names, &mut self.series.spans);
-        let edges = self.edges.totals(now, names, &mut self.series.edges);
+        let (clock, names) = (&self.clock, &self.names);
+        let spans = self.services.totals(clock, names, &mut self.series.spans);
+        let edges = self.edges.totals(clock, names, &mut self.series.edges);
         Totals {
             spans,
             edges,

@@ -165,9 +165,9 @@ impl<const C: usize, const H: usize> Series<C, H> {
         self.tens.drop_before(clock.oldest());
     }
 
-    /// What was counted and not handed to `closed` of [`roll`](Self::roll) yet.
-    pub(crate) fn open(&self) -> impl Iterator<Item = &Slot<C, H>> {
-        self.open.iter().map(|(_, slot)| slot)
+    /// What was counted and not handed to `closed` of [`roll`](Self::roll) yet, with the numbers of the slots.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (u32, &Slot<C, H>)> {
+        self.open.iter().map(|(at, slot)| (*at, slot))
     }
 
     /// No slot is left.
@@ -275,14 +275,16 @@ impl<const C: usize, const H: usize> Snapshot<C, H> {
 /// Of rows whose histograms part one set of values.
 impl<const C: usize, const H: usize> Snapshot<C, H> {
     /// Its course: rate and 99th percentile. `now_unix_nano` tells how much of the last step has passed, so that the
-    /// newest point is a rate too and not a dip (at least half a slot, or a single batch would look like a flood).
+    /// newest point is a rate too and not a dip (at least half a slot, or a single batch would look like a flood); nor is
+    /// one whose step the range ends in.
     pub(crate) fn spark(&self, slots: Slots, now_unix_nano: u64) -> Spark {
         let step = slots.spark_step();
         let merged = self.steps(slots);
         let step_seconds = f64::from(step * SLOT_SECONDS);
+        let end = now_unix_nano.min(u64::from(slots.to) * SLOT_NANOS);
         let elapsed = |at: usize| {
             let start = u64::from(slots.from + at as u32 * step) * SLOT_NANOS;
-            let passed = now_unix_nano.saturating_sub(start) as f64 / 1e9;
+            let passed = end.saturating_sub(start) as f64 / 1e9;
             passed.clamp(f64::from(SLOT_SECONDS) / 2.0, step_seconds)
         };
         Spark {
@@ -324,4 +326,31 @@ pub(crate) fn seconds(nanos: f64) -> f64 {
 fn pop_if<T>(queue: &mut VecDeque<(u32, T)>, condition: impl Fn(u32) -> bool) -> Option<(u32, T)> {
     let &(slot, _) = queue.front()?;
     condition(slot).then(|| queue.pop_front()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_summed_up_takes_bytes_too() {
+        let (mut clock, mut series) = (Clock::new(60), Series::<1, 1>::default());
+        for slot in 1..360 {
+            clock.advance(slot * SLOT_NANOS);
+            series.roll(&clock, |_, _| ());
+            let data = series.at(clock.now());
+            data.counters[0] += 1;
+            data.histograms[0].record(slot);
+        }
+        // Of a copy, too: its buffers are no larger than they must be.
+        let held = series.clone().bytes();
+        let empty = |clear: fn(&mut Series<1, 1>)| {
+            let mut less = series.clone();
+            clear(&mut less);
+            less.bytes()
+        };
+        assert!(empty(|less| less.fine = Shelf::default()) < held);
+        assert!(empty(|less| less.minutes = Shelf::default()) < held);
+        assert!(empty(|less| less.tens = Shelf::default()) < held);
+    }
 }
