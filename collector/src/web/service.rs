@@ -83,7 +83,7 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
         .views
         .critical_paths(name, range)
         .map(|(_, paths)| paths);
-    let heatmap = web.views.heatmap(name, query.get("operation"), range);
+    let heatmap = web.views.heatmap(name, query.name("operation"), range);
     let report = web.views.service(name, range);
     let parts = |split| web.views.split(split, Some(name), range).1;
     let map = web.views.map(range);
@@ -229,7 +229,7 @@ fn courses(report: &ServiceReport, window: &Window) -> Markup {
 
 /// The heatmap; a cell opens the traces whose spans it counts.
 fn latencies(query: &PageQuery, service: &str, map: &Heatmap) -> Markup {
-    let operation = query.get("operation");
+    let operation = query.name("operation");
     let link = |at: usize, row: usize| {
         let from = map.times.get(at).map(String::as_str);
         let to = map.times.get(at + 1).unwrap_or(&map.window.to);
