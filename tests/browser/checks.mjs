@@ -86,6 +86,41 @@ await check('an address opened anew shows the same window, filter and order', as
   await second.context().close();
 });
 
+for (const [name, path, press] of [['paused', '/?q=', 'p'], ['at a fixed time', '/?%&q=']]) {
+  await check(`${name}: a filter that the address brought can be taken back, and gives all rows`, async () => {
+    const all = await open(browser, '/');
+    const time = (await all.getAttribute('a.stay', 'href')).replace('/?', '');
+    const [known] = (await names(all)).filter((other) => other !== HOSTILE);
+    const page = await open(browser, path.replace('%', time) + encodeURIComponent(known));
+    const narrow = await names(page);
+    if (press) await page.keyboard.press(press);
+    await page.fill('#filter', '');
+    await page.waitForFunction((few) => document.querySelectorAll('#services tbody tr').length > few, narrow.length, { timeout: 5000 });
+    expect((await names(page)).includes(known), `${known} is gone`);
+    expect(new URL(page.url()).searchParams.get('q') === null, 'the address still filters');
+    await all.context().close();
+    await page.context().close();
+  });
+}
+
+await check('paused: a filter that only narrows leaves the numbers as they are', async () => {
+  const page = await open(browser, '/');
+  await page.keyboard.press('p');
+  const [known] = (await names(page)).filter((other) => other !== HOSTILE);
+  await page.evaluate(() => { document.querySelector('.asof').textContent = 'kept'; });
+  await page.fill('#filter', known);
+  await page.waitForTimeout(1000);
+  expect((await page.textContent('.asof')) === 'kept', 'a paused page has changed');
+  await page.context().close();
+});
+
+await check('a fragment that cannot be read does not keep a page from being live', async () => {
+  const page = await open(browser, '/#%zz');
+  await page.waitForSelector('#live[data-state="on"]', { timeout: 5000 });
+  expect(page.faults.length === 0, page.faults.join('; '));
+  await page.context().close();
+});
+
 await check('a new service appears without reload, and the focus stays', async () => {
   const page = await open(browser, '/?window=5m');
   await page.evaluate(() => { window.sameDocument = true; });
@@ -357,6 +392,15 @@ await check('printed: no navigation, light colours, whole tables, nothing that m
     expect(!clipped, 'a table is cut off');
     await page.context().close();
   }
+});
+
+await check('375 px: the page of an edge shows p99, gap and what a sort means without moving its tables', async () => {
+  const page = await open(browser, pages.edge, { viewport: { width: 375, height: 900 } });
+  for (const cell of ['.percentiles tbody td:nth-of-type(3)', '.examples tbody td:nth-of-type(4)', '.sorts tbody td.text']) {
+    const ends = await page.locator(cell).evaluateAll((found) => found.map((element) => element.getBoundingClientRect().right));
+    expect(ends.length > 0 && Math.max(...ends) <= 375, `${cell} ends at ${Math.max(...ends)} px`);
+  }
+  await page.context().close();
 });
 
 await check('hostile names stay text, and the policy blocks inline script', async () => {

@@ -10,6 +10,8 @@ import { newSpanId, newTraceId, requestOf } from './traffic.mjs';
 /** The wide slots by which the collector counts, in milliseconds. */
 const SLOT = 10_000;
 const MS = 1_000_000;
+/** What a sheet has between its margins, in CSS pixels. */
+const A4 = { width: 718, height: 1000 };
 /** So many clicks may lead from the page of services to the answer. */
 const FEW = 5;
 
@@ -105,6 +107,12 @@ class Reader {
     return (await this.page.locator(what).first().textContent()).replaceAll('\u{a0}', ' ');
   }
 
+  /** The whole of it is on the screen, without moving a table. */
+  async sees(what) {
+    const [right, width] = await this.page.locator(what).first().evaluate((element) => [element.getBoundingClientRect().right, innerWidth]);
+    expect(right <= width, `${this.name}: ${what} ends at ${right} of ${width} px`);
+  }
+
   async says(what, ...parts) {
     const text = await this.read(what);
     const has = (part) => (part instanceof RegExp ? part.test(text) : text.includes(part));
@@ -131,6 +139,7 @@ for (const [name, options, keyboard] of READERS) {
   await check(`${name}: from the services to the slow hop`, async () => {
     const reader = await Reader.open(name, `/?${window}&sort=p99`, options, keyboard);
     await reader.says('#services tbody tr', 'shop');
+    await reader.sees('#services tbody tr[data-key="shop"] td.strong');
     await reader.follow('#services tr[data-key="shop"] a.service');
     await reader.says('#critical-path p:not(.muted)', 'of that in prices wait for the table');
     await reader.says('#slowest tbody tr', 'prices wait for the table', '90.0 %');
@@ -156,6 +165,17 @@ for (const [name, options, keyboard] of READERS) {
     await reader.page.context().close();
   });
 }
+
+await check('printed: tables with changes fit the paper', async () => {
+  for (const path of ['/', '/services/shop', '/map']) {
+    const page = await openPage(browser, collector.address, `${path}?${window}&sort=${path === '/map' ? 'gap_p99' : 'p99'}-change`, { viewport: A4 });
+    await page.emulateMedia({ media: 'print' });
+    expect((await page.locator('.change').count()) > 0, `${path}: nothing is compared`);
+    const beyond = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    expect(beyond <= 0, `${path}: ${beyond} px are cut`);
+    await page.context().close();
+  }
+});
 
 for (const [name, options] of READERS.filter(([, , keyboard]) => !keyboard)) {
   await check(`${name}: from the list of traces to the slow hop`, async () => {

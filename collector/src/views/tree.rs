@@ -161,8 +161,9 @@ impl Tree {
             }
         }
         if cycles > 0 {
+            let circles = if cycles == 1 { "circle" } else { "circles" };
             warnings.push(format!(
-                "{cycles} times spans are their own ancestors: each such circle is shown from its earliest span"
+                "spans are their own ancestors, in {cycles} {circles}: each is shown from its earliest span"
             ));
         }
     }

@@ -263,10 +263,13 @@ pub(super) fn compared(
             @if let Some(before) = previous {
                 "What changed since the " (coarse(before.seconds)) " before ("
                 time datetime=(before.from) { (time_of_day(&before.from)) } " to "
-                time datetime=(before.to) { (time_of_day(&before.to)) } " UTC)? Most changed first: "
-                @for (key, (column, _)) in changes {
-                    a href=(query.link(path, &[("sort", Some(key)), ("dir", None)]))
-                      aria-current=[(sorting.key() == *key).then_some("true")] { (column.label()) } " "
+                time datetime=(before.to) { (time_of_day(&before.to)) } " UTC)?"
+                span.order {
+                    " Most changed first: "
+                    @for (key, (column, _)) in changes {
+                        a href=(query.link(path, &[("sort", Some(key)), ("dir", None)]))
+                          aria-current=[(sorting.key() == *key).then_some("true")] { (column.label()) } " "
+                    }
                 }
             } @else {
                 (nothing_before(window))

@@ -73,10 +73,13 @@ pub(super) fn compared(
             @if let Some(before) = previous {
                 "Whose network gap has grown since the " (coarse(before.seconds)) " before ("
                 time datetime=(before.from) { (time_of_day(&before.from)) } " to "
-                time datetime=(before.to) { (time_of_day(&before.to)) } " UTC)? Most grown first: "
-                @for (key, percentile, label) in SORTS {
-                    a href=(query.link("/map", &[("sort", Some(key)), ("dir", None)]))
-                      aria-current=[(sorted == Some(percentile)).then_some("true")] { (label) } " "
+                time datetime=(before.to) { (time_of_day(&before.to)) } " UTC)?"
+                span.order {
+                    " Most grown first: "
+                    @for (key, percentile, label) in SORTS {
+                        a href=(query.link("/map", &[("sort", Some(key)), ("dir", None)]))
+                          aria-current=[(sorted == Some(percentile)).then_some("true")] { (label) } " "
+                    }
                 }
             } @else {
                 (nothing_before(window))

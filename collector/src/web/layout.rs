@@ -186,8 +186,8 @@ pub(super) fn window_choice(query: &PageQuery, path: &str, window: &Window) -> M
 pub(super) fn filter_box(query: &PageQuery, path: &str, label: &str, rows: &str) -> Markup {
     html! {
         form.filter role="search" method="get" action=(path) {
-            @for name in TIME.into_iter().chain(["sort", "dir", "focus", "edges", "split"]) {
-                @if let Some(value) = query.get(name) { input type="hidden" name=(name) value=(value); }
+            @for name in TIME.into_iter().chain(["sort", "dir", "focus", "edges", "split", "operation"]) {
+                @if let Some(value) = query.name(name) { input type="hidden" name=(name) value=(value); }
             }
             input #filter type="search" name="q" value=(query.get("q").unwrap_or_default())
                 placeholder={ (label) "  /" } aria-label=(label) autocomplete="off" data-filter=(rows);
@@ -332,6 +332,31 @@ mod tests {
         // Windows are rounded outward.
         check("5m", 310.0, "last 5 min");
         check("1h", 310.0, "5 min so far");
+    }
+
+    #[test]
+    fn a_filter_keeps_what_else_the_page_shows() {
+        let query = crate::web::fixtures::query(&[
+            ("operation", "GET /x "),
+            ("q", "x"),
+            ("sort", "p99"),
+            ("from", "2026-01-31T12:00:00Z"),
+        ]);
+        let form = filter_box(&query, "/services/cart", "Filter operations", "operations");
+        let form = Page::parse(&form.into_string());
+        let fields = form
+            .all("input")
+            .filter_map(|input| input.get("name").zip(input.get("value")));
+        let fields: Vec<_> = fields.collect();
+        assert_eq!(
+            fields,
+            [
+                ("from", "2026-01-31T12:00:00Z"),
+                ("sort", "p99"),
+                ("operation", "GET /x "),
+                ("q", "x")
+            ]
+        );
     }
 
     #[test]

@@ -77,7 +77,7 @@ struct Seen<'a> {
 
 fn content(asked: &Asked<'_>, seen: &Seen<'_>) -> Markup {
     let (query, map) = (asked.query, seen.map);
-    let focus = Focus::of(query.get("focus"), &map.nodes);
+    let focus = Focus::of(query.name("focus"), &map.nodes);
     let on = match &focus {
         Focus::On(id) => Some(*id),
         _ => None,
@@ -473,7 +473,7 @@ mod tests {
 
     #[test]
     fn part_of_a_name_finds_its_node_or_offers_those_that_have_it() {
-        let page = show(&[("focus", "GATE")], &fixtures::map());
+        let page = show(&[("focus", " GATE ")], &fixtures::map());
         assert!(page.text().contains("The neighbourhood of gateway"));
         let page = show(&[("focus", "e")], &fixtures::map());
         assert!(page.text().contains("Several have that in their names"));

@@ -54,6 +54,12 @@ impl PageQuery {
         self.all(name).next()
     }
 
+    /// The first value that is not empty, as it came: names of services and operations may begin or end with spaces, where
+    /// a line of their environment did.
+    pub(super) fn name(&self, name: &str) -> Option<&str> {
+        self.0.all(name).find(|value| !value.is_empty())
+    }
+
     /// Every value of a parameter that is not blank.
     pub(super) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         let values = self.0.all(name).map(str::trim);
@@ -73,7 +79,7 @@ impl PageQuery {
     /// A link to `path` with these parameters, some of them changed or (`None`) left out.
     pub(super) fn link(&self, path: &str, changes: &[(&str, Option<&str>)]) -> String {
         let kept = self.0.iter().filter(|(key, value)| {
-            !value.trim().is_empty() && !changes.iter().any(|(name, _)| name == key)
+            !value.is_empty() && !changes.iter().any(|(name, _)| name == key)
         });
         let changed = changes
             .iter()
@@ -225,16 +231,16 @@ impl PageQuery {
         self.choice("split", &choices, None, "say version or instance")
     }
 
-    /// A parameter that has to be there.
+    /// A [name](Self::name) that has to be there.
     ///
     /// # Errors
-    /// It is absent or blank.
+    /// It is absent or empty.
     pub(super) fn required(
         &self,
         name: &'static str,
         allowed: &'static str,
     ) -> Result<&str, BadParameter> {
-        self.get(name).ok_or_else(|| self.bad(name, allowed))
+        self.name(name).ok_or_else(|| self.bad(name, allowed))
     }
 
     /// `dir`: `asc` or `desc`.
@@ -434,6 +440,22 @@ mod tests {
         );
         assert_eq!(state.link_keeping_window("/map"), "/map?window=1h");
         assert_eq!(PageQuery::default().link("/map", &[]), "/map");
+    }
+
+    #[test]
+    fn names_are_taken_as_they_came_and_words_are_trimmed() {
+        let state = query(&[("server", ""), ("server", "pay\r"), ("window", " 1h ")]);
+        assert_eq!(state.required("server", "say it"), Ok("pay\r"));
+        assert!(state.required("client", "say it").is_err());
+        assert_eq!(state.window(), Ok(Duration::from_secs(3_600)));
+        assert_eq!(
+            state.link("/edges", &[("window", None)]),
+            "/edges?server=pay%0D"
+        );
+        assert_eq!(
+            query(&[("client", " ")]).link("/edges", &[]),
+            "/edges?client=%20"
+        );
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn render(web: &Web, name: &str, query: &PageQuery) -> Result<Option<Markup>, Ba
         .views
         .critical_paths(name, range)
         .map(|(_, paths)| paths);
-    let heatmap = web.views.heatmap(name, query.get("operation"), range);
+    let heatmap = web.views.heatmap(name, query.name("operation"), range);
     let report = web.views.service(name, range);
     let parts = |split| web.views.split(split, Some(name), range).1;
     let map = web.views.map(range);
@@ -153,7 +153,7 @@ fn content(query: &PageQuery, page: &Content<'_>) -> Markup {
             (figures(report, &callers))
         }
         (compared(query, &path, page.sorting, page.window, page.previous))
-        @if let Some(report) = page.report { (courses(report, page.window)) }
+        @if let Some(report) = page.report { (courses(query, report, page.window)) }
         (parts::section(Split::Version, page.versions))
         @if let Some(map) = page.heatmap.filter(|map| !map.nanos.is_empty()) { (latencies(query, page.name, map)) }
         @if page.operations.is_empty() { (empty::nothing_in_range(query, &path, page.window)) }
@@ -203,12 +203,19 @@ fn figures(report: &ServiceReport, callers: &[&Edge]) -> Markup {
     }
 }
 
-fn courses(report: &ServiceReport, window: &Window) -> Markup {
+fn courses(query: &PageQuery, report: &ServiceReport, window: &Window) -> Markup {
+    // The line of the rate falls at its end until that step is over, which nobody is to take for an outage.
+    let note = if query.is_fixed() {
+        ""
+    } else {
+        "its last step is not over yet"
+    };
     let rates: Vec<Option<f64>> = report.spark.rate.iter().copied().map(Some).collect();
     html! {
         div.two {
             (line(&Series {
                 title: "Requests per second",
+                note,
                 values: &rates,
                 from: &window.from,
                 step_seconds: report.spark.step_seconds,
@@ -217,6 +224,7 @@ fn courses(report: &ServiceReport, window: &Window) -> Markup {
             }))
             (line(&Series {
                 title: "p99 latency",
+                note: "",
                 values: &report.spark.p99,
                 from: &window.from,
                 step_seconds: report.spark.step_seconds,
@@ -229,7 +237,7 @@ fn courses(report: &ServiceReport, window: &Window) -> Markup {
 
 /// The heatmap; a cell opens the traces whose spans it counts.
 fn latencies(query: &PageQuery, service: &str, map: &Heatmap) -> Markup {
-    let operation = query.get("operation");
+    let operation = query.name("operation");
     let link = |at: usize, row: usize| {
         let from = map.times.get(at).map(String::as_str);
         let to = map.times.get(at + 1).unwrap_or(&map.window.to);
@@ -405,6 +413,17 @@ mod tests {
         assert!(page.text().contains("hides all 3 operations"));
         let clear = page.all("a").find(|link| link.text == "Clear the filter");
         assert_eq!(clear.unwrap().get("href"), Some("/services/checkout"));
+    }
+
+    #[test]
+    fn the_end_of_a_rate_that_goes_on_is_explained() {
+        let text = show(&PageQuery::default(), &[]).text();
+        assert_eq!(text.matches("its last step is not over yet").count(), 1);
+        let fixed = fixtures::query(&[
+            ("from", "2026-11-22T15:41:20Z"),
+            ("to", "2026-11-22T15:46:20Z"),
+        ]);
+        assert!(!show(&fixed, &[]).text().contains("not over yet"));
     }
 
     #[test]

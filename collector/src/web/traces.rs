@@ -29,11 +29,15 @@ pub(super) async fn page(State(web): State<Web>, query: PageQuery) -> Response {
 fn render(web: &Web, query: &PageQuery) -> Result<Markup, BadParameter> {
     let version = live::version(web);
     let range = query.range()?;
-    let asked = read(query)?;
+    let mut asked = read(query)?;
     let main = if web.views.spans_counted() == 0 {
         empty::nothing_ever(&web.status)
     } else {
-        let (window, traces) = web.views.traces(&asked, range);
+        let (mut window, mut traces) = web.views.traces(&asked, range);
+        if let Some(trimmed) = trimmed(&asked).filter(|_| traces.is_empty()) {
+            asked = trimmed;
+            (window, traces) = web.views.traces(&asked, range);
+        }
         let found = Found {
             others: traces.is_empty() && is_filtered(query) && any_kept(web, range),
             window,
@@ -75,8 +79,8 @@ fn any_kept(web: &Web, range: Range) -> bool {
 
 fn read(query: &PageQuery) -> Result<TraceQuery, BadParameter> {
     let asked = TraceQuery {
-        service: query.get("service").map(str::to_owned),
-        operation: query.get("operation").map(str::to_owned),
+        service: query.name("service").map(str::to_owned),
+        operation: query.name("operation").map(str::to_owned),
         min: query.latency("min")?,
         max: query.latency("max")?,
         span_min: query.latency("span_min")?,
@@ -105,6 +109,21 @@ fn read(query: &PageQuery) -> Result<TraceQuery, BadParameter> {
         None => Ok(asked),
         Some(bounds) => Err(query.contradiction(bounds)),
     }
+}
+
+/// The same without spaces around the names, where there are any: names may have them, and keyboards put them behind words.
+fn trimmed(asked: &TraceQuery) -> Option<TraceQuery> {
+    let trim = |name: &Option<String>| {
+        let name = name.as_deref().map(str::trim);
+        name.filter(|name| !name.is_empty()).map(str::to_owned)
+    };
+    let (service, operation) = (trim(&asked.service), trim(&asked.operation));
+    let same = service == asked.service && operation == asked.operation;
+    (!same).then(|| TraceQuery {
+        service,
+        operation,
+        ..asked.clone()
+    })
 }
 
 fn content(query: &PageQuery, asked: &TraceQuery, services: &[String], found: &Found) -> Markup {
@@ -149,6 +168,7 @@ fn span_filter(query: &PageQuery, asked: &TraceQuery) -> Markup {
 
 fn form(query: &PageQuery, asked: &TraceQuery, services: &[String]) -> Markup {
     let value = |name| query.get(name).unwrap_or_default();
+    let name = |name| query.name(name).unwrap_or_default();
     let errors = [("", "any"), ("true", "failed"), ("false", "good")];
     let orders = [("newest", Order::Newest), ("slowest", Order::Slowest)];
     html! {
@@ -158,11 +178,11 @@ fn form(query: &PageQuery, asked: &TraceQuery, services: &[String]) -> Markup {
             }
             label {
                 "Service"
-                input #filter name="service" list="known-services" value=(value("service")) placeholder="any  /"
+                input #filter name="service" list="known-services" value=(name("service")) placeholder="any  /"
                     autocomplete="off";
             }
             datalist #known-services { @for name in services { option value=(name) {} } }
-            label { "Operation" input name="operation" value=(value("operation")) placeholder="any" autocomplete="off"; }
+            label { "Operation" input name="operation" value=(name("operation")) placeholder="any" autocomplete="off"; }
             // One more than are filled in: whoever needs several gets another field with each search.
             @for attribute in query.all("attr").chain([""]).take(MAX_ATTRIBUTES) {
                 label { "Attribute" input name="attr" value=(attribute) placeholder="key:value" autocomplete="off"; }

@@ -62,3 +62,27 @@ fn a_kept_trace_is_found_shown_and_linked_to_the_same_one_elsewhere() {
     page(&format!("/traces/{other}"), 404, &["not kept", &elsewhere]);
     collector.stop();
 }
+
+/// As a service does whose environment was written with line ends of another system.
+#[test]
+fn links_find_names_that_end_in_spaces_and_a_search_forgives_them() {
+    let collector = Collector::start(&[]);
+    for service in ["cart\r", "pay"] {
+        assert_eq!(post(&collector.traces(), &batch(service, 3)).0, 200);
+    }
+    let finds = |path: &str, text: &str| {
+        let (status, body) = get(&collector.web(path));
+        assert_eq!(status, 200, "{path}");
+        assert!(body.contains(text), "{path}: {body}");
+    };
+    let row = format!("<a class=\"service\" href=\"/traces/{TRACE}\"");
+    finds(
+        "/services/cart%0D",
+        "/traces?service=cart%0D&amp;operation=",
+    );
+    finds("/traces?service=cart%0D", &row);
+    finds("/traces?service=pay%20", &row);
+    finds("/traces?service=cart", "No kept trace matches");
+    finds("/edges?client=pay&server=cart%0D", "pay");
+    collector.stop();
+}

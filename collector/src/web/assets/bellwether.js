@@ -74,6 +74,10 @@
   let late = false;
   // The reader has asked for other rows, which pausing does not refuse.
   let asked = false;
+  // What the rows that the page has were chosen by: the filter in the address that they came from.
+  const needleOf = (text) => (text ?? '').trim().toLowerCase();
+  const filterIn = (address) => needleOf(new URL(address).searchParams.get('q'));
+  let narrowed = filterIn(location.href);
   const main = () => find('main');
   const say = (state, text) => {
     const live = find('live');
@@ -92,6 +96,7 @@
       const fresh = page.getElementById('main');
       if (fresh && (asked || !paused) && address === location.href) {
         asked = false;
+        narrowed = filterIn(address);
         const focused = document.activeElement;
         morph(main(), document.adoptNode(fresh));
         document.title = page.title;
@@ -162,7 +167,7 @@
     const box = document.querySelector('[data-filter]');
     const table = box && find(box.dataset.filter);
     if (!table) return;
-    const needle = box.value.trim().toLowerCase();
+    const needle = needleOf(box.value);
     let shown = 0;
     for (const row of table.querySelectorAll('[data-row]')) {
       row.hidden = needle !== '' && !row.dataset.text.includes(needle);
@@ -178,9 +183,13 @@
     if (box.value.trim()) address.searchParams.set('q', box.value.trim()); else address.searchParams.delete('q');
     history.replaceState(null, '', address);
     filterRows();
-    // Rows that the server has left out have to be asked for, once the typing pauses.
+    // Rows that the server has left out have to be asked for, once the typing pauses. A page that is paused keeps its
+    // numbers as long as it has the rows: until the filter is wider than the one it was made with.
     clearTimeout(asking);
-    if (main().hasAttribute('data-live')) asking = setTimeout(refresh, 200);
+    asking = setTimeout(() => {
+      asked ||= !needleOf(box.value).includes(narrowed);
+      refresh();
+    }, 200);
   };
 
   // Other rows of the same page: its address changes, the page stays.
@@ -280,8 +289,12 @@
     setTimeout(() => { button.textContent = 'Copy'; }, 1500);
   };
 
+  const linked = () => {
+    // A fragment may be anything that somebody has typed.
+    try { return find(decodeURIComponent(location.hash.slice(1))); } catch { return null; }
+  };
   const openLinked = () => {
-    const target = location.hash.length > 1 && find(decodeURIComponent(location.hash.slice(1)));
+    const target = linked();
     if (target instanceof HTMLDetailsElement) {
       target.open = true;
       target.scrollIntoView({ block: 'center' });

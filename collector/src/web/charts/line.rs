@@ -17,6 +17,8 @@ const BOTTOM: f64 = 22.0;
 pub(in crate::web) struct Series<'a> {
     /// Above the chart.
     pub(in crate::web) title: &'a str,
+    /// What has to be known to read it, beside the title; nothing when empty.
+    pub(in crate::web) note: &'a str,
     /// Oldest first; `None` where there is no data.
     pub(in crate::web) values: &'a [Option<f64>],
     /// When the first one begins, RFC 3339.
@@ -36,7 +38,10 @@ pub(in crate::web) fn line(series: &Series<'_>) -> Markup {
     let last = series.values.len().saturating_sub(1);
     html! {
         figure.chart {
-            figcaption { (series.title) }
+            figcaption {
+                (series.title)
+                @if !series.note.is_empty() { " " span.note { (series.note) } }
+            }
             svg.line.(series.class) role="img" viewBox={ "0 -8 " (WIDTH + 4.0) " " (HEIGHT + BOTTOM + 8.0) } {
                 title { (series.title) ", " (summary(series)) }
                 @for share in [0.0, 0.5, 1.0] {
@@ -125,6 +130,7 @@ mod tests {
         let values = [Some(0.010), None, Some(0.025)];
         let series = Series {
             title: "p99",
+            note: "",
             values: &values,
             from: "2026-11-22T23:59:50Z",
             step_seconds: 10.0,
@@ -163,6 +169,7 @@ mod tests {
     fn no_data_says_so() {
         let series = Series {
             title: "rate",
+            note: "",
             values: &[],
             from: "2026-11-22T23:59:50Z",
             step_seconds: 10.0,

@@ -48,6 +48,10 @@ impl<'a> Focus<'a> {
         if nodes.iter().any(|node| is(&node)) {
             return Self::On(asked);
         }
+        let asked = asked.trim();
+        if asked.is_empty() {
+            return Self::None;
+        }
         let needle = asked.to_lowercase();
         let alike = nodes.iter().map(|node| node.id.as_str());
         let alike: Vec<_> = alike
