@@ -203,33 +203,6 @@ pub(crate) fn ports(documents: &[Value]) -> Vec<String> {
     faults
 }
 
-/// What is scraped keeps its labels, and is answered before it is asked again.
-pub(crate) fn monitors(documents: &[Value]) -> Vec<String> {
-    let mut faults = Vec::new();
-    let kinds = [
-        ("PodMonitor", "podMetricsEndpoints"),
-        ("ServiceMonitor", "endpoints"),
-    ];
-    for (kind, endpoints) in kinds {
-        for monitor in of_kind(documents, kind) {
-            for endpoint in list(&monitor["spec"][endpoints]) {
-                let seconds = |name: &str| text(&endpoint[name]).strip_suffix('s')?.parse().ok();
-                let (interval, timeout): (Option<u32>, _) =
-                    (seconds("interval"), seconds("scrapeTimeout"));
-                // The rates that autoscalers read are of one minute, which has to hold two scrapes.
-                if timeout.is_none() || timeout > interval || interval > Some(30) {
-                    faults.push(format!("{}: {timeout:?} of {interval:?}", id(monitor)));
-                }
-                // A collector's series say by themselves what `service` they are of; the operator has a label of that name, too.
-                if endpoint["port"] == "web" && endpoint["honorLabels"] != true {
-                    faults.push(format!("{}: renames labels", id(monitor)));
-                }
-            }
-        }
-    }
-    faults
-}
-
 /// Where services send their spans in each overlay.
 pub(crate) fn ways(overlay: &str, documents: &[Value]) -> Vec<String> {
     let collector = match overlay {
