@@ -12,9 +12,12 @@ pub(crate) fn faults(documents: &[Value]) -> Vec<String> {
     let mut faults = Vec::new();
     let scalers = documents.iter();
     for scaler in scalers.filter(|one| !one["spec"]["scaleTargetRef"].is_null()) {
-        let target = &scaler["spec"]["scaleTargetRef"]["name"];
+        let reference = &scaler["spec"]["scaleTargetRef"];
+        let (kind, target) = (&reference["kind"], &reference["name"]);
+        // What KEDA takes when there is no kind.
+        let is_deployment = kind.is_null() || kind == "Deployment";
         let found = workloads(documents).find(|one| one.document["metadata"]["name"] == *target);
-        let Some(found) = found else {
+        let Some(found) = found.filter(|_| is_deployment) else {
             faults.push(format!("{}: no Deployment {target}", id(scaler)));
             continue;
         };
@@ -32,9 +35,9 @@ pub(crate) fn faults(documents: &[Value]) -> Vec<String> {
 
 /// The HPA reads what the adapter's rule makes.
 fn metric(target: Workload<'_>, metric: &Value) -> Result<(), String> {
-    let rule = include_str!("../../../kit/docs/autoscaling.md");
+    let rule = include_str!("../../kubernetes/autoscaling/prometheus-adapter-rule.yaml");
     let name = text(&metric["pods"]["metric"]["name"]);
-    if name.is_empty() || !rule.contains(&format!("as: {name}}}")) {
+    if name.is_empty() || !rule.contains(&format!("as: {name}\n")) {
         return Err(format!("no rule makes {name:?}"));
     }
     leaves_room(target, text(&metric["pods"]["target"]["averageValue"]))

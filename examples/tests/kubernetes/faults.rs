@@ -4,13 +4,13 @@
 use serde_json::Value;
 
 use crate::manifests::{all, id, scaled_object};
-use crate::{autoscaling, limits, network, references};
+use crate::{autoscaling, limits, monitors, network, references};
 
 type Check = fn(&[Value]) -> Vec<String>;
 
 /// Everything that does not fit.
 fn faults(documents: &[Value]) -> Vec<String> {
-    let checks: [Check; 13] = [
+    let checks: [Check; 15] = [
         references::selectors,
         references::ports,
         references::names,
@@ -22,7 +22,9 @@ fn faults(documents: &[Value]) -> Vec<String> {
         limits::memory,
         limits::rollouts,
         limits::sidecars,
-        references::monitors,
+        monitors::times_and_labels,
+        monitors::jobs,
+        monitors::counted_once,
         autoscaling::faults,
     ];
     let own = checks.iter().flat_map(|check| check(documents));

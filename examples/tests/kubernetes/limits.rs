@@ -120,6 +120,13 @@ pub(crate) fn times(documents: &[Value]) -> Vec<String> {
                     workload.id()
                 ));
             }
+            let startup = |name: &str| container["startupProbe"][name].as_u64().unwrap_or_default();
+            let patience = startup("periodSeconds") * startup("failureThreshold");
+            // A node that pulls images and starts other pods is slow.
+            if patience < 30 {
+                let id = workload.id();
+                faults.push(format!("{id}: restarted after {patience} s of starting"));
+            }
             for probe in ["startupProbe", "livenessProbe"] {
                 if container[probe].is_null() {
                     faults.push(format!("{}: no {probe}", workload.id()));

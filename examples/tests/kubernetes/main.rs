@@ -6,6 +6,7 @@ mod autoscaling;
 mod faults;
 mod limits;
 mod manifests;
+mod monitors;
 mod network;
 mod pods;
 mod references;

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::manifests::{Workload, all, id, list, of_kind, selects, text, workloads};
+use crate::manifests::{self, Workload, all, id, list, of_kind, selects, text, workloads};
 use crate::references::{Destination, destinations, service_pods};
 
 /// Who begins a connection.
@@ -62,8 +62,12 @@ fn passes(
 fn on_port(rule: &Value, to: Workload<'_>, port: u64) -> bool {
     let tcp = |allowed: &&Value| allowed["protocol"].is_null() || allowed["protocol"] == "TCP";
     let mut ports = list(&rule["ports"]).filter(tcp);
-    let named =
-        |allowed: &Value| allowed["port"] == port || to.port(&allowed["port"]) == Some(port);
+    // By name only those of containers: not every network knows the names of sidecars' ports.
+    let named = |allowed: &Value| {
+        let mut containers = list(&to.pod["containers"]);
+        allowed["port"] == port
+            || containers.any(|one| manifests::port(one, &allowed["port"]) == Some(port))
+    };
     rule["ports"].is_null() || ports.any(named)
 }
 

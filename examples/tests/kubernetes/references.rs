@@ -130,14 +130,25 @@ pub(crate) fn selectors(documents: &[Value]) -> Vec<String> {
     faults
 }
 
+/// Where each probe asks. A pod that answers one answers all, once it is ready: that liveness asks for readiness shows only
+/// when a database is away, and then restarts every pod for it.
+const PROBES: [(&str, &str); 3] = [
+    ("startupProbe", "/startupz"),
+    ("livenessProbe", "/livez"),
+    ("readinessProbe", "/readyz"),
+];
+
 /// Each port that is named is declared by whom it is asked of.
 pub(crate) fn ports(documents: &[Value]) -> Vec<String> {
     let mut faults = Vec::new();
     for workload in workloads(documents) {
         for container in workload.containers() {
-            for probe in
-                ["startupProbe", "livenessProbe", "readinessProbe"].map(|name| &container[name])
-            {
+            for (name, path) in PROBES {
+                let probe = &container[name];
+                let asked_path = &probe["httpGet"]["path"];
+                if !asked_path.is_null() && asked_path != path {
+                    faults.push(format!("{}: {name} asks {asked_path}", workload.id()));
+                }
                 let asked = ["httpGet", "grpc"].map(|way| &probe[way]["port"]);
                 for asked in asked.into_iter().filter(|asked| !asked.is_null()) {
                     if port(container, asked).is_none() {
@@ -153,7 +164,8 @@ pub(crate) fn ports(documents: &[Value]) -> Vec<String> {
     for service in of_kind(documents, "Service") {
         for port in list(&service["spec"]["ports"]) {
             let number = port["port"].as_u64().unwrap_or_default();
-            if service_pods(documents, service, number).is_empty() {
+            let is_named_so = port["targetPort"] == port["name"];
+            if !is_named_so || service_pods(documents, service, number).is_empty() {
                 faults.push(format!(
                     "{}: {} leads nowhere",
                     id(service),
@@ -197,33 +209,6 @@ pub(crate) fn ports(documents: &[Value]) -> Vec<String> {
                 .any(|port| port["name"] == endpoint["port"])
             {
                 faults.push(format!("{}: {} is no port", id(monitor), endpoint["port"]));
-            }
-        }
-    }
-    faults
-}
-
-/// What is scraped keeps its labels, and is answered before it is asked again.
-pub(crate) fn monitors(documents: &[Value]) -> Vec<String> {
-    let mut faults = Vec::new();
-    let kinds = [
-        ("PodMonitor", "podMetricsEndpoints"),
-        ("ServiceMonitor", "endpoints"),
-    ];
-    for (kind, endpoints) in kinds {
-        for monitor in of_kind(documents, kind) {
-            for endpoint in list(&monitor["spec"][endpoints]) {
-                let seconds = |name: &str| text(&endpoint[name]).strip_suffix('s')?.parse().ok();
-                let (interval, timeout): (Option<u32>, _) =
-                    (seconds("interval"), seconds("scrapeTimeout"));
-                // The rates that autoscalers read are of one minute, which has to hold two scrapes.
-                if timeout.is_none() || timeout > interval || interval > Some(30) {
-                    faults.push(format!("{}: {timeout:?} of {interval:?}", id(monitor)));
-                }
-                // A collector's series say by themselves what `service` they are of; the operator has a label of that name, too.
-                if endpoint["port"] == "web" && endpoint["honorLabels"] != true {
-                    faults.push(format!("{}: renames labels", id(monitor)));
-                }
             }
         }
     }
@@ -300,7 +285,15 @@ pub(crate) fn names(documents: &[Value]) -> Vec<String> {
     faults
 }
 
-/// Each URL of a variable leads to a Service of the same namespace, or to the pod itself.
+/// What URLs of these schemes may lead to: names of Services' ports.
+const SPOKEN: [(&str, &[&str]); 3] = [
+    ("otlp+grpc://", &["otlp-grpc"]),
+    ("otlp+http://", &["otlp-http"]),
+    // The calculator's own calls, and the kit's spans.
+    ("http://", &["http", "otlp-http"]),
+];
+
+/// Each URL of a variable leads to a Service of the same namespace that speaks as it says, or to the pod itself.
 pub(crate) fn addresses(documents: &[Value]) -> Vec<String> {
     let mut faults = Vec::new();
     for workload in workloads(documents) {
@@ -312,10 +305,21 @@ pub(crate) fn addresses(documents: &[Value]) -> Vec<String> {
             if host == "localhost" && collector {
                 continue;
             }
-            let pods =
-                service(documents, &host).map(|service| service_pods(documents, service, port));
+            let service = service(documents, &host);
+            let pods = service.map(|service| service_pods(documents, service, port));
             if pods.is_none_or(|pods| pods.is_empty()) {
                 faults.push(format!("{}: {url} leads nowhere", workload.id()));
+            }
+            let ports = service.map(|service| &service["spec"]["ports"]);
+            let mut ports = ports.into_iter().flat_map(list);
+            let named = ports.find(|one| one["port"] == port);
+            let spoken = SPOKEN.iter().find(|(scheme, _)| url.starts_with(scheme));
+            let (Some(named), Some((_, spoken))) = (named, spoken) else {
+                continue;
+            };
+            if !spoken.contains(&text(&named["name"])) {
+                let name = &named["name"];
+                faults.push(format!("{}: {url} speaks to {name}", workload.id()));
             }
         }
     }

@@ -299,7 +299,12 @@ fn finds(system: &System, query: &Query, values: &BTreeMap<String, String>) -> b
             .any(|one| !text(&one["metric"][label]).is_empty())
     };
     let has_traces = || !query.has_exemplars || !prometheus.exemplars(&expression).is_empty();
-    has_values && query.labels.iter().all(is_shown) && has_traces()
+    // `or vector(0)` finds something whatever stands before it.
+    let has_all = || {
+        let mut all = selectors(&expression).into_iter();
+        all.all(|selector| !prometheus.query(&selector).is_empty())
+    };
+    has_values && query.labels.iter().all(is_shown) && has_traces() && has_all()
 }
 
 /// The values of the board's variables: for each service that it can be of, all of its instances.
