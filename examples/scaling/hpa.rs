@@ -243,6 +243,7 @@ mod tests {
         assert_eq!(desired(&[Value(0.2), Value(0.2), Missing], 1.0), 2);
         // One that is not ready does not count at all then.
         assert_eq!(desired(&[Value(0.5), Value(0.5), Unready], 1.0), 1);
+        assert_eq!(desired(&[Value(0.95), Value(0.95), Unready], 1.0), 3);
         // It would turn the direction.
         assert_eq!(desired(&[Value(1.2), Missing, Missing], 1.0), 3);
         assert_eq!(desired(&[Missing, Missing], 1.0), 2);

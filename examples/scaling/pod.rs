@@ -76,7 +76,8 @@ pub(crate) struct Totals {
     pub(crate) in_flight: f64,
     /// The processor at work.
     pub(crate) busy: f64,
-    /// Requests begun, as a share of the limit.
+    /// Requests begun, as a share of the limit; nobody knows of one that does not refuse (a pool of connections), so that it
+    /// stays 0 then.
     pub(crate) full: f64,
 }
 
@@ -120,7 +121,9 @@ impl Pod {
     pub(crate) fn pass(&mut self, now: f64) {
         let seconds = (now - self.now).max(0.0);
         self.totals.in_flight += self.in_flight() as f64 * seconds;
-        self.totals.full += self.under_way() as f64 / self.limit.requests() as f64 * seconds;
+        if let Limit::Refuses(most) = self.limit {
+            self.totals.full += self.under_way() as f64 / most as f64 * seconds;
+        }
         if !self.computing.is_empty() {
             self.totals.busy += seconds;
             self.had += seconds / self.computing.len() as f64;
@@ -266,6 +269,24 @@ mod tests {
         }
         assert_eq!((pod.in_flight(), pod.totals.in_flight), (0, 6.0));
         assert!(pod.take(request));
+    }
+
+    /// The saturation ratio knows of `BELLWETHER_CONCURRENCY_LIMIT` alone, which refuses: it cannot see a pool that is empty.
+    #[test]
+    fn only_a_limit_that_refuses_is_known_to_be_full() {
+        for (limit, full) in [(Limit::Refuses(1), 3.0), (Limit::Waits(1), 0.0)] {
+            let mut pod = Pod::new(limit, 0.0, 0.0);
+            pod.take(Request {
+                arrived: 0.0,
+                cpu: 0.0,
+                wait: 3.0,
+            });
+            for _ in 0..2 {
+                pod.pass(pod.next());
+                pod.step();
+            }
+            assert_eq!(pod.totals.full, full, "{limit:?}");
+        }
     }
 
     #[test]

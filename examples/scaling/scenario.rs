@@ -90,8 +90,9 @@ pub(crate) const SCENARIOS: [Scenario; 4] = [
         ..IO_BOUND
     },
     Scenario {
-        name: "I/O-bound, dependency half as fast",
+        name: "I/O-bound with a limit that refuses, dependency half as fast",
         file: "slow-dependency",
+        limit: Limit::Refuses(32),
         pods: 6,
         waits: [0.25, 0.5],
         rates: [512.0, 512.0],
@@ -134,8 +135,8 @@ impl Scenario {
         (pods.ceil() as usize).max(self.least)
     }
 
-    /// Scales it on each signal, by what the signal shows where pods are as busy as wanted; on processor time at 70 %, as it
-    /// is done everywhere.
+    /// Scales it on each signal, by what the signal shows where pods are as busy as wanted; on processor time and on the
+    /// saturation ratio at 70 %, as it is done everywhere.
     pub(crate) fn runs(&self, seed: u64) -> Vec<Run> {
         let (pods, seconds) = CALIBRATION;
         let rate = self.capacity(0.0) * TARGET * pods as f64;
@@ -149,9 +150,9 @@ impl Scenario {
         let means = simulation::run(&calm, None, seed).means;
         let runs = SIGNALS.into_iter().zip(means).map(|(signal, mean)| {
             let target = match signal {
-                Signal::Cpu => TARGET,
+                Signal::Cpu | Signal::Saturation => TARGET,
                 Signal::P95 => mean * P95_ROOM,
-                Signal::Concurrency | Signal::Saturation => mean,
+                Signal::Concurrency => mean,
             };
             Run {
                 signal,

@@ -183,6 +183,29 @@ mod tests {
         near(scale.age_seconds, 1.0);
     }
 
+    /// Durations of 10 ms to 1 s, every fourth failed.
+    #[test]
+    fn each_percentile_is_its_own_and_the_failed_are_told() {
+        let views = views(T0 - 600 * SECOND);
+        let spans = (1..=100).map(|nth| {
+            let mut span = taking(nth * SECOND / 100);
+            if nth % 4 == 0 {
+                span.status.get_or_insert_default().code = 2;
+            }
+            span
+        });
+        count(&views, spans.collect(), T0);
+        let scale = scale(&views, T0 + SECOND);
+        let told = [scale.p50, scale.p90, scale.p95, scale.p99].map(Option::unwrap);
+        for (told, want) in told.into_iter().zip([0.5, 0.9, 0.95, 0.99]) {
+            assert!(
+                (told - want).abs() <= want * 0.011 + 0.01,
+                "{told}, not {want}"
+            );
+        }
+        near(scale.error_ratio, 0.25);
+    }
+
     #[test]
     fn sampled_spans_count_for_those_left_out() {
         let views = views(T0 - 600 * SECOND);
