@@ -10,9 +10,10 @@ use bellwether_tests::process::Process;
 use bellwether_tests::sink::Sink;
 use bellwether_tests::system::{Collector, Service};
 use bellwether_tests::wait::wait_for;
-use serde_json::Value;
 
 const CONNECTIONS: usize = 200;
+/// Of new connections in the instant in which the listener closes.
+const MOST_RESETS: u64 = 2;
 
 /// What `hey` says a run met: answers by status, errors by text.
 struct Load {
@@ -36,11 +37,8 @@ fn read_report(lines: &[String]) -> Load {
             _ if !line.starts_with('[') => {}
             _ if section == "errors" => load.errors.push(line.to_owned()),
             _ if section == "status" => {
-                let count = line
-                    .split_whitespace()
-                    .nth(1)
-                    .and_then(|count| count.parse().ok());
-                load.answered += count.unwrap_or(0);
+                let count = line.split_whitespace().nth(1);
+                load.answered += count.and_then(|count| count.parse().ok()).unwrap_or(0);
                 if !line.starts_with("[200]") {
                     load.not_ok.push(line.to_owned());
                 }
@@ -49,6 +47,14 @@ fn read_report(lines: &[String]) -> Load {
         }
     }
     load
+}
+
+/// How often an error came, as it stands in brackets before its text.
+fn count_in(line: &str) -> u64 {
+    let count = line.trim_start_matches('[').split(']').next();
+    count
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(u64::MAX)
 }
 
 #[test]
@@ -99,12 +105,17 @@ fn sigterm_under_load_fails_no_request() {
     assert!(not_ok.is_empty(), "{not_ok:#?}");
     let others: Vec<_> = errors
         .iter()
-        .filter(|e| !e.contains("connection refused"))
+        .filter(|e| !e.contains("connection refused") && !e.contains("connection reset"))
         .collect();
-    assert!(
-        others.is_empty(),
-        "requests that were accepted and failed: {others:#?}"
-    );
+    assert!(others.is_empty(), "{others:#?}");
+    // Between the last look at the kernel's queue and its end, a connection may still come in that nobody can take.
+    let resets = errors.iter().filter(|e| e.contains("connection reset"));
+    let resets: u64 = resets
+        .map(|line| count_in(line))
+        .fold(0, u64::saturating_add);
+    assert!(resets <= MOST_RESETS, "{errors:#?}");
+    let failed = settled(&service, |outcome| outcome != "ok");
+    assert_eq!(failed, 0, "requests that were accepted and failed");
 
     // hey's count, the log's and the spans' are of the same requests.
     let closed = closed(&service) as u64;
@@ -113,12 +124,14 @@ fn sigterm_under_load_fails_no_request() {
 }
 
 fn closed(service: &Service) -> usize {
-    let closing = |line: &Value| line["url.path"] == "/wait/5" && line["outcome"] == "ok";
-    service
-        .process
-        .log()
-        .iter()
-        .filter(|line| closing(line))
+    settled(service, |outcome| outcome == "ok")
+}
+
+/// Closing lines of the requests that the load makes.
+fn settled(service: &Service, asked: impl Fn(&str) -> bool) -> usize {
+    let log = service.process.log();
+    let own = log.iter().filter(|line| line["url.path"] == "/wait/5");
+    own.filter(|line| line["outcome"].as_str().is_some_and(&asked))
         .count()
 }
 
