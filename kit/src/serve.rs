@@ -258,6 +258,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::body::Body;
@@ -300,5 +301,34 @@ mod tests {
         let told = crate::testing::capture("orders");
         check(|app| told.kit().wrap(app)).await;
         check(|app| Server::new(app, Lifecycle::new(), Connections::default()).app).await;
+    }
+
+    /// Their clients would be reset, though nothing was wrong with them.
+    #[tokio::test]
+    async fn who_waits_in_the_kernels_queue_when_accepting_ends_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let clients = (0..20).map(|_| {
+            let mut client = std::net::TcpStream::connect(address).unwrap();
+            client
+                .write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+                .unwrap();
+            client
+        });
+        let clients: Vec<_> = clients.collect();
+        let shutdown = Shutdown::new(Lifecycle::new(), Duration::from_secs(60), Duration::ZERO);
+        shutdown.ask();
+        shutdown.stop_accepting().await;
+        let app = Router::new().route("/", get(|| async { "hello" }));
+        assert_eq!(
+            run(listener, app, &shutdown, Connections::default()).await,
+            0
+        );
+        for mut client in clients {
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.ends_with("hello"), "{answer}");
+        }
+        assert!(std::net::TcpStream::connect(address).is_err());
     }
 }
