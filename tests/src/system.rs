@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -10,13 +11,25 @@ use crate::http::{get, post};
 use crate::process::Process;
 use crate::wait::{wait_for, wait_telling};
 
-/// A port nothing listens on just now.
+/// Below those that the system gives to clients, lest a connection takes one before it is listened on.
+const PORTS: std::ops::Range<u32> = 20_000..30_000;
+
+/// A port nothing listens on just now, and each only once: tests run side by side.
 ///
 /// # Panics
 /// When the loopback interface has none.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
-    listener.local_addr().expect("a bound address").port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Another test program, started at the same time, begins elsewhere.
+    let begin = std::process::id().wrapping_mul(97);
+    let length = PORTS.end - PORTS.start;
+    let mut ports = std::iter::repeat_with(|| {
+        let nth = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        (PORTS.start + nth % length) as u16
+    })
+    .take(length as usize);
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).expect("a free loopback port")
 }
 
 fn part(arguments: &[&str]) -> Command {
